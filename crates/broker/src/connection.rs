@@ -1,0 +1,176 @@
+//! A connection: how far its conversation has come, what of its input is not processed, and what
+//! is to leave on it.
+//!
+//! ```text
+//! AwaitConnect ─CONNECT─► AwaitVerdict ─accepted─► AwaitStore ─stored─► Attached ─► Closing
+//!      └──────── refused, violation, silence, closed by the peer ──────────────────────┘
+//! ```
+//!
+//! In AwaitVerdict and AwaitStore nothing is read: CONNACK comes first, and what a client sends
+//! behind its CONNECT waits for it.
+
+use crate::arena::Handle;
+use crate::message::Message;
+use crate::outbox::Outbox;
+use crate::session::{Expiry, SessionHandle};
+use noctule_mqtt::codec::FrameBuffer;
+use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
+use noctule_session::KeepAlive;
+use std::fmt;
+
+/// Names a connection of a shard. [`Handle::slot`] is good for an index of sockets.
+pub type ConnectionHandle = Handle<Connection>;
+
+/// One client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) phase: Phase,
+    pub(crate) version: ProtocolVersion,
+    /// Whether it is in the shard's list of connections with output.
+    pub(crate) dirty: bool,
+    /// Whether more could have been put out, had there been room.
+    pub(crate) stalled: bool,
+    /// Nothing is processed until some of its answers have left.
+    pub(crate) blocked: bool,
+    /// The version was announced, and is not just assumed.
+    pub(crate) announced: bool,
+    /// Opened when there were as many connections as allowed.
+    pub(crate) over_limit: bool,
+    pub(crate) keep_alive: KeepAlive,
+    /// Messages at QoS 1 and 2 that may be on their way at once.
+    pub(crate) window: u16,
+    /// The largest packet the client accepts.
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) session: Option<SessionHandle>,
+    /// The packet at the end of the input that is not whole.
+    pub(crate) partial: FrameBuffer,
+    /// Input behind a packet that has to be dealt with first.
+    pub(crate) held: Vec<u8>,
+    pub(crate) outbox: Outbox,
+    pub(crate) last_heard_ms: u64,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    AwaitConnect,
+    AwaitVerdict(Box<Accepting>),
+    AwaitStore(Box<Accepting>),
+    Attached,
+    Closing,
+}
+
+/// What CONNECT asked for, while it is being decided upon.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    pub(crate) client_id: Box<str>,
+    /// The broker chose the client identifier, and has to say so.
+    pub(crate) assigned: bool,
+    pub(crate) clean_start: bool,
+    pub(crate) expiry: Expiry,
+    /// The session expiry interval asked for is not the one granted.
+    pub(crate) expiry_cut: bool,
+    pub(crate) will: Option<(Message, u32)>,
+    /// Set once a session is found: whether it is a stored one.
+    pub(crate) session_present: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(now_ms: u64, over_limit: bool) -> Self {
+        Self {
+            phase: Phase::AwaitConnect,
+            version: ProtocolVersion::V311,
+            dirty: false,
+            stalled: false,
+            blocked: false,
+            announced: false,
+            over_limit,
+            keep_alive: KeepAlive::new(0),
+            window: u16::MAX,
+            packet_bytes_max: u32::MAX,
+            session: None,
+            partial: FrameBuffer::default(),
+            held: Vec::new(),
+            outbox: Outbox::default(),
+            last_heard_ms: now_ms,
+        }
+    }
+
+    /// Whether CONNECT waits for a decision and the input behind it with it.
+    pub(crate) fn is_being_accepted(&self) -> bool {
+        matches!(self.phase, Phase::AwaitVerdict(_) | Phase::AwaitStore(_))
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The client said DISCONNECT.
+    Disconnected,
+    /// The client said DISCONNECT and asked for its will to be published (MQTT 5).
+    DisconnectedWithWill,
+    /// The client, or the network, closed the connection without a word.
+    PeerClosed,
+    /// Reading or writing failed.
+    Failed(Box<str>),
+    /// The peer broke the rules.
+    Violation(Violation),
+    /// No CONNECT was accepted in time.
+    ConnectTimeout,
+    /// CONNECT was refused.
+    Refused(ReasonCode),
+    /// Another connection with the same client identifier took the session over.
+    TakenOver,
+    /// A message was refused and this version has no other way to say so.
+    QuotaExceeded,
+    /// The broker stops.
+    ShuttingDown,
+}
+
+impl Cause {
+    /// Whether the client's will is published `[MQTT3-3.1.2-8]` `[MQTT5-3.1.2-8]`: always but
+    /// after a plain DISCONNECT.
+    pub(crate) fn publishes_will(&self) -> bool {
+        !matches!(self, Self::Disconnected)
+    }
+
+    /// What DISCONNECT says about it in MQTT 5; `None` if there is nobody to say it to, or it has
+    /// been said.
+    pub(crate) fn disconnect_reason(&self) -> Option<ReasonCode> {
+        match self {
+            Self::TakenOver => Some(ReasonCode::SessionTakenOver),
+            Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
+            Self::QuotaExceeded => Some(ReasonCode::QuotaExceeded),
+            Self::Violation(violation) => Some(violation.reason_code()),
+            Self::Disconnected
+            | Self::DisconnectedWithWill
+            | Self::PeerClosed
+            | Self::Failed(_)
+            | Self::ConnectTimeout
+            | Self::Refused(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnected => f.write_str("the client disconnected"),
+            Self::DisconnectedWithWill => {
+                f.write_str("the client disconnected and asked for its will")
+            }
+            Self::PeerClosed => f.write_str("the connection was closed without DISCONNECT"),
+            Self::Failed(error) => write!(f, "the connection failed: {error}"),
+            Self::Violation(violation) => violation.fmt(f),
+            Self::ConnectTimeout => f.write_str("no CONNECT was accepted in time"),
+            Self::Refused(reason) => write!(f, "CONNECT was refused: {reason}"),
+            Self::TakenOver => {
+                f.write_str("another connection with the same client identifier took over")
+            }
+            Self::QuotaExceeded => {
+                f.write_str("a message was refused because a subscriber's queue is full")
+            }
+            Self::ShuttingDown => f.write_str("the broker stops"),
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! Handing messages to sessions: the sessions and connections of a shard, what leaves on the
+//! connections, and what has to be kept.
+//!
+//! Nobody else puts a PUBLISH into an output. Every delivery, live, retained, queued or resumed,
+//! passes here, with the same limits and the same records.
+
+use crate::arena::Arena;
+use crate::connection::{Connection, ConnectionHandle};
+use crate::counters::{Counters, Dropped};
+use crate::limits::{Limits, OnQueueFull};
+use crate::message::Message;
+use crate::outbox::{COPY_MAX, Outbox};
+use crate::outgoing::{
+    Delivery as OneDelivery, FormTerms, Forms, Outgoing, publish_size, write_publish,
+};
+use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
+use crate::queue::Place;
+use crate::router::{Route, Target};
+use crate::session::{Answer, Replay, Session, SessionHandle, Terms};
+use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
+use noctule_session::{AckNumber, Acknowledged, ToSend};
+use std::collections::VecDeque;
+
+/// What is done once a ticket is persisted.
+#[derive(Debug)]
+pub(crate) enum Continuation {
+    /// A promise has come true.
+    Answer { session: SessionHandle, number: AckNumber },
+    /// The session of a new connection is stored: CONNACK may leave.
+    Attach { connection: ConnectionHandle },
+    /// A QoS 2 delivery's packet identifier is stored: PUBLISH may leave.
+    Publish { session: SessionHandle, packet_id: PacketId },
+    /// That PUBREC came is stored: PUBREL may leave.
+    Pubrel { session: SessionHandle, packet_id: PacketId },
+    /// A received QoS 2 message is stored: it is routed, and PUBREC may leave.
+    Route { session: SessionHandle, key: SessionKey, packet_id: PacketId, message: Message },
+    /// PUBREL is stored: PUBCOMP may leave.
+    Pubcomp { session: SessionHandle, packet_id: PacketId },
+}
+
+/// Connections with something to write, and buffers to write into.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    pub(crate) dirty: Vec<ConnectionHandle>,
+    buffers: Vec<Vec<u8>>,
+}
+
+/// Buffers up to this size are kept for reuse, so many of them.
+const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+const BUFFERS_KEPT: usize = 64;
+
+impl Outputs {
+    /// The outbox of a connection that something is about to be put into.
+    #[inline]
+    pub(crate) fn open<'c>(
+        &mut self,
+        handle: ConnectionHandle,
+        connection: &'c mut Connection,
+    ) -> &'c mut Outbox {
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(handle);
+            if connection.outbox.lacks_buffer()
+                && let Some(buffer) = self.buffers.pop()
+            {
+                connection.outbox.lend(buffer);
+            }
+        }
+        &mut connection.outbox
+    }
+
+    /// Takes a drained buffer back.
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
+        let worth = (1..=BUFFER_KEPT_BYTES).contains(&buffer.capacity());
+        if worth && self.buffers.len() < BUFFERS_KEPT {
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// The parties of a shard and what passes between them.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) limits: Limits,
+    pub(crate) sessions: Arena<Session>,
+    pub(crate) connections: Arena<Connection>,
+    pub(crate) journal: Journal,
+    /// What waits for which ticket; tickets rise.
+    pub(crate) waiting: VecDeque<(Ticket, Continuation)>,
+    pub(crate) outputs: Outputs,
+    pub(crate) counters: Counters,
+    pub(crate) dropped: Dropped,
+    /// Sessions whose spilled messages are to be loaded.
+    pub(crate) loads: Vec<SessionHandle>,
+    /// Retained messages on their way to new subscriptions.
+    pub(crate) replays: VecDeque<(SessionHandle, Replay)>,
+    forms: Forms,
+    scratch: Vec<u8>,
+}
+
+impl Delivery {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            sessions: Arena::default(),
+            connections: Arena::default(),
+            journal: Journal::new(),
+            waiting: VecDeque::new(),
+            outputs: Outputs::default(),
+            counters: Counters::default(),
+            dropped: Dropped::default(),
+            loads: Vec::new(),
+            replays: VecDeque::new(),
+            forms: Forms::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Hands a message to every target of its route. `from` is the session that published it.
+    pub(crate) fn route(
+        &mut self,
+        route: &Route,
+        outgoing: &mut Outgoing<'_>,
+        from: Option<SessionHandle>,
+    ) {
+        let mut forms = std::mem::take(&mut self.forms);
+        forms.clear();
+        for target in &route.targets {
+            let wanted =
+                if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
+            let Some(wanted) = wanted else { continue };
+            let qos = wanted.min(outgoing.view.qos);
+            if qos == QoS::AtMostOnce {
+                self.deliver_at_most_once(target, outgoing, &mut forms);
+            } else {
+                self.deliver_acknowledged(target, qos, outgoing, &mut forms);
+            }
+        }
+        self.forms = forms;
+    }
+
+    #[inline]
+    fn deliver_at_most_once<'a>(
+        &mut self,
+        target: &Target,
+        outgoing: &mut Outgoing<'a>,
+        forms: &mut Forms,
+    ) {
+        let Some(session) = self.sessions.get_mut(target.session) else {
+            return;
+        };
+        let Some(handle) = session.connection else {
+            self.dropped.away += 1;
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return;
+        };
+        if connection.outbox.len() > self.limits.unsent_bytes_max {
+            self.dropped.slow_consumer += 1;
+            return;
+        }
+        let terms = target.form_terms(QoS::AtMostOnce, connection, outgoing);
+        let payload = outgoing.view.payload;
+        let shared = payload.len() > COPY_MAX;
+        let encoded = forms.form(outgoing, &terms, shared).bytes;
+        let size = encoded.len() + if shared { payload.len() } else { 0 };
+        if size > connection.packet_bytes_max as usize || encoded.is_empty() {
+            self.dropped.packet_too_large += 1;
+            return;
+        }
+        let outbox = self.outputs.open(handle, connection);
+        outbox.push(encoded);
+        if shared {
+            outbox.push_payload(outgoing.message());
+        }
+        self.counters.publish_sent += 1;
+    }
+
+    fn deliver_acknowledged(
+        &mut self,
+        target: &Target,
+        qos: QoS,
+        outgoing: &mut Outgoing<'_>,
+        forms: &mut Forms,
+    ) {
+        let Some(session) = self.sessions.get_mut(target.session) else {
+            return;
+        };
+        let persistent = session.is_persistent();
+        let connected = session
+            .connection
+            .and_then(|handle| self.connections.get_mut(handle).map(|found| (handle, found)));
+        let retain = outgoing.view.retain && target.retain_as_published;
+        let ready = connected.filter(|(_, connection)| {
+            session.queue.is_empty()
+                && session.outbound.has_room(connection.window)
+                && connection.outbox.len() <= self.limits.unsent_bytes_max
+        });
+        // What waits for its place in the store goes the longer way through the queue.
+        let Some((handle, connection)) = ready.filter(|_| !(persistent && qos == QoS::ExactlyOnce))
+        else {
+            let owed = target.owed(session, qos, retain, outgoing.message());
+            match self.enqueue(target.session, owed) {
+                Queued::Refused => outgoing.refused = true,
+                Queued::Waiting { durable } => {
+                    outgoing.durable |= durable;
+                    self.pump(target.session);
+                }
+            }
+            return;
+        };
+        let terms = target.form_terms(qos, connection, outgoing);
+        let payload_len = outgoing.view.payload.len();
+        let shared = payload_len > COPY_MAX;
+        let encoded = forms.form(outgoing, &terms, shared);
+        let size = encoded.bytes.len() + if shared { payload_len } else { 0 };
+        if size > connection.packet_bytes_max as usize || encoded.bytes.is_empty() {
+            self.dropped.packet_too_large += 1;
+            return;
+        }
+        let message = outgoing.message();
+        let owed = target.owed(session, qos, retain, message.clone());
+        if persistent {
+            let (key, owed) = (session.key, owed.clone());
+            self.journal.push(Record::Owed { key, owed, spilled: false });
+            outgoing.durable = true;
+        }
+        let packet_id = session.outbound.push(qos, owed, false);
+        if !session.outbound.send_last_at_once(connection.window) {
+            return;
+        }
+        let outbox = self.outputs.open(handle, connection);
+        outbox.push_numbered(encoded, packet_id);
+        if shared {
+            outbox.push_payload(message);
+        }
+        self.counters.publish_sent += 1;
+    }
+
+    /// Hands a message to one session on the terms of one subscription: a retained one.
+    pub(crate) fn deliver_retained(
+        &mut self,
+        session: SessionHandle,
+        terms: Terms,
+        message: &Message,
+    ) {
+        let target = Target {
+            session,
+            qos: terms.options.qos,
+            own_qos: None,
+            // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
+            retain_as_published: true,
+            identifiers: terms.identifier.map(|identifier| [identifier].into()),
+        };
+        let mut outgoing = Outgoing::of_message(message);
+        self.route(&Route { targets: vec![target], refusal: None }, &mut outgoing, None);
+    }
+
+    /// Puts a message at the end of a session's queue, if there is room.
+    fn enqueue(&mut self, handle: SessionHandle, owed: Owed) -> Queued {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return Queued::Waiting { durable: false };
+        };
+        let bytes = owed.bytes();
+        if session.queue.is_full_for(bytes, &self.limits) {
+            self.dropped.queue_full += 1;
+            return match self.limits.on_queue_full {
+                OnQueueFull::DropNew => Queued::Waiting { durable: false },
+                OnQueueFull::Refuse => Queued::Refused,
+            };
+        }
+        let durable = session.is_persistent();
+        let place = session.queue.next_place(bytes, durable, &self.limits);
+        let record =
+            |owed| Record::Owed { key: session.key, owed, spilled: place == Place::Spilled };
+        match place {
+            Place::Spilled => {
+                self.journal.push(record(owed));
+                session.queue.push_spilled(bytes);
+            }
+            Place::Resident => {
+                if durable {
+                    self.journal.push(record(owed.clone()));
+                }
+                session.queue.push(owed);
+            }
+        }
+        Queued::Waiting { durable }
+    }
+
+    /// Puts out what a session's client may be sent now: messages in flight that have not been sent
+    /// on this connection, then the queue.
+    pub(crate) fn pump(&mut self, handle: SessionHandle) {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return;
+        };
+        let Some(connection_handle) = session.connection else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(connection_handle) else {
+            return;
+        };
+        loop {
+            if connection.outbox.len() > self.limits.unsent_bytes_max {
+                connection.stalled = true;
+                return;
+            }
+            let has_properties = connection.version.has_properties();
+            match session.outbound.next_to_send(connection.window) {
+                Some(ToSend::Pubrel(packet_id)) => {
+                    let outbox = self.outputs.open(connection_handle, connection);
+                    push_ack(outbox, PacketType::Pubrel, packet_id);
+                    continue;
+                }
+                Some(ToSend::Publish { packet_id, dup, message: owed }) => {
+                    let view = owed.message.view();
+                    let delivery =
+                        OneDelivery { terms: owed.form_terms(has_properties), dup, packet_id };
+                    if publish_size(&view, &delivery.terms) > connection.packet_bytes_max as usize {
+                        self.dropped.packet_too_large += 1;
+                        discard(session, packet_id, &mut self.journal);
+                        continue;
+                    }
+                    let outbox = self.outputs.open(connection_handle, connection);
+                    let before = outbox.tail().len();
+                    write_publish(&view, &delivery, &mut self.scratch, outbox.tail());
+                    let written = outbox.tail().len() - before;
+                    outbox.appended(written);
+                    if view.payload.len() > COPY_MAX {
+                        outbox.push_payload(owed.message.clone());
+                    } else {
+                        outbox.push(view.payload);
+                    }
+                    self.counters.publish_sent += 1;
+                    continue;
+                }
+                None => {}
+            }
+            if !session.outbound.has_room(connection.window) {
+                return;
+            }
+            let Some(owed) = session.queue.pop() else {
+                if session.queue.start_load(&self.limits) {
+                    self.loads.push(handle);
+                }
+                return;
+            };
+            let (qos, sequence) = (owed.qos, owed.sequence);
+            let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
+            let packet_id = session.outbound.push(qos, owed, storing);
+            if storing {
+                let key = session.key;
+                let ticket = self.journal.push(Record::PacketIdGiven { key, sequence, packet_id });
+                let next = Continuation::Publish { session: handle, packet_id };
+                self.waiting.push_back((ticket, next));
+            }
+        }
+    }
+
+    /// Answers a client in its turn: at once, or behind earlier answers, or when `ticket` is
+    /// persisted.
+    pub(crate) fn answer(&mut self, handle: SessionHandle, answer: Answer, ticket: Option<Ticket>) {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return;
+        };
+        if ticket.is_none() && session.answers.is_empty() {
+            self.write_answer(handle, answer);
+            return;
+        }
+        let number = session.answers.push(answer, ticket.is_none());
+        if let Some(ticket) = ticket {
+            self.waiting.push_back((ticket, Continuation::Answer { session: handle, number }));
+        }
+    }
+
+    /// Writes the answers whose turn has come.
+    pub(crate) fn release_answers(&mut self, handle: SessionHandle) {
+        while let Some(answer) =
+            self.sessions.get_mut(handle).and_then(|session| session.answers.pop_ready())
+        {
+            self.write_answer(handle, answer);
+        }
+    }
+
+    fn write_answer(&mut self, handle: SessionHandle, answer: Answer) {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return;
+        };
+        let Some(connection_handle) = session.connection else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(connection_handle) else {
+            return;
+        };
+        let version = connection.version;
+        let outbox = self.outputs.open(connection_handle, connection);
+        match answer {
+            Answer::Ack { packet, packet_id, reason } => {
+                push_ack_with(outbox, version, packet, packet_id, reason);
+            }
+            Answer::Encoded { bytes, replays } => {
+                outbox.push(&bytes);
+                self.replays.extend(replays.into_iter().map(|replay| (handle, replay)));
+            }
+        }
+    }
+
+    /// Puts a packet that is no PUBLISH into a connection's output.
+    pub(crate) fn send(&mut self, handle: ConnectionHandle, packet: &Packet<'_>) {
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return;
+        };
+        let version = connection.version;
+        let outbox = self.outputs.open(handle, connection);
+        let before = outbox.tail().len();
+        let encoded = codec::encode(packet, version, outbox.tail());
+        debug_assert!(encoded.is_ok(), "the broker's own packets can be encoded: {encoded:?}");
+        let written = outbox.tail().len() - before;
+        outbox.appended(written);
+    }
+}
+
+/// What became of a message for a session's queue.
+enum Queued {
+    Waiting { durable: bool },
+    Refused,
+}
+
+/// A message is given up: its place in flight is free, and the session is not owed it any more.
+fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) {
+    if let Acknowledged::Done(owed) = session.outbound.discard(packet_id)
+        && session.is_persistent()
+    {
+        journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
+    }
+}
+
+/// Appends an acknowledgement that reports success, which looks the same in all versions.
+pub(crate) fn push_ack(outbox: &mut Outbox, packet: PacketType, packet_id: PacketId) {
+    let flags = packet.required_flags().unwrap_or(0);
+    let [high, low] = packet_id.get().to_be_bytes();
+    outbox.push(&[(packet as u8) << 4 | flags, 2, high, low]);
+}
+
+/// Appends an acknowledgement with its reason, where the version has a place for it.
+pub(crate) fn push_ack_with(
+    outbox: &mut Outbox,
+    version: ProtocolVersion,
+    packet: PacketType,
+    packet_id: PacketId,
+    reason: ReasonCode,
+) {
+    if reason == ReasonCode::Success || !version.has_reason_codes() {
+        push_ack(outbox, packet, packet_id);
+        return;
+    }
+    let flags = packet.required_flags().unwrap_or(0);
+    let [high, low] = packet_id.get().to_be_bytes();
+    outbox.push(&[(packet as u8) << 4 | flags, 3, high, low, reason.byte()]);
+}
+
+impl Target {
+    #[inline]
+    fn form_terms(
+        &self,
+        qos: QoS,
+        connection: &Connection,
+        outgoing: &Outgoing<'_>,
+    ) -> FormTerms<'_> {
+        let has_properties = connection.version.has_properties();
+        FormTerms {
+            has_properties,
+            qos,
+            retain: outgoing.view.retain && self.retain_as_published,
+            identifiers: if has_properties {
+                self.identifiers.as_deref().unwrap_or(&[])
+            } else {
+                &[]
+            },
+        }
+    }
+
+    fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
+        let sequence = session.next_sequence();
+        Owed { sequence, message, qos, retain, identifiers: self.identifiers.clone() }
+    }
+}
+
+impl Owed {
+    fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
+        FormTerms {
+            has_properties,
+            qos: self.qos,
+            retain: self.retain,
+            identifiers: if has_properties {
+                self.identifiers.as_deref().unwrap_or(&[])
+            } else {
+                &[]
+            },
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The post office: sessions, subscriptions, retained messages, wills, and who gets which message.
+//!
+//! A [`Shard`] owns a set of sessions and their connections. It is given bytes, events and the
+//! time, and it leaves bytes to write and [`Action`]s to carry out; it has no doors to the outside:
+//! no socket, clock, file, thread or lock. Whoever drives it does, in every turn:
+//!
+//! 1. hand in what was read ([`Shard::on_bytes`]), closed connections, events, and the time;
+//! 2. [`Shard::end_turn`], then carry out the actions and hand in their answers, until there are
+//!    none;
+//! 3. write the output of every connection in [`Shard::take_dirty`], once.
+
+mod arena;
+mod connection;
+mod counters;
+mod delivery;
+mod limits;
+mod memory_store;
+mod message;
+mod outbox;
+mod outgoing;
+mod persist;
+mod queue;
+mod retained;
+mod router;
+mod session;
+mod shard;
+mod subscriptions;
+mod wheel;
+
+pub use arena::Handle;
+pub use connection::{Cause, Connection, ConnectionHandle};
+pub use counters::{Counters, Dropped};
+pub use limits::{Limits, OnQueueFull};
+pub use memory_store::MemoryStore;
+pub use message::Message;
+pub use outbox::Outbox;
+pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
+pub use noctule_session::Now;
+pub use session::{Expiry, Session, SessionHandle};
+pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};

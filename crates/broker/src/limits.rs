@@ -1,0 +1,79 @@
+//! Everything that a client can make grow has a bound, and this is the list.
+//!
+//! The defaults and the reasons are in the manual's chapter on limits; whoever builds a shard fills
+//! the struct from the configuration.
+
+/// What happens to a message that finds a session's queue full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnQueueFull {
+    /// That session does not get it, which is counted; the sender is acknowledged for the others.
+    DropNew,
+    /// The sender gets "quota exceeded" (MQTT 5), or no acknowledgement and a closed connection.
+    Refuse,
+}
+
+/// Bounds of one shard and of each client on it.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once; a CONNECT beyond is refused with "quota exceeded" (3.x: code 3).
+    pub connections_max: usize,
+    /// Bytes a connection may send before its CONNECT is whole.
+    pub connect_bytes_max: u32,
+    /// Milliseconds until the CONNECT of a new connection must be accepted.
+    pub connect_timeout_ms: u64,
+    /// Bytes of a packet, fixed header included.
+    pub packet_bytes_max: u32,
+    /// Bytes of a topic name or filter.
+    pub topic_bytes_max: usize,
+    /// Level separators in a topic name or filter.
+    pub topic_separators_max: usize,
+    /// Messages at QoS 1 and 2 on their way to a client; it may allow fewer.
+    pub inflight_out_max: u16,
+    /// Messages at QoS 1 and 2 on their way from a client: our receive maximum.
+    pub inflight_in_max: u16,
+    /// Packet identifiers of QoS 2 messages that a client has not released.
+    pub qos2_ids_max: usize,
+    /// Bytes waiting in a connection's output beyond which nothing is added.
+    pub unsent_bytes_max: usize,
+    /// Messages waiting in a session's queue.
+    pub queue_messages_max: usize,
+    /// Bytes of messages waiting in a session's queue.
+    pub queue_bytes_max: usize,
+    /// How many of these bytes a persistent session keeps at hand; the rest is left to the store.
+    pub queue_resident_bytes_max: usize,
+    /// What happens beyond.
+    pub on_queue_full: OnQueueFull,
+    /// Subscriptions of a session; one more is answered with "quota exceeded" (3.x: failure).
+    pub subscriptions_max: usize,
+    /// Answers of a connection that wait for the store; it is not read beyond.
+    pub acks_waiting_max: usize,
+    /// The longest session expiry interval granted, in seconds; `None` grants all.
+    pub session_expiry_max: Option<u32>,
+    /// Retained topics visited for a new subscription before others have their turn.
+    pub retained_slice: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: usize::MAX,
+            connect_bytes_max: 100_000,
+            connect_timeout_ms: 10_000,
+            packet_bytes_max: 2_000_000,
+            topic_bytes_max: 65_535,
+            topic_separators_max: 200,
+            inflight_out_max: 1_000,
+            inflight_in_max: 1_000,
+            qos2_ids_max: 1_000,
+            unsent_bytes_max: 1 << 20,
+            queue_messages_max: 100_000,
+            queue_bytes_max: 64 << 20,
+            queue_resident_bytes_max: 1 << 20,
+            on_queue_full: OnQueueFull::DropNew,
+            subscriptions_max: 10_000,
+            acks_waiting_max: 1_000,
+            session_expiry_max: None,
+            retained_slice: 1_000,
+        }
+    }
+}

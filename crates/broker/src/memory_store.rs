@@ -1,0 +1,55 @@
+//! A store that keeps nothing longer than the process: every batch is "persisted" at once.
+//!
+//! Sessions live in the shard anyway; all this store has to hold are the messages that sessions
+//! have let go of, until they are loaded again.
+
+use crate::persist::{Owed, Record, Sequence, SessionKey};
+use std::collections::{BTreeMap, HashMap};
+
+/// Holds spilled messages in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    spilled: HashMap<SessionKey, BTreeMap<Sequence, Owed>>,
+}
+
+impl MemoryStore {
+    /// Takes a batch of records. When this returns they count as persisted.
+    pub fn persist(&mut self, records: Vec<Record>) {
+        for record in records {
+            match record {
+                Record::Owed { key, owed, spilled: true } => {
+                    self.spilled.entry(key).or_default().insert(owed.sequence, owed);
+                }
+                Record::SessionEnded(key) => {
+                    self.spilled.remove(&key);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives back the first spilled messages of a session, in order: at least one, then as many as
+    /// fit into `bytes_max`. They are the session's to hold from now on.
+    pub fn load(&mut self, key: SessionKey, bytes_max: usize) -> Vec<Owed> {
+        let Some(queue) = self.spilled.get_mut(&key) else {
+            return Vec::new();
+        };
+        let (mut loaded, mut bytes) = (Vec::new(), 0);
+        while let Some(first) = queue.first_entry() {
+            bytes += first.get().bytes();
+            if bytes > bytes_max && !loaded.is_empty() {
+                break;
+            }
+            loaded.push(first.remove());
+        }
+        if queue.is_empty() {
+            self.spilled.remove(&key);
+        }
+        loaded
+    }
+
+    /// How many messages are spilled, of all sessions.
+    pub fn spilled(&self) -> usize {
+        self.spilled.values().map(BTreeMap::len).sum()
+    }
+}

@@ -1,0 +1,233 @@
+//! The bytes that are to leave on a connection.
+//!
+//! Small things are copied into one buffer after another; large payloads are shared and leave from
+//! where they lie. Empty, an outbox owns no memory: its buffer goes back to the shard's pool.
+
+use crate::message::Message;
+use crate::outgoing::Encoded;
+use noctule_mqtt::PacketId;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Payloads over this many bytes are shared instead of copied. Measured: copying is cheaper below,
+/// sharing above (docs/decisions).
+pub(crate) const COPY_MAX: usize = 2_048;
+
+/// Output of one connection, in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// What leaves first, from `sent` on.
+    head: Vec<u8>,
+    sent: usize,
+    /// What follows the head; there only when a large payload is waiting.
+    #[allow(clippy::box_collection, reason = "idle connections pay 8 bytes for it, not 32")]
+    rest: Option<Box<VecDeque<Segment>>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Copied(Vec<u8>),
+    Payload(Message),
+}
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Payload(message) => message.payload(),
+        }
+    }
+}
+
+impl Outbox {
+    /// How many bytes are waiting.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Whether the next bytes would be copied into a buffer that does not exist yet.
+    pub(crate) fn lacks_buffer(&self) -> bool {
+        self.head.capacity() == 0 && self.rest.is_none()
+    }
+
+    /// Gives it a buffer to begin with.
+    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
+        self.head = buffer;
+    }
+
+    /// The buffer that copied bytes are to be appended to. Follow with
+    /// [`appended`](Self::appended).
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        let Some(rest) = &mut self.rest else {
+            return &mut self.head;
+        };
+        if !matches!(rest.back(), Some(Segment::Copied(_))) {
+            rest.push_back(Segment::Copied(Vec::new()));
+        }
+        match rest.back_mut() {
+            Some(Segment::Copied(buffer)) => buffer,
+            _ => unreachable!("a copied segment was just put there"),
+        }
+    }
+
+    /// Says how many bytes were appended to the [`tail`](Self::tail).
+    pub(crate) fn appended(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// Appends a copy of `bytes`.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.tail().extend_from_slice(bytes);
+        self.bytes += bytes.len();
+    }
+
+    /// Appends a copy of an encoded PUBLISH with its packet identifier put in.
+    pub(crate) fn push_numbered(&mut self, publish: Encoded<'_>, packet_id: PacketId) {
+        let tail = self.tail();
+        let at = tail.len() + publish.packet_id_at;
+        tail.extend_from_slice(publish.bytes);
+        if let Some(place) = tail.get_mut(at..at + 2) {
+            place.copy_from_slice(&packet_id.get().to_be_bytes());
+        }
+        self.bytes += publish.bytes.len();
+    }
+
+    /// Appends the payload of `message` by reference.
+    pub(crate) fn push_payload(&mut self, message: Message) {
+        self.bytes += message.payload().len();
+        self.rest.get_or_insert_default().push_back(Segment::Payload(message));
+    }
+
+    /// All that is waiting, if it lies in one piece.
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        if self.rest.is_some() { None } else { self.head.get(self.sent..) }
+    }
+
+    /// Fills `slices` with what leaves next and returns how many were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let head = &self.head[self.sent.min(self.head.len())..];
+        // Behind the head's end, `sent` counts into the first of the rest.
+        let mut skip = self.sent.saturating_sub(self.head.len());
+        let rest = self.rest.iter().flat_map(|rest| rest.iter().map(Segment::bytes));
+        let mut filled = 0;
+        for bytes in std::iter::once(head).chain(rest.map(|bytes| {
+            let bytes = &bytes[skip..];
+            skip = 0;
+            bytes
+        })) {
+            if filled == slices.len() {
+                break;
+            }
+            if !bytes.is_empty() {
+                slices[filled] = IoSlice::new(bytes);
+                filled += 1;
+            }
+        }
+        filled
+    }
+
+    /// Takes `written` bytes off the front. When nothing is left the buffer is handed back.
+    pub(crate) fn advance(&mut self, written: usize) -> Option<Vec<u8>> {
+        self.bytes -= written;
+        self.sent += written;
+        if self.bytes == 0 {
+            self.sent = 0;
+            self.rest = None;
+            let mut buffer = std::mem::take(&mut self.head);
+            buffer.clear();
+            return Some(buffer);
+        }
+        // `sent` may reach past the head into a payload behind it; what is finished is let go.
+        while self.sent >= self.head.len()
+            && let Some(rest) = &mut self.rest
+        {
+            let past_head = self.sent - self.head.len();
+            match rest.front() {
+                Some(Segment::Copied(_)) => self.sent = past_head,
+                Some(Segment::Payload(message)) if past_head >= message.payload().len() => {
+                    self.sent = past_head - message.payload().len();
+                }
+                Some(Segment::Payload(_)) | None => break,
+            }
+            self.head = match rest.pop_front() {
+                Some(Segment::Copied(bytes)) => bytes,
+                Some(Segment::Payload(_)) | None => Vec::new(),
+            };
+            if rest.is_empty() {
+                self.rest = None;
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::MessageView;
+    use noctule_mqtt::QoS;
+
+    fn large(byte: u8, len: usize) -> Message {
+        Message::new(&MessageView {
+            topic: noctule_mqtt::TopicName::new("t").unwrap(),
+            properties: &[],
+            payload: &vec![byte; len],
+            qos: QoS::AtMostOnce,
+            retain: false,
+        })
+    }
+
+    fn contents(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let filled = outbox.slices(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_in_any_pieces() {
+        for step in 1..40 {
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            outbox.push(b"one");
+            expected.extend(b"one");
+            for byte in 0..3u8 {
+                outbox.push_payload(large(byte, 10));
+                expected.extend([byte; 10]);
+                if byte != 1 {
+                    outbox.push(b"small");
+                    expected.extend(b"small");
+                }
+            }
+            let mut seen = Vec::new();
+            while !outbox.is_empty() {
+                let bytes = contents(&outbox);
+                assert_eq!(bytes.len(), outbox.len());
+                let taken = step.min(bytes.len());
+                seen.extend_from_slice(&bytes[..taken]);
+                outbox.advance(taken);
+            }
+            assert_eq!(seen, expected, "in steps of {step}");
+            assert!(outbox.lacks_buffer());
+        }
+    }
+
+    #[test]
+    fn it_can_go_on_while_it_is_being_emptied() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"abc");
+        assert!(outbox.advance(2).is_none());
+        outbox.push_payload(large(7, 4));
+        outbox.push(b"d");
+        assert_eq!(contents(&outbox), [b'c', 7, 7, 7, 7, b'd']);
+        assert!(outbox.advance(3).is_none());
+        outbox.push(b"e");
+        assert_eq!(contents(&outbox), [7, 7, b'd', b'e']);
+        assert_eq!(outbox.advance(4).map(|buffer| buffer.len()), Some(0));
+    }
+}

@@ -1,0 +1,180 @@
+//! What has to be kept across a crash, said as records, and the tickets on which promises wait.
+//!
+//! The core writes records into its *journal* while it works. At the end of a turn they leave
+//! together as [`Action::Persist`](crate::Action::Persist) with one ticket;
+//! [`Event::Persisted`](crate::Event::Persisted) with that ticket says that they, and everything
+//! before them, are on stable storage. Whatever must not be said before then waits for the ticket.
+//!
+//! Within a batch a record may refer only to records before it.
+
+use crate::message::Message;
+use noctule_mqtt::packet::SubscriptionOptions;
+use noctule_mqtt::{PacketId, QoS};
+
+/// Numbers the batches of a shard, in order: a ticket also stands for all smaller ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Names a persistent session in records, for its whole life and longer than a handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(pub u64);
+
+/// The place of a message in the queue of one session, rising.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+/// A message that a session is owed, and on which terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// Its place in the session's queue.
+    pub sequence: Sequence,
+    /// The message.
+    pub message: Message,
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// The retain flag of the delivery.
+    pub retain: bool,
+    /// The subscription identifiers that go with it.
+    pub identifiers: Option<Box<[u32]>>,
+}
+
+impl Owed {
+    /// About how many bytes of memory it takes, its share of the message included.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.message.bytes()
+    }
+}
+
+/// One change of what must survive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A persistent session exists, with these terms; replaces an earlier record of the session.
+    Session {
+        /// Which session.
+        key: SessionKey,
+        /// Its client identifier.
+        client_id: Box<str>,
+        /// Seconds it outlives its connection; `None` is for ever.
+        expiry: Option<u32>,
+        /// What to publish if the client is lost.
+        will: Option<Message>,
+    },
+    /// The session and all it owned is gone.
+    SessionEnded(SessionKey),
+    /// A subscription was made or replaced.
+    Subscribed {
+        /// Whose.
+        key: SessionKey,
+        /// To what.
+        filter: Box<str>,
+        /// On which terms.
+        options: SubscriptionOptions,
+        /// With which subscription identifier.
+        identifier: Option<u32>,
+    },
+    /// A subscription was ended.
+    Unsubscribed {
+        /// Whose.
+        key: SessionKey,
+        /// Which.
+        filter: Box<str>,
+    },
+    /// The session is owed a message.
+    Owed {
+        /// Which session.
+        key: SessionKey,
+        /// The message and the terms.
+        owed: Owed,
+        /// Whether the session has let go of it, so that it must be [loaded](crate::Action::Load)
+        /// again to be delivered.
+        spilled: bool,
+    },
+    /// A QoS 2 delivery has this packet identifier from now on.
+    PacketIdGiven {
+        /// Whose.
+        key: SessionKey,
+        /// Which message.
+        sequence: Sequence,
+        /// Its packet identifier.
+        packet_id: PacketId,
+    },
+    /// PUBREC came for a QoS 2 delivery.
+    DeliveryReceived {
+        /// Whose.
+        key: SessionKey,
+        /// Which message.
+        sequence: Sequence,
+    },
+    /// A message was delivered in full, or given up: the session is not owed it any more.
+    Delivered {
+        /// Whose.
+        key: SessionKey,
+        /// Which message.
+        sequence: Sequence,
+    },
+    /// A QoS 2 message came from the client of a persistent session; it is routed once this is
+    /// stored.
+    Received {
+        /// Whose.
+        key: SessionKey,
+        /// The client's packet identifier, held until released.
+        packet_id: PacketId,
+        /// The message.
+        message: Message,
+    },
+    /// The message received was routed.
+    Routed {
+        /// Whose.
+        key: SessionKey,
+        /// The client's packet identifier.
+        packet_id: PacketId,
+    },
+    /// PUBREL came: the packet identifier is free.
+    Released {
+        /// Whose.
+        key: SessionKey,
+        /// The client's packet identifier.
+        packet_id: PacketId,
+    },
+    /// A retained message was set, or removed if its payload is empty.
+    Retained(Message),
+}
+
+/// The records of the turn that is going on.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    records: Vec<Record>,
+    ticket: Ticket,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self { records: Vec::new(), ticket: Ticket(1) }
+    }
+
+    /// Adds a record and returns the ticket that will stand for it.
+    pub(crate) fn push(&mut self, record: Record) -> Ticket {
+        self.records.push(record);
+        self.ticket
+    }
+
+    /// The ticket of the records of this turn.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Whether nothing was written in this turn.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Closes the batch, if there is anything in it.
+    pub(crate) fn take(&mut self) -> Option<(Ticket, Vec<Record>)> {
+        if self.records.is_empty() {
+            return None;
+        }
+        let ticket = self.ticket;
+        self.ticket = Ticket(ticket.0 + 1);
+        Some((ticket, std::mem::take(&mut self.records)))
+    }
+}

@@ -1,0 +1,111 @@
+//! The messages a session is owed and that are not in flight yet.
+//!
+//! The first ones are at hand. When those of a persistent session take too much memory, new ones
+//! go to the end of the part that is left to the store ("spilled"), and keep doing so until that
+//! part has been loaded to its end: so order is kept whatever is loaded when.
+
+use crate::limits::Limits;
+use crate::persist::Owed;
+use std::collections::VecDeque;
+
+/// Messages waiting for their turn.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    resident: VecDeque<Owed>,
+    resident_bytes: usize,
+    spill: Option<Box<Spill>>,
+}
+
+/// The part of the queue that only the store holds.
+#[derive(Debug, Default)]
+struct Spill {
+    messages: usize,
+    bytes: usize,
+    /// A load is on its way.
+    loading: bool,
+}
+
+/// Where a new message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Resident,
+    Spilled,
+}
+
+impl Queue {
+    /// How many messages wait, spilled ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.resident.len() + self.spill.as_ref().map_or(0, |spill| spill.messages)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.resident.is_empty() && self.spill.is_none()
+    }
+
+    /// Whether one more message of `bytes` would be too much.
+    pub(crate) fn is_full_for(&self, bytes: usize, limits: &Limits) -> bool {
+        let spilled = self.spill.as_ref().map_or(0, |spill| spill.bytes);
+        self.len() >= limits.queue_messages_max
+            || self.resident_bytes + spilled + bytes > limits.queue_bytes_max
+    }
+
+    /// Where the next message goes, given whether the session may leave messages to the store.
+    pub(crate) fn next_place(&self, bytes: usize, may_spill: bool, limits: &Limits) -> Place {
+        let over = self.resident_bytes + bytes > limits.queue_resident_bytes_max
+            && !self.resident.is_empty();
+        if self.spill.is_some() || (may_spill && over) { Place::Spilled } else { Place::Resident }
+    }
+
+    /// Puts a message at the end.
+    pub(crate) fn push(&mut self, owed: Owed) {
+        self.resident_bytes += owed.bytes();
+        self.resident.push_back(owed);
+    }
+
+    /// A message of `bytes` was left to the store, at the end.
+    pub(crate) fn push_spilled(&mut self, bytes: usize) {
+        let spill = self.spill.get_or_insert_default();
+        spill.messages += 1;
+        spill.bytes += bytes;
+    }
+
+    /// Takes the first message that is at hand.
+    pub(crate) fn pop(&mut self) -> Option<Owed> {
+        let owed = self.resident.pop_front()?;
+        self.resident_bytes -= owed.bytes();
+        if self.resident.is_empty() {
+            self.resident = VecDeque::new();
+        }
+        Some(owed)
+    }
+
+    /// Whether messages should be loaded now: some are spilled, few are at hand, and no load is on
+    /// its way. If so, one counts as on its way.
+    pub(crate) fn start_load(&mut self, limits: &Limits) -> bool {
+        let low = self.resident_bytes <= limits.queue_resident_bytes_max / 2;
+        match &mut self.spill {
+            Some(spill) if low && !spill.loading => {
+                spill.loading = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The messages of a load have come.
+    pub(crate) fn loaded(&mut self, messages: Vec<Owed>) {
+        let Some(spill) = &mut self.spill else {
+            return;
+        };
+        spill.loading = false;
+        spill.messages = spill.messages.saturating_sub(messages.len());
+        spill.bytes = spill.bytes.saturating_sub(messages.iter().map(Owed::bytes).sum());
+        // A load that brings nothing although something is spilled would be asked for for ever.
+        if spill.messages == 0 || messages.is_empty() {
+            self.spill = None;
+        }
+        for owed in messages {
+            self.push(owed);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Retained messages: the last one of each topic that was published to be kept.
+//!
+//! The table is ordered by topic, so that what a filter's literal prefix can match lies side by
+//! side and a walk through it can stop anywhere and go on later. The topic is stored once, inside
+//! the message.
+
+use crate::message::Message;
+use noctule_mqtt::TopicFilter;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+/// The retained messages of all topics.
+#[derive(Debug, Default)]
+pub(crate) struct Retained {
+    messages: BTreeSet<Entry>,
+    bytes: usize,
+}
+
+/// A message, ordered and found by its topic.
+#[derive(Debug)]
+struct Entry(Message);
+
+impl Borrow<str> for Entry {
+    fn borrow(&self) -> &str {
+        self.0.topic()
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.topic() == other.0.topic()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.topic().cmp(other.0.topic())
+    }
+}
+
+/// How far a walk through the messages of a filter has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// Nothing has been visited.
+    Start,
+    /// Everything up to this topic has been visited.
+    After(Box<str>),
+}
+
+impl Retained {
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Keeps `message` as its topic's, or forgets the topic's if its payload is empty
+    /// `[MQTT3-3.3.1-10]` `[MQTT5-3.3.1-6]`.
+    pub(crate) fn set(&mut self, message: &Message) {
+        let old = if message.payload().is_empty() {
+            self.messages.take(message.topic())
+        } else {
+            self.bytes += message.bytes();
+            self.messages.replace(Entry(message.clone()))
+        };
+        self.bytes -= old.map_or(0, |old| old.0.bytes());
+    }
+
+    /// Calls `visit` with the messages that match `filter`, beginning behind `cursor`, until
+    /// `topics_max` topics have been looked at. Returns where to go on, or `None` at the end.
+    pub(crate) fn walk(
+        &self,
+        filter: TopicFilter<'_>,
+        cursor: &Cursor,
+        topics_max: usize,
+        mut visit: impl FnMut(&Message),
+    ) -> Option<Cursor> {
+        let prefix = filter.literal_prefix();
+        let from = match cursor {
+            Cursor::After(topic) => Bound::Excluded(&**topic),
+            Cursor::Start => {
+                self.visit_parent(filter, &mut visit);
+                Bound::Included(prefix)
+            }
+        };
+        let range = self.messages.range::<str, _>((from, Bound::Unbounded));
+        let mut last = None;
+        for (looked_at, Entry(message)) in range.enumerate() {
+            // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
+            if !message.topic().starts_with(prefix) {
+                return None;
+            }
+            if looked_at == topics_max {
+                return last;
+            }
+            // What is kept was published, so its topic is a valid name.
+            let topic = noctule_mqtt::TopicName::new(message.topic());
+            if topic.is_ok_and(|topic| filter.matches(topic)) {
+                visit(message);
+            }
+            if !filter.has_wildcard() {
+                return None;
+            }
+            if looked_at + 1 == topics_max {
+                last = Some(Cursor::After(message.topic().into()));
+            }
+        }
+        None
+    }
+
+    /// `a/#` matches its parent `a` too, which does not begin with `a/`.
+    fn visit_parent(&self, filter: TopicFilter<'_>, visit: &mut impl FnMut(&Message)) {
+        let text = filter.as_str();
+        let prefix = filter.literal_prefix();
+        let is_prefix_and_hash = text.len() == prefix.len() + 1 && text.ends_with('#');
+        let parent = prefix.strip_suffix('/').filter(|_| is_prefix_and_hash);
+        if let Some(Entry(message)) = parent.and_then(|parent| self.messages.get(parent)) {
+            visit(message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::MessageView;
+    use noctule_mqtt::{QoS, TopicName};
+    use proptest::prelude::*;
+
+    fn message(topic: &str, payload: &[u8]) -> Message {
+        Message::new(&MessageView {
+            topic: TopicName::new(topic).unwrap(),
+            properties: &[],
+            payload,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+        })
+    }
+
+    fn topics(retained: &Retained, filter: &str, slice: usize) -> Vec<String> {
+        let filter = TopicFilter::new(filter).unwrap();
+        let (mut cursor, mut found) = (Some(Cursor::Start), Vec::new());
+        while let Some(at) = cursor {
+            cursor = retained.walk(filter, &at, slice, |m| found.push(m.topic().to_owned()));
+        }
+        found.sort();
+        found
+    }
+
+    #[test] // [MQTT3-3.3.1-10] [MQTT3-3.3.1-11] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7]
+    fn an_empty_payload_forgets_the_topic() {
+        let mut retained = Retained::default();
+        retained.set(&message("a", b"1"));
+        retained.set(&message("a", b"2"));
+        assert_eq!((retained.len(), retained.bytes), (1, message("a", b"2").bytes()));
+        retained.set(&message("b", b""));
+        retained.set(&message("a", b""));
+        assert_eq!((retained.len(), retained.bytes), (0, 0));
+    }
+
+    proptest! {
+        /// In slices of any size, a walk visits exactly what asking every topic would find.
+        #[test]
+        fn a_walk_in_pieces_finds_every_match_once(
+            names in prop::collection::btree_set("[ab$!]{0,2}(/[ab!]{0,2}){0,3}", 0..40),
+            filter in prop::sample::select(vec![
+                "#", "+", "a", "a/#", "a/+", "+/a", "a/b/#", "/#", "/", "$a/#", "a/+/b", "b!/#",
+            ]),
+            slice in 1usize..6,
+        ) {
+            let mut retained = Retained::default();
+            let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+            for name in &names {
+                retained.set(&message(name, b"x"));
+            }
+            let parsed = TopicFilter::new(filter).unwrap();
+            let expected: Vec<_> = names
+                .iter()
+                .filter(|name| parsed.matches(TopicName::new(name).unwrap()))
+                .cloned()
+                .collect();
+            prop_assert_eq!(topics(&retained, filter, slice), expected);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! From a topic to the sessions that want it, remembered.
+//!
+//! Walking the index for every message would be most of a message's cost, so the last topics are
+//! cached with their targets. What keeps the cache true are *epochs*: counters that change with
+//! every subscription, chosen by hashing the filter's literal part. A cached route notes the four
+//! counters that a filter matching its topic can touch; it holds while none of them has moved, so
+//! subscriptions elsewhere do not disturb it.
+
+use crate::limits::Limits;
+use crate::session::SessionHandle;
+use crate::subscriptions::{Subscriber, SubscriptionIndex};
+use foldhash::quality::FixedState;
+use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
+use std::hash::BuildHasher;
+
+/// A session that wants a topic: what its overlapping subscriptions come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) session: SessionHandle,
+    /// The highest QoS of its matching subscriptions `[MQTT3-3.3.5-1]`.
+    pub(crate) qos: QoS,
+    /// The same for the session's own messages, which No Local keeps out `[MQTT5-3.8.3-3]`.
+    pub(crate) own_qos: Option<QoS>,
+    pub(crate) retain_as_published: bool,
+    /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]`.
+    pub(crate) identifiers: Option<Box<[u32]>>,
+}
+
+/// Where messages of a topic go.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    pub(crate) targets: Vec<Target>,
+    /// Why messages of this topic are not taken at all.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// A topic on which clients may not publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Too long or too deep.
+    OverLimit(Violation),
+    /// Below `$SYS/`, which is the broker's.
+    Reserved,
+}
+
+/// Routes of the last topics; this many at most.
+const CACHED: usize = 1_024;
+/// Longer topics are routed without the cache, so that it cannot be made to hold 64 MB of names.
+const CACHED_TOPIC_BYTES_MAX: usize = 1_024;
+/// Targets in all cached routes together.
+const CACHED_TARGETS_MAX: usize = 1 << 20;
+/// Epoch counters. Few enough to stay in the processor's cache.
+const EPOCHS: usize = 1_024;
+
+/// The subscription index with its cache.
+#[derive(Debug)]
+pub(crate) struct Router {
+    index: SubscriptionIndex,
+    hasher: FixedState,
+    epochs: Box<[u32]>,
+    cache: Vec<Option<Box<Cached>>>,
+    cached_targets: usize,
+    uncached: Route,
+    matches: Vec<Subscriber>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    topic: Box<str>,
+    stamps: [Stamp; 4],
+    route: Route,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stamp {
+    counter: u16,
+    epoch: u32,
+}
+
+impl Router {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut cache = Vec::new();
+        cache.resize_with(CACHED, || None);
+        Self {
+            index: SubscriptionIndex::new(seed),
+            hasher: FixedState::with_seed(seed.rotate_left(32)),
+            epochs: vec![0; EPOCHS].into_boxed_slice(),
+            cache,
+            cached_targets: 0,
+            uncached: Route::default(),
+            matches: Vec::new(),
+        }
+    }
+
+    /// How many subscriptions there are.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Adds or replaces a subscription. True if it is new.
+    pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) -> bool {
+        let new = self.index.insert(filter, subscriber);
+        self.touch(filter);
+        new
+    }
+
+    /// Removes a subscription. False if there was none.
+    pub(crate) fn unsubscribe(&mut self, filter: TopicFilter<'_>, session: SessionHandle) -> bool {
+        let removed = self.index.remove(filter, session);
+        self.touch(filter);
+        removed
+    }
+
+    /// Where messages of `topic` go.
+    #[inline]
+    pub(crate) fn route(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
+        let hash = self.hasher.hash_one(topic.as_str());
+        let place = hash as usize % CACHED;
+        let holds = self.cache[place].as_ref().is_some_and(|cached| {
+            *cached.topic == *topic.as_str()
+                && cached.stamps.iter().all(|s| self.epochs[usize::from(s.counter)] == s.epoch)
+        });
+        if !holds {
+            return self.look_up(topic, place, limits);
+        }
+        match &self.cache[place] {
+            Some(cached) => &cached.route,
+            None => unreachable!("a route that holds is there"),
+        }
+    }
+
+    #[cold]
+    fn look_up(&mut self, topic: TopicName<'_>, place: usize, limits: &Limits) -> &Route {
+        let stamps = self.stamps(topic);
+        let route = self.find(topic, limits);
+        if topic.as_str().len() > CACHED_TOPIC_BYTES_MAX {
+            self.uncached = route;
+            return &self.uncached;
+        }
+        if let Some(old) = self.cache[place].take() {
+            self.cached_targets -= old.route.targets.len();
+        }
+        self.cached_targets += route.targets.len();
+        if self.cached_targets > CACHED_TARGETS_MAX {
+            self.cache.fill_with(|| None);
+            self.cached_targets = route.targets.len();
+        }
+        let cached = Box::new(Cached { topic: topic.as_str().into(), stamps, route });
+        &self.cache[place].insert(cached).route
+    }
+
+    fn find(&mut self, topic: TopicName<'_>, limits: &Limits) -> Route {
+        let refusal = refusal(topic, limits);
+        let mut matches = std::mem::take(&mut self.matches);
+        self.index.matching(topic, |subscriber| matches.push(*subscriber));
+        matches.sort_unstable_by_key(|subscriber| subscriber.session);
+        let targets = matches
+            .chunk_by(|one, other| one.session == other.session)
+            .map(Target::merged)
+            .collect();
+        matches.clear();
+        self.matches = matches;
+        Route { targets, refusal }
+    }
+
+    /// A subscription to `filter` changed: moves the counter its literal part is hashed to.
+    fn touch(&mut self, filter: TopicFilter<'_>) {
+        let counter = if filter.has_wildcard() {
+            self.prefix_counter(literal_levels(filter))
+        } else {
+            self.exact_counter(filter.as_str())
+        };
+        let epoch = &mut self.epochs[usize::from(counter)];
+        *epoch = epoch.wrapping_add(1);
+    }
+
+    /// The counters of the filters that can match `topic`: the topic itself, and wildcard filters
+    /// with none, one, or two and more literal levels in front.
+    fn stamps(&self, topic: TopicName<'_>) -> [Stamp; 4] {
+        let text = topic.as_str();
+        let mut separators = text.match_indices('/').map(|(at, _)| at);
+        let first = separators.next().unwrap_or(text.len());
+        let second = separators.next().unwrap_or(text.len());
+        let counters = [
+            self.exact_counter(text),
+            self.prefix_counter(""),
+            self.prefix_counter(&text[..first]),
+            self.prefix_counter(&text[..second]),
+        ];
+        counters.map(|counter| Stamp { counter, epoch: self.epochs[usize::from(counter)] })
+    }
+
+    fn exact_counter(&self, text: &str) -> u16 {
+        (self.hasher.hash_one((0u8, text)) as usize % EPOCHS) as u16
+    }
+
+    fn prefix_counter(&self, levels: &str) -> u16 {
+        (self.hasher.hash_one((1u8, levels)) as usize % EPOCHS) as u16
+    }
+}
+
+/// The literal levels in front of the first wildcard, two at most, without a separator at the end.
+fn literal_levels(filter: TopicFilter<'_>) -> &str {
+    let prefix = filter.literal_prefix();
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    match prefix.match_indices('/').nth(1) {
+        Some((second_end, _)) => &prefix[..second_end],
+        None => prefix,
+    }
+}
+
+fn refusal(topic: TopicName<'_>, limits: &Limits) -> Option<Refusal> {
+    let bytes = topic.as_str().len();
+    let separators = topic.level_count() - 1;
+    if bytes > limits.topic_bytes_max {
+        let limit = limits.topic_bytes_max;
+        return Some(Refusal::OverLimit(Violation::TopicOverLimit {
+            what: "bytes",
+            found: bytes,
+            limit,
+        }));
+    }
+    if separators > limits.topic_separators_max {
+        let limit = limits.topic_separators_max;
+        return Some(Refusal::OverLimit(Violation::TopicOverLimit {
+            what: "separators",
+            found: separators,
+            limit,
+        }));
+    }
+    topic.as_str().starts_with("$SYS/").then_some(Refusal::Reserved)
+}
+
+impl Target {
+    /// One target for all matching subscriptions of one session; `subscribers` is not empty.
+    fn merged(subscribers: &[Subscriber]) -> Self {
+        let highest = |own: bool| {
+            let counting = subscribers.iter().filter(|one| !(own && one.options.no_local));
+            counting.map(|one| one.options.qos).max()
+        };
+        let identifiers: Vec<u32> = subscribers.iter().filter_map(|one| one.identifier).collect();
+        Self {
+            session: subscribers[0].session,
+            qos: highest(false).unwrap_or_default(),
+            own_qos: highest(true),
+            retain_as_published: subscribers.iter().any(|one| one.options.retain_as_published),
+            identifiers: (!identifiers.is_empty()).then(|| identifiers.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Arena;
+    use crate::session::Session;
+    use noctule_mqtt::packet::SubscriptionOptions;
+    use proptest::prelude::*;
+
+    fn subscriber(session: SessionHandle, qos: QoS) -> Subscriber {
+        Subscriber { session, options: SubscriptionOptions::qos(qos), identifier: None }
+    }
+
+    fn session() -> SessionHandle {
+        Arena::default().insert(Session::for_tests())
+    }
+
+    fn qos_of(router: &mut Router, topic: &str) -> Option<QoS> {
+        let route = router.route(TopicName::new(topic).unwrap(), &Limits::default());
+        route.targets.first().map(|target| target.qos)
+    }
+
+    #[test] // [MQTT3-3.3.5-1]
+    fn overlapping_subscriptions_are_one_target_at_the_highest_qos() {
+        let (mut router, session) = (Router::new(3), session());
+        for (filter, qos) in [("a/b", 1), ("a/+", 2), ("#", 0)] {
+            let filter = TopicFilter::new(filter).unwrap();
+            router.subscribe(filter, subscriber(session, QoS::from_bits(qos).unwrap()));
+        }
+        let route = router.route(TopicName::new("a/b").unwrap(), &Limits::default());
+        assert_eq!(route.targets.len(), 1);
+        assert_eq!(route.targets[0].qos, QoS::ExactlyOnce);
+    }
+
+    proptest! {
+        /// A cached route never outlives a change of any filter that matches its topic.
+        #[test]
+        fn the_cache_never_hides_a_change(
+            steps in prop::collection::vec(
+                (
+                    prop::sample::select(vec![
+                        "#", "+", "a", "a/#", "a/+", "a/b", "a/b/#", "a/b/c", "a/b/c/#",
+                        "a/b/c/d", "a/b/+/d", "+/b/#", "/", "/#", "/+", "a//#", "a//b", "//#",
+                    ]),
+                    any::<bool>(),
+                    prop::sample::select(vec![
+                        "a", "a/b", "a/b/c", "a/b/c/d", "/", "//", "a//b", "a/", "/a", "b/b/b",
+                    ]),
+                ),
+                1..200,
+            )
+        ) {
+            let (mut router, session) = (Router::new(9), session());
+            let mut held = std::collections::BTreeSet::new();
+            for (filter, subscribe, topic) in steps {
+                let parsed = TopicFilter::new(filter).unwrap();
+                if subscribe {
+                    router.subscribe(parsed, subscriber(session, QoS::AtLeastOnce));
+                    held.insert(filter);
+                } else {
+                    router.unsubscribe(parsed, session);
+                    held.remove(filter);
+                }
+                let name = TopicName::new(topic).unwrap();
+                let wanted = held.iter().any(|f| TopicFilter::new(f).unwrap().matches(name));
+                prop_assert_eq!(qos_of(&mut router, topic).is_some(), wanted, "{}", topic);
+            }
+        }
+    }
+
+    #[test]
+    fn subscriptions_elsewhere_leave_a_cached_route_alone() {
+        let (mut router, session) = (Router::new(5), session());
+        router.subscribe(TopicFilter::new("a/b").unwrap(), subscriber(session, QoS::AtMostOnce));
+        let topic = TopicName::new("a/b").unwrap();
+        let limits = Limits::default();
+        let before: *const Route = router.route(topic, &limits);
+        router.subscribe(TopicFilter::new("x/y/#").unwrap(), subscriber(session, QoS::AtMostOnce));
+        let after: *const Route = router.route(topic, &limits);
+        assert_eq!(before, after);
+    }
+}

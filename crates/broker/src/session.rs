@@ -1,0 +1,156 @@
+//! A session: what the broker remembers of a client, whether it is connected or away.
+
+use crate::arena::Handle;
+use crate::connection::ConnectionHandle;
+use crate::message::Message;
+use crate::persist::{Owed, Sequence, SessionKey};
+use crate::queue::Queue;
+use crate::retained::Cursor;
+use noctule_mqtt::packet::SubscriptionOptions;
+use noctule_mqtt::{PacketId, PacketType, ReasonCode};
+use noctule_session::{AckQueue, Inbound, Outbound};
+use std::collections::BTreeMap;
+
+/// Names a session of a shard.
+pub type SessionHandle = Handle<Session>;
+
+/// How long a session outlives its connection (MQTT 5.0 section 3.1.2.11.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// Not at all: Clean Session before MQTT 5, a session expiry interval of zero since.
+    AtClose,
+    /// So many seconds.
+    After(u32),
+    /// Until somebody ends it.
+    Never,
+}
+
+impl Expiry {
+    /// The expiry that a session expiry interval asks for, at most `max` seconds.
+    pub(crate) fn granted(interval: u32, max: Option<u32>) -> Self {
+        match (interval, max) {
+            (0, _) => Self::AtClose,
+            (u32::MAX, None) => Self::Never,
+            (interval, None) => Self::After(interval),
+            (interval, Some(max)) => Self::After(interval.min(max)),
+        }
+    }
+
+    pub(crate) fn survives_close(self) -> bool {
+        self != Self::AtClose
+    }
+
+    /// For a record.
+    pub(crate) fn seconds(self) -> Option<u32> {
+        match self {
+            Self::AtClose => Some(0),
+            Self::After(seconds) => Some(seconds),
+            Self::Never => None,
+        }
+    }
+}
+
+/// What the broker remembers of a client.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) client_id: Box<str>,
+    pub(crate) key: SessionKey,
+    /// The connection to deliver to: one whose CONNACK is written.
+    pub(crate) connection: Option<ConnectionHandle>,
+    /// A connection that has been given the session and whose CONNACK waits for the store.
+    pub(crate) claimant: Option<ConnectionHandle>,
+    pub(crate) expiry: Expiry,
+    pub(crate) subscriptions: BTreeMap<Box<str>, Terms>,
+    pub(crate) outbound: Outbound<Owed>,
+    pub(crate) queue: Queue,
+    pub(crate) inbound: Inbound,
+    pub(crate) answers: AckQueue<Answer>,
+    pub(crate) will: Option<Box<Will>>,
+    /// When it ends by itself, in monotonic milliseconds, while its client is away.
+    pub(crate) expires_ms: Option<u64>,
+    /// The deadline of the timer that will look at it next.
+    pub(crate) timer_ms: Option<u64>,
+    /// Whether the store knows of it.
+    pub(crate) stored: bool,
+    /// The sequence of the next message it will be owed.
+    pub(crate) next_sequence: u64,
+    /// Retained messages still to be sent, while there is no room for them.
+    pub(crate) replays: Vec<Replay>,
+}
+
+/// The terms of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: Option<u32>,
+}
+
+/// An answer to a client that may have to wait its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// PUBACK, PUBREC or PUBCOMP.
+    Ack { packet: PacketType, packet_id: PacketId, reason: ReasonCode },
+    /// A SUBACK or UNSUBACK, encoded, and the retained messages to send after it.
+    Encoded { bytes: Box<[u8]>, replays: Vec<Replay> },
+}
+
+/// Retained messages that are to be sent for a new subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Replay {
+    pub(crate) filter: Box<str>,
+    pub(crate) terms: Terms,
+    pub(crate) cursor: Cursor,
+}
+
+/// What to publish if the client is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Will {
+    pub(crate) message: Message,
+    /// Seconds to wait for the client to come back `[MQTT5-3.1.3-9]`.
+    pub(crate) delay: u32,
+    /// When it is due, in monotonic milliseconds, once the client is lost.
+    pub(crate) due_ms: Option<u64>,
+}
+
+impl Session {
+    pub(crate) fn new(client_id: Box<str>, key: SessionKey) -> Self {
+        Self {
+            client_id,
+            key,
+            connection: None,
+            claimant: None,
+            expiry: Expiry::AtClose,
+            subscriptions: BTreeMap::new(),
+            outbound: Outbound::default(),
+            queue: Queue::default(),
+            inbound: Inbound::default(),
+            answers: AckQueue::default(),
+            will: None,
+            expires_ms: None,
+            timer_ms: None,
+            stored: false,
+            next_sequence: 0,
+            replays: Vec::new(),
+        }
+    }
+
+    /// Whether it is kept when its connection ends, and so has to be kept across a crash.
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.expiry.survives_close()
+    }
+
+    /// The connection that has it, whether its CONNACK is written or not.
+    pub(crate) fn holder(&self) -> Option<ConnectionHandle> {
+        self.connection.or(self.claimant)
+    }
+
+    pub(crate) fn next_sequence(&mut self) -> Sequence {
+        self.next_sequence += 1;
+        Sequence(self.next_sequence)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self::new("test".into(), SessionKey(0))
+    }
+}

@@ -1,0 +1,293 @@
+//! From CONNECT to CONNACK: reading what a client wants, having it decided upon, finding its
+//! session, and attaching the connection to it.
+//!
+//! The invariant: nothing is put into a connection's output before its CONNACK. A session learns of
+//! its connection only in [`Shard::attach`], in the same step that writes it.
+
+use super::{Action, Credentials, Report, Shard, Timer, Verdict, not_connect};
+use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
+use crate::delivery::Continuation;
+use crate::message::Message;
+use crate::persist::{Record, SessionKey};
+use crate::session::{Expiry, Session, SessionHandle, Will};
+use noctule_mqtt::codec::{self, Frame};
+use noctule_mqtt::packet::{Connack, Connect, announced_version};
+use noctule_mqtt::property::Carrier;
+use noctule_mqtt::{
+    Packet, PacketType, Property, PropertyBuffer, ProtocolVersion, ReasonCode, Receiver, Violation,
+};
+use noctule_session::{KeepAlive, Now};
+use rand_chacha::rand_core::Rng;
+
+impl Shard {
+    pub(super) fn on_first_frame(&mut self, handle: ConnectionHandle, frame: &Frame<'_>, now: Now) {
+        if frame.type_bits() != PacketType::Connect as u8 {
+            return self.violate(handle, not_connect(frame.type_bits()), now);
+        }
+        if let (Some(version), Some(connection)) =
+            (announced_version(frame.body()), self.delivery.connections.get_mut(handle))
+        {
+            connection.version = version;
+            connection.announced = true;
+        }
+        match codec::decode(frame, ProtocolVersion::V311, Receiver::Server) {
+            Ok(Packet::Connect(connect)) => self.on_connect(handle, &connect, now),
+            Ok(other) => {
+                let packet = other.packet_type();
+                self.violate(handle, Violation::FirstPacketUnexpected { packet }, now);
+            }
+            Err(violation) => self.violate(handle, violation, now),
+        }
+    }
+
+    fn on_connect(&mut self, handle: ConnectionHandle, connect: &Connect<'_>, now: Now) {
+        if let Err(reason) = self.check_connect(handle, connect) {
+            return self.refuse(handle, reason, now);
+        }
+        let assigned = connect.client_id.is_empty();
+        let client_id: Box<str> =
+            if assigned { self.new_client_id() } else { connect.client_id.into() };
+        let limits = &self.delivery.limits;
+        let asked = session_expiry_asked(connect);
+        let expiry = Expiry::granted(asked, limits.session_expiry_max);
+        let accepting = Accepting {
+            client_id: client_id.clone(),
+            assigned,
+            clean_start: connect.clean_start,
+            expiry,
+            expiry_cut: expiry != Expiry::granted(asked, None),
+            will: connect.will.as_ref().map(|will| {
+                let delay = will.properties.will_delay_interval().unwrap_or(0);
+                (Message::of_will(will), delay)
+            }),
+            session_present: false,
+        };
+        let properties = connect.properties;
+        let receive_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
+        let window = receive_maximum.min(limits.inflight_out_max);
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        connection.keep_alive = KeepAlive::new(connect.keep_alive);
+        connection.window = window;
+        connection.packet_bytes_max = properties.maximum_packet_size().unwrap_or(u32::MAX);
+        connection.phase = Phase::AwaitVerdict(Box::new(accepting));
+        let credentials = Credentials {
+            client_id,
+            user_name: connect.user_name.map(Into::into),
+            password: connect.password.map(Into::into),
+        };
+        self.actions.push_back(Action::Authenticate { connection: handle, credentials });
+    }
+
+    /// What can be refused without asking anybody.
+    fn check_connect(
+        &self,
+        handle: ConnectionHandle,
+        connect: &Connect<'_>,
+    ) -> Result<(), ReasonCode> {
+        if self.delivery.connections.get(handle).is_none_or(|connection| connection.over_limit) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        // [MQTT3-3.1.3-8]: without a name there is no session to come back to. MQTT 3.1 wants a
+        // name in any case (section 3.1, "Client Identifier").
+        let nameless = connect.client_id.is_empty();
+        let may_be_nameless = match connect.version {
+            ProtocolVersion::V31 => false,
+            ProtocolVersion::V311 => connect.clean_start,
+            ProtocolVersion::V5 => true,
+        };
+        if nameless && !may_be_nameless {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        if connect.properties.authentication_method().is_some() {
+            return Err(ReasonCode::BadAuthenticationMethod);
+        }
+        let limits = &self.delivery.limits;
+        let will_fits = connect.will.as_ref().is_none_or(|will| {
+            will.topic.as_str().len() <= limits.topic_bytes_max
+                && will.topic.level_count() <= limits.topic_separators_max + 1
+                && !will.topic.as_str().starts_with("$SYS/")
+        });
+        if will_fits { Ok(()) } else { Err(ReasonCode::TopicNameInvalid) }
+    }
+
+    /// A client identifier that nobody can guess `[MQTT3-3.1.3-6]` `[MQTT5-3.1.3-6]`.
+    fn new_client_id(&mut self) -> Box<str> {
+        let (high, low) = (self.random.next_u64(), self.random.next_u64());
+        format!("noctule-{high:016x}{low:016x}").into()
+    }
+
+    /// The answer to [`Action::Authenticate`].
+    pub(super) fn on_verdict(&mut self, handle: ConnectionHandle, verdict: Verdict, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        if !matches!(connection.phase, Phase::AwaitVerdict(_)) {
+            return;
+        }
+        match verdict {
+            Verdict::Refused(reason) => self.refuse(handle, reason, now),
+            Verdict::Accepted => self.claim(handle, now),
+        }
+    }
+
+    fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
+        let connack =
+            Connack { session_present: false, reason, properties: noctule_mqtt::Properties::EMPTY };
+        self.delivery.counters.connects_refused += 1;
+        self.delivery.send(handle, &Packet::Connack(connack));
+        self.close(handle, Cause::Refused(reason), now);
+    }
+
+    /// Gives the session of its client identifier to an accepted connection: a stored one, taken
+    /// over from its present connection if there is one, or a new one.
+    fn claim(&mut self, handle: ConnectionHandle, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        let Phase::AwaitVerdict(mut accepting) =
+            std::mem::replace(&mut connection.phase, Phase::Closing)
+        else {
+            return;
+        };
+        let session = self.session_for(&accepting, now);
+        accepting.session_present = session.is_some();
+        let session = session.unwrap_or_else(|| self.new_session(accepting.client_id.clone()));
+        let (Some(connection), Some(found)) =
+            (self.delivery.connections.get_mut(handle), self.delivery.sessions.get_mut(session))
+        else {
+            return;
+        };
+        found.claimant = Some(handle);
+        found.expires_ms = None;
+        found.expiry = accepting.expiry;
+        // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
+        found.will = accepting
+            .will
+            .take()
+            .map(|(message, delay)| Box::new(Will { message, delay, due_ms: None }));
+        connection.session = Some(session);
+        connection.phase = Phase::AwaitStore(accepting);
+        if !found.is_persistent() {
+            return self.attach(handle, now);
+        }
+        found.stored = true;
+        let record = Record::Session {
+            key: found.key,
+            client_id: found.client_id.clone(),
+            expiry: found.expiry.seconds(),
+            will: found.will.as_ref().map(|will| will.message.clone()),
+        };
+        let ticket = self.delivery.journal.push(record);
+        let next = Continuation::Attach { connection: handle };
+        self.delivery.waiting.push_back((ticket, next));
+    }
+
+    /// The stored session a client goes on with, free of any earlier connection; none if there is
+    /// none or the client starts clean `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]` `[MQTT5-3.1.2-4]`.
+    fn session_for(&mut self, accepting: &Accepting, now: Now) -> Option<SessionHandle> {
+        let found = *self.clients.get(&accepting.client_id)?;
+        if let Some(holder) = self.delivery.sessions.get(found)?.holder() {
+            // [MQTT3-3.1.4-2] [MQTT5-3.1.4-3]
+            self.close(holder, Cause::TakenOver, now);
+        }
+        // Closing has ended the session if it was not to outlive its connection.
+        let found = *self.clients.get(&accepting.client_id)?;
+        if accepting.clean_start {
+            self.end_session(found);
+            return None;
+        }
+        Some(found)
+    }
+
+    fn new_session(&mut self, client_id: Box<str>) -> SessionHandle {
+        let key = SessionKey(self.next_key);
+        self.next_key += 1;
+        let handle = self.delivery.sessions.insert(Session::new(client_id.clone(), key));
+        self.clients.insert(client_id, handle);
+        handle
+    }
+
+    /// Writes CONNACK and lets the session see its connection: from now on messages flow.
+    pub(super) fn attach(&mut self, handle: ConnectionHandle, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        if !matches!(connection.phase, Phase::AwaitStore(_)) {
+            return;
+        }
+        let Phase::AwaitStore(accepting) =
+            std::mem::replace(&mut connection.phase, Phase::Attached)
+        else {
+            return;
+        };
+        let (version, keep_alive) = (connection.version, connection.keep_alive);
+        let Some(session_handle) = connection.session else {
+            return;
+        };
+        let properties = self.connack_properties(&accepting, version);
+        let connack = Connack {
+            session_present: accepting.session_present,
+            reason: ReasonCode::Success,
+            properties: properties.as_properties(),
+        };
+        self.delivery.counters.connects_accepted += 1;
+        self.delivery.send(handle, &Packet::Connack(connack));
+        if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
+            session.claimant = None;
+            session.connection = Some(handle);
+            session.outbound.resume();
+        }
+        if let Some(patience) = keep_alive.patience_ms() {
+            self.timers.insert(now.mono_ms + patience, Timer::KeepAlive(handle));
+        }
+        self.actions.push_back(Action::Report(Report::Connected {
+            connection: handle,
+            client_id: accepting.client_id,
+            version,
+            session_present: accepting.session_present,
+            keep_alive: keep_alive.seconds(),
+        }));
+        self.delivery.pump(session_handle);
+        self.revive_replays(session_handle);
+        self.release_input(handle, now);
+    }
+
+    /// What differs from the defaults of MQTT 5 (section 3.2.2.3).
+    fn connack_properties(
+        &self,
+        accepting: &Accepting,
+        version: ProtocolVersion,
+    ) -> PropertyBuffer {
+        let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Connack));
+        if !version.has_properties() {
+            return properties;
+        }
+        let limits = &self.delivery.limits;
+        let mut push = |property: Property<'_>| {
+            let pushed = properties.push(property);
+            debug_assert!(pushed.is_ok(), "CONNACK may have this property: {pushed:?}");
+        };
+        if let (true, Some(seconds)) = (accepting.expiry_cut, accepting.expiry.seconds()) {
+            push(Property::SessionExpiryInterval(seconds));
+        }
+        push(Property::ReceiveMaximum(limits.inflight_in_max));
+        push(Property::MaximumPacketSize(limits.packet_bytes_max));
+        if accepting.assigned {
+            push(Property::AssignedClientIdentifier(&accepting.client_id));
+        }
+        push(Property::SharedSubscriptionAvailable(0));
+        properties
+    }
+}
+
+/// The session expiry interval a CONNECT asks for, in seconds. Before MQTT 5, Clean Session means
+/// none and its absence for ever.
+fn session_expiry_asked(connect: &Connect<'_>) -> u32 {
+    match connect.version {
+        ProtocolVersion::V5 => connect.properties.session_expiry_interval().unwrap_or(0),
+        ProtocolVersion::V31 | ProtocolVersion::V311 if connect.clean_start => 0,
+        ProtocolVersion::V31 | ProtocolVersion::V311 => u32::MAX,
+    }
+}

@@ -1,0 +1,189 @@
+//! The end of connections and of sessions, and what is due then: wills, expiry, a last word.
+
+use super::{Action, Report, Shard, Timer, disconnect};
+use crate::connection::{Cause, ConnectionHandle, Phase};
+use crate::persist::Record;
+use crate::session::{Expiry, SessionHandle, Will};
+use noctule_mqtt::packet::{Connack, Disconnect};
+use noctule_mqtt::{
+    Answer, Packet, Phase as PeerPhase, Properties, ReasonCode, TopicFilter, Violation,
+};
+use noctule_session::Now;
+
+impl Shard {
+    /// The broker stops: publishes wills, tells everybody, closes every connection.
+    pub fn shut_down(&mut self, now: Now) {
+        let all: Vec<_> = self.delivery.connections.handles().collect();
+        // Wills first, while those who are to hear them are still there.
+        for handle in &all {
+            let session = self.delivery.connections.get(*handle).and_then(|found| found.session);
+            let will = session
+                .and_then(|session| self.delivery.sessions.get_mut(session))
+                .and_then(|session| session.will.take_if(|will| will.delay == 0));
+            if let Some(will) = will {
+                self.publish_message(&will.message);
+            }
+        }
+        for handle in all {
+            self.close(handle, Cause::ShuttingDown, now);
+        }
+    }
+
+    /// DISCONNECT came.
+    pub(super) fn on_disconnect(
+        &mut self,
+        handle: ConnectionHandle,
+        session: SessionHandle,
+        disconnect: &Disconnect<'_>,
+        now: Now,
+    ) -> Result<(), Violation> {
+        if let (Some(interval), Some(found)) = (
+            disconnect.properties.session_expiry_interval(),
+            self.delivery.sessions.get_mut(session),
+        ) {
+            if found.expiry == Expiry::AtClose && interval != 0 {
+                return Err(Violation::SessionExpirySetLate);
+            }
+            let max = self.delivery.limits.session_expiry_max;
+            found.expiry = Expiry::granted(interval, max);
+        }
+        let cause = if disconnect.reason == ReasonCode::Success {
+            Cause::Disconnected
+        } else {
+            Cause::DisconnectedWithWill
+        };
+        self.close(handle, cause, now);
+        Ok(())
+    }
+
+    /// The peer broke the rules: answers as the version allows and closes.
+    pub(super) fn violate(&mut self, handle: ConnectionHandle, violation: Violation, now: Now) {
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return;
+        };
+        let phase = match connection.phase {
+            Phase::Attached => PeerPhase::Connected,
+            _ => PeerPhase::Connecting,
+        };
+        let version = connection.announced.then_some(connection.version);
+        self.delivery.counters.violations += 1;
+        match violation.answer(version, phase) {
+            Answer::Connack(reason) => {
+                let properties = Properties::EMPTY;
+                let connack = Connack { session_present: false, reason, properties };
+                self.delivery.counters.connects_refused += 1;
+                self.delivery.send(handle, &Packet::Connack(connack));
+            }
+            // Closing says it.
+            Answer::Disconnect(_) | Answer::Close => {}
+        }
+        self.close(handle, Cause::Violation(violation), now);
+    }
+
+    /// Ends a connection: a last word to the client if the version has one, then the driver is
+    /// asked to close it, and its session goes on without it.
+    pub(super) fn close(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        let phase = std::mem::replace(&mut connection.phase, Phase::Closing);
+        if matches!(phase, Phase::Closing) {
+            return;
+        }
+        connection.held = Vec::new();
+        connection.partial.take();
+        let session = connection.session.take();
+        let hears_reasons =
+            matches!(phase, Phase::Attached) && connection.version.server_may_disconnect();
+        if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
+            self.delivery.send(handle, &disconnect(reason));
+        }
+        let client_id = session
+            .and_then(|session| self.delivery.sessions.get(session))
+            .map(|session| session.client_id.clone());
+        if let Some(session) = session {
+            self.detach(session, handle, &cause, now);
+        }
+        self.actions.push_back(Action::Report(Report::Disconnected {
+            connection: handle,
+            client_id,
+            cause,
+        }));
+        self.actions.push_back(Action::Close(handle));
+    }
+
+    /// A session loses its connection: ends, or waits for its client.
+    fn detach(
+        &mut self,
+        handle: SessionHandle,
+        connection: ConnectionHandle,
+        cause: &Cause,
+        now: Now,
+    ) {
+        let Some(session) = self.delivery.sessions.get_mut(handle) else {
+            return;
+        };
+        if session.holder() != Some(connection) {
+            return;
+        }
+        session.connection = None;
+        session.claimant = None;
+        session.answers.abandon_all();
+        if !cause.publishes_will() {
+            // [MQTT3-3.1.2-10] [MQTT5-3.14.4-3]
+            session.will = None;
+        }
+        if !session.is_persistent() {
+            self.end_session(handle);
+            return;
+        }
+        let mut deadline: Option<u64> = None;
+        if let Expiry::After(seconds) = session.expiry {
+            let expires = now.mono_ms + u64::from(seconds) * 1_000;
+            session.expires_ms = Some(expires);
+            deadline = Some(expires);
+        }
+        if let Some(will) = session.will.take_if(|will| will.delay == 0) {
+            self.publish_message(&will.message);
+        } else if let Some(will) = &mut session.will {
+            let due = now.mono_ms + u64::from(will.delay) * 1_000;
+            will.due_ms = Some(due);
+            deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
+        }
+        if let Some(deadline) = deadline {
+            self.set_session_timer(handle, deadline);
+        }
+    }
+
+    /// Has the session looked at by `deadline`. One timer at a time is enough: the earliest sets
+    /// the next.
+    pub(super) fn set_session_timer(&mut self, handle: SessionHandle, deadline: u64) {
+        if let Some(session) = self.delivery.sessions.get_mut(handle)
+            && session.timer_ms.is_none_or(|timer| timer > deadline)
+        {
+            session.timer_ms = Some(deadline);
+            self.timers.insert(deadline, Timer::Session(handle));
+        }
+    }
+
+    /// A session is over: its subscriptions and all it was owed are gone, and a will that waited is
+    /// published now `[MQTT5-3.1.3-9]`.
+    pub(super) fn end_session(&mut self, handle: SessionHandle) {
+        let Some(session) = self.delivery.sessions.remove(handle) else {
+            return;
+        };
+        self.clients.remove(&session.client_id);
+        for filter in session.subscriptions.keys() {
+            if let Ok(filter) = TopicFilter::new(filter) {
+                self.router.unsubscribe(filter, handle);
+            }
+        }
+        if session.stored {
+            self.delivery.journal.push(Record::SessionEnded(session.key));
+        }
+        if let Some(will) = session.will {
+            let Will { message, .. } = *will;
+            self.publish_message(&message);
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! A shard: the sessions of one thread, with everything their messages need.
+//!
+//! This file is its outer face: bytes, events and time in; output, actions and reports out. What a
+//! packet does is in the file named after it.
+
+mod accept;
+mod acknowledge;
+mod close;
+mod publish;
+mod subscribe;
+mod turn;
+
+use crate::arena::Handle;
+use crate::connection::{Cause, Connection, ConnectionHandle, Phase};
+use crate::counters::{Counters, Dropped};
+use crate::delivery::Delivery;
+use crate::limits::Limits;
+use crate::outbox::Outbox;
+use crate::persist::{Owed, Record, SessionKey, Ticket};
+use crate::retained::Retained;
+use crate::router::Router;
+use crate::session::SessionHandle;
+use crate::wheel::Wheel;
+use hashbrown::HashMap;
+use noctule_mqtt::codec::{self, Frame};
+use noctule_mqtt::packet::Disconnect;
+use noctule_mqtt::{Packet, PacketType, ProtocolVersion, ReasonCode, Receiver, Violation};
+use noctule_session::Now;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::VecDeque;
+
+/// What a shard is made with.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The bounds of everything.
+    pub limits: Limits,
+    /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
+    pub seed: [u8; 32],
+}
+
+/// Something the shard needs done. Carried out in order.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Decide whether this client may connect; answer with [`Event::Authenticated`].
+    Authenticate {
+        /// Which connection asks.
+        connection: ConnectionHandle,
+        /// What it says of itself.
+        credentials: Credentials,
+    },
+    /// Put these records on stable storage; answer with [`Event::Persisted`].
+    Persist {
+        /// To be named in the answer. Tickets rise.
+        ticket: Ticket,
+        /// In order.
+        records: Vec<Record>,
+    },
+    /// Bring back the first messages that a session left to the store; answer with
+    /// [`Event::Loaded`].
+    Load {
+        /// To be named in the answer.
+        session: SessionHandle,
+        /// Whose messages.
+        key: SessionKey,
+        /// How many bytes of them at most, but at least one message.
+        bytes_max: usize,
+    },
+    /// Write what is in the connection's output, close it, and say so with
+    /// [`Shard::on_closed`].
+    Close(ConnectionHandle),
+    /// The connection's input is wanted again: read what was left unread.
+    Resume(ConnectionHandle),
+    /// Tell whoever listens.
+    Report(Report),
+}
+
+/// The answer to an action.
+#[derive(Debug)]
+pub enum Event {
+    /// The decision on a client.
+    Authenticated {
+        /// Of which connection; one that is gone is fine.
+        connection: ConnectionHandle,
+        /// The decision.
+        verdict: Verdict,
+    },
+    /// Everything up to this ticket is on stable storage.
+    Persisted(Ticket),
+    /// Messages that a session had left to the store.
+    Loaded {
+        /// As in the action.
+        session: SessionHandle,
+        /// In order. None only if the store has none.
+        messages: Vec<Owed>,
+    },
+}
+
+/// What a client says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its client identifier, chosen by the broker if it sent none.
+    pub client_id: Box<str>,
+    /// Its user name.
+    pub user_name: Option<Box<str>>,
+    /// Its password.
+    pub password: Option<Box<[u8]>>,
+}
+
+/// Whether a client may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Accepted,
+    /// It may not, for this reason: "bad user name or password" or "not authorized".
+    Refused(ReasonCode),
+}
+
+/// What has happened, for logs and statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// A client is connected: its CONNACK is on its way.
+    Connected {
+        /// Which connection.
+        connection: ConnectionHandle,
+        /// Its client identifier.
+        client_id: Box<str>,
+        /// The version it speaks.
+        version: ProtocolVersion,
+        /// Whether it went on with a stored session.
+        session_present: bool,
+        /// In seconds.
+        keep_alive: u16,
+    },
+    /// A connection is at its end.
+    Disconnected {
+        /// Which connection.
+        connection: ConnectionHandle,
+        /// Its client identifier, if it came that far.
+        client_id: Option<Box<str>>,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// A set of sessions and their connections. See the crate's description for how to drive it.
+#[derive(Debug)]
+pub struct Shard {
+    delivery: Delivery,
+    router: Router,
+    retained: Retained,
+    /// Sessions by client identifier.
+    clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
+    timers: Wheel<Timer>,
+    actions: VecDeque<Action>,
+    due: Vec<Timer>,
+    random: ChaCha12Rng,
+    next_key: u64,
+}
+
+/// What a deadline is for. Whoever it concerns is asked, when it comes, whether it still holds.
+#[derive(Debug, Clone, Copy)]
+enum Timer {
+    Connect(ConnectionHandle),
+    KeepAlive(ConnectionHandle),
+    /// The session's will is due, or its end.
+    Session(SessionHandle),
+}
+
+impl Shard {
+    /// A shard without sessions.
+    pub fn new(settings: Settings, now: Now) -> Self {
+        let mut random = ChaCha12Rng::from_seed(settings.seed);
+        let hash_seed = random.next_u64();
+        Self {
+            delivery: Delivery::new(settings.limits),
+            router: Router::new(random.next_u64()),
+            retained: Retained::default(),
+            clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
+            timers: Wheel::new(now.mono_ms),
+            actions: VecDeque::new(),
+            due: Vec::new(),
+            random,
+            next_key: 1,
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn open(&mut self, now: Now) -> ConnectionHandle {
+        let over_limit = self.delivery.connections.len() >= self.delivery.limits.connections_max;
+        let connection = Connection::new(now.mono_ms, over_limit);
+        let handle = self.delivery.connections.insert(connection);
+        self.delivery.counters.connections_opened += 1;
+        let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
+        self.timers.insert(deadline, Timer::Connect(handle));
+        handle
+    }
+
+    /// Bytes were read from a connection.
+    pub fn on_bytes(&mut self, handle: ConnectionHandle, bytes: &[u8], now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        connection.last_heard_ms = now.mono_ms;
+        self.delivery.counters.bytes_received += bytes.len() as u64;
+        if connection.held.is_empty() {
+            self.take_in(handle, bytes, now);
+        } else {
+            connection.held.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether more input of a connection is wanted. If not, [`Action::Resume`] follows.
+    pub fn wants_input(&self, handle: ConnectionHandle) -> bool {
+        self.delivery.connections.get(handle).is_some_and(|connection| !self.is_held(connection))
+    }
+
+    /// The connection is gone: closed by the peer or the network for the given cause, or by the
+    /// driver at the shard's own request. Its handle is stale from now on.
+    pub fn on_closed(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
+        self.close(handle, cause, now);
+        if let Some(mut connection) = self.delivery.connections.remove(handle) {
+            let unsent = connection.outbox.len();
+            if let Some(buffer) = connection.outbox.advance(unsent) {
+                self.delivery.outputs.recycle(buffer);
+            }
+        }
+    }
+
+    /// The connections with new output since the last call, each once.
+    pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {
+        into.append(&mut self.delivery.outputs.dirty);
+        for handle in into {
+            if let Some(connection) = self.delivery.connections.get_mut(*handle) {
+                connection.dirty = false;
+            }
+        }
+    }
+
+    /// What is to be written on a connection; `None` if it is gone.
+    pub fn output(&self, handle: ConnectionHandle) -> Option<&Outbox> {
+        self.delivery.connections.get(handle).map(|connection| &connection.outbox)
+    }
+
+    /// So many bytes of the output were written.
+    pub fn on_written(&mut self, handle: ConnectionHandle, written: usize) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        self.delivery.counters.bytes_sent += written as u64;
+        if let Some(buffer) = connection.outbox.advance(written) {
+            self.delivery.outputs.recycle(buffer);
+        }
+        let half = self.delivery.limits.unsent_bytes_max / 2;
+        if connection.stalled && connection.outbox.len() <= half {
+            connection.stalled = false;
+            if let Some(session) = connection.session {
+                self.delivery.pump(session);
+                self.revive_replays(session);
+            }
+        }
+    }
+
+    /// The next thing to be done.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`on_tick`](Self::on_tick) next, in monotonic milliseconds; `None` while
+    /// nothing waits for time.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.timers.next_deadline_ms()
+    }
+
+    /// Whether the shard has work of its own to go on with, so that the driver should come back
+    /// without waiting for sockets.
+    pub fn has_work(&self) -> bool {
+        !self.delivery.replays.is_empty()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> (&Counters, &Dropped) {
+        (&self.delivery.counters, &self.delivery.dropped)
+    }
+
+    /// How much there is now: connections, sessions, subscriptions, retained messages.
+    pub fn population(&self) -> Population {
+        Population {
+            connections: self.delivery.connections.len(),
+            sessions: self.delivery.sessions.len(),
+            subscriptions: self.router.subscriptions(),
+            retained: self.retained.len(),
+        }
+    }
+
+    /// Processes input from its front until it is used up or something has to be waited for.
+    fn take_in(&mut self, handle: ConnectionHandle, mut input: &[u8], now: Now) {
+        loop {
+            let Some(connection) = self.delivery.connections.get_mut(handle) else {
+                return;
+            };
+            let limit = match connection.phase {
+                Phase::Attached => self.delivery.limits.packet_bytes_max,
+                Phase::AwaitConnect => self.delivery.limits.connect_bytes_max,
+                Phase::Closing => return,
+                Phase::AwaitVerdict(_) | Phase::AwaitStore(_) => {
+                    connection.held.extend_from_slice(input);
+                    return;
+                }
+            };
+            if connection.blocked {
+                connection.held.extend_from_slice(input);
+                return;
+            }
+            if connection.partial.is_empty() {
+                match codec::next_frame(input, limit) {
+                    Ok(Some(frame)) => {
+                        input = &input[frame.bytes.len()..];
+                        self.on_frame(handle, &frame, now);
+                        continue;
+                    }
+                    Ok(None) if input.is_empty() => return,
+                    Ok(None) => {}
+                    Err(violation) => return self.violate(handle, violation, now),
+                }
+            }
+            match connection.partial.fill(input, limit) {
+                Ok(used) => input = &input[used..],
+                Err(violation) => return self.violate(handle, violation, now),
+            }
+            if matches!(connection.phase, Phase::AwaitConnect) {
+                let first = connection.partial.first_byte().map_or(0, |byte| byte >> 4);
+                if first != PacketType::Connect as u8 {
+                    return self.violate(handle, not_connect(first), now);
+                }
+            }
+            let whole = match connection.partial.frame(limit) {
+                Ok(frame) => frame.is_some(),
+                Err(violation) => return self.violate(handle, violation, now),
+            };
+            if !whole {
+                return;
+            }
+            let bytes = connection.partial.take();
+            if let Ok(Some(frame)) = codec::next_frame(&bytes, limit) {
+                self.on_frame(handle, &frame, now);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, handle: ConnectionHandle, frame: &Frame<'_>, now: Now) {
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return;
+        };
+        let Some(session) = connection.session else {
+            return self.on_first_frame(handle, frame, now);
+        };
+        let version = connection.version;
+        let packet = match codec::decode(frame, version, Receiver::Server) {
+            Ok(packet) => packet,
+            Err(violation) => return self.violate(handle, violation, now),
+        };
+        let outcome = match &packet {
+            Packet::Publish(publish) => {
+                self.on_publish(handle, session, frame, publish, version, now)
+            }
+            Packet::Puback(ack) => self.on_puback(session, ack),
+            Packet::Pubrec(ack) => self.on_pubrec(handle, session, ack),
+            Packet::Pubrel(ack) => self.on_pubrel(handle, session, ack),
+            Packet::Pubcomp(ack) => self.on_pubcomp(session, ack),
+            Packet::Subscribe(subscribe) => {
+                self.on_subscribe(session, version, subscribe);
+                Ok(())
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(session, version, unsubscribe);
+                Ok(())
+            }
+            Packet::Pingreq => {
+                self.delivery.send(handle, &Packet::Pingresp);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(handle, session, disconnect, now),
+            Packet::Connect(_) => Err(Violation::SecondConnect),
+            Packet::Auth(_) => Err(Violation::AuthUnexpected),
+            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+                Err(Violation::WrongDirection { packet: packet.packet_type() })
+            }
+        };
+        if let Err(violation) = outcome {
+            self.violate(handle, violation, now);
+        }
+    }
+
+    /// Goes on with input that was held back, and has the connection read again.
+    fn release_input(&mut self, handle: ConnectionHandle, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        let held = std::mem::take(&mut connection.held);
+        self.take_in(handle, &held, now);
+        let free = self.wants_input(handle);
+        if free {
+            self.actions.push_back(Action::Resume(handle));
+        }
+    }
+
+    fn is_held(&self, connection: &Connection) -> bool {
+        connection.blocked || connection.is_being_accepted()
+    }
+}
+
+/// How much there is in a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Population {
+    /// Connections, accepted as clients or not.
+    pub connections: usize,
+    /// Sessions, connected or away.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
+}
+
+/// What is wrong with a first packet of this type.
+fn not_connect(type_bits: u8) -> Violation {
+    match PacketType::from_bits(type_bits) {
+        Some(packet) => Violation::FirstPacketUnexpected { packet },
+        None => Violation::PacketTypeReserved { bits: type_bits },
+    }
+}
+
+/// A DISCONNECT with nothing but a reason.
+fn disconnect(reason: ReasonCode) -> Packet<'static> {
+    Packet::Disconnect(Disconnect::new(reason))
+}
+
+/// The deadline and handle types are small: thousands lie in the wheel.
+const _: () = assert!(size_of::<Timer>() <= 12 && size_of::<Handle<Connection>>() == 8);

@@ -1,0 +1,279 @@
+//! PUBLISH from a client: is it taken, who gets it, and when may it be acknowledged.
+
+use super::Shard;
+use crate::connection::{Cause, ConnectionHandle};
+use crate::delivery::Continuation;
+use crate::message::{Message, MessageView};
+use crate::outgoing::Outgoing;
+use crate::persist::{Record, SessionKey};
+use crate::router::Refusal;
+use crate::session::{Answer, SessionHandle};
+use noctule_mqtt::codec::Frame;
+use noctule_mqtt::packet::Publish;
+use noctule_mqtt::{PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, TopicName, Violation};
+use noctule_session::{Now, Received};
+
+/// What became of a message that was routed.
+struct Routed {
+    reason: ReasonCode,
+    /// Whether somebody is owed it across a crash.
+    durable: bool,
+}
+
+impl Shard {
+    pub(super) fn on_publish(
+        &mut self,
+        handle: ConnectionHandle,
+        session: SessionHandle,
+        frame: &Frame<'_>,
+        publish: &Publish<'_>,
+        version: ProtocolVersion,
+        now: Now,
+    ) -> Result<(), Violation> {
+        self.delivery.counters.publish_received += 1;
+        // We announce no topic aliases, so there are none [MQTT5-3.3.2-8].
+        let alias =
+            if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
+        let topic = match (alias, publish.topic) {
+            (None, Some(topic)) => topic,
+            (alias, _) => {
+                return Err(Violation::TopicAliasInvalid { alias: alias.unwrap_or(0) });
+            }
+        };
+        let view = MessageView {
+            topic,
+            properties: publish.properties.as_bytes(),
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+        };
+        let outgoing = Outgoing::of_publish(view, frame, publish, version);
+        match (publish.qos, publish.packet_id) {
+            (QoS::AtLeastOnce, Some(packet_id)) => {
+                self.publish_at_least_once(handle, session, packet_id, publish.dup, outgoing, now)
+            }
+            (QoS::ExactlyOnce, Some(packet_id)) => {
+                self.publish_exactly_once(handle, session, packet_id, outgoing, now)
+            }
+            (QoS::AtMostOnce, _) | (_, None) => {
+                self.route(outgoing, Some(session))?;
+                Ok(())
+            }
+        }
+    }
+
+    fn publish_at_least_once(
+        &mut self,
+        handle: ConnectionHandle,
+        session: SessionHandle,
+        packet_id: PacketId,
+        dup: bool,
+        outgoing: Outgoing<'_>,
+        now: Now,
+    ) -> Result<(), Violation> {
+        self.check_receive_maximum(session)?;
+        // What a lost connection left unanswered and still waits for the store.
+        if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
+            return Ok(());
+        }
+        let routed = self.route(outgoing, Some(session))?;
+        self.acknowledge(handle, session, PacketType::Puback, packet_id, &routed, now);
+        Ok(())
+    }
+
+    fn publish_exactly_once(
+        &mut self,
+        handle: ConnectionHandle,
+        session: SessionHandle,
+        packet_id: PacketId,
+        mut outgoing: Outgoing<'_>,
+        now: Now,
+    ) -> Result<(), Violation> {
+        let limit = self.delivery.limits.qos2_ids_max;
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
+            return Ok(());
+        };
+        let persistent = found.is_persistent();
+        match found.inbound.on_publish(packet_id, persistent) {
+            Received::New if found.inbound.held() > limit => {
+                return Err(Violation::ReceiveMaximumExceeded { limit: limit as u16 });
+            }
+            Received::New => {}
+            Received::Storing => {
+                self.revive_answer(session, PacketType::Pubrec, packet_id);
+                return Ok(());
+            }
+            Received::Duplicate => {
+                // Its PUBREC may still be waiting for those who are owed it.
+                if !self.revive_answer(session, PacketType::Pubrec, packet_id) {
+                    let reason = ReasonCode::Success;
+                    let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
+                    self.delivery.answer(session, answer, None);
+                }
+                return Ok(());
+            }
+        }
+        self.check_receive_maximum(session)?;
+        if persistent && self.takes_topic(&outgoing)? {
+            self.store_received(session, packet_id, outgoing.message());
+            return Ok(());
+        }
+        let routed = self.route(outgoing, Some(session))?;
+        if routed.reason.is_error()
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            found.inbound.refuse(packet_id);
+        }
+        self.acknowledge(handle, session, PacketType::Pubrec, packet_id, &routed, now);
+        Ok(())
+    }
+
+    /// A QoS 2 message from a persistent session counts as received once it is stored; PUBREC and
+    /// routing wait for that, or a crash could lose or double it.
+    fn store_received(&mut self, session: SessionHandle, packet_id: PacketId, message: Message) {
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
+            return;
+        };
+        let key = found.key;
+        let record = Record::Received { key, packet_id, message: message.clone() };
+        let ticket = self.delivery.journal.push(record);
+        let next = Continuation::Route { session, key, packet_id, message };
+        self.delivery.waiting.push_back((ticket, next));
+        let reason = ReasonCode::Success;
+        let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
+        self.delivery.answer(session, answer, Some(ticket));
+    }
+
+    /// A received QoS 2 message is stored: routes it. Its PUBREC follows in its own turn.
+    pub(super) fn route_received(
+        &mut self,
+        session: SessionHandle,
+        key: SessionKey,
+        packet_id: PacketId,
+        message: &Message,
+    ) {
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.inbound.stored(packet_id);
+        }
+        self.delivery.journal.push(Record::Routed { key, packet_id });
+        // It was checked when it came; what a full queue refuses now is counted there.
+        let _ = self.route(Outgoing::of_message(message), Some(session));
+    }
+
+    /// Publishes a message of the broker's own accord: a will.
+    pub(super) fn publish_message(&mut self, message: &Message) {
+        let _ = self.route(Outgoing::of_message(message), None);
+    }
+
+    /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic.
+    fn route(
+        &mut self,
+        mut outgoing: Outgoing<'_>,
+        from: Option<SessionHandle>,
+    ) -> Result<Routed, Violation> {
+        let limits = &self.delivery.limits;
+        let topic: TopicName<'_> = outgoing.view.topic;
+        match &self.router.route(topic, limits).refusal {
+            None => {}
+            Some(Refusal::OverLimit(violation)) => return Err(violation.clone()),
+            Some(Refusal::Reserved) => {
+                self.delivery.dropped.reserved_topic += 1;
+                return Ok(Routed { reason: ReasonCode::NotAuthorized, durable: false });
+            }
+        }
+        if outgoing.view.retain {
+            // Before routing, so that whoever subscribes next cannot see an older one.
+            let message = outgoing.message();
+            self.retained.set(&message);
+            self.delivery.journal.push(Record::Retained(message));
+            outgoing.durable = true;
+        }
+        let route = self.router.route(topic, &self.delivery.limits);
+        self.delivery.route(route, &mut outgoing, from);
+        let reason = if outgoing.refused {
+            ReasonCode::QuotaExceeded
+        } else if route.targets.is_empty() {
+            ReasonCode::NoMatchingSubscribers
+        } else {
+            ReasonCode::Success
+        };
+        Ok(Routed { reason, durable: outgoing.durable })
+    }
+
+    /// Whether a message of this topic is taken at all.
+    fn takes_topic(&mut self, outgoing: &Outgoing<'_>) -> Result<bool, Violation> {
+        match &self.router.route(outgoing.view.topic, &self.delivery.limits).refusal {
+            Some(Refusal::OverLimit(violation)) => Err(violation.clone()),
+            Some(Refusal::Reserved) => Ok(false),
+            None => Ok(true),
+        }
+    }
+
+    /// Sends PUBACK or PUBREC in its turn, and once what it promises is true.
+    fn acknowledge(
+        &mut self,
+        handle: ConnectionHandle,
+        session: SessionHandle,
+        packet: PacketType,
+        packet_id: PacketId,
+        routed: &Routed,
+        now: Now,
+    ) {
+        let speaks_reasons = self
+            .delivery
+            .connections
+            .get(handle)
+            .is_some_and(|connection| connection.version.has_reason_codes());
+        if routed.reason == ReasonCode::QuotaExceeded && !speaks_reasons {
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
+            return self.close(handle, Cause::QuotaExceeded, now);
+        }
+        let ticket = routed.durable.then(|| self.delivery.journal.ticket());
+        let answer = Answer::Ack { packet, packet_id, reason: routed.reason };
+        self.delivery.answer(session, answer, ticket);
+        if ticket.is_some() {
+            self.block_if_waiting_too_much(handle, session);
+        }
+    }
+
+    /// Stops reading a connection that has too many answers waiting for the store.
+    fn block_if_waiting_too_much(&mut self, handle: ConnectionHandle, session: SessionHandle) {
+        let waiting =
+            self.delivery.sessions.get(session).map_or(0, |session| session.answers.len());
+        if waiting >= self.delivery.limits.acks_waiting_max
+            && let Some(connection) = self.delivery.connections.get_mut(handle)
+        {
+            connection.blocked = true;
+        }
+    }
+
+    /// `[MQTT5-3.3.4-9]`, for what the client has sent and we have not finished.
+    fn check_receive_maximum(&self, session: SessionHandle) -> Result<(), Violation> {
+        let limit = self.delivery.limits.inflight_in_max;
+        let unfinished = self
+            .delivery
+            .sessions
+            .get(session)
+            .map_or(0, |found| found.inbound.held().max(found.answers.len()));
+        if unfinished > usize::from(limit) {
+            return Err(Violation::ReceiveMaximumExceeded { limit });
+        }
+        Ok(())
+    }
+
+    /// A repeated PUBLISH whose answer still waits from the last connection: the same answer will
+    /// do. False if there is none.
+    fn revive_answer(
+        &mut self,
+        session: SessionHandle,
+        wanted: PacketType,
+        wanted_id: PacketId,
+    ) -> bool {
+        self.delivery.sessions.get_mut(session).is_some_and(|found| {
+            found.answers.revive(|answer| {
+                matches!(answer, Answer::Ack { packet, packet_id, .. }
+                    if (*packet, *packet_id) == (wanted, wanted_id))
+            })
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+//!
+//! A subscription is in the index before its SUBACK is put out, so that whatever is published after
+//! the client has seen it is routed to it. Retained messages follow the SUBACK.
+
+use super::Shard;
+use crate::persist::Record;
+use crate::retained::Cursor;
+use crate::session::{Answer, Replay, Session, SessionHandle, Terms};
+use crate::subscriptions::Subscriber;
+use noctule_mqtt::packet::{
+    RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
+};
+use noctule_mqtt::{Packet, Properties, ProtocolVersion, ReasonCode, TopicFilter, codec};
+
+impl Shard {
+    pub(super) fn on_subscribe(
+        &mut self,
+        session: SessionHandle,
+        version: ProtocolVersion,
+        subscribe: &Subscribe<'_>,
+    ) {
+        let identifier = subscribe.properties.subscription_identifier();
+        let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
+        let mut replays = Vec::new();
+        for subscription in &subscribe.subscriptions {
+            let terms = Terms { options: subscription.options, identifier };
+            let reason = match self.subscribe(session, subscription, terms, &mut replays) {
+                Ok(()) => ReasonCode::granted(subscription.options.qos),
+                Err(reason) => reason,
+            };
+            reasons.push(reason);
+        }
+        let packet_id = subscribe.packet_id;
+        let suback = Suback { packet_id, properties: Properties::EMPTY, reasons };
+        self.answer_encoded(session, version, &Packet::Suback(suback), replays);
+    }
+
+    fn subscribe(
+        &mut self,
+        session: SessionHandle,
+        subscription: &Subscription<'_>,
+        terms: Terms,
+        replays: &mut Vec<Replay>,
+    ) -> Result<(), ReasonCode> {
+        let limits = &self.delivery.limits;
+        let filter = subscription.filter;
+        let text = filter.as_str();
+        if text.len() > limits.topic_bytes_max
+            || filter.level_count() > limits.topic_separators_max + 1
+        {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        if text.starts_with("$share/") {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
+        let is_new = !found.subscriptions.contains_key(text);
+        if is_new && found.subscriptions.len() >= limits.subscriptions_max {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        found.subscriptions.insert(text.into(), terms);
+        if found.is_persistent() {
+            self.delivery.journal.push(Record::Subscribed {
+                key: found.key,
+                filter: text.into(),
+                options: terms.options,
+                identifier: terms.identifier,
+            });
+        }
+        let Terms { options, identifier } = terms;
+        self.router.subscribe(filter, Subscriber { session, options, identifier });
+        let wants_retained = match options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => is_new,
+            RetainHandling::Never => false,
+        };
+        if wants_retained && self.retained.len() > 0 {
+            replays.push(Replay { filter: text.into(), terms, cursor: Cursor::Start });
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        session: SessionHandle,
+        version: ProtocolVersion,
+        unsubscribe: &Unsubscribe<'_>,
+    ) {
+        let reasons =
+            unsubscribe.filters.iter().map(|filter| self.unsubscribe(session, *filter)).collect();
+        let packet_id = unsubscribe.packet_id;
+        let unsuback = Unsuback { packet_id, properties: Properties::EMPTY, reasons };
+        self.answer_encoded(session, version, &Packet::Unsuback(unsuback), Vec::new());
+    }
+
+    /// Filters are compared character by character `[MQTT3-3.10.4-1]` `[MQTT5-3.10.4-1]`.
+    fn unsubscribe(&mut self, session: SessionHandle, filter: TopicFilter<'_>) -> ReasonCode {
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
+            return ReasonCode::UnspecifiedError;
+        };
+        if found.subscriptions.remove(filter.as_str()).is_none() {
+            return ReasonCode::NoSubscriptionExisted;
+        }
+        found.replays.retain(|replay| *replay.filter != *filter.as_str());
+        if found.is_persistent() {
+            let (key, filter) = (found.key, filter.as_str().into());
+            self.delivery.journal.push(Record::Unsubscribed { key, filter });
+        }
+        self.router.unsubscribe(filter, session);
+        let gone = |(of, replay): &(SessionHandle, Replay)| {
+            *of == session && *replay.filter == *filter.as_str()
+        };
+        self.delivery.replays.retain(|entry| !gone(entry));
+        ReasonCode::Success
+    }
+
+    /// SUBACK and UNSUBACK of a persistent session wait for the store.
+    fn answer_encoded(
+        &mut self,
+        session: SessionHandle,
+        version: ProtocolVersion,
+        packet: &Packet<'_>,
+        replays: Vec<Replay>,
+    ) {
+        let mut bytes = Vec::new();
+        let encoded = codec::encode(packet, version, &mut bytes);
+        debug_assert!(encoded.is_ok(), "an answer has as many entries as its request");
+        let persistent = self.delivery.sessions.get(session).is_some_and(Session::is_persistent);
+        let ticket = persistent
+            .then(|| self.delivery.journal.ticket())
+            .filter(|_| !self.delivery.journal.is_empty());
+        self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
+    }
+}

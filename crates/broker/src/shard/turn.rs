@@ -1,0 +1,233 @@
+//! What is not a packet: answers to actions, the end of a turn, the passing of time.
+
+use super::{Action, Event, Shard, Timer};
+use crate::connection::{Cause, ConnectionHandle, Phase};
+use crate::delivery::Continuation;
+use crate::persist::{Owed, Ticket};
+use crate::session::{Replay, SessionHandle};
+use noctule_mqtt::{TopicFilter, Violation};
+use noctule_session::Now;
+
+impl Shard {
+    /// An action was carried out.
+    pub fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Authenticated { connection, verdict } => {
+                self.on_verdict(connection, verdict, now);
+            }
+            Event::Persisted(ticket) => self.on_persisted(ticket, now),
+            Event::Loaded { session, messages } => self.on_loaded(session, messages),
+        }
+    }
+
+    /// Everything that was read in this turn has been handed in: goes on with long work, and asks
+    /// for what has to be stored or loaded.
+    pub fn end_turn(&mut self) {
+        self.replay_retained();
+        if let Some((ticket, records)) = self.delivery.journal.take() {
+            self.actions.push_back(Action::Persist { ticket, records });
+        }
+        // Behind the records, so that what was just left to the store can be found there.
+        for session in std::mem::take(&mut self.delivery.loads) {
+            if let Some(found) = self.delivery.sessions.get(session) {
+                let bytes_max = self.delivery.limits.queue_resident_bytes_max;
+                self.actions.push_back(Action::Load { session, key: found.key, bytes_max });
+            }
+        }
+    }
+
+    /// Time has passed: closes what has been silent for too long, ends sessions, publishes delayed
+    /// wills.
+    pub fn on_tick(&mut self, now: Now) {
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.expire(now.mono_ms, &mut due);
+        for timer in due.drain(..) {
+            match timer {
+                Timer::Connect(connection) => self.on_connect_timeout(connection, now),
+                Timer::KeepAlive(connection) => self.on_keep_alive(connection, now),
+                Timer::Session(session) => self.on_session_timer(session, now),
+            }
+        }
+        self.due = due;
+    }
+
+    fn on_connect_timeout(&mut self, handle: ConnectionHandle, now: Now) {
+        let waiting = self.delivery.connections.get(handle).is_some_and(|connection| {
+            matches!(connection.phase, Phase::AwaitConnect) || connection.is_being_accepted()
+        });
+        if waiting {
+            self.close(handle, Cause::ConnectTimeout, now);
+        }
+    }
+
+    fn on_keep_alive(&mut self, handle: ConnectionHandle, now: Now) {
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return;
+        };
+        let (Phase::Attached, Some(patience)) =
+            (&connection.phase, connection.keep_alive.patience_ms())
+        else {
+            return;
+        };
+        // It does not run against a peer that we are not listening to.
+        let deadline =
+            if connection.blocked { now.mono_ms } else { connection.last_heard_ms } + patience;
+        if deadline > now.mono_ms {
+            self.timers.insert(deadline, Timer::KeepAlive(handle));
+        } else {
+            let keep_alive = connection.keep_alive.seconds();
+            self.violate(handle, Violation::KeepAliveTimeout { keep_alive }, now);
+        }
+    }
+
+    /// A will or the end of a session may be due; with a timer each, and a client that came back in
+    /// between, either may also be not.
+    fn on_session_timer(&mut self, handle: SessionHandle, now: Now) {
+        let Some(session) = self.delivery.sessions.get_mut(handle) else {
+            return;
+        };
+        session.timer_ms = None;
+        if session.holder().is_some() {
+            return;
+        }
+        if session.expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
+            self.delivery.counters.sessions_expired += 1;
+            return self.end_session(handle);
+        }
+        let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.mono_ms);
+        let will = session.will.take_if(|will| is_due(will.due_ms));
+        let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
+        if let Some(deadline) = next.into_iter().flatten().min() {
+            self.set_session_timer(handle, deadline);
+        }
+        if let Some(will) = will {
+            self.publish_message(&will.message);
+        }
+    }
+
+    fn on_persisted(&mut self, persisted: Ticket, now: Now) {
+        while let Some((ticket, _)) = self.delivery.waiting.front()
+            && *ticket <= persisted
+        {
+            let Some((_, continuation)) = self.delivery.waiting.pop_front() else {
+                return;
+            };
+            self.go_on(continuation, now);
+        }
+    }
+
+    fn go_on(&mut self, continuation: Continuation, now: Now) {
+        match continuation {
+            Continuation::Answer { session, number } => {
+                if let Some(found) = self.delivery.sessions.get_mut(session) {
+                    found.answers.complete(number);
+                }
+                self.delivery.release_answers(session);
+                self.unblock(session, now);
+            }
+            Continuation::Attach { connection } => self.attach(connection, now),
+            Continuation::Publish { session, packet_id } => {
+                if let Some(found) = self.delivery.sessions.get_mut(session) {
+                    found.outbound.stored(packet_id);
+                }
+                self.delivery.pump(session);
+            }
+            Continuation::Pubrel { session, packet_id } => self.send_pubrel(session, packet_id),
+            Continuation::Route { session, key, packet_id, message } => {
+                self.route_received(session, key, packet_id, &message);
+            }
+            Continuation::Pubcomp { session, packet_id } => self.send_pubcomp(session, packet_id),
+        }
+    }
+
+    /// Reads a connection again whose answers were waiting, once half of them have left.
+    fn unblock(&mut self, session: SessionHandle, now: Now) {
+        let Some(found) = self.delivery.sessions.get(session) else {
+            return;
+        };
+        if found.answers.len() > self.delivery.limits.acks_waiting_max / 2 {
+            return;
+        }
+        let Some(handle) = found.connection else {
+            return;
+        };
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        if std::mem::replace(&mut connection.blocked, false) {
+            self.release_input(handle, now);
+        }
+    }
+
+    fn on_loaded(&mut self, session: SessionHandle, messages: Vec<Owed>) {
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.queue.loaded(messages);
+        }
+        self.delivery.pump(session);
+        self.revive_replays(session);
+    }
+
+    /// Sends a slice of retained messages to each subscription that waits for some.
+    fn replay_retained(&mut self) {
+        for _ in 0..self.delivery.replays.len() {
+            let Some((session, replay)) = self.delivery.replays.pop_front() else {
+                return;
+            };
+            if self.has_room_for_retained(session) {
+                if let Some(rest) = self.replay_slice(session, replay) {
+                    self.delivery.replays.push_back((session, rest));
+                }
+            } else if let Some(found) = self.delivery.sessions.get_mut(session) {
+                found.replays.push(replay);
+                self.stall(session);
+            }
+        }
+    }
+
+    /// Whether retained messages can be sent on without filling the session's queue with them.
+    fn has_room_for_retained(&self, session: SessionHandle) -> bool {
+        let Some(found) = self.delivery.sessions.get(session) else {
+            return false;
+        };
+        let connection = found.connection.and_then(|c| self.delivery.connections.get(c));
+        found.queue.is_empty()
+            && connection.is_some_and(|connection| {
+                connection.outbox.len() <= self.delivery.limits.unsent_bytes_max / 2
+            })
+    }
+
+    fn replay_slice(&mut self, session: SessionHandle, mut replay: Replay) -> Option<Replay> {
+        let filter = TopicFilter::new(&replay.filter).ok()?;
+        let slice = self.delivery.limits.retained_slice;
+        let mut found = Vec::new();
+        let cursor = self.retained.walk(filter, &replay.cursor, slice, |message| {
+            found.push(message.clone());
+        });
+        for message in found {
+            self.delivery.deliver_retained(session, replay.terms, &message);
+        }
+        replay.cursor = cursor?;
+        Some(replay)
+    }
+
+    /// There may be room again for retained messages that a session waits for.
+    pub(super) fn revive_replays(&mut self, session: SessionHandle) {
+        if let Some(found) = self.delivery.sessions.get_mut(session)
+            && !found.replays.is_empty()
+            && found.queue.is_empty()
+        {
+            let replays = std::mem::take(&mut found.replays);
+            self.delivery.replays.extend(replays.into_iter().map(|replay| (session, replay)));
+        }
+    }
+
+    /// Has the session asked again when its connection's output has drained.
+    fn stall(&mut self, session: SessionHandle) {
+        let connection = self.delivery.sessions.get(session).and_then(|found| found.connection);
+        if let Some(connection) =
+            connection.and_then(|handle| self.delivery.connections.get_mut(handle))
+        {
+            connection.stalled = true;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The commands, one file each, and the program that they make up together.
+//!
+//! To add a command, add its file and its row in [`COMMANDS`]; what the command does must not
+//! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
+
+mod broker;
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use crate::output;
+
+/// A command: how it is described and how it is run.
+struct Entry {
+    describe: fn() -> Command,
+    run: fn(&ArgMatches) -> ExitCode,
+    /// Part of what most people need, which `noctule` alone prints.
+    everyday: bool,
+}
+
+const COMMANDS: &[Entry] = &[Entry {
+    describe: broker::describe,
+    run: broker::run,
+    everyday: true,
+}];
+
+/// The whole program, for reading the command line.
+pub(crate) fn program() -> Command {
+    Command::new("noctule")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("An MQTT broker and its tools")
+        .after_help("`noctule COMMAND --help` explains a command.")
+        .disable_help_subcommand(true)
+        .subcommands(COMMANDS.iter().map(|entry| (entry.describe)()))
+}
+
+/// Runs the command that was asked for; without one, says which there are.
+pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
+    let Some((name, arguments)) = matches.subcommand() else {
+        output::answer(&overview());
+        return ExitCode::SUCCESS;
+    };
+    let named = |entry: &&Entry| (entry.describe)().get_name() == name;
+    // clap accepts only names from the same list.
+    COMMANDS
+        .iter()
+        .find(named)
+        .map_or(ExitCode::FAILURE, |entry| (entry.run)(arguments))
+}
+
+fn overview() -> String {
+    let mut out = String::from("noctule: an MQTT broker and its tools\n\n");
+    for entry in COMMANDS.iter().filter(|entry| entry.everyday) {
+        let command = (entry.describe)();
+        let about = command
+            .get_about()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "  noctule {:<10}  {about}", command.get_name());
+    }
+    out.push_str("\n`noctule COMMAND --help` explains a command, `noctule --help` lists all.\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_description_of_every_command_is_sound() {
+        program().debug_assert();
+    }
+
+    #[test]
+    fn the_overview_names_every_everyday_command_and_what_it_does() {
+        let overview = overview();
+        assert!(overview.contains("noctule broker "), "{overview}");
+        for entry in COMMANDS.iter().filter(|entry| entry.everyday) {
+            let about = (entry.describe)().get_about().unwrap().to_string();
+            assert!(!about.is_empty() && overview.contains(&about), "{overview}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_error_and_a_wrong_command_is_one() {
+        assert!(
+            program()
+                .try_get_matches_from(["noctule"])
+                .unwrap()
+                .subcommand()
+                .is_none()
+        );
+        let wrong = program()
+            .try_get_matches_from(["noctule", "brokr"])
+            .unwrap_err();
+        assert_eq!(wrong.exit_code(), 2);
+        assert!(wrong.to_string().contains("'broker'"), "{wrong}");
+    }
+
+    #[test]
+    fn the_version_is_an_answer() {
+        let version = program()
+            .try_get_matches_from(["noctule", "--version"])
+            .unwrap_err();
+        assert_eq!(
+            (version.kind(), version.exit_code()),
+            (ErrorKind::DisplayVersion, 0)
+        );
+        assert_eq!(
+            version.to_string(),
+            concat!("noctule ", env!("CARGO_PKG_VERSION"), "\n")
+        );
+    }
+}

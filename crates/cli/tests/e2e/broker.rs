@@ -1,0 +1,155 @@
+//! The broker of one test.
+//!
+//! Topics and client ids carry a word of their own, so that the tests of foreign clients can share
+//! one broker when `NOCTULE_TEST_BROKER` names it.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::program::{Finished, Program};
+use crate::room::{Room, unique};
+
+/// A broker that serves; dropped, it is killed and its directory removed.
+pub(crate) struct Broker {
+    listeners: Vec<SocketAddr>,
+    word: String,
+    // In this order, so that the process is gone before its directory.
+    program: Option<Program>,
+    _room: Option<Room>,
+}
+
+impl Broker {
+    /// The broker that the environment names, or else one of ours.
+    pub(crate) fn start() -> Self {
+        match std::env::var(EXTERNAL) {
+            Ok(address) => Self::external(&address),
+            Err(_) => Self::ours(&[]),
+        }
+    }
+
+    /// `noctule broker` on a free port with more `flags`, whatever the environment says.
+    pub(crate) fn ours(flags: &[&str]) -> Self {
+        Self::on_port(0, flags)
+    }
+
+    /// `noctule broker` on this port.
+    pub(crate) fn on_port(port: u16, flags: &[&str]) -> Self {
+        let room = Room::new();
+        let mut command = noctule();
+        command
+            .args(["broker", "--port", &port.to_string()])
+            .args(flags)
+            .current_dir(room.path());
+        let program = Program::start(&mut command);
+        let mut listeners = Vec::new();
+        while let Some(address) = program.expect("line that says ready", listener_or_ready) {
+            listeners.push(address);
+        }
+        assert!(!listeners.is_empty(), "ready without a listener");
+        Self {
+            listeners,
+            word: unique(),
+            program: Some(program),
+            _room: Some(room),
+        }
+    }
+
+    fn external(address: &str) -> Self {
+        let found = address
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut found| found.next());
+        let listener = found.unwrap_or_else(|| panic!("{EXTERNAL}={address} is no host:port"));
+        Self {
+            listeners: vec![listener],
+            word: unique(),
+            program: None,
+            _room: None,
+        }
+    }
+
+    /// All addresses it says that it listens on.
+    pub(crate) fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// The address for clients, as text.
+    pub(crate) fn host(&self) -> String {
+        self.address().ip().to_string()
+    }
+
+    /// The port for clients, as text.
+    pub(crate) fn port(&self) -> String {
+        self.address().port().to_string()
+    }
+
+    /// A new connection, with a deadline on reading.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address()).expect("the broker accepts");
+        stream
+            .set_read_timeout(Some(crate::program::DEADLINE))
+            .expect("a socket");
+        stream
+    }
+
+    /// A topic or filter of this test alone.
+    pub(crate) fn topic(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.word)
+    }
+
+    /// A client id of this test alone; with a short `rest` at most 23 characters [MQTT3-3.1.3-5].
+    pub(crate) fn id(&self, rest: &str) -> String {
+        format!("{}{rest}", self.word)
+    }
+
+    /// The word that makes topics and ids of this test its own.
+    pub(crate) fn word(&self) -> &str {
+        &self.word
+    }
+
+    /// Sends `signal` to our broker and waits for its end.
+    pub(crate) fn end_by(mut self, signal: Signal) -> Finished {
+        let program = self.program.take().expect("a broker that we started");
+        program.signal(signal);
+        program.finish()
+    }
+
+    fn address(&self) -> SocketAddr {
+        let four = self
+            .listeners
+            .iter()
+            .find(|address| matches!(address.ip(), IpAddr::V4(_)));
+        *four.unwrap_or(&self.listeners[0])
+    }
+}
+
+/// The binary, without what the environment would tell it.
+pub(crate) fn noctule() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_noctule"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NOCTULE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// `  listening on 127.0.0.1:41023 (MQTT)` as its address, `  ready in …` as None; other lines are
+/// not for us.
+fn listener_or_ready(line: &str) -> Option<Option<SocketAddr>> {
+    if line.starts_with("  ready in ") {
+        return Some(None);
+    }
+    let address = line
+        .strip_prefix("  listening on ")?
+        .strip_suffix(" (MQTT)")?;
+    Some(Some(
+        address
+            .parse()
+            .unwrap_or_else(|_| panic!("no address: {line}")),
+    ))
+}
+
+const EXTERNAL: &str = "NOCTULE_TEST_BROKER";

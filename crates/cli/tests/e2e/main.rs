@@ -1,0 +1,19 @@
+//! End to end: the binary as a user starts it, and the clients that other people wrote.
+//!
+//! Nothing here looks inside the broker. Each test starts its own broker on a free port of the
+//! loopback, in a directory of its own, and waits for events (a line, a message, an exit), each
+//! with a deadline; nobody sleeps and hopes. Foreign clients come from `cargo xtask prepare`.
+//!
+//! `NOCTULE_TEST_BROKER=host:port` points the tests of foreign clients at a broker that runs
+//! already, for instance to see what another broker does with the same scripts.
+
+mod broker;
+mod configuration;
+mod foreign;
+mod lifecycle;
+mod mosquitto;
+mod mosquitto_tests;
+mod mqttjs_tests;
+mod paho_tests;
+mod program;
+mod room;

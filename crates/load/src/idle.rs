@@ -1,0 +1,189 @@
+//! Resident memory of a broker per idle connection.
+//!
+//! A connection here has done CONNECT and nothing since: no subscription, no will, nothing under
+//! way. What the kernel keeps for its socket is not the broker's and not counted.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+
+use crate::LoadError;
+use crate::link::Opening;
+use crate::process::{Memory, memory};
+use crate::table::Table;
+use crate::target::Broker;
+
+/// Memory of one broker with and without idle connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdleCost {
+    /// Which broker.
+    pub broker: String,
+    /// Keep alive of the connections in seconds; 0 is none.
+    pub keep_alive: u16,
+    /// How many connections were held.
+    pub connections: u32,
+    /// With one connection, which has shown the broker its way.
+    pub before: Memory,
+    /// With all of them.
+    pub after: Memory,
+}
+
+impl IdleCost {
+    /// Growth of the resident memory per connection in bytes.
+    pub fn bytes_each(&self) -> f64 {
+        let grown = self.after.resident as f64 - self.before.resident as f64;
+        grown / f64::from(self.connections.max(1))
+    }
+}
+
+/// Opens the connections, lets the broker settle for `settle`, and compares its memory.
+///
+/// # Errors
+/// If the broker's process is not known or it refuses a connection.
+pub fn measure(
+    broker: &mut Broker,
+    connections: u32,
+    keep_alive: u16,
+    settle: Duration,
+) -> Result<IdleCost, LoadError> {
+    let pid =
+        broker.pid.ok_or_else(|| LoadError::new("memory is measured of a known process only"))?;
+    let address = broker.address;
+    let first = connect(address, keep_alive, 0)?;
+    std::thread::sleep(settle);
+    let before = memory(pid)?;
+    let held: Vec<_> = (1..=connections)
+        .map(|number| connect(address, keep_alive, number))
+        .collect::<Result<_, _>>()?;
+    std::thread::sleep(settle);
+    let after = memory(pid)?;
+    broker.check_alive()?;
+    // Held until now; a broker that closed them in between would look cheap.
+    for stream in held.iter().chain([&first]) {
+        check_open(stream)?;
+    }
+    Ok(IdleCost { broker: broker.name.clone(), keep_alive, connections, before, after })
+}
+
+fn connect(address: SocketAddr, keep_alive: u16, number: u32) -> Result<TcpStream, LoadError> {
+    Opening::connect(address, &format!("idle-{number:08}"), keep_alive).map(Opening::into_stream)
+}
+
+fn check_open(stream: &TcpStream) -> Result<(), LoadError> {
+    let answer = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    match answer {
+        Ok(count) if count > 0 => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+        _ => Err(LoadError::new("the broker closed an idle connection")),
+    }
+}
+
+/// Raises the limit of open files as far as this process may, for itself and the brokers it
+/// starts, and says what it is then.
+///
+/// # Errors
+/// If `connections` do not fit.
+pub fn raise_open_files(connections: u32) -> Result<u64, LoadError> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised)
+        .map_err(|error| LoadError::io("cannot raise the limit of open files", error.into()))?;
+    let files = limit.maximum.unwrap_or(u64::MAX);
+    if files < u64::from(connections) + FILES_BESIDE {
+        return Err(LoadError::new(format!(
+            "{connections} connections need more than the {files} open files allowed here"
+        )));
+    }
+    Ok(files)
+}
+
+/// What a broker keeps back for its own files, and some for us.
+const FILES_BESIDE: u64 = 200;
+
+/// The costs as a table for people.
+pub fn table(costs: &[IdleCost]) -> String {
+    let headings = [
+        "broker",
+        "keep alive",
+        "connections",
+        "RSS before KiB",
+        "RSS after KiB",
+        "PSS before KiB",
+        "PSS after KiB",
+        "bytes each",
+    ];
+    let mut table = Table::new(&headings, 1);
+    for cost in costs {
+        let proportional = |memory: &Memory| memory.proportional.map_or("–".into(), kib);
+        table.row(vec![
+            cost.broker.clone(),
+            cost.keep_alive.to_string(),
+            cost.connections.to_string(),
+            kib(cost.before.resident),
+            kib(cost.after.resident),
+            proportional(&cost.before),
+            proportional(&cost.after),
+            format!("{:.0}", cost.bytes_each()),
+        ]);
+    }
+    table.text()
+}
+
+fn kib(bytes: u64) -> String {
+    (bytes / 1024).to_string()
+}
+
+/// The costs for programs.
+pub fn json(costs: &[IdleCost]) -> Value {
+    let cost_json = |cost: &IdleCost| {
+        json!({
+            "broker": cost.broker,
+            "keep_alive": cost.keep_alive,
+            "connections": cost.connections,
+            "resident_before": cost.before.resident,
+            "resident_after": cost.after.resident,
+            "bytes_each": cost.bytes_each(),
+        })
+    };
+    Value::Array(costs.iter().map(cost_json).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(before: u64, after: u64) -> IdleCost {
+        let memory = |resident| Memory { resident, proportional: None };
+        IdleCost {
+            broker: "a".into(),
+            keep_alive: 60,
+            connections: 1_000,
+            before: memory(before),
+            after: memory(after),
+        }
+    }
+
+    #[test]
+    fn growth_is_divided_by_the_connections() {
+        assert_eq!(cost(2_048_000, 2_560_000).bytes_each(), 512.0);
+        // A broker that shrinks is strange, and not free of charge by an overflow.
+        assert_eq!(cost(2_048_000, 1_048_000).bytes_each(), -1_000.0);
+    }
+
+    #[test]
+    fn the_table_has_the_figure_and_a_dash_for_what_is_not_known() {
+        let text = table(&[cost(2_048_000, 2_560_000)]);
+        let last = text.lines().last().unwrap();
+        let cells: Vec<_> = last.split_whitespace().collect();
+        assert_eq!(cells, ["a", "60", "1000", "2000", "2500", "–", "–", "512"]);
+        assert_eq!(json(&[cost(0, 1_000)])[0]["bytes_each"], 1.0);
+    }
+
+    #[test]
+    fn more_connections_than_files_are_refused() {
+        assert!(raise_open_files(1).is_ok());
+        assert!(raise_open_files(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! The house's one load generator: it drives any MQTT broker with messages that know their place,
+//! checks that each came back once and in order, and measures what that cost the broker.
+//!
+//! Here live the connections and their pace ([`fleet`], [`plan`]), the checker ([`checker`]), the
+//! brokers under test as processes ([`target`], [`process`]) and what is measured with them
+//! ([`compare`], [`idle`]), and a relay that only copies bytes, as the floor ([`relay`]). No rule of
+//! MQTT lives here: packets are read and written by `noctule-mqtt`. The invariant: a figure is
+//! printed only for messages that were delivered exactly once and in order.
+//!
+//! The generator is one thread without a runtime and leaves message bodies alone, because on a
+//! small machine every microsecond it takes is taken from the broker.
+
+pub mod checker;
+pub mod compare;
+mod error;
+pub mod fleet;
+pub mod idle;
+mod link;
+pub mod packets;
+pub mod plan;
+pub mod process;
+pub mod relay;
+pub mod statistics;
+pub mod table;
+pub mod target;
+
+pub use error::LoadError;

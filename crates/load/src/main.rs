@@ -1,0 +1,184 @@
+//! `noctule-load`: the load generator on the command line. Only words are turned into plans and
+//! findings into text here; what is measured, and how, is in the library.
+
+mod arguments;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use noctule_load::compare::{self, Effort, Sample, faults_json};
+use noctule_load::fleet::Fleet;
+use noctule_load::plan::{Goal, Plan};
+use noctule_load::relay::Relay;
+use noctule_load::target::{Broker, Target};
+use noctule_load::{LoadError, idle, table};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde_json::json;
+
+use arguments::Mode;
+
+fn main() -> ExitCode {
+    let matches = arguments::command().get_matches();
+    let done = match matches.subcommand() {
+        Some(("compare", matches)) => compare_brokers(matches),
+        Some(("drive", matches)) => drive(matches),
+        Some(("idle", matches)) => measure_idle(matches),
+        Some(("relay", matches)) => relay(matches),
+        _ => Err(LoadError::new("there is no such command")),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("noctule-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True if every message came once and in order.
+fn compare_brokers(matches: &ArgMatches) -> Result<bool, LoadError> {
+    let plans = arguments::plans(matches)?;
+    let effort = Effort {
+        duration: arguments::seconds(matches, "seconds"),
+        rounds: arguments::number(matches, "rounds"),
+    };
+    let processors = processors()?;
+    let pinned = matches.get_flag("pin");
+    if pinned {
+        // What we start inherits where we may run.
+        run_on(processors[0])?;
+    }
+    let mut brokers = start(&arguments::targets(matches)?)?;
+    if pinned {
+        run_on(*processors.last().unwrap_or(&processors[0]))?;
+    }
+    eprintln!("{}", machine(processors.len(), pinned));
+    let comparison = compare::compare(&mut brokers, &plans, effort, report)?;
+    if matches.get_flag("json") {
+        println!("{:#}", comparison.json());
+    } else {
+        print!("{}", comparison.table());
+    }
+    Ok(comparison.is_clean())
+}
+
+fn report(plan: &Plan, broker: &str, sample: &Sample) {
+    eprintln!(
+        "{:<26} {broker:<10} {:>8} µs/message  {:>9} messages/s  faults: {}",
+        plan.to_string(),
+        table::figure(sample.broker_us()),
+        table::figure(sample.rate()),
+        sample.outcome.faults
+    );
+}
+
+fn start(targets: &[Target]) -> Result<Vec<Broker>, LoadError> {
+    targets
+        .iter()
+        .map(|target| {
+            target.start().map_err(|error| LoadError::new(format!("{}: {error}", target.name)))
+        })
+        .collect()
+}
+
+/// What one needs to know about the machine to read the figures.
+fn machine(processors: usize, pinned: bool) -> String {
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .map_or("unknown".into(), |text: String| text.trim().to_owned())
+    };
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    format!(
+        "{model}, {processors} processors, Linux {}, congestion control {}, {}",
+        read("/proc/sys/kernel/osrelease"),
+        read("/proc/sys/net/ipv4/tcp_congestion_control"),
+        if pinned {
+            "brokers on the first processor, generator on the last"
+        } else {
+            "nothing pinned"
+        }
+    )
+}
+
+/// The processors this process may use.
+fn processors() -> Result<Vec<usize>, LoadError> {
+    let set = sched_getaffinity(None)
+        .map_err(|error| LoadError::io("cannot see our processors", error.into()))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect())
+}
+
+fn run_on(processor: usize) -> Result<(), LoadError> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    sched_setaffinity(None, &set)
+        .map_err(|error| LoadError::io("cannot choose a processor", error.into()))
+}
+
+/// Sends a fixed number of messages and says what came of it.
+fn drive(matches: &ArgMatches) -> Result<bool, LoadError> {
+    let address: SocketAddr = arguments::value(matches, "broker");
+    let mode: Mode = arguments::value(matches, "mode");
+    let (plan, each) = mode.plan(
+        arguments::value(matches, "messages"),
+        arguments::number(matches, "payload") as usize,
+    );
+    let mut fleet = Fleet::connect(address, plan, DRIVE_RUN)?;
+    let outcome = fleet.run(Goal::MessagesEach(each))?;
+    fleet.disconnect()?;
+    let (sent, delivered, faults) = (outcome.sent, outcome.delivered, outcome.faults);
+    if matches.get_flag("json") {
+        let faults = faults_json(&faults);
+        let found = json!({ "sent": sent, "delivered": delivered, "faults": faults });
+        println!("{found}");
+    } else {
+        println!("{plan}: {sent} sent, {delivered} delivered, faults: {faults}");
+    }
+    if !faults.is_clean() {
+        eprintln!("noctule-load: {plan}: {sent} sent, {delivered} delivered, faults: {faults}");
+    }
+    Ok(outcome.faults.is_clean())
+}
+
+/// Every driven run uses the same topics and ids, so that it costs a broker the same.
+const DRIVE_RUN: u32 = 1;
+
+fn measure_idle(matches: &ArgMatches) -> Result<bool, LoadError> {
+    let connections = arguments::number(matches, "connections");
+    idle::raise_open_files(connections)?;
+    let settle = Duration::from_secs(arguments::number(matches, "settle").into());
+    let mut costs = Vec::new();
+    for target in arguments::targets(matches)? {
+        for keep_alive in arguments::list(matches, "keep-alive") {
+            // A fresh process each time: memory once taken is not always given back.
+            let mut broker = start(std::slice::from_ref(&target))?.remove(0);
+            let cost = idle::measure(&mut broker, connections, keep_alive, settle)?;
+            eprintln!(
+                "{}, keep alive {keep_alive}: {:.0} bytes each",
+                cost.broker,
+                cost.bytes_each()
+            );
+            costs.push(cost);
+        }
+    }
+    if matches.get_flag("json") {
+        println!("{:#}", idle::json(&costs));
+    } else {
+        print!("{}", idle::table(&costs));
+    }
+    Ok(true)
+}
+
+fn relay(matches: &ArgMatches) -> Result<bool, LoadError> {
+    let port = arguments::value(matches, "port");
+    let mut relay = Relay::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    println!("listening on {} (MQTT)", relay.address()?);
+    relay.serve()?;
+    Ok(true)
+}

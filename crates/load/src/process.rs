@@ -1,0 +1,143 @@
+//! What the kernel knows about a process: its processor time and its resident memory, from `/proc`.
+//!
+//! Reading and parsing are apart, so that the parsing is tested on texts.
+
+use std::fs;
+use std::io;
+
+use crate::LoadError;
+
+/// Processor time of a process so far, user and system, in nanoseconds.
+///
+/// The sum over its living threads, to the nanosecond where the kernel keeps such figures
+/// (`schedstat`), else in clock ticks of mostly 10 ms. Time of threads that have ended is missing
+/// in the former: measure brokers whose threads stay.
+///
+/// # Errors
+/// If there is no such process.
+pub fn cpu_ns(pid: u32) -> Result<u64, LoadError> {
+    match schedstat_ns(pid) {
+        Ok(Some(ns)) if ns > 0 => Ok(ns),
+        _ => stat_ns(pid),
+    }
+}
+
+fn schedstat_ns(pid: u32) -> io::Result<Option<u64>> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = match fs::read_to_string(thread?.path().join("schedstat")) {
+            Ok(text) => text,
+            // The thread ended meanwhile, or the kernel keeps no such file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let Some(ns) = parse_schedstat(&text) else {
+            return Ok(None);
+        };
+        sum += ns;
+    }
+    Ok(Some(sum))
+}
+
+fn stat_ns(pid: u32) -> Result<u64, LoadError> {
+    let text = read(pid, "stat")?;
+    let ticks = parse_stat_ticks(&text)
+        .ok_or_else(|| LoadError::new(format!("/proc/{pid}/stat is not as expected: {text}")))?;
+    Ok(ticks * NS_PER_SECOND / rustix::param::clock_ticks_per_second().max(1))
+}
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Resident memory of a process in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// All pages in RAM, those shared with other processes included.
+    pub resident: u64,
+    /// The same with shared pages divided by their owners; `None` where the kernel does not say.
+    pub proportional: Option<u64>,
+}
+
+/// How much memory a process holds now.
+///
+/// # Errors
+/// If there is no such process.
+pub fn memory(pid: u32) -> Result<Memory, LoadError> {
+    let status = read(pid, "status")?;
+    let resident = parse_kib(&status, "VmRSS")
+        .ok_or_else(|| LoadError::new(format!("/proc/{pid}/status has no VmRSS")))?;
+    let proportional = read(pid, "smaps_rollup").ok().and_then(|text| parse_kib(&text, "Pss"));
+    Ok(Memory { resident: resident * 1024, proportional: proportional.map(|kib| kib * 1024) })
+}
+
+fn read(pid: u32, file: &str) -> Result<String, LoadError> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).map_err(|error| LoadError::io(format!("cannot read {path}"), error))
+}
+
+/// The first of the three numbers in a `schedstat`: nanoseconds on a processor.
+fn parse_schedstat(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// User plus system time in a `stat`, in clock ticks. The name of the program stands in
+/// parentheses and may contain anything, parentheses and spaces as well.
+fn parse_stat_ticks(text: &str) -> Option<u64> {
+    let (_, behind_name) = text.rsplit_once(')')?;
+    let mut fields = behind_name.split_whitespace().skip(FIELDS_BEFORE_UTIME);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+/// Between the name and utime, which is the 14th field of all.
+const FIELDS_BEFORE_UTIME: usize = 11;
+
+/// The value of the line `name:   1234 kB`.
+fn parse_kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedstat_begins_with_the_time_on_a_processor() {
+        assert_eq!(parse_schedstat("1234567 88 9\n"), Some(1_234_567));
+        assert_eq!(parse_schedstat("\n"), None);
+    }
+
+    #[test]
+    fn a_program_name_cannot_shift_the_fields_of_stat() {
+        let text = "42 (a) b (c)) S 1 42 42 0 -1 4194560 300 0 0 0 17 25 0 0 20 0 1 0 99 1 1";
+        assert_eq!(parse_stat_ticks(text), Some(42));
+        assert_eq!(parse_stat_ticks("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_line_is_found_by_its_whole_name() {
+        let text = "VmRSSextra:\t1 kB\nVmRSS:\t    5120 kB\nPss_Dirty: 7 kB\nPss:  6 kB\n";
+        assert_eq!(parse_kib(text, "VmRSS"), Some(5120));
+        assert_eq!(parse_kib(text, "Pss"), Some(6));
+        assert_eq!(parse_kib(text, "VmSwap"), None);
+    }
+
+    #[test]
+    fn our_own_time_grows_with_work_and_memory_is_there() {
+        let pid = std::process::id();
+        let before = cpu_ns(pid).unwrap();
+        let mut number = 1u64;
+        while cpu_ns(pid).unwrap() == before {
+            number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005));
+        }
+        assert!(memory(pid).unwrap().resident > 100_000);
+    }
+
+    #[test]
+    fn a_process_that_is_not_is_an_error() {
+        // Process ids end below 2²².
+        assert!(cpu_ns(1 << 23).is_err());
+        assert!(memory(1 << 23).is_err());
+    }
+}

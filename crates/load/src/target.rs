@@ -1,0 +1,381 @@
+//! The brokers under test: how each is named on the command line, started, found and ended.
+//!
+//! A broker that we start lives in an empty directory of its own and is ended when the value is
+//! dropped. The invariant: the process that is measured is the one that answers at the address, as
+//! its port was free before.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::LoadError;
+
+/// A broker that could be measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// What the tables call it.
+    pub name: String,
+    /// How it comes to life.
+    pub how: How,
+}
+
+/// How a broker comes to life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// A command. `{port}` in it stands for a free port and `{dir}` for an empty directory; without
+    /// `{port}` the broker must say `listening on ADDRESS:PORT (MQTT)` on its standard output.
+    Command {
+        /// Program and arguments.
+        words: Vec<String>,
+        /// The text of `{dir}/broker.conf`, in which `{port}` and `{dir}` stand for the same.
+        config: Option<String>,
+    },
+    /// It runs already. Without the process id its processor time and memory are not known.
+    Running(SocketAddr, Option<u32>),
+}
+
+impl Target {
+    /// Noctule in its default configuration.
+    pub fn noctule(program: &Path) -> Self {
+        let words = [&program.to_string_lossy(), "broker", "--port", "0"].map(String::from);
+        Self::command("noctule", words.into(), None)
+    }
+
+    /// Mosquitto in its default configuration, open on the loopback interface.
+    pub fn mosquitto(program: &Path) -> Self {
+        let words = [&program.to_string_lossy(), "-c", "{dir}/broker.conf"].map(String::from);
+        let config = "listener {port} 127.0.0.1\nallow_anonymous true\n";
+        Self::command("mosquitto", words.into(), Some(config.into()))
+    }
+
+    /// Our relay, run by this very program.
+    pub fn relay(program: &Path) -> Self {
+        let words = [&program.to_string_lossy(), "relay"].map(String::from);
+        Self::command("relay", words.into(), None)
+    }
+
+    fn command(name: &str, words: Vec<String>, config: Option<String>) -> Self {
+        Self { name: name.into(), how: How::Command { words, config } }
+    }
+
+    /// Reads `NAME=COMMAND`, `NAME=ADDRESS:PORT` or `NAME=ADDRESS:PORT,PID`. Words of the command
+    /// are separated by spaces; there are no quotes.
+    ///
+    /// # Errors
+    /// If the text is none of these.
+    pub fn parse(text: &str) -> Result<Self, LoadError> {
+        let wrong = || {
+            LoadError::new(format!("'{text}' is neither NAME=COMMAND nor NAME=ADDRESS:PORT[,PID]"))
+        };
+        let (name, what) = text.split_once('=').ok_or_else(wrong)?;
+        let (address, pid) = match what.split_once(',') {
+            Some((address, pid)) => (address, pid.parse().ok()),
+            None => (what, None),
+        };
+        if let Ok(address) = address.parse() {
+            if what.contains(',') && pid.is_none() {
+                return Err(wrong());
+            }
+            return Ok(Self { name: name.into(), how: How::Running(address, pid) });
+        }
+        let words: Vec<_> = what.split_whitespace().map(String::from).collect();
+        if name.is_empty() || words.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self::command(name, words, None))
+    }
+
+    /// Starts the broker and returns when it can be connected to.
+    ///
+    /// # Errors
+    /// If it cannot be started, ends, or does not listen within ten seconds.
+    pub fn start(&self) -> Result<Broker, LoadError> {
+        match &self.how {
+            How::Running(address, pid) => {
+                Ok(Broker { name: self.name.clone(), address: *address, pid: *pid, process: None })
+            }
+            How::Command { words, config } => self.launch(words, config.as_deref()),
+        }
+    }
+
+    fn launch(&self, words: &[String], config: Option<&str>) -> Result<Broker, LoadError> {
+        let directory = Directory::new()?;
+        let port_is_ours = words.iter().any(|word| word.contains(PORT))
+            || config.is_some_and(|text| text.contains(PORT));
+        let port = if port_is_ours { free_port()? } else { 0 };
+        let filled = |text: &str| {
+            text.replace(PORT, &port.to_string())
+                .replace(DIRECTORY, &directory.path.to_string_lossy())
+        };
+        if let Some(config) = config {
+            directory.write("broker.conf", &filled(config))?;
+        }
+        let words: Vec<_> = words.iter().map(|word| filled(word)).collect();
+        let mut process = Process::spawn(&words, directory)?;
+        let address = if port_is_ours {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            process.wait_until_connectable(address)?;
+            address
+        } else {
+            process.wait_until_announced()?
+        };
+        Ok(Broker {
+            name: self.name.clone(),
+            address,
+            pid: Some(process.child.id()),
+            process: Some(process),
+        })
+    }
+}
+
+/// A broker that listens. Dropping it ends the process, if we started it.
+#[derive(Debug)]
+pub struct Broker {
+    /// What the tables call it.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process, if known.
+    pub pid: Option<u32>,
+    process: Option<Process>,
+}
+
+impl Broker {
+    /// An error if a process we started has ended, with what it said last.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn check_alive(&mut self) -> Result<(), LoadError> {
+        self.process.as_mut().map_or(Ok(()), Process::check_alive)
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    /// The address that was announced; closed when the standard output is.
+    announced: mpsc::Receiver<SocketAddr>,
+    directory: Directory,
+}
+
+impl Process {
+    fn spawn(words: &[String], directory: Directory) -> Result<Self, LoadError> {
+        let line = words.join(" ");
+        let failed = |error| LoadError::io(format!("cannot start `{line}`"), error);
+        let complaints = fs::File::create(directory.path.join(COMPLAINTS)).map_err(failed)?;
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| LoadError::new("a broker's command is empty"))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .current_dir(&directory.path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(complaints)
+            .spawn()
+            .map_err(failed)?;
+        let (sender, announced) = mpsc::channel();
+        if let Some(output) = child.stdout.take() {
+            thread::spawn(move || read_output(output, &sender));
+        }
+        Ok(Self { child, announced, directory })
+    }
+
+    fn wait_until_announced(&mut self) -> Result<SocketAddr, LoadError> {
+        self.announced.recv_timeout(START_TIMEOUT).map_err(|_| {
+            let silent = "the broker did not say `listening on ADDRESS:PORT (MQTT)`";
+            LoadError::new(format!("{silent}{}", self.last_words()))
+        })
+    }
+
+    fn wait_until_connectable(&mut self, address: SocketAddr) -> Result<(), LoadError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(address).is_err() {
+            self.check_alive()?;
+            if Instant::now() > deadline {
+                let words = self.last_words();
+                return Err(LoadError::new(format!(
+                    "the broker does not listen on {address}{words}"
+                )));
+            }
+            thread::sleep(POLL);
+        }
+        self.check_alive()
+    }
+
+    fn check_alive(&mut self) -> Result<(), LoadError> {
+        match self.child.try_wait() {
+            Ok(Some(status)) => {
+                let words = self.last_words();
+                Err(LoadError::new(format!("the broker ended ({status}){words}")))
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(LoadError::io("cannot look after the broker", error)),
+        }
+    }
+
+    /// The last line of the broker's standard error, as the end of a sentence.
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(self.directory.path.join(COMPLAINTS)).unwrap_or_default();
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        last.map_or(String::new(), |line| format!("; it said: {line}"))
+    }
+
+    fn end(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok()) {
+            let deadline = Instant::now() + END_TIMEOUT;
+            while Instant::now() < deadline {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                thread::sleep(POLL);
+            }
+        }
+        // Nothing is left to do if even this fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Tells the address once and goes on reading, as a full pipe would stop the broker.
+fn read_output(output: ChildStdout, announced: &mpsc::Sender<SocketAddr>) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line), Ok(count) if count > 0) {
+        if let Some(address) = announcement(&String::from_utf8_lossy(&line)) {
+            // Nobody listens any more after the first one.
+            let _ = announced.send(address);
+        }
+        line.clear();
+    }
+}
+
+/// The address in `listening on 127.0.0.1:1883 (MQTT)`.
+fn announcement(line: &str) -> Option<SocketAddr> {
+    let address = line.split_once("listening on ")?.1.trim_end();
+    address.strip_suffix(" (MQTT)")?.parse().ok()
+}
+
+/// A directory that goes with its owner.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    fn new() -> Result<Self, LoadError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("noctule-load-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path)
+            .map_err(|error| LoadError::io(format!("cannot make {}", path.display()), error))?;
+        Ok(Self { path })
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), LoadError> {
+        let path = self.path.join(name);
+        fs::write(&path, text)
+            .map_err(|error| LoadError::io(format!("cannot write {}", path.display()), error))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What cannot be removed is left in the temporary directory.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A port of the loopback interface that nobody listens on.
+fn free_port() -> Result<u16, LoadError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| LoadError::io("there is no free port", error))
+}
+
+const PORT: &str = "{port}";
+const DIRECTORY: &str = "{dir}";
+const COMPLAINTS: &str = "stderr.txt";
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_command_or_an_address() {
+        let words = |text: &str| match Target::parse(text).unwrap().how {
+            How::Command { words, .. } => words,
+            How::Running(..) => panic!("{text}"),
+        };
+        assert_eq!(words("a=prog -p {port}"), ["prog", "-p", "{port}"]);
+        assert_eq!(words("a=prog --x=1,2"), ["prog", "--x=1,2"]);
+        let address = "127.0.0.1:1883".parse().unwrap();
+        let how = |text: &str| Target::parse(text).unwrap().how;
+        assert_eq!(how("a=127.0.0.1:1883"), How::Running(address, None));
+        assert_eq!(how("a=127.0.0.1:1883,77"), How::Running(address, Some(77)));
+        for wrong in ["a", "a=", "=b", "a=127.0.0.1:1883,x"] {
+            assert!(Target::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_plain_listener_is_found_among_the_lines() {
+        let found = |line: &str| announcement(line).map(|address| address.to_string());
+        assert_eq!(
+            found("  listening on 127.0.0.1:40001 (MQTT)\n").as_deref(),
+            Some("127.0.0.1:40001")
+        );
+        assert_eq!(found("  listening on [::1]:1883 (MQTT)").as_deref(), Some("[::1]:1883"));
+        assert_eq!(found("  listening on 127.0.0.1:8883 (MQTT over TLS)"), None);
+        assert_eq!(found("listening on port 1883"), None);
+    }
+
+    #[test]
+    fn a_command_that_announces_itself_is_found_and_ended() {
+        let script = "echo '  listening on 127.0.0.1:9 (MQTT)'; exec sleep 1000";
+        let words = ["sh", "-c", script].map(String::from);
+        let broker = Target::command("sleeper", words.into(), None).start().unwrap();
+        assert_eq!(broker.address.port(), 9);
+        let pid = broker.pid.unwrap();
+        let directory = broker.process.as_ref().unwrap().directory.path.clone();
+        assert!(directory.is_dir() && Path::new(&format!("/proc/{pid}")).exists());
+        drop(broker);
+        assert!(!directory.exists() && !Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn a_command_that_ends_is_quoted() {
+        let words = ["sh", "-c", "echo no such option >&2; exit 3"].map(String::from);
+        let error = Target::command("failing", words.into(), None).start().unwrap_err().to_string();
+        assert!(error.ends_with("it said: no such option"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let target = Target::parse("a=noctule-no-such-program {port}").unwrap();
+        let error = target.start().unwrap_err().to_string();
+        assert!(error.contains("noctule-no-such-program"), "{error}");
+    }
+}

@@ -1,0 +1,270 @@
+//! Topic names and topic filters (MQTT 3.1.1 and 5.0, section 4.7).
+//!
+//! A value of these types is well-formed; nobody checks it again. How long or how deep a topic may
+//! be is a limit of the broker's and not decided here. Matching two strings lives here as well, as
+//! the plain definition which faster indexes are tested against.
+
+use crate::Violation;
+use std::fmt;
+
+/// Separates the levels of a topic.
+pub const LEVEL_SEPARATOR: char = '/';
+
+/// The longest topic name or filter in bytes, as its length has two bytes on the wire.
+pub const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
+
+/// A topic name: at least one character, no wildcards, no U+0000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName<'a>(&'a str);
+
+impl<'a> TopicName<'a> {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`Violation::TopicEmpty`] `[MQTT5-4.7.3-1]`, [`Violation::TopicHasWildcard`]
+    /// `[MQTT5-3.3.2-2]`, [`Violation::StringHasNull`] `[MQTT5-4.7.3-2]`,
+    /// [`Violation::TopicTooLong`] `[MQTT5-4.7.3-3]`.
+    pub fn new(text: &'a str) -> Result<Self, Violation> {
+        if text.is_empty() {
+            return Err(Violation::TopicEmpty);
+        }
+        if text.len() > TOPIC_BYTES_MAX {
+            return Err(Violation::TopicTooLong { bytes: text.len() });
+        }
+        // One pass over the bytes without an early exit, which the compiler turns into vector
+        // instructions; all three bytes looked for are single characters in UTF-8.
+        let suspicious = text
+            .bytes()
+            .fold(false, |bad, byte| bad | (byte == b'+') | (byte == b'#') | (byte == 0));
+        if suspicious {
+            return Err(if text.contains('\0') {
+                Violation::StringHasNull { field: "topic name" }
+            } else {
+                Violation::TopicHasWildcard
+            });
+        }
+        Ok(Self(text))
+    }
+
+    /// Takes `text` that [`new`](Self::new) has passed before. Nothing is checked.
+    pub const fn from_checked(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether this is a `$`-topic, which filters that begin with a wildcard do not match
+    /// `[MQTT5-4.7.2-1]`.
+    pub fn is_reserved(self) -> bool {
+        self.0.starts_with('$')
+    }
+
+    /// How many levels the topic has; `"/"` has two.
+    pub fn level_count(self) -> usize {
+        level_count(self.0)
+    }
+}
+
+impl fmt::Display for TopicName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// A topic filter: a topic name whose levels may be the wildcard `+`, and whose last may be `#`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter<'a>(&'a str);
+
+impl<'a> TopicFilter<'a> {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`Violation::TopicEmpty`] `[MQTT5-4.7.3-1]`, [`Violation::FilterInvalid`] for a misplaced
+    /// wildcard `[MQTT5-4.7.1-1]` `[MQTT5-4.7.1-2]`, [`Violation::StringHasNull`]
+    /// `[MQTT5-4.7.3-2]`, [`Violation::TopicTooLong`] `[MQTT5-4.7.3-3]`.
+    pub fn new(text: &'a str) -> Result<Self, Violation> {
+        if text.is_empty() {
+            return Err(Violation::TopicEmpty);
+        }
+        if text.len() > TOPIC_BYTES_MAX {
+            return Err(Violation::TopicTooLong { bytes: text.len() });
+        }
+        if text.contains('\0') {
+            return Err(Violation::StringHasNull { field: "topic filter" });
+        }
+        let mut levels = text.split(LEVEL_SEPARATOR).peekable();
+        while let Some(level) = levels.next() {
+            let is_last = levels.peek().is_none();
+            if level.contains('#') && !(level == "#" && is_last) {
+                return Err(Violation::FilterInvalid { why: "'#' must be the whole last level" });
+            }
+            if level.contains('+') && level != "+" {
+                return Err(Violation::FilterInvalid { why: "'+' must be a whole level" });
+            }
+        }
+        Ok(Self(text))
+    }
+
+    /// The text.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether the filter contains `+` or `#`.
+    pub fn has_wildcard(self) -> bool {
+        self.0.bytes().any(|byte| byte == b'+' || byte == b'#')
+    }
+
+    /// How many levels the filter has, a final `#` included.
+    pub fn level_count(self) -> usize {
+        level_count(self.0)
+    }
+
+    /// The text up to the first level that is a wildcard, its separator included: what every
+    /// matching topic begins with (but for the parent of `prefix/#`, which lacks the separator).
+    pub fn literal_prefix(self) -> &'a str {
+        match self.0.find(['+', '#']) {
+            Some(at) => &self.0[..at],
+            None => self.0,
+        }
+    }
+
+    /// The share name and inner filter of `$share/NAME/FILTER`, or `None` if this is no shared
+    /// subscription.
+    ///
+    /// # Errors
+    /// [`Violation::SharedFilterInvalid`] if it begins with `$share/` but lacks a name or a filter,
+    /// or the name holds a wildcard `[MQTT5-4.8.2-1]` `[MQTT5-4.8.2-2]`.
+    pub fn shared(self) -> Result<Option<SharedFilter<'a>>, Violation> {
+        let Some(rest) = self.0.strip_prefix("$share/") else {
+            return Ok(None);
+        };
+        let (name, filter) = rest.split_once(LEVEL_SEPARATOR).unwrap_or((rest, ""));
+        if name.is_empty() || name.contains(['+', '#']) || filter.is_empty() {
+            return Err(Violation::SharedFilterInvalid);
+        }
+        Ok(Some(SharedFilter { name, filter: TopicFilter(filter) }))
+    }
+
+    /// Whether `topic` matches, by the letter of section 4.7: `+` is one level, `#` any number
+    /// including none, and a wildcard in first place does not match `$`-topics `[MQTT5-4.7.2-1]`.
+    pub fn matches(self, topic: TopicName<'_>) -> bool {
+        if topic.is_reserved() && self.0.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut levels = topic.0.split(LEVEL_SEPARATOR);
+        for wanted in self.0.split(LEVEL_SEPARATOR) {
+            if wanted == "#" {
+                return true;
+            }
+            match levels.next() {
+                Some(level) if wanted == "+" || wanted == level => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+}
+
+impl fmt::Display for TopicFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// The parts of a shared subscription's filter (MQTT 5.0 section 4.8.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedFilter<'a> {
+    /// The share name, without separators and wildcards.
+    pub name: &'a str,
+    /// The filter that messages are matched against.
+    pub filter: TopicFilter<'a>,
+}
+
+fn level_count(text: &str) -> usize {
+    memchr::memchr_iter(b'/', text.as_bytes()).count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One row: filter, topics it matches, topics it does not (MQTT 3.1.1 and 5.0, section 4.7,
+    /// whose own examples are among them).
+    const MATCHES: &[(&str, &[&str], &[&str])] = &[
+        (
+            "sport/tennis/player1/#",
+            &[
+                "sport/tennis/player1",
+                "sport/tennis/player1/ranking",
+                "sport/tennis/player1/score/wimbledon",
+            ],
+            &["sport/tennis/player2", "sport/tennis"],
+        ),
+        ("sport/#", &["sport", "sport/", "sport/a/b"], &["sports", "/sport"]),
+        ("#", &["a", "/", "a/b", "/a"], &["$SYS", "$SYS/a"]),
+        (
+            "sport/tennis/+",
+            &["sport/tennis/player1", "sport/tennis/"],
+            &["sport/tennis/player1/ranking", "sport/tennis"],
+        ),
+        ("sport/+", &["sport/", "sport/a"], &["sport"]),
+        ("+", &["a", "finance"], &["/finance", "$SYS"]),
+        ("+/+", &["/finance", "a/b"], &["a", "$SYS/a"]),
+        ("/+", &["/finance", "/"], &["finance", "/a/b"]),
+        ("+/monitor/Clients", &["a/monitor/Clients"], &["$SYS/monitor/Clients"]),
+        ("$SYS/#", &["$SYS", "$SYS/broker"], &["SYS", "a"]),
+        ("$SYS/monitor/+", &["$SYS/monitor/Clients"], &["$SYS/monitor"]),
+        ("a//b", &["a//b"], &["a/b", "a/x/b"]),
+        ("a/+/b", &["a//b", "a/x/b"], &["a/b"]),
+        ("+/", &["a/", "/"], &["a", "a/b"]),
+        ("ACCOUNTS", &["ACCOUNTS"], &["Accounts"]),
+    ];
+
+    #[test] // [MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT3-4.7.2-1] [MQTT5-4.7.1-1] [MQTT5-4.7.2-1]
+    fn filters_match_as_the_specification_says() {
+        for (filter, matching, others) in MATCHES {
+            let filter = TopicFilter::new(filter).unwrap();
+            for topic in *matching {
+                assert!(filter.matches(TopicName::new(topic).unwrap()), "{filter} {topic}");
+            }
+            for topic in *others {
+                assert!(!filter.matches(TopicName::new(topic).unwrap()), "{filter} {topic}");
+            }
+        }
+    }
+
+    #[test] // [MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT5-4.7.1-1] [MQTT5-4.7.1-2]
+    fn misplaced_wildcards_are_refused() {
+        for bad in ["sport/tennis#", "sport/#/ranking", "#/", "sport+", "+a", "a/+b/c", "a/b+"] {
+            let refused = TopicFilter::new(bad);
+            assert!(matches!(refused, Err(Violation::FilterInvalid { .. })), "{bad}: {refused:?}");
+        }
+    }
+
+    #[test] // [MQTT5-4.8.2-1] [MQTT5-4.8.2-2]
+    fn shared_filters_need_a_name_and_a_filter() {
+        let shared = TopicFilter::new("$share/g/a/+").unwrap().shared().unwrap().unwrap();
+        assert_eq!((shared.name, shared.filter.as_str()), ("g", "a/+"));
+        assert_eq!(TopicFilter::new("$shared/g").unwrap().shared(), Ok(None));
+        for bad in ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a"] {
+            let filter = TopicFilter::new(bad).unwrap();
+            assert_eq!(filter.shared(), Err(Violation::SharedFilterInvalid), "{bad}");
+        }
+    }
+
+    #[test] // [MQTT5-4.7.3-1] [MQTT5-4.7.3-2] [MQTT5-4.7.3-3] [MQTT5-3.3.2-2]
+    fn topic_names_are_checked() {
+        let long = "x".repeat(TOPIC_BYTES_MAX + 1);
+        assert_eq!(TopicName::new(""), Err(Violation::TopicEmpty));
+        assert_eq!(TopicName::new("a/+"), Err(Violation::TopicHasWildcard));
+        assert_eq!(TopicName::new("a#"), Err(Violation::TopicHasWildcard));
+        assert!(matches!(TopicName::new("a\0"), Err(Violation::StringHasNull { .. })));
+        assert!(matches!(TopicName::new(&long), Err(Violation::TopicTooLong { .. })));
+        assert!(TopicName::new(&long[1..]).is_ok());
+        assert_eq!(TopicName::new("/").unwrap().level_count(), 2);
+    }
+}

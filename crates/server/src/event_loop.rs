@@ -1,0 +1,493 @@
+//! The loop of a shard: one thread, its sockets, and nobody else's business.
+//!
+//! A turn: wait → read each ready socket into the one scratch buffer and hand the bytes in → time →
+//! carry out what the shard asks for → write every connection with output once. Nothing is written
+//! while a turn is still reading, so that everything that came together leaves together.
+//!
+//! Readiness is edge-triggered: a socket stays in the list of those to read until it has said that
+//! nothing is there.
+
+use crate::clock::Clock;
+use crate::control::Order;
+use crate::sockets::{Ending, Socket, Sockets};
+use mio::{Events, Interest, Poll, Token, Waker};
+use noctule_broker::{
+    Action, Cause, ConnectionHandle, Event, MemoryStore, Now, Report, Shard, Verdict,
+};
+use noctule_net::Listener;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+use tracing::{debug, warn};
+
+/// Bytes read from a socket at once.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// Bytes read from one socket in one turn, before the others have theirs.
+const READ_PER_TURN: usize = 256 * 1024;
+/// Connections accepted from one listener in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Events taken from the operating system at once.
+const EVENTS: usize = 1_024;
+/// Pieces written at once.
+const SLICES: usize = 64;
+/// How long a socket that is done may go on taking its last output and the peer's last input.
+const LINGER_MS: u64 = 2_000;
+/// How long accepting rests when there are no files left.
+const ACCEPT_REST_MS: u64 = 100;
+/// Connections over the limit that are still given an answer; beyond, they are just closed.
+const ANSWERED_OVER_LIMIT: usize = 64;
+
+const WAKER: Token = Token(usize::MAX);
+/// Listener `n` has this token plus `n`; slots are below.
+const FIRST_LISTENER: usize = usize::MAX / 2;
+
+/// A shard with its sockets.
+pub(crate) struct EventLoop {
+    poll: Poll,
+    clock: Clock,
+    shard: Shard,
+    store: MemoryStore,
+    listeners: Vec<Listening>,
+    connections_max: usize,
+    sockets: Sockets,
+    orders: Receiver<Order>,
+    scratch: Box<[u8]>,
+    /// Sockets that may have something to read.
+    to_read: VecDeque<ConnectionHandle>,
+    dirty: Vec<ConnectionHandle>,
+    /// The peers of sockets dropped in this turn, which reports may still be about.
+    gone: Vec<(ConnectionHandle, SocketAddr)>,
+    /// Sockets that are done, with the time at which patience ends; in that order.
+    lingering: VecDeque<(u64, ConnectionHandle)>,
+    /// Since the order to stop came: when to end at the latest.
+    stop_by_ms: Option<u64>,
+}
+
+struct Listening {
+    listener: Listener,
+    /// There may be connections to accept, from this moment on.
+    ready_at_ms: Option<u64>,
+}
+
+impl EventLoop {
+    /// A loop that serves `listeners` with `shard`.
+    ///
+    /// # Errors
+    /// What the operating system says about polling.
+    pub(crate) fn new(
+        shard: Shard,
+        clock: Clock,
+        listeners: Vec<Listener>,
+        connections_max: usize,
+        poll: Poll,
+        orders: Receiver<Order>,
+    ) -> io::Result<Self> {
+        let mut event_loop = Self {
+            poll,
+            clock,
+            shard,
+            store: MemoryStore::default(),
+            listeners: Vec::new(),
+            connections_max,
+            sockets: Sockets::default(),
+            orders,
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            to_read: VecDeque::new(),
+            dirty: Vec::new(),
+            gone: Vec::new(),
+            lingering: VecDeque::new(),
+            stop_by_ms: None,
+        };
+        for mut listener in listeners {
+            let token = Token(FIRST_LISTENER + event_loop.listeners.len());
+            event_loop.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+            event_loop.listeners.push(Listening { listener, ready_at_ms: None });
+        }
+        Ok(event_loop)
+    }
+
+    /// A waker for the poll a loop will be made with.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(crate) fn waker(poll: &Poll) -> io::Result<Waker> {
+        Waker::new(poll.registry(), WAKER)
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// If the operating system refuses to wait for events, which it does not.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let now = self.clock.now();
+            if self.may_end(now) {
+                return Ok(());
+            }
+            match self.poll.poll(&mut events, self.timeout(now)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            self.turn(&events);
+        }
+    }
+
+    fn turn(&mut self, events: &Events) {
+        let now = self.clock.now();
+        for event in events {
+            match event.token() {
+                WAKER => self.take_orders(now),
+                Token(token) if token >= FIRST_LISTENER => {
+                    if let Some(listening) = self.listeners.get_mut(token - FIRST_LISTENER) {
+                        listening.ready_at_ms = Some(now.mono_ms);
+                    }
+                }
+                Token(slot) => self.note_readiness(slot, event),
+            }
+        }
+        for index in 0..self.listeners.len() {
+            self.accept(index, now);
+        }
+        for _ in 0..self.to_read.len() {
+            if let Some(connection) = self.to_read.pop_front() {
+                self.read(connection, now);
+            }
+        }
+        if self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms) {
+            self.shard.on_tick(now);
+        }
+        self.settle(now);
+        self.end_lingering(now);
+        self.gone.clear();
+    }
+
+    /// How long to wait for events: not at all if there is work, else until the next deadline.
+    fn timeout(&self, now: Now) -> Option<Duration> {
+        if !self.to_read.is_empty() || self.shard.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.shard.next_deadline_ms(),
+            self.lingering.front().map(|(until, _)| *until),
+            self.listeners.iter().filter_map(|listening| listening.ready_at_ms).min(),
+            self.stop_by_ms,
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(Duration::from_millis(next.saturating_sub(now.mono_ms)))
+    }
+
+    fn note_readiness(&mut self, slot: usize, event: &mio::event::Event) {
+        let Some(socket) = self.sockets.at(slot) else {
+            return;
+        };
+        let connection = socket.connection;
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            socket.readable = true;
+            socket.read_closed |= event.is_read_closed() || event.is_error();
+            self.list(connection);
+        }
+        if event.is_writable()
+            && let Some(socket) = self.sockets.of(connection)
+        {
+            socket.writable = true;
+            self.dirty.push(connection);
+        }
+    }
+
+    /// Puts a socket on the list of those to read, once.
+    fn list(&mut self, connection: ConnectionHandle) {
+        if let Some(socket) = self.sockets.of(connection)
+            && !std::mem::replace(&mut socket.listed, true)
+        {
+            self.to_read.push_back(connection);
+        }
+    }
+
+    fn accept(&mut self, index: usize, now: Now) {
+        let due = |at: u64| at <= now.mono_ms;
+        if !self.listeners[index].ready_at_ms.is_some_and(due) || self.stop_by_ms.is_some() {
+            return;
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            let listening = &mut self.listeners[index];
+            let (mut pipe, peer) = match listening.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listening.ready_at_ms = None;
+                    return;
+                }
+                // The client has gone in between, or a signal came.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => {
+                    let address = listening.listener.address();
+                    warn!(%address, %error, "cannot accept connections; trying again");
+                    listening.ready_at_ms = Some(now.mono_ms + ACCEPT_REST_MS);
+                    return;
+                }
+            };
+            if self.sockets.len() >= self.connections_max.saturating_add(ANSWERED_OVER_LIMIT) {
+                debug!(%peer, "closed at once: too many connections");
+                continue;
+            }
+            let connection = self.shard.open(now);
+            let token = Token(connection.slot());
+            let both = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.poll.registry().register(&mut pipe, token, both) {
+                warn!(%peer, %error, "cannot wait for events of a connection");
+                self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
+                continue;
+            }
+            self.sockets.insert(Socket {
+                pipe,
+                connection,
+                peer,
+                readable: false,
+                read_closed: false,
+                writable: true,
+                listed: false,
+                ending: Ending::No,
+            });
+        }
+        // There may be more; the next turn comes at once.
+        self.listeners[index].ready_at_ms = Some(now.mono_ms);
+    }
+
+    /// Reads a socket until nothing is there, its share of the turn is used up, or its input is
+    /// not wanted.
+    fn read(&mut self, connection: ConnectionHandle, now: Now) {
+        let Some(socket) = self.sockets.of(connection) else {
+            return;
+        };
+        socket.listed = false;
+        let mut left = READ_PER_TURN;
+        loop {
+            let Some(socket) = self.sockets.of(connection) else {
+                return;
+            };
+            let discard = socket.ending != Ending::No;
+            if !discard && !self.shard.wants_input(connection) {
+                // `Resume` will list it again.
+                return;
+            }
+            match socket.pipe.read(&mut self.scratch) {
+                Ok(0) => return self.drop_socket(connection, Cause::PeerClosed, now),
+                Ok(read) => {
+                    let drained = read < self.scratch.len() && !socket.read_closed;
+                    socket.readable = !drained;
+                    if !discard {
+                        self.shard.on_bytes(connection, &self.scratch[..read], now);
+                    }
+                    if drained {
+                        return;
+                    }
+                    left = left.saturating_sub(read);
+                    if left == 0 {
+                        return self.list(connection);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.readable = false;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let cause = Cause::Failed(error.to_string().into());
+                    return self.drop_socket(connection, cause, now);
+                }
+            }
+        }
+    }
+
+    /// Carries out what the shard asks for and writes what is to be written, until neither leads to
+    /// more.
+    fn settle(&mut self, now: Now) {
+        loop {
+            self.shard.end_turn();
+            let mut acted = false;
+            while let Some(action) = self.shard.next_action() {
+                self.carry_out(action, now);
+                acted = true;
+            }
+            if acted {
+                continue;
+            }
+            self.shard.take_dirty(&mut self.dirty);
+            if self.dirty.is_empty() {
+                return;
+            }
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for connection in dirty.drain(..) {
+                self.write(connection, now);
+            }
+            self.dirty = dirty;
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, now: Now) {
+        match action {
+            Action::Authenticate { connection, credentials: _ } => {
+                let verdict = Verdict::Accepted;
+                self.shard.handle(Event::Authenticated { connection, verdict }, now);
+            }
+            Action::Persist { ticket, records } => {
+                self.store.persist(records);
+                self.shard.handle(Event::Persisted(ticket), now);
+            }
+            Action::Load { session, key, bytes_max } => {
+                let messages = self.store.load(key, bytes_max);
+                self.shard.handle(Event::Loaded { session, messages }, now);
+            }
+            Action::Close(connection) => {
+                if let Some(socket) = self.sockets.of(connection)
+                    && socket.ending == Ending::No
+                {
+                    socket.ending = Ending::Flushing;
+                    self.lingering.push_back((now.mono_ms + LINGER_MS, connection));
+                    self.dirty.push(connection);
+                }
+            }
+            Action::Resume(connection) => {
+                if self.sockets.of(connection).is_some_and(|socket| socket.readable) {
+                    self.list(connection);
+                }
+            }
+            Action::Report(report) => self.report(&report),
+        }
+    }
+
+    /// Writes as much of a connection's output as the socket takes.
+    fn write(&mut self, connection: ConnectionHandle, now: Now) {
+        loop {
+            let Some(socket) = self.sockets.of(connection) else {
+                return;
+            };
+            let Some(output) = self.shard.output(connection) else {
+                return;
+            };
+            if output.is_empty() {
+                break;
+            }
+            if !socket.writable {
+                return;
+            }
+            let (wanted, written) = match output.contiguous() {
+                Some(bytes) => (bytes.len(), socket.pipe.write(bytes)),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let filled = output.slices(&mut slices);
+                    let slices = &slices[..filled];
+                    let wanted = slices.iter().map(|slice| slice.len()).sum();
+                    (wanted, socket.pipe.write_vectored(slices))
+                }
+            };
+            match written {
+                Ok(written) => {
+                    // What did not fit will be asked for when there is room.
+                    socket.writable = written == wanted;
+                    self.shard.on_written(connection, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.writable = false;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let cause = Cause::Failed(error.to_string().into());
+                    return self.drop_socket(connection, cause, now);
+                }
+            }
+        }
+        self.finish_if_flushed(connection);
+    }
+
+    /// The output of a connection is empty: if the broker is done with it, its peer is told.
+    fn finish_if_flushed(&mut self, connection: ConnectionHandle) {
+        if let Some(socket) = self.sockets.of(connection)
+            && socket.ending == Ending::Flushing
+        {
+            socket.ending = Ending::Lingering;
+            socket.pipe.finish_writing();
+            // What came in meanwhile is thrown away; the end of it may be there already.
+            self.list(connection);
+        }
+    }
+
+    fn end_lingering(&mut self, now: Now) {
+        while let Some((until, connection)) = self.lingering.front().copied()
+            && (until <= now.mono_ms || self.sockets.of(connection).is_none())
+        {
+            self.lingering.pop_front();
+            self.drop_socket(connection, Cause::PeerClosed, now);
+        }
+    }
+
+    /// The socket of a connection is at its end.
+    fn drop_socket(&mut self, connection: ConnectionHandle, cause: Cause, now: Now) {
+        if let Some(mut socket) = self.sockets.remove(connection) {
+            let _ = self.poll.registry().deregister(&mut socket.pipe);
+            self.gone.push((connection, socket.peer));
+            self.shard.on_closed(connection, cause, now);
+        }
+    }
+
+    fn take_orders(&mut self, now: Now) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Stop if self.stop_by_ms.is_none() => {
+                    self.listeners.clear();
+                    self.stop_by_ms = Some(now.mono_ms + LINGER_MS);
+                    self.shard.shut_down(now);
+                }
+                Order::Stop => {}
+            }
+        }
+    }
+
+    /// Stopping is done when every client has been told, or time is up.
+    fn may_end(&mut self, now: Now) -> bool {
+        let Some(stop_by) = self.stop_by_ms else {
+            return false;
+        };
+        stop_by <= now.mono_ms || self.sockets.all(|socket| socket.ending == Ending::Lingering)
+    }
+
+    fn report(&mut self, report: &Report) {
+        let connection = match report {
+            Report::Connected { connection, .. } | Report::Disconnected { connection, .. } => {
+                *connection
+            }
+        };
+        let here = self.sockets.of(connection).map(|socket| socket.peer);
+        let peer = here.or_else(|| {
+            self.gone.iter().find(|(gone, _)| *gone == connection).map(|(_, peer)| *peer)
+        });
+        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
+        match report {
+            Report::Connected { client_id, version, session_present, keep_alive, .. } => debug!(
+                peer,
+                client_id = client_id.escape_debug().to_string(),
+                %version,
+                session_present,
+                keep_alive,
+                "connected"
+            ),
+            Report::Disconnected { client_id, cause, .. } => debug!(
+                peer,
+                client_id = client_id.as_deref().unwrap_or("").escape_debug().to_string(),
+                %cause,
+                "disconnected"
+            ),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The configured limits in the terms of the broker, and what `auto` comes to on this machine.
+
+use crate::options::{ByteSize, Config, Limit, OnQueueFull};
+use noctule_broker::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Files that are not connections: listeners, logs, the store, the poll itself, and room to answer
+/// those that are too many.
+const FILES_RESERVED: u64 = 100;
+
+/// What of a persistent session's queue is kept at hand.
+const QUEUE_RESIDENT_BYTES: usize = 1 << 20;
+
+/// Raises the limit of open files as far as it may be raised and returns it.
+pub(crate) fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let effective = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised,
+        Err(_) => limit,
+    };
+    effective.current.unwrap_or(u64::MAX)
+}
+
+/// The limits of the broker, with `open_files` allowed to the process.
+pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
+    let given = &config.limits;
+    let queue_bytes_max = bytes(given.queue_memory_bytes_max);
+    let connections = given.connections_max.or_else(|| {
+        Limit::At(u32::try_from(open_files.saturating_sub(FILES_RESERVED)).unwrap_or(u32::MAX))
+    });
+    Limits {
+        connections_max: count(connections),
+        connect_bytes_max: bytes_u32(given.connect_bytes_max),
+        connect_timeout_ms: u64::try_from(given.connect_timeout.as_millis()).unwrap_or(u64::MAX),
+        packet_bytes_max: given.packet_bytes_max.get().map_or(u32::MAX, bytes_u32),
+        topic_bytes_max: usize::try_from(given.topic_bytes_max.0).unwrap_or(usize::MAX),
+        topic_separators_max: given.topic_levels_max as usize,
+        inflight_out_max: given.inflight_out_max,
+        inflight_in_max: given.inflight_in_max,
+        qos2_ids_max: usize::from(given.qos2_ids_max),
+        unsent_bytes_max: bytes(given.unsent_bytes_max),
+        queue_messages_max: count(given.queue_messages_max),
+        queue_bytes_max,
+        queue_resident_bytes_max: QUEUE_RESIDENT_BYTES.min(queue_bytes_max),
+        on_queue_full: match config.session.on_queue_full {
+            OnQueueFull::DropNew => noctule_broker::OnQueueFull::DropNew,
+            OnQueueFull::Refuse => noctule_broker::OnQueueFull::Refuse,
+        },
+        subscriptions_max: count(given.subscriptions_max),
+        acks_waiting_max: count(given.acks_waiting_max),
+        session_expiry_max: config.session.expiry_max.get().map(|seconds| seconds.0),
+        ..Limits::default()
+    }
+}
+
+fn count(limit: Limit<u32>) -> usize {
+    limit.get().map_or(usize::MAX, |count| count as usize)
+}
+
+fn bytes(limit: Limit<ByteSize>) -> usize {
+    limit.get().and_then(|size| usize::try_from(size.0).ok()).unwrap_or(usize::MAX)
+}
+
+fn bytes_u32(size: ByteSize) -> u32 {
+    u32::try_from(size.0).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_configuration_and_broker_agree() {
+        let config = Config::default();
+        let (ours, theirs) = (limits(&config, 1_124), Limits::default());
+        assert_eq!(ours.connections_max, 1_024);
+        let same = Limits { connections_max: theirs.connections_max, ..ours };
+        assert_eq!(format!("{same:?}"), format!("{theirs:?}"));
+    }
+}

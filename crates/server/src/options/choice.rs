@@ -1,0 +1,96 @@
+//! Options that are one of a few words.
+//!
+//! What a word leads to must not live here. Invariant: a choice knows exactly the words that it
+//! lists in its messages and in the manual.
+
+use super::value::{Given, Mismatch, Range, Value};
+
+/// Declares a choice: its variants, the word for each, and their reading and writing.
+macro_rules! choice {
+    (
+        $(#[$meta:meta])*
+        $name:ident, $placeholder:literal {
+            $( $(#[$variant_meta:meta])* $variant:ident = $word:literal, )+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $( $(#[$variant_meta])* $variant, )+
+        }
+
+        impl Value for $name {
+            const PLACEHOLDER: &'static str = $placeholder;
+
+            fn read(given: &Given) -> Result<Self, Mismatch> {
+                match given.text() {
+                    $( Some($word) => Ok(Self::$variant), )+
+                    _ => Err(Mismatch::default()),
+                }
+            }
+
+            fn to_toml(&self) -> String {
+                match self {
+                    $( Self::$variant => concat!("\"", $word, "\"").to_owned(), )+
+                }
+            }
+
+            fn describe(_: Range) -> String {
+                either(&[$($word),+])
+            }
+        }
+    };
+}
+
+choice! {
+    /// Who is greeted with `HELLO` after CONNACK.
+    Hello, "waiting|always|never" {
+        /// Clients that subscribe to their greeting, and silent 3.x clients after one second.
+        Waiting = "waiting",
+        /// Everybody, right after CONNACK.
+        Always = "always",
+        /// Nobody.
+        Never = "never",
+    }
+}
+
+choice! {
+    /// What a publisher sees when a session that is owed its message has a full queue.
+    OnQueueFull, "drop-new|refuse" {
+        /// The message is acknowledged; this session does not get it.
+        DropNew = "drop-new",
+        /// Reason code 0x97 in version 5; a closed connection in 3.x, which has no such answer.
+        Refuse = "refuse",
+    }
+}
+
+/// The words with "or" before the last.
+fn either(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.join(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_reads_its_words_and_no_others() {
+        let read = |text: &str| Hello::read(&Given::Words(text.into())).ok();
+        assert_eq!(read("waiting"), Some(Hello::Waiting));
+        assert_eq!(read("always"), Some(Hello::Always));
+        assert_eq!(read("never"), Some(Hello::Never));
+        assert_eq!(read("Never"), None);
+        assert_eq!(read(""), None);
+        assert!(Hello::read(&Given::Switch(false)).is_err());
+    }
+
+    #[test]
+    fn a_choice_lists_its_words() {
+        assert_eq!(Hello::describe(Range::ANY), "`waiting`, `always` or `never`");
+        assert_eq!(OnQueueFull::describe(Range::ANY), "`drop-new` or `refuse`");
+    }
+}

@@ -1,0 +1,181 @@
+//! From sources to a configuration: defaults, then file, then environment, then flags.
+//!
+//! The process environment is read here and nowhere else. Invariant: a configuration comes out
+//! only if no source had a problem, even one that a stronger source would have overruled.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::environment::read_variables;
+use super::file::read_file;
+use super::problem::{Place, Problem, Problems};
+use super::spec::OptionSpec;
+use super::table::Config;
+use super::value::Given;
+
+/// Where settings come from, the weakest first.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The configuration file, if one was named; there is no file that is read unasked.
+    pub file: Option<PathBuf>,
+    /// Environment variables; those without our prefix are ignored.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Options that were given as flags, in their order, with their text.
+    pub flags: Vec<(&'static OptionSpec, String)>,
+}
+
+/// A configuration, and what its operator should hear about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What to run with.
+    pub config: Config,
+    /// What has no effect and was probably meant to have one.
+    pub warnings: Vec<Problem>,
+}
+
+impl Sources {
+    /// A file and flags, with the environment of this process.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static OptionSpec, String)>) -> Self {
+        Self { file, environment: std::env::vars_os().collect(), flags }
+    }
+
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of them.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        let mut config = Config::default();
+        let mut problems = Vec::new();
+        if let Some(file) = &self.file {
+            problems.extend(read_file(file, &mut config));
+        }
+        let environment = read_variables(&self.environment, &mut config);
+        problems.extend(environment.problems);
+        problems.extend(self.read_flags(&mut config));
+        // Values that were refused left their defaults behind; those must not be held against
+        // each other.
+        if problems.is_empty() {
+            problems.extend(contradictions(&config));
+        }
+        if problems.is_empty() {
+            Ok(Loaded { config, warnings: environment.warnings })
+        } else {
+            Err(Problems(problems))
+        }
+    }
+
+    fn read_flags(&self, config: &mut Config) -> Vec<Problem> {
+        let problem = |(spec, text): &(&OptionSpec, String)| {
+            let message = spec.apply(config, &Given::Words(text.clone())).err()?;
+            let flag = spec.flags().first().copied().unwrap_or(spec.key());
+            Some(Problem { place: Place::Flag(flag), message })
+        };
+        self.flags.iter().filter_map(problem).collect()
+    }
+}
+
+/// Settings that are each right and do not go together.
+fn contradictions(config: &Config) -> Option<Problem> {
+    let same_port = config.tls && config.port != 0 && config.port == config.tls_port;
+    same_port.then(|| Problem {
+        place: Place::Together,
+        message: format!(
+            "`port` and `tls_port` are both {}: choose another for one of them, or turn TLS off \
+             (`tls = false`, --no-tls)",
+            config.port
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::table::OPTIONS;
+    use super::super::walks::TestFile;
+    use super::*;
+
+    fn flag(key: &str, text: &str) -> (&'static OptionSpec, String) {
+        (OPTIONS.iter().find(|spec| spec.key() == key).unwrap(), text.to_owned())
+    }
+
+    fn variable(name: &str, value: &str) -> (OsString, OsString) {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn flags_beat_the_environment_beats_the_file_beats_the_defaults() {
+        let file = TestFile::new("precedence");
+        let text = "port = 2\nbind = \"127.0.0.2\"\nverbose = true\n[limits]\nqos2_ids_max = 2\n";
+        fs::write(file.path(), text).unwrap();
+        let sources = Sources {
+            file: Some(file.path().to_owned()),
+            environment: vec![
+                variable("NOCTULE_PORT", "3"),
+                variable("NOCTULE_LIMITS_QOS2_IDS_MAX", "3"),
+            ],
+            flags: vec![flag("port", "4"), flag("port", "5")],
+        };
+        let config = sources.load().unwrap().config;
+        assert_eq!(config.port, 5, "the last flag");
+        assert_eq!(config.limits.qos2_ids_max, 3, "environment over file");
+        assert_eq!(config.bind[0].to_string(), "127.0.0.2", "file over default");
+        assert!(config.verbose, "file over default");
+        assert_eq!(config.tls_port, 8883, "default");
+    }
+
+    #[test]
+    fn without_sources_there_are_the_defaults() {
+        let loaded = Sources::default().load().unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert!(loaded.warnings.is_empty());
+    }
+
+    #[test]
+    fn problems_of_all_sources_come_together() {
+        let file = TestFile::new("all-problems");
+        fs::write(file.path(), "prot = 1\n").unwrap();
+        let sources = Sources {
+            file: Some(file.path().to_owned()),
+            environment: vec![variable("NOCTULE_TLS", "maybe")],
+            flags: vec![flag("limits.memory_max", "0")],
+        };
+        let problems = sources.load().unwrap_err();
+        let text = problems.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].ends_with(":1:1: unknown key \"prot\"; the nearest one is `port`"));
+        assert_eq!(
+            lines[1],
+            "environment variable NOCTULE_TLS: expected `true` or `false`, found \"maybe\""
+        );
+        assert!(lines[2].starts_with("--memory-max: expected a size of at least 1MiB"), "{text}");
+    }
+
+    #[test]
+    fn a_problem_that_a_flag_would_overrule_is_still_one() {
+        let sources = Sources {
+            environment: vec![variable("NOCTULE_PORT", "x")],
+            flags: vec![flag("port", "1")],
+            ..Sources::default()
+        };
+        assert_eq!(sources.load().unwrap_err().0.len(), 1);
+    }
+
+    #[test]
+    fn one_port_for_both_listeners_is_refused_unless_one_is_off_or_free() {
+        let load = |flags| Sources { flags, ..Sources::default() }.load();
+        let problems = load(vec![flag("port", "8883")]).unwrap_err();
+        assert!(problems.to_string().starts_with("`port` and `tls_port` are both 8883"));
+        assert!(load(vec![flag("port", "8883"), flag("tls", "false")]).is_ok());
+        assert!(load(vec![flag("port", "0"), flag("tls_port", "0")]).is_ok());
+    }
+
+    #[test]
+    fn warnings_do_not_stop_the_start() {
+        let environment = vec![variable("NOCTULE_BOGUS", "1")];
+        let loaded = Sources { environment, ..Sources::default() }.load().unwrap();
+        assert_eq!(loaded.warnings.len(), 1);
+    }
+}

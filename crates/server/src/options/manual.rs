@@ -1,0 +1,127 @@
+//! The page about configuration, as Markdown.
+//!
+//! What an option means must not be said here but in its row. Invariant: `docs/configuration.md`
+//! is what [`manual`] returns; a test compares them, and rewrites the file when
+//! `NOCTULE_WRITE_DOCS=1` is set:
+//!
+//! ```text
+//! NOCTULE_WRITE_DOCS=1 cargo test -p noctule-server the_page
+//! ```
+
+use super::spec::{OptionSpec, Section, Shape};
+use super::table::{OPTIONS, SECTIONS};
+
+/// The whole page.
+#[must_use]
+pub fn manual() -> String {
+    let mut out = String::from(OPENING);
+    for section in SECTIONS {
+        out.push_str(&heading(section));
+        for spec in OPTIONS.iter().filter(|spec| spec.section == section.name) {
+            out.push_str(&entry(spec));
+        }
+    }
+    out
+}
+
+const OPENING: &str = "\
+<!-- Made from the option table in crates/server/src/options/table.rs; do not edit.
+     NOCTULE_WRITE_DOCS=1 cargo test -p noctule-server the_page -->
+
+# Configuration
+
+The broker starts without a configuration file. What you want otherwise comes from these sources,
+the later ones being stronger:
+
+1. the defaults below,
+2. the file named by `noctule broker --config FILE`; no file is read unasked,
+3. environment variables `NOCTULE_…`,
+4. flags.
+
+`noctule broker --check-config` reads all of them, prints `configuration ok` and ends with exit
+code 0, or prints every problem with its place and ends with exit code 1.
+`noctule broker --print-config` prints the configuration that would be used, as a commented file
+that can be read back.
+
+The file is TOML. An unknown key is an error that names the nearest known one; an unknown variable
+`NOCTULE_…` is a warning. Values with a unit are strings:
+
+| kind | written | a bare number is |
+|---|---|---|
+| duration | `\"500ms\"`, `\"5s\"`, `\"2m\"`, `\"12h\"`, `\"7d\"` | seconds |
+| size | `\"256KiB\"`, `\"1MiB\"`, `\"2MB\"` (1 MiB is 1,048,576 bytes, 1 MB is 1,000,000) | bytes |
+| limit | as its kind says, or `\"unlimited\"` where that is listed; `0` never means that | |
+
+In environment variables and flags everything is written without quotes, and lists with commas.
+";
+
+fn heading(section: &Section) -> String {
+    let title = match section.name {
+        "" => "At the top of the file".to_owned(),
+        name => format!("Section `[{name}]`"),
+    };
+    format!("\n## {title}\n\n{}\n", section.text())
+}
+
+fn entry(spec: &OptionSpec) -> String {
+    let waits = spec.waits_for().map_or_else(String::new, |text| format!(" *({text})*"));
+    format!(
+        "\n### `{}`\n\n{}{waits}\n\n- Accepts: {}\n- Default: `{}`\n- Flag: {}\n- Variable: `{}`\n",
+        spec.key,
+        spec.text(),
+        spec.expected(),
+        spec.default_toml(),
+        flags(spec),
+        spec.variable(),
+    )
+}
+
+fn flags(spec: &OptionSpec) -> String {
+    let value = match spec.shape() {
+        Shape::Switch => String::new(),
+        Shape::Single | Shape::List => format!(" {}", spec.placeholder()),
+    };
+    let mut all: Vec<_> =
+        spec.short().map(|short| format!("`-{short}{value}`")).into_iter().collect();
+    let long = spec.flags().iter().chain(spec.off_flags());
+    all.extend(long.map(|flag| format!("`--{flag}{value}`")));
+    all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::{env, fs};
+
+    use super::*;
+
+    #[test]
+    fn the_page_is_what_the_table_says() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+        if env::var_os("NOCTULE_WRITE_DOCS").is_some() {
+            fs::write(&page, manual()).unwrap();
+        }
+        let written = fs::read_to_string(&page).unwrap_or_default();
+        assert!(
+            written == manual(),
+            "docs/configuration.md is behind the option table; rewrite it with \
+             NOCTULE_WRITE_DOCS=1 cargo test -p noctule-server the_page"
+        );
+    }
+
+    #[test]
+    fn an_entry_says_everything_about_its_option() {
+        let spec = OPTIONS.iter().find(|spec| spec.key == "tls_port").unwrap();
+        let entry = entry(spec);
+        for part in [
+            "### `tls_port`",
+            "TCP port for MQTT over TLS.",
+            "a whole number from 0 to 65535",
+            "Default: `8883`",
+            "`--tls-port NUMBER`, `--ssl-port NUMBER`",
+            "`NOCTULE_TLS_PORT`",
+        ] {
+            assert!(entry.contains(part), "{part}");
+        }
+    }
+}

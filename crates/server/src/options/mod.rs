@@ -1,0 +1,42 @@
+//! The options of the broker: one table, one typed [`Config`], and everything that walks the table.
+//!
+//! A row of [`table`](self) is an option: its field, type, default, range, documentation, flags.
+//! The configuration file, the environment, `--help`, `--print-config` and `docs/configuration.md`
+//! have no list of their own; they walk [`OPTIONS`]. What an option *does* must not live here, and
+//! no other crate reads TOML or the environment.
+//!
+//! Invariant: a [`Config`] that [`Sources::load`] returned holds values inside their ranges only.
+//!
+//! ```
+//! use noctule_server::options::{Config, Limit, ByteSize};
+//!
+//! let config = Config::default();
+//! assert_eq!(config.port, 1883);
+//! assert_eq!(config.limits.unsent_bytes_max, Limit::At(ByteSize(1024 * 1024)));
+//! ```
+
+mod choice;
+mod environment;
+mod file;
+mod limit;
+mod load;
+mod manual;
+mod nearest;
+mod print;
+mod problem;
+mod quantity;
+mod spec;
+mod table;
+mod value;
+#[cfg(test)]
+mod walks;
+
+pub use choice::{Hello, OnQueueFull};
+pub use limit::{Auto, Limit};
+pub use load::{Loaded, Sources};
+pub use manual::manual;
+pub use print::print_config;
+pub use problem::{Place, Problem, Problems};
+pub use quantity::{ByteSize, Seconds};
+pub use spec::{OptionSpec, Section, Shape};
+pub use table::{Config, LimitOptions, OPTIONS, SECTIONS, SessionOptions};

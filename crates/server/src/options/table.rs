@@ -1,0 +1,183 @@
+//! The option table: every setting of the broker, once.
+//!
+//! To add an option, add a row; the file, the environment, `--help`, `--print-config` and the
+//! manual follow. The first line of a row's documentation is one sentence, for lists. Nothing but
+//! rows lives here.
+//!
+//! Invariant: every default lies in its range, and zero never means "without limit".
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::choice::{Hello, OnQueueFull};
+use super::limit::{Auto, Limit};
+use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
+use super::spec::{Kind, OptionSpec, Section, flags, option_table};
+use super::value::Value;
+
+/// The longest packet that MQTT can express: one byte of type, four of length, and what follows.
+const PACKET_BYTES_GREATEST: u64 = 1 + 4 + 268_435_455;
+
+/// Packet ids and most numbers of MQTT have two bytes.
+const TWO_BYTES: u64 = 65_535;
+
+/// The longest session expiry interval that is not "never" `[MQTT5-3.1.2.11.2]`.
+const EXPIRY_GREATEST: u64 = 4_294_967_294;
+
+option_table! {
+    /// What the broker listens on, where its data lies and what it says.
+    Config {
+        /// IP addresses to listen on.
+        /// The default is this machine alone, over IPv4 and IPv6; `0.0.0.0, ::` is every address.
+        bind: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            => flags(&["bind"]);
+
+        /// TCP port for MQTT without encryption.
+        /// `0` takes any free one, the same on each address; the broker prints it.
+        port: u16 = 1883 => flags(&["port"]).short('p').range(0, TWO_BYTES);
+
+        /// Whether to offer MQTT over TLS beside the plain port.
+        tls: bool = true => flags(&["tls", "ssl"]).off(&["no-tls", "no-ssl"])
+            .waits_for("TLS exists");
+
+        /// TCP port for MQTT over TLS.
+        /// `0` takes any free one; the broker prints it.
+        tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES)
+            .waits_for("TLS exists");
+
+        /// Directory for certificates and stored messages.
+        /// It is made if it is missing, readable by its owner alone. A relative path begins at the
+        /// working directory.
+        data_dir: PathBuf = PathBuf::from("./noctule-data") => flags(&["data-dir"])
+            .waits_for("the store or TLS exists");
+
+        /// Who is greeted with a message HELLO on `$SYS/broker/connection/CLIENT_ID`.
+        /// `waiting` greets clients that subscribe to exactly this topic, and 3.1 and 3.1.1
+        /// clients without a subscription that have been silent for one second; `always` greets
+        /// every client right after CONNACK; `never` greets nobody.
+        hello: Hello = Hello::Waiting => flags(&["hello"]).waits_for("the greeting exists");
+
+        /// Whether to show the messages that pass, as JSON.
+        log_messages: bool = true => flags(&["log-messages"]).off(&["no-log-messages"])
+            .waits_for("the message log exists");
+
+        /// Number of loops, each with a thread of its own, that share the connections.
+        /// `auto` is one for each processor that the broker may use.
+        shards: Auto<u16> = Auto::Auto => flags(&["shards"]).range(1, 256)
+            .waits_for("there is more than one loop");
+
+        /// Whether to log each connection, refusal and disconnection.
+        verbose: bool = false => flags(&["verbose"]).short('v').off(&["no-verbose"]);
+    }
+
+    /// How long a client's state lives and how a full queue is answered.
+    [session] SessionOptions {
+        /// Longest time that a session is kept for a client that is away.
+        /// A client that asks for longer gets this; in version 5 it is told so
+        /// `[MQTT5-3.2.2.3.2]`.
+        expiry_max: Limit<Seconds> = Limit::Unlimited => flags(&["session-expiry-max"])
+            .range(seconds(1), seconds(EXPIRY_GREATEST)).waits_for("MQTT 5 is complete");
+
+        /// Longest keep-alive that a client may have.
+        /// A version 5 client that asks for longer, or for none, is told to use this one
+        /// `[MQTT5-3.2.2-21]`.
+        keep_alive_max: Seconds = Seconds(65_535) => flags(&["keep-alive-max"])
+            .range(seconds(1), seconds(TWO_BYTES)).waits_for("MQTT 5 is complete");
+
+        /// What happens to a message when a session that should get it has a full queue.
+        /// In either case this session does not get it, and the loss is counted and logged.
+        /// `drop-new` acknowledges the message, which stays a promise to all other receivers.
+        /// `refuse` answers with reason code 0x97 in version 5; version 3 has no such answer, so
+        /// there the publisher's connection is closed without an acknowledgement.
+        on_queue_full: OnQueueFull = OnQueueFull::DropNew => flags(&["on-queue-full"]);
+    }
+
+    /// The end of every queue, and what happens there. A limit that can be switched off says
+    /// `unlimited`; `0` never means that.
+    [limits] LimitOptions {
+        /// Most bytes that are read from a client before its CONNECT is accepted.
+        /// Beyond it the connection is closed and counted.
+        connect_bytes_max: ByteSize = ByteSize(100_000) => flags(&["connect-bytes-max"])
+            .range(64, PACKET_BYTES_GREATEST);
+
+        /// Longest time until the CONNECT of a new connection has been accepted.
+        /// Then the connection is closed and counted.
+        connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
+            .range(10, seconds(3600));
+
+        /// Largest packet that a client may send.
+        /// It is announced in version 5. A larger one closes the connection (reason code 0x95) as
+        /// soon as its length is read.
+        packet_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(2_000_000))
+            => flags(&["packet-bytes-max"]).range(64, PACKET_BYTES_GREATEST);
+
+        /// Longest topic name or topic filter.
+        /// A longer one closes the connection (reason code 0x90).
+        topic_bytes_max: ByteSize = ByteSize(65_535) => flags(&["topic-bytes-max"])
+            .range(1, TWO_BYTES);
+
+        /// Most level separators (`/`) in a topic name or topic filter.
+        /// One more closes the connection (reason code 0x90).
+        topic_levels_max: u32 = 200 => flags(&["topic-levels-max"]).range(1, TWO_BYTES);
+
+        /// Most messages of QoS 1 and 2 on their way to a client, not acknowledged yet.
+        /// Further ones wait in the session's queue. A client may ask for fewer.
+        inflight_out_max: u16 = 1000 => flags(&["inflight-out-max"]).range(1, TWO_BYTES);
+
+        /// Most messages of QoS 1 and 2 from a client that are not acknowledged yet.
+        /// It is announced in version 5. One more closes the connection (reason code 0x93).
+        inflight_in_max: u16 = 1000 => flags(&["inflight-in-max"]).range(1, TWO_BYTES);
+
+        /// Most packet ids of a client's QoS 2 messages that are kept until it releases them.
+        /// One more closes the connection (reason code 0x93).
+        qos2_ids_max: u16 = 1000 => flags(&["qos2-ids-max"]).range(1, TWO_BYTES);
+
+        /// Most bytes for a connection that its socket has not taken yet.
+        /// A client that lets them pile up counts as slow: QoS 0 beyond it is dropped and counted,
+        /// QoS 1 and 2 wait in the session's queue.
+        unsent_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(MIB))
+            => flags(&["unsent-bytes-max"]).at_least(KIB);
+
+        /// Most messages that wait in a session's queue.
+        /// A full queue takes no new message; see `session.on_queue_full`.
+        queue_messages_max: Limit<u32> = Limit::At(100_000) => flags(&["queue-messages-max"])
+            .at_least(1);
+
+        /// Most memory that a session's queue takes.
+        /// Beyond it a persistent session's queue goes to the disk; any other takes no new message.
+        queue_memory_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(64 * MIB))
+            => flags(&["queue-memory-bytes-max"]).at_least(KIB);
+
+        /// Most disk space that a session's queue takes.
+        /// A full queue takes no new message; see `session.on_queue_full`.
+        queue_disk_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(GIB))
+            => flags(&["queue-disk-bytes-max"]).at_least(KIB).waits_for("the store exists");
+
+        /// Most subscriptions of a client.
+        /// One more is refused (reason code 0x97).
+        subscriptions_max: Limit<u32> = Limit::At(10_000) => flags(&["subscriptions-max"])
+            .at_least(1);
+
+        /// Most connections at a time.
+        /// One more is refused (reason code 0x97; return code 3 in version 3). `auto` is what the
+        /// operating system lets the broker open, less 100.
+        connections_max: Auto<Limit<u32>> = Auto::Auto => flags(&["connections-max"]).at_least(1);
+
+        /// Most acknowledgements of a connection that wait for the store.
+        /// Beyond it nothing is read from the connection until they have left.
+        acks_waiting_max: Limit<u32> = Limit::At(1000) => flags(&["acks-waiting-max"])
+            .at_least(1).waits_for("the store exists");
+
+        /// Most bytes that wait to be written by the store.
+        /// Beyond it nothing is read from publishers of durable messages until they are written.
+        store_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(64 * MIB))
+            => flags(&["store-bytes-max"]).at_least(KIB).waits_for("the store exists");
+
+        /// Most memory that the broker takes.
+        /// Beyond it, in this order: floods are not read, QoS 0 is dropped, new work is refused.
+        /// `auto` is 75 % of the memory of the machine or of its control group.
+        memory_max: Auto<Limit<ByteSize>> = Auto::Auto => flags(&["memory-max"]).at_least(MIB)
+            .waits_for("memory is counted");
+    }
+}

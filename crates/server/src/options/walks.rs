@@ -1,0 +1,192 @@
+//! Tests that walk the whole table, so that a new row is tested without a new test.
+//!
+//! Only what holds for every option belongs here; the modules beside test their own rules.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+use super::limit::{Auto, Limit};
+use super::quantity::{ByteSize, Seconds};
+use super::spec::Shape;
+use super::table::{Config, LimitOptions, OPTIONS, SECTIONS, SessionOptions};
+use super::value::Given;
+
+/// A file name of its own in the temporary directory; the file is removed at the end.
+pub(crate) struct TestFile(PathBuf);
+
+impl TestFile {
+    /// `name` has to be unique among the tests.
+    pub(crate) fn new(name: &str) -> Self {
+        Self(env::temp_dir().join(format!("noctule-{name}-{}.toml", process::id())))
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        // It may never have been written.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A configuration in which no option has its default; a new field does not compile without one.
+pub(crate) fn changed_everywhere() -> Config {
+    Config {
+        bind: vec!["0.0.0.0".parse().unwrap()],
+        port: 1,
+        tls: false,
+        tls_port: 2,
+        data_dir: "elsewhere".into(),
+        hello: super::Hello::Never,
+        log_messages: false,
+        shards: Auto::Set(3),
+        verbose: true,
+        session: SessionOptions {
+            expiry_max: Limit::At(Seconds(3600)),
+            keep_alive_max: Seconds(60),
+            on_queue_full: super::OnQueueFull::Refuse,
+        },
+        limits: LimitOptions {
+            connect_bytes_max: ByteSize(1000),
+            connect_timeout: std::time::Duration::from_millis(1500),
+            packet_bytes_max: Limit::Unlimited,
+            topic_bytes_max: ByteSize(1023),
+            topic_levels_max: 20,
+            inflight_out_max: 1,
+            inflight_in_max: 65_535,
+            qos2_ids_max: 3,
+            unsent_bytes_max: Limit::At(ByteSize(65_536)),
+            queue_messages_max: Limit::Unlimited,
+            queue_memory_bytes_max: Limit::At(ByteSize(1_500_000)),
+            queue_disk_bytes_max: Limit::At(ByteSize(u64::MAX)),
+            subscriptions_max: Limit::At(u32::MAX),
+            connections_max: Auto::Set(Limit::Unlimited),
+            acks_waiting_max: Limit::At(1),
+            store_bytes_max: Limit::Unlimited,
+            memory_max: Auto::Set(Limit::At(ByteSize(1_073_741_824))),
+        },
+    }
+}
+
+#[test]
+fn every_option_is_documented_in_sentences() {
+    for spec in OPTIONS {
+        assert!(spec.summary().ends_with('.'), "{}: the first line is one sentence", spec.key);
+        assert!(spec.text().ends_with('.'), "{}", spec.key);
+        assert!(!spec.expected().is_empty() && !spec.placeholder().is_empty(), "{}", spec.key);
+    }
+    assert!(SECTIONS.iter().all(|section| section.text().ends_with('.')));
+}
+
+#[test]
+fn every_default_is_accepted_as_text_and_is_the_default() {
+    for spec in OPTIONS {
+        let mut config = changed_everywhere();
+        let text = spec.default_text();
+        assert_eq!(spec.apply(&mut config, &Given::Words(text)), Ok(()), "{}", spec.key);
+        assert_eq!(spec.to_toml(&config), spec.default_toml(), "{}", spec.key);
+    }
+}
+
+#[test]
+fn every_option_can_be_changed_and_changes_nothing_else() {
+    let changed = changed_everywhere();
+    for spec in OPTIONS {
+        let text = spec.to_toml(&changed).replace(['"', '[', ']'], "");
+        assert_ne!(spec.to_toml(&changed), spec.default_toml(), "{}", spec.key);
+        let mut config = Config::default();
+        assert_eq!(spec.apply(&mut config, &Given::Words(text)), Ok(()), "{}", spec.key);
+        for other in OPTIONS {
+            let expected = if other.key == spec.key { &changed } else { &Config::default() };
+            assert_eq!(other.to_toml(&config), other.to_toml(expected), "{}", other.key);
+        }
+    }
+}
+
+#[test]
+fn every_option_refuses_nonsense_and_stays_as_it_was() {
+    for spec in OPTIONS.iter().filter(|spec| spec.placeholder() != "PATH") {
+        let mut config = Config::default();
+        let wrong = spec.apply(&mut config, &Given::Words("\u{7}nonsense".into())).unwrap_err();
+        assert!(wrong.contains(&spec.expected()), "{}: {wrong}", spec.key);
+        assert!(wrong.contains("\"\\u{7}nonsense\"") && !wrong.contains('\u{7}'), "{wrong}");
+        assert_eq!(config, Config::default(), "{}", spec.key);
+    }
+}
+
+#[test]
+fn both_edges_of_every_range_are_where_the_table_says() {
+    for spec in OPTIONS.iter().filter(|spec| spec.row.range.min > 0) {
+        let (min, max) = (spec.row.range.min, spec.row.range.max);
+        let unit = if spec.placeholder() == "DURATION" { "ms" } else { "" };
+        let accepts = |number: u64| spec.check(&format!("{number}{unit}")).is_ok();
+        assert!(accepts(min), "{} {min}", spec.key);
+        assert!(!accepts(min - 1), "{} {}", spec.key, min - 1);
+        assert!(!accepts(0), "{} 0", spec.key);
+        if max != u64::MAX {
+            assert!(accepts(max), "{} {max}", spec.key);
+            // A second more as well: half a second more is refused for another reason.
+            for above in [max + 1, max + 1000] {
+                assert!(!accepts(above), "{} {above}", spec.key);
+            }
+        }
+    }
+}
+
+#[test]
+fn zero_is_accepted_only_as_a_port() {
+    let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
+    let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
+    // A directory may have any name.
+    assert_eq!(keys, ["port", "tls_port", "data_dir"]);
+}
+
+#[test]
+fn names_flags_and_variables_are_unique_and_well_formed() {
+    let mut seen = HashSet::new();
+    for spec in OPTIONS {
+        assert!(seen.insert(format!("key {}", spec.key)), "{}", spec.key);
+        assert!(seen.insert(format!("variable {}", spec.variable())), "{}", spec.key);
+        assert!(!spec.flags().is_empty(), "{}", spec.key);
+        for flag in spec.flags().iter().chain(spec.off_flags()) {
+            assert!(seen.insert(format!("flag {flag}")), "{flag}");
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(flag.chars().all(plain), "{flag}");
+        }
+        assert!(spec.short().is_none_or(|short| seen.insert(format!("short {short}"))));
+    }
+}
+
+#[test]
+fn switches_can_be_turned_off_and_nothing_else_can() {
+    for spec in OPTIONS {
+        let is_switch = spec.shape() == Shape::Switch;
+        assert_eq!(is_switch, !spec.off_flags().is_empty(), "{}", spec.key);
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_design() {
+    let limits = LimitOptions::default();
+    let config = Config::default();
+    assert!(config.bind.iter().all(std::net::IpAddr::is_loopback));
+    assert_eq!((config.port, config.tls_port), (1883, 8883));
+    assert_eq!(limits.connect_bytes_max, ByteSize(100_000));
+    assert_eq!(limits.connect_timeout.as_secs(), 10);
+    assert_eq!(limits.packet_bytes_max, Limit::At(ByteSize(2_000_000)));
+    assert_eq!((limits.topic_bytes_max, limits.topic_levels_max), (ByteSize(65_535), 200));
+    assert_eq!((limits.inflight_out_max, limits.inflight_in_max), (1000, 1000));
+    assert_eq!((limits.qos2_ids_max, limits.acks_waiting_max), (1000, Limit::At(1000)));
+    assert_eq!(limits.unsent_bytes_max, Limit::At(ByteSize(1 << 20)));
+    assert_eq!(limits.queue_messages_max, Limit::At(100_000));
+    assert_eq!(limits.queue_memory_bytes_max, Limit::At(ByteSize(64 << 20)));
+    assert_eq!(limits.queue_disk_bytes_max, Limit::At(ByteSize(1 << 30)));
+    assert_eq!(limits.subscriptions_max, Limit::At(10_000));
+    assert_eq!(limits.store_bytes_max, Limit::At(ByteSize(64 << 20)));
+    assert_eq!((limits.connections_max, limits.memory_max), (Auto::Auto, Auto::Auto));
+}

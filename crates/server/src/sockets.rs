@@ -1,0 +1,76 @@
+//! The sockets of a loop, each in the slot of its connection.
+
+use noctule_broker::ConnectionHandle;
+use noctule_net::Pipe;
+use std::net::SocketAddr;
+
+/// A connection's socket and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) pipe: Pipe,
+    pub(crate) connection: ConnectionHandle,
+    pub(crate) peer: SocketAddr,
+    /// There may be something to read.
+    pub(crate) readable: bool,
+    /// The peer has closed its side: reading ends with that, and not with "nothing there".
+    pub(crate) read_closed: bool,
+    /// Something may be written.
+    pub(crate) writable: bool,
+    /// It is in the list of sockets to read.
+    pub(crate) listed: bool,
+    pub(crate) ending: Ending,
+}
+
+/// How far a socket is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It is in use.
+    No,
+    /// The broker is done with it; its last output is being written.
+    Flushing,
+    /// All is written and the peer has been told. What it still sends is thrown away, because
+    /// closing with unread input would make the peer lose what it has not read.
+    Lingering,
+}
+
+/// Sockets by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    slots: Vec<Option<Socket>>,
+    len: usize,
+}
+
+impl Sockets {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn insert(&mut self, socket: Socket) {
+        let slot = socket.connection.slot();
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        self.slots[slot] = Some(socket);
+        self.len += 1;
+    }
+
+    /// The socket in a slot, whosever it is now.
+    pub(crate) fn at(&mut self, slot: usize) -> Option<&mut Socket> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// The socket of a connection, unless it is gone.
+    pub(crate) fn of(&mut self, connection: ConnectionHandle) -> Option<&mut Socket> {
+        self.at(connection.slot()).filter(|socket| socket.connection == connection)
+    }
+
+    pub(crate) fn all(&self, is: impl Fn(&Socket) -> bool) -> bool {
+        self.slots.iter().flatten().all(is)
+    }
+
+    pub(crate) fn remove(&mut self, connection: ConnectionHandle) -> Option<Socket> {
+        self.of(connection)?;
+        self.len -= 1;
+        self.slots[connection.slot()].take()
+    }
+}

@@ -1,0 +1,150 @@
+//! Answers that must leave in the order of the packets they answer, though what they wait for may
+//! end in another order.
+//!
+//! PUBACKs and PUBRECs are sent in the order in which their PUBLISH packets came
+//! `[MQTT5-4.6.0-2]` `[MQTT5-4.6.0-3]`. An answer may have to wait until what it promises is true;
+//! then everything behind it waits as well.
+//!
+//! An answer that waits while its connection is lost is *abandoned*: it is not sent, unless the
+//! peer repeats the packet on a new connection and so revives it.
+
+use std::collections::VecDeque;
+
+/// Names an answer in a queue, for as long as it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AckNumber(u64);
+
+/// Waiting answers of type `A`, oldest first.
+#[derive(Debug)]
+pub struct AckQueue<A> {
+    entries: VecDeque<Entry<A>>,
+    /// The number of the first entry.
+    first: u64,
+}
+
+#[derive(Debug)]
+struct Entry<A> {
+    answer: A,
+    ready: bool,
+    abandoned: bool,
+}
+
+impl<A> Default for AckQueue<A> {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            first: 0,
+        }
+    }
+}
+
+impl<A> AckQueue<A> {
+    /// Whether nothing waits, so that an answer which need not wait itself may leave at once.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many answers wait.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Puts `answer` at the end; it waits until [`complete`](Self::complete) if it is not `ready`.
+    pub fn push(&mut self, answer: A, ready: bool) -> AckNumber {
+        self.entries.push_back(Entry {
+            answer,
+            ready,
+            abandoned: false,
+        });
+        AckNumber(self.first + self.entries.len() as u64 - 1)
+    }
+
+    /// What the answer waited for has happened.
+    pub fn complete(&mut self, number: AckNumber) {
+        let index = number
+            .0
+            .checked_sub(self.first)
+            .and_then(|i| usize::try_from(i).ok());
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            entry.ready = true;
+        }
+    }
+
+    /// Takes the next answer that may be sent. Abandoned ones whose wait is over vanish here.
+    pub fn pop_ready(&mut self) -> Option<A> {
+        while self.entries.front().is_some_and(|entry| entry.ready) {
+            self.first += 1;
+            match self.entries.pop_front() {
+                Some(entry) if !entry.abandoned => return Some(entry.answer),
+                _ => {}
+            }
+        }
+        if self.entries.is_empty() && self.entries.capacity() > 0 {
+            self.entries = VecDeque::new();
+        }
+        None
+    }
+
+    /// The connection is lost: nothing that waits now is sent any more.
+    pub fn abandon_all(&mut self) {
+        for entry in &mut self.entries {
+            entry.abandoned = true;
+        }
+    }
+
+    /// The peer has repeated a packet whose answer still waits: sends it after all. Returns
+    /// whether there was such an answer.
+    pub fn revive(&mut self, is_it: impl Fn(&A) -> bool) -> bool {
+        let found = self.entries.iter_mut().find(|entry| is_it(&entry.answer));
+        if let Some(entry) = found {
+            entry.abandoned = false;
+            return true;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(queue: &mut AckQueue<u8>) -> Vec<u8> {
+        std::iter::from_fn(|| queue.pop_ready()).collect()
+    }
+
+    #[test] // [MQTT5-4.6.0-2]
+    fn answers_leave_in_order_whatever_they_wait_for() {
+        let mut queue = AckQueue::default();
+        let first = queue.push(1, false);
+        queue.push(2, true);
+        let third = queue.push(3, false);
+        assert!(drain(&mut queue).is_empty());
+        queue.complete(third);
+        assert!(drain(&mut queue).is_empty());
+        queue.complete(first);
+        assert_eq!(drain(&mut queue), [1, 2, 3]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn abandoned_answers_are_not_sent_unless_the_packet_is_repeated() {
+        let mut queue = AckQueue::default();
+        let (first, second) = (queue.push(1, false), queue.push(2, false));
+        queue.abandon_all();
+        assert!(queue.revive(|answer| *answer == 2));
+        assert!(!queue.revive(|answer| *answer == 9));
+        queue.complete(first);
+        queue.complete(second);
+        assert_eq!(drain(&mut queue), [2]);
+    }
+
+    #[test]
+    fn completing_an_answer_that_has_left_changes_nothing() {
+        let mut queue = AckQueue::default();
+        let gone = queue.push(1, true);
+        assert_eq!(drain(&mut queue), [1]);
+        queue.push(2, false);
+        queue.complete(gone);
+        assert!(drain(&mut queue).is_empty());
+    }
+}

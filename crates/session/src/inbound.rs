@@ -1,0 +1,96 @@
+//! The receiving half: which QoS 2 messages have been received and not released.
+//!
+//! ```text
+//! PUBLISH ─► (storing) ─► PUBREC ─► held ─PUBREL─► (storing) ─► PUBCOMP, forgotten
+//!               a repeated PUBLISH of a held id is answered and not delivered again
+//! ```
+//!
+//! A receiver that stores nothing goes straight through the states in brackets.
+
+use noctule_mqtt::PacketId;
+use std::collections::BTreeMap;
+
+/// What a QoS 2 PUBLISH is, given what came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// A new message; its identifier is held from now on.
+    New,
+    /// A repetition of a message that is still being stored: its PUBREC is on its way.
+    Storing,
+    /// A repetition of a message that was taken: only PUBREC is to be sent `[MQTT5-4.3.3-10]`.
+    Duplicate,
+}
+
+/// The packet identifiers of QoS 2 messages between PUBLISH and PUBREL.
+#[derive(Debug, Default)]
+pub struct Inbound {
+    held: BTreeMap<PacketId, bool>,
+}
+
+impl Inbound {
+    /// How many identifiers are held.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// A QoS 2 PUBLISH came. If it is new and has to be stored before it counts as received, say so
+    /// with `storing` and call [`stored`](Self::stored) when that is done.
+    pub fn on_publish(&mut self, packet_id: PacketId, storing: bool) -> Received {
+        match self.held.get(&packet_id) {
+            Some(true) => Received::Storing,
+            Some(false) => Received::Duplicate,
+            None => {
+                self.held.insert(packet_id, storing);
+                Received::New
+            }
+        }
+    }
+
+    /// The message is stored: PUBREC may leave. False if the identifier is not held any more.
+    pub fn stored(&mut self, packet_id: PacketId) -> bool {
+        match self.held.get_mut(&packet_id) {
+            Some(storing) => std::mem::replace(storing, false),
+            None => false,
+        }
+    }
+
+    /// The message was refused (PUBREC with 0x80 or above): its identifier is free again
+    /// `[MQTT5-4.3.3-9]`.
+    pub fn refuse(&mut self, packet_id: PacketId) {
+        self.held.remove(&packet_id);
+    }
+
+    /// PUBREL came: forgets the identifier `[MQTT5-4.3.3-11]`. False if it was not held; PUBCOMP is
+    /// due all the same, in MQTT 5 with "packet identifier not found".
+    pub fn on_pubrel(&mut self, packet_id: PacketId) -> bool {
+        self.held.remove(&packet_id).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test] // [MQTT3-4.3.3-2] [MQTT5-4.3.3-10] [MQTT5-4.3.3-12]
+    fn a_message_counts_once_until_it_is_released() {
+        let mut inbound = Inbound::default();
+        let id = PacketId::FIRST;
+        assert_eq!(inbound.on_publish(id, false), Received::New);
+        assert_eq!(inbound.on_publish(id, false), Received::Duplicate);
+        assert_eq!(inbound.held(), 1);
+        assert!(inbound.on_pubrel(id));
+        assert!(!inbound.on_pubrel(id));
+        assert_eq!(inbound.on_publish(id, false), Received::New);
+    }
+
+    #[test]
+    fn a_repetition_during_storing_is_not_answered_twice() {
+        let mut inbound = Inbound::default();
+        let id = PacketId::FIRST;
+        assert_eq!(inbound.on_publish(id, true), Received::New);
+        assert_eq!(inbound.on_publish(id, true), Received::Storing);
+        assert!(inbound.stored(id));
+        assert_eq!(inbound.on_publish(id, true), Received::Duplicate);
+        assert!(!inbound.stored(id));
+    }
+}

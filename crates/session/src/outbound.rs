@@ -1,0 +1,513 @@
+//! The sending half: messages at QoS 1 and 2 between their first PUBLISH and the end of their
+//! acknowledgement.
+//!
+//! ```text
+//! QoS 1   AwaitPuback ─PUBACK─► done
+//! QoS 2   [StoringId] ─► AwaitPubrec ─PUBREC─► [StoringRelease] ─► AwaitPubcomp ─PUBCOMP─► done
+//!                             └─ PUBREC ≥ 0x80 (MQTT 5) ─► done
+//! new connection: what is not done is sent again in order, PUBLISH with DUP up to AwaitPubrec,
+//!                 PUBREL in AwaitPubcomp [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+//! ```
+//!
+//! The states in brackets wait for a store and are skipped by sessions that keep nothing.
+//!
+//! Packet identifiers are given in sequence, so the messages in flight are a ring indexed by
+//! `id − base`. A cursor divides it: what lies before it has been sent on this connection, what
+//! lies behind has not. Sending, sending again after a reconnect and sending after a wait for the
+//! store are all the same motion of the cursor, so order cannot depend on which it is.
+
+use noctule_mqtt::{PacketId, PacketType, QoS, Violation};
+use std::collections::VecDeque;
+
+/// How far a message in flight has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// QoS 2: its identifier is being stored, PUBLISH may not leave yet.
+    StoringId,
+    /// QoS 1: PUBLISH is sent, or may be.
+    AwaitPuback,
+    /// QoS 2: PUBLISH is sent, or may be.
+    AwaitPubrec,
+    /// QoS 2: that PUBREC came is being stored, PUBREL may not leave yet.
+    StoringRelease,
+    /// QoS 2: PUBREL is sent, or may be.
+    AwaitPubcomp,
+}
+
+/// A message in flight.
+#[derive(Debug)]
+pub struct InFlight<M> {
+    /// The message, and what its sender wants to know about it.
+    pub message: M,
+    stage: Stage,
+    /// Whether PUBLISH has been sent before, on any connection.
+    dup: bool,
+}
+
+impl<M> InFlight<M> {
+    /// How far it has come.
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+}
+
+/// The messages in flight to one peer.
+#[derive(Debug)]
+pub struct Outbound<M> {
+    /// The identifier of the ring's first place.
+    base: PacketId,
+    ring: VecDeque<Option<InFlight<M>>>,
+    /// How many places from the front have been sent on this connection.
+    cursor: usize,
+    /// Messages in the ring.
+    unfinished: usize,
+    /// Messages before the cursor: what the peer's receive maximum counts.
+    outstanding: usize,
+}
+
+impl<M> Default for Outbound<M> {
+    fn default() -> Self {
+        Self {
+            base: PacketId::FIRST,
+            ring: VecDeque::new(),
+            cursor: 0,
+            unfinished: 0,
+            outstanding: 0,
+        }
+    }
+}
+
+/// What is to be written next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ToSend<'a, M> {
+    /// PUBLISH of this message.
+    Publish {
+        /// With this identifier.
+        packet_id: PacketId,
+        /// Whether it is a repetition `[MQTT5-3.3.1-1]`.
+        dup: bool,
+        /// The message.
+        message: &'a M,
+    },
+    /// PUBREL with this identifier.
+    Pubrel(PacketId),
+}
+
+/// What an acknowledgement did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Acknowledged<M> {
+    /// The message is delivered, and its identifier free.
+    Done(M),
+    /// No message has this identifier; nothing to do.
+    Unknown,
+}
+
+/// What a PUBREC calls for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PubrecAnswer {
+    /// The first PUBREC of this message: store that it came if need be, then
+    /// [`release`](Outbound::release).
+    Received,
+    /// A repeated PUBREC: PUBREL is to be sent again.
+    Again,
+    /// A repeated PUBREC whose PUBREL is still waiting for the store.
+    Storing,
+    /// No message has this identifier: PUBREL, in MQTT 5 with "packet identifier not found".
+    Unknown,
+}
+
+impl<M> Outbound<M> {
+    /// Messages in flight, sent on this connection or not.
+    pub fn len(&self) -> usize {
+        self.unfinished
+    }
+
+    /// Whether nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.unfinished == 0
+    }
+
+    /// Whether a further message may enter, with at most `window` at once.
+    pub fn has_room(&self, window: u16) -> bool {
+        self.unfinished < usize::from(window) && self.ring.len() < PacketId::COUNT - 1
+    }
+
+    /// Puts a message into flight and returns its identifier. The caller has asked
+    /// [`has_room`](Self::has_room). With `storing`, PUBLISH waits for [`stored`](Self::stored).
+    pub fn push(&mut self, qos: QoS, message: M, storing: bool) -> PacketId {
+        let packet_id = self.base.after(self.ring.len() as u16);
+        let stage = match (qos, storing) {
+            (QoS::AtMostOnce | QoS::AtLeastOnce, _) => Stage::AwaitPuback,
+            (QoS::ExactlyOnce, true) => Stage::StoringId,
+            (QoS::ExactlyOnce, false) => Stage::AwaitPubrec,
+        };
+        self.ring.push_back(Some(InFlight {
+            message,
+            stage,
+            dup: false,
+        }));
+        self.unfinished += 1;
+        packet_id
+    }
+
+    /// Whether the message pushed last may be sent at once: everything before it has been, the
+    /// window allows it, and it waits for nothing. If so it counts as sent.
+    pub fn send_last_at_once(&mut self, window: u16) -> bool {
+        let all_sent_but_last = self.cursor + 1 == self.ring.len();
+        let Some(Some(last)) = self.ring.back_mut() else {
+            return false;
+        };
+        let may = all_sent_but_last
+            && self.outstanding < usize::from(window)
+            && last.stage != Stage::StoringId;
+        if may {
+            last.dup = true;
+            self.cursor += 1;
+            self.outstanding += 1;
+        }
+        may
+    }
+
+    /// The identifier of the message pushed was stored: PUBLISH may leave, when it is its turn.
+    pub fn stored(&mut self, packet_id: PacketId) {
+        if let Some(entry) = self.entry(packet_id)
+            && entry.stage == Stage::StoringId
+        {
+            entry.stage = Stage::AwaitPubrec;
+        }
+    }
+
+    /// What is to be sent next, which counts as sent then; `None` if that is nothing, the window
+    /// is full, or the next message waits for the store.
+    pub fn next_to_send(&mut self, window: u16) -> Option<ToSend<'_, M>> {
+        while let Some(None) = self.ring.get(self.cursor) {
+            self.cursor += 1;
+        }
+        let packet_id = self.base.after(self.cursor as u16);
+        let entry = self.ring.get_mut(self.cursor)?.as_mut()?;
+        match entry.stage {
+            Stage::StoringId | Stage::StoringRelease => None,
+            Stage::AwaitPubcomp => {
+                self.cursor += 1;
+                self.outstanding += 1;
+                Some(ToSend::Pubrel(packet_id))
+            }
+            Stage::AwaitPuback | Stage::AwaitPubrec => {
+                if self.outstanding >= usize::from(window) {
+                    return None;
+                }
+                self.cursor += 1;
+                self.outstanding += 1;
+                let dup = std::mem::replace(&mut entry.dup, true);
+                Some(ToSend::Publish {
+                    packet_id,
+                    dup,
+                    message: &entry.message,
+                })
+            }
+        }
+    }
+
+    /// Whether [`next_to_send`](Self::next_to_send) has something behind its cursor, even if it
+    /// may not be sent right now.
+    pub fn has_unsent(&self) -> bool {
+        self.ring.iter().skip(self.cursor).any(Option::is_some)
+    }
+
+    /// A new connection: everything that is not done is to be sent again, in order.
+    pub fn resume(&mut self) {
+        self.cursor = 0;
+        self.outstanding = 0;
+    }
+
+    /// PUBACK came.
+    ///
+    /// # Errors
+    /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 2, or to one
+    /// that has not been sent on this connection.
+    pub fn on_puback(&mut self, packet_id: PacketId) -> Result<Acknowledged<M>, Violation> {
+        match self.sent_stage(packet_id) {
+            None => Ok(Acknowledged::Unknown),
+            Some(Stage::AwaitPuback) => Ok(self.finish(packet_id)),
+            Some(_) => Err(unexpected(PacketType::Puback, packet_id)),
+        }
+    }
+
+    /// PUBREC came, without an error.
+    ///
+    /// # Errors
+    /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 1.
+    pub fn on_pubrec(&mut self, packet_id: PacketId) -> Result<PubrecAnswer, Violation> {
+        let Some(stage) = self.sent_stage(packet_id) else {
+            return Ok(PubrecAnswer::Unknown);
+        };
+        match stage {
+            Stage::AwaitPuback | Stage::StoringId => Err(unexpected(PacketType::Pubrec, packet_id)),
+            Stage::StoringRelease => Ok(PubrecAnswer::Storing),
+            Stage::AwaitPubcomp => Ok(PubrecAnswer::Again),
+            Stage::AwaitPubrec => {
+                if let Some(entry) = self.entry(packet_id) {
+                    entry.stage = Stage::StoringRelease;
+                }
+                Ok(PubrecAnswer::Received)
+            }
+        }
+    }
+
+    /// PUBREC came with a reason of 0x80 or above: the message is not wanted, its identifier free
+    /// `[MQTT5-4.3.3-4]`.
+    ///
+    /// # Errors
+    /// As [`on_pubrec`](Self::on_pubrec).
+    pub fn on_pubrec_refusal(&mut self, packet_id: PacketId) -> Result<Acknowledged<M>, Violation> {
+        match self.sent_stage(packet_id) {
+            None => Ok(Acknowledged::Unknown),
+            Some(Stage::AwaitPuback | Stage::StoringId) => {
+                Err(unexpected(PacketType::Pubrec, packet_id))
+            }
+            Some(_) => Ok(self.finish(packet_id)),
+        }
+    }
+
+    /// That PUBREC came is stored, or need not be. True if PUBREL is to be sent now; if the
+    /// connection changed in between, the cursor will send it in its turn.
+    pub fn release(&mut self, packet_id: PacketId) -> bool {
+        let sent = self.index(packet_id) < self.cursor;
+        match self.entry(packet_id) {
+            Some(entry) if entry.stage == Stage::StoringRelease => {
+                entry.stage = Stage::AwaitPubcomp;
+                sent
+            }
+            _ => false,
+        }
+    }
+
+    /// The message of this identifier, while it is in flight.
+    pub fn message(&self, packet_id: PacketId) -> Option<&M> {
+        let place = self.ring.get(self.index(packet_id))?;
+        place.as_ref().map(|entry| &entry.message)
+    }
+
+    /// PUBCOMP came.
+    ///
+    /// # Errors
+    /// [`Violation::AckUnexpected`] if the message has not come that far.
+    pub fn on_pubcomp(&mut self, packet_id: PacketId) -> Result<Acknowledged<M>, Violation> {
+        match self.sent_stage(packet_id) {
+            None => Ok(Acknowledged::Unknown),
+            Some(Stage::AwaitPubcomp) => Ok(self.finish(packet_id)),
+            Some(_) => Err(unexpected(PacketType::Pubcomp, packet_id)),
+        }
+    }
+
+    /// Gives a message up, whatever its stage, as if it had been acknowledged `[MQTT5-3.1.2-25]`.
+    pub fn discard(&mut self, packet_id: PacketId) -> Acknowledged<M> {
+        match self.sent_stage(packet_id) {
+            None => Acknowledged::Unknown,
+            Some(_) => self.finish(packet_id),
+        }
+    }
+
+    /// All messages in flight, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &InFlight<M>> {
+        self.ring.iter().flatten()
+    }
+
+    fn index(&self, packet_id: PacketId) -> usize {
+        usize::from(packet_id.steps_from(self.base))
+    }
+
+    fn entry(&mut self, packet_id: PacketId) -> Option<&mut InFlight<M>> {
+        let index = self.index(packet_id);
+        self.ring.get_mut(index)?.as_mut()
+    }
+
+    /// The stage of a message that was sent on this connection.
+    fn sent_stage(&self, packet_id: PacketId) -> Option<Stage> {
+        let index = self.index(packet_id);
+        if index >= self.cursor {
+            return None;
+        }
+        self.ring.get(index)?.as_ref().map(InFlight::stage)
+    }
+
+    fn finish(&mut self, packet_id: PacketId) -> Acknowledged<M> {
+        let index = self.index(packet_id);
+        let Some(entry) = self.ring.get_mut(index).and_then(Option::take) else {
+            return Acknowledged::Unknown;
+        };
+        self.unfinished -= 1;
+        self.outstanding -= 1;
+        while let Some(None) = self.ring.front() {
+            self.ring.pop_front();
+            self.base = self.base.next();
+            self.cursor -= 1;
+        }
+        if self.ring.is_empty() && self.ring.capacity() > RING_KEPT {
+            self.ring = VecDeque::new();
+        }
+        Acknowledged::Done(entry.message)
+    }
+}
+
+/// A drained ring up to this size is kept for the next messages; a larger one gives its memory
+/// back.
+const RING_KEPT: usize = 64;
+
+fn unexpected(packet: PacketType, packet_id: PacketId) -> Violation {
+    Violation::AckUnexpected {
+        packet,
+        packet_id: packet_id.get(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: u16 = 10;
+
+    fn sent(outbound: &mut Outbound<u32>, qos: QoS, message: u32) -> PacketId {
+        let id = outbound.push(qos, message, false);
+        assert!(outbound.send_last_at_once(WINDOW));
+        id
+    }
+
+    fn to_send(outbound: &mut Outbound<u32>) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some(next) = outbound.next_to_send(WINDOW) {
+            all.push(match next {
+                ToSend::Publish {
+                    packet_id,
+                    dup,
+                    message,
+                } => {
+                    format!(
+                        "PUBLISH {packet_id} {message}{}",
+                        if dup { " dup" } else { "" }
+                    )
+                }
+                ToSend::Pubrel(packet_id) => format!("PUBREL {packet_id}"),
+            });
+        }
+        all
+    }
+
+    #[test]
+    fn acknowledgements_out_of_order_free_their_identifiers() {
+        let mut outbound = Outbound::default();
+        let ids: Vec<_> = (0..4)
+            .map(|m| sent(&mut outbound, QoS::AtLeastOnce, m))
+            .collect();
+        assert_eq!(outbound.on_puback(ids[2]), Ok(Acknowledged::Done(2)));
+        assert_eq!(outbound.on_puback(ids[2]), Ok(Acknowledged::Unknown));
+        assert_eq!(outbound.on_puback(ids[0]), Ok(Acknowledged::Done(0)));
+        assert_eq!(outbound.on_puback(ids[1]), Ok(Acknowledged::Done(1)));
+        assert_eq!(outbound.len(), 1);
+        assert_eq!(sent(&mut outbound, QoS::AtLeastOnce, 4).get(), 5);
+    }
+
+    #[test] // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+    fn a_new_connection_sends_again_in_the_original_order() {
+        let mut outbound = Outbound::default();
+        let first = sent(&mut outbound, QoS::AtLeastOnce, 1);
+        let second = sent(&mut outbound, QoS::ExactlyOnce, 2);
+        sent(&mut outbound, QoS::ExactlyOnce, 3);
+        sent(&mut outbound, QoS::AtLeastOnce, 4);
+        assert_eq!(outbound.on_pubrec(second), Ok(PubrecAnswer::Received));
+        assert!(outbound.release(second));
+        assert_eq!(outbound.on_puback(first), Ok(Acknowledged::Done(1)));
+        outbound.resume();
+        assert_eq!(
+            to_send(&mut outbound),
+            ["PUBREL 2", "PUBLISH 3 3 dup", "PUBLISH 4 4 dup"]
+        );
+        assert_eq!(outbound.on_pubcomp(second), Ok(Acknowledged::Done(2)));
+    }
+
+    #[test]
+    fn a_smaller_window_after_reconnecting_is_kept() {
+        let mut outbound = Outbound::default();
+        for message in 0..5 {
+            sent(&mut outbound, QoS::AtLeastOnce, message);
+        }
+        outbound.resume();
+        assert!(outbound.next_to_send(1).is_some());
+        assert!(outbound.next_to_send(1).is_none());
+        assert!(!outbound.has_room(1));
+        assert_eq!(
+            outbound.on_puback(PacketId::FIRST),
+            Ok(Acknowledged::Done(0))
+        );
+        assert!(outbound.next_to_send(1).is_some());
+    }
+
+    #[test]
+    fn the_store_is_waited_for_before_publish_and_before_pubrel() {
+        let mut outbound = Outbound::default();
+        let id = outbound.push(QoS::ExactlyOnce, 1, true);
+        assert!(!outbound.send_last_at_once(WINDOW));
+        outbound.push(QoS::AtLeastOnce, 2, false);
+        assert!(
+            !outbound.send_last_at_once(WINDOW),
+            "order holds across the wait"
+        );
+        assert!(to_send(&mut outbound).is_empty());
+        outbound.stored(id);
+        assert_eq!(to_send(&mut outbound), ["PUBLISH 1 1", "PUBLISH 2 2"]);
+        assert_eq!(outbound.on_pubrec(id), Ok(PubrecAnswer::Received));
+        assert_eq!(outbound.on_pubrec(id), Ok(PubrecAnswer::Storing));
+        assert!(outbound.release(id));
+        assert_eq!(outbound.on_pubrec(id), Ok(PubrecAnswer::Again));
+    }
+
+    #[test]
+    fn a_release_stored_after_the_connection_changed_is_sent_by_the_cursor() {
+        let mut outbound = Outbound::default();
+        let id = sent(&mut outbound, QoS::ExactlyOnce, 1);
+        assert_eq!(outbound.on_pubrec(id), Ok(PubrecAnswer::Received));
+        outbound.resume();
+        assert!(to_send(&mut outbound).is_empty());
+        assert!(!outbound.release(id));
+        assert_eq!(to_send(&mut outbound), ["PUBREL 1"]);
+    }
+
+    #[test]
+    fn acknowledgements_of_the_wrong_kind_are_violations() {
+        let mut outbound = Outbound::default();
+        let one = sent(&mut outbound, QoS::AtLeastOnce, 1);
+        let two = sent(&mut outbound, QoS::ExactlyOnce, 2);
+        assert!(outbound.on_puback(two).is_err());
+        assert!(outbound.on_pubrec(one).is_err());
+        assert!(outbound.on_pubcomp(one).is_err());
+        assert!(outbound.on_pubcomp(two).is_err());
+        assert_eq!(outbound.on_pubrec_refusal(two), Ok(Acknowledged::Done(2)));
+        assert_eq!(outbound.len(), 1);
+    }
+
+    #[test]
+    fn identifiers_go_round_and_skip_zero() {
+        let mut outbound = Outbound::default();
+        for message in 0..70_000 {
+            let id = sent(&mut outbound, QoS::AtLeastOnce, message);
+            assert_eq!(u32::from(id.get()), message % 65_535 + 1);
+            assert_eq!(outbound.on_puback(id), Ok(Acknowledged::Done(message)));
+        }
+    }
+
+    #[test]
+    fn one_unacknowledged_message_cannot_make_identifiers_overlap() {
+        let mut outbound = Outbound::default();
+        let stuck = sent(&mut outbound, QoS::AtLeastOnce, 0);
+        let mut pushed = 0;
+        while outbound.has_room(WINDOW) {
+            let id = sent(&mut outbound, QoS::AtLeastOnce, 1);
+            assert_ne!(id, stuck);
+            assert_eq!(outbound.on_puback(id), Ok(Acknowledged::Done(1)));
+            pushed += 1;
+        }
+        assert_eq!(pushed, PacketId::COUNT - 2);
+        assert_eq!(outbound.on_puback(stuck), Ok(Acknowledged::Done(0)));
+        assert!(outbound.has_room(WINDOW));
+    }
+}

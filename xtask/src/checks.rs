@@ -1,0 +1,84 @@
+//! `cargo xtask test`: the steps that decide whether a state of the repository is good.
+//!
+//! The house rules (crate arrows, tidiness) are tests of xtask and so part of the last step. The
+//! last line of the output is the number of tests, alone, for programs that read it.
+
+use std::io::{BufReader, stdout};
+use std::process::{ExitCode, Stdio};
+
+use crate::foreign;
+use crate::shell::{self, Failure};
+use crate::steps::Steps;
+use crate::tally::Tally;
+use crate::workspace;
+
+/// Runs every check and names the steps that failed, before the line with the count.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
+    if let Some(word) = arguments.first() {
+        return Err(Failure(format!("takes no arguments, got '{word}'")));
+    }
+    let mut steps = Steps::default();
+    let mut tally = Tally::default();
+    // Without foreign clients half the tests fail for one reason; that reason alone is clearer.
+    if steps.step("prepare", "foreign MQTT clients", foreign::prepare) {
+        steps.step("fmt", "cargo fmt --all --check", format);
+        steps.step(
+            "clippy",
+            "cargo clippy, workspace, all targets, -D warnings",
+            clippy,
+        );
+        steps.step("tests", "cargo test --workspace", || all_tests(&mut tally));
+    }
+    print!("{}", steps.summary());
+    let code = match steps.verdict() {
+        Ok(()) => {
+            println!("==> cargo xtask test: everything passed");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("==> cargo xtask test: {failure}");
+            ExitCode::FAILURE
+        }
+    };
+    println!("{tally}");
+    Ok(code)
+}
+
+fn format() -> Result<(), Failure> {
+    shell::run(workspace::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<(), Failure> {
+    let arguments = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    shell::run(workspace::cargo().args(arguments))
+}
+
+fn all_tests(tally: &mut Tally) -> Result<(), Failure> {
+    let mut child = workspace::cargo()
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| Failure(format!("cannot start cargo: {error}")))?;
+    if let Some(output) = child.stdout.take() {
+        *tally = Tally::pass_through(BufReader::new(output), stdout().lock())
+            .map_err(|error| Failure(format!("cannot read the output of the tests: {error}")))?;
+    }
+    let status = child
+        .wait()
+        .map_err(|error| Failure(format!("cargo test: {error}")))?;
+    // A run that counts nothing has tested nothing, whatever its exit code says.
+    if status.success() && tally.passed > 0 {
+        Ok(())
+    } else {
+        Err(Failure(format!("{tally} ({status})")))
+    }
+}
