@@ -96,6 +96,12 @@ impl Connection {
         }
     }
 
+    /// Whether the client accepts a packet of so many bytes `[MQTT5-3.1.2-24]`; none is a packet
+    /// that cannot be expressed.
+    pub(crate) fn accepts(&self, packet_bytes: usize) -> bool {
+        packet_bytes != 0 && packet_bytes <= self.packet_bytes_max as usize
+    }
+
     /// Whether CONNECT waits for a decision and the input behind it with it.
     pub(crate) fn is_being_accepted(&self) -> bool {
         matches!(self.phase, Phase::AwaitVerdict(_) | Phase::AwaitStore(_))

@@ -10,9 +10,7 @@ use crate::counters::{Counters, Dropped};
 use crate::limits::{Limits, OnQueueFull};
 use crate::message::Message;
 use crate::outbox::{COPY_MAX, Outbox};
-use crate::outgoing::{
-    Delivery as OneDelivery, FormTerms, Forms, Outgoing, publish_size, write_publish,
-};
+use crate::outgoing::{FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish};
 use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
 use crate::queue::Place;
 use crate::router::{Route, Target};
@@ -43,11 +41,14 @@ pub(crate) enum Continuation {
 pub(crate) struct Outputs {
     pub(crate) dirty: Vec<ConnectionHandle>,
     buffers: Vec<Vec<u8>>,
+    buffers_bytes: usize,
 }
 
-/// Buffers up to this size are kept for reuse, so many of them.
+/// Buffers up to this size are kept for reuse, and so many bytes of them in all.
 const BUFFER_KEPT_BYTES: usize = 64 * 1024;
-const BUFFERS_KEPT: usize = 64;
+const BUFFERS_KEPT_BYTES: usize = 4 << 20;
+/// The size of a new buffer.
+const BUFFER_BYTES: usize = 1_024;
 
 impl Outputs {
     /// The outbox of a connection that something is about to be put into.
@@ -60,19 +61,29 @@ impl Outputs {
         if !connection.dirty {
             connection.dirty = true;
             self.dirty.push(handle);
-            if connection.outbox.lacks_buffer()
-                && let Some(buffer) = self.buffers.pop()
-            {
-                connection.outbox.lend(buffer);
+            if connection.outbox.lacks_buffer() {
+                connection.outbox.lend(self.buffer());
             }
         }
         &mut connection.outbox
     }
 
+    fn buffer(&mut self) -> Vec<u8> {
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.buffers_bytes -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(BUFFER_BYTES),
+        }
+    }
+
     /// Takes a drained buffer back.
     pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
-        let worth = (1..=BUFFER_KEPT_BYTES).contains(&buffer.capacity());
-        if worth && self.buffers.len() < BUFFERS_KEPT {
+        let bytes = buffer.capacity();
+        let worth = (1..=BUFFER_KEPT_BYTES).contains(&bytes);
+        if worth && self.buffers_bytes + bytes <= BUFFERS_KEPT_BYTES {
+            self.buffers_bytes += bytes;
             self.buffers.push(buffer);
         }
     }
@@ -123,29 +134,22 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
-        let mut forms = std::mem::take(&mut self.forms);
-        forms.clear();
+        self.forms.begin(outgoing);
         for target in &route.targets {
             let wanted =
                 if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
             let Some(wanted) = wanted else { continue };
             let qos = wanted.min(outgoing.view.qos);
             if qos == QoS::AtMostOnce {
-                self.deliver_at_most_once(target, outgoing, &mut forms);
+                self.deliver_at_most_once(target, outgoing);
             } else {
-                self.deliver_acknowledged(target, qos, outgoing, &mut forms);
+                self.deliver_acknowledged(target, qos, outgoing);
             }
         }
-        self.forms = forms;
     }
 
     #[inline]
-    fn deliver_at_most_once<'a>(
-        &mut self,
-        target: &Target,
-        outgoing: &mut Outgoing<'a>,
-        forms: &mut Forms,
-    ) {
+    fn deliver_at_most_once(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
         };
@@ -161,46 +165,37 @@ impl Delivery {
             return;
         }
         let terms = target.form_terms(QoS::AtMostOnce, connection, outgoing);
-        let payload = outgoing.view.payload;
-        let shared = payload.len() > COPY_MAX;
-        let encoded = forms.form(outgoing, &terms, shared).bytes;
-        let size = encoded.len() + if shared { payload.len() } else { 0 };
-        if size > connection.packet_bytes_max as usize || encoded.is_empty() {
+        let encoded = self.forms.form(outgoing, &terms);
+        if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
             return;
         }
         let outbox = self.outputs.open(handle, connection);
-        outbox.push(encoded);
-        if shared {
-            outbox.push_payload(outgoing.message());
+        outbox.push(encoded.bytes);
+        if let Some(message) = outgoing.shared_payload() {
+            outbox.push_payload(message);
         }
         self.counters.publish_sent += 1;
     }
 
-    fn deliver_acknowledged(
-        &mut self,
-        target: &Target,
-        qos: QoS,
-        outgoing: &mut Outgoing<'_>,
-        forms: &mut Forms,
-    ) {
+    fn deliver_acknowledged(&mut self, target: &Target, qos: QoS, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
         };
         let persistent = session.is_persistent();
-        let connected = session
-            .connection
-            .and_then(|handle| self.connections.get_mut(handle).map(|found| (handle, found)));
         let retain = outgoing.view.retain && target.retain_as_published;
-        let ready = connected.filter(|(_, connection)| {
-            session.queue.is_empty()
-                && session.outbound.has_room(connection.window)
-                && connection.outbox.len() <= self.limits.unsent_bytes_max
-        });
-        // What waits for its place in the store goes the longer way through the queue.
-        let Some((handle, connection)) = ready.filter(|_| !(persistent && qos == QoS::ExactlyOnce))
-        else {
-            let owed = target.owed(session, qos, retain, outgoing.message());
+        let ready = session
+            .connection
+            .and_then(|handle| self.connections.get_mut(handle).map(|found| (handle, found)))
+            .filter(|(_, connection)| {
+                // What waits for its place in the store goes the longer way through the queue.
+                !(persistent && qos == QoS::ExactlyOnce)
+                    && session.queue.is_empty()
+                    && session.outbound.has_room(connection.window)
+                    && connection.outbox.len() <= self.limits.unsent_bytes_max
+            });
+        let Some((handle, connection)) = ready else {
+            let owed = target.owed(session, qos, retain, outgoing.message().clone());
             match self.enqueue(target.session, owed) {
                 Queued::Refused => outgoing.refused = true,
                 Queued::Waiting { durable } => {
@@ -211,16 +206,12 @@ impl Delivery {
             return;
         };
         let terms = target.form_terms(qos, connection, outgoing);
-        let payload_len = outgoing.view.payload.len();
-        let shared = payload_len > COPY_MAX;
-        let encoded = forms.form(outgoing, &terms, shared);
-        let size = encoded.bytes.len() + if shared { payload_len } else { 0 };
-        if size > connection.packet_bytes_max as usize || encoded.bytes.is_empty() {
+        let encoded = self.forms.form(outgoing, &terms);
+        if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
             return;
         }
-        let message = outgoing.message();
-        let owed = target.owed(session, qos, retain, message.clone());
+        let owed = target.owed(session, qos, retain, outgoing.message().clone());
         if persistent {
             let (key, owed) = (session.key, owed.clone());
             self.journal.push(Record::Owed { key, owed, spilled: false });
@@ -232,7 +223,7 @@ impl Delivery {
         }
         let outbox = self.outputs.open(handle, connection);
         outbox.push_numbered(encoded, packet_id);
-        if shared {
+        if let Some(message) = outgoing.shared_payload() {
             outbox.push_payload(message);
         }
         self.counters.publish_sent += 1;
@@ -317,7 +308,7 @@ impl Delivery {
                     let view = owed.message.view();
                     let delivery =
                         OneDelivery { terms: owed.form_terms(has_properties), dup, packet_id };
-                    if publish_size(&view, &delivery.terms) > connection.packet_bytes_max as usize {
+                    if !connection.accepts(publish_size(&view, &delivery.terms)) {
                         self.dropped.packet_too_large += 1;
                         discard(session, packet_id, &mut self.journal);
                         continue;
@@ -473,10 +464,9 @@ impl Target {
             has_properties,
             qos,
             retain: outgoing.view.retain && self.retain_as_published,
-            identifiers: if has_properties {
-                self.identifiers.as_deref().unwrap_or(&[])
-            } else {
-                &[]
+            identifiers: match &self.identifiers {
+                Some(identifiers) if has_properties => identifiers,
+                _ => &[],
             },
         }
     }
@@ -493,10 +483,9 @@ impl Owed {
             has_properties,
             qos: self.qos,
             retain: self.retain,
-            identifiers: if has_properties {
-                self.identifiers.as_deref().unwrap_or(&[])
-            } else {
-                &[]
+            identifiers: match &self.identifiers {
+                Some(identifiers) if has_properties => identifiers,
+                _ => &[],
             },
         }
     }

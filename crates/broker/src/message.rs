@@ -38,16 +38,16 @@ impl Message {
     /// Makes a message of its parts.
     pub(crate) fn new(view: &MessageView<'_>) -> Self {
         let mut bytes = Vec::with_capacity(
-            view.topic.as_str().len() + view.properties.len() + view.payload.len(),
+            view.topic.as_bytes().len() + view.properties.len() + view.payload.len(),
         );
-        bytes.extend_from_slice(view.topic.as_str().as_bytes());
+        bytes.extend_from_slice(view.topic.as_bytes());
         bytes.extend_from_slice(view.properties);
         bytes.extend_from_slice(view.payload);
         let head = Head {
             topic_at: 0,
-            topic_len: view.topic.as_str().len() as u32,
-            properties_at: view.topic.as_str().len() as u32,
-            payload_at: (view.topic.as_str().len() + view.properties.len()) as u32,
+            topic_len: view.topic.as_bytes().len() as u32,
+            properties_at: view.topic.as_bytes().len() as u32,
+            payload_at: (view.topic.as_bytes().len() + view.properties.len()) as u32,
             qos: view.qos,
             retain: view.retain,
         };
@@ -60,7 +60,7 @@ impl Message {
         let payload_at = body.len() - publish.payload.len();
         let head = Head {
             topic_at: 2,
-            topic_len: publish.topic.map_or(0, |topic| topic.as_str().len()) as u32,
+            topic_len: publish.topic.map_or(0, |topic| topic.as_bytes().len()) as u32,
             properties_at: (payload_at - publish.properties.as_bytes().len()) as u32,
             payload_at: payload_at as u32,
             qos: publish.qos,
@@ -90,10 +90,13 @@ impl Message {
 
     /// The topic name.
     pub fn topic(&self) -> &str {
+        TopicName::from_checked(self.topic_bytes()).as_str()
+    }
+
+    /// All constructors copy the topic from a topic name.
+    fn topic_bytes(&self) -> &[u8] {
         let head = &self.0.header.header;
-        let topic = &self.0.slice[head.topic_at as usize..][..head.topic_len as usize];
-        // All constructors copy the topic from a `str`.
-        std::str::from_utf8(topic).expect("a message's topic was copied from a str")
+        &self.0.slice[head.topic_at as usize..][..head.topic_len as usize]
     }
 
     /// The properties to pass on, checked, without their length.
@@ -124,7 +127,7 @@ impl Message {
 
     pub(crate) fn view(&self) -> MessageView<'_> {
         MessageView {
-            topic: TopicName::from_checked(self.topic()),
+            topic: TopicName::from_checked(self.topic_bytes()),
             properties: self.properties(),
             payload: self.payload(),
             qos: self.qos(),

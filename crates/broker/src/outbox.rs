@@ -63,10 +63,13 @@ impl Outbox {
 
     /// The buffer that copied bytes are to be appended to. Follow with
     /// [`appended`](Self::appended).
+    #[inline]
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
-        let Some(rest) = &mut self.rest else {
-            return &mut self.head;
-        };
+        if self.rest.is_none() { &mut self.head } else { self.tail_of_rest() }
+    }
+
+    fn tail_of_rest(&mut self) -> &mut Vec<u8> {
+        let rest = self.rest.get_or_insert_default();
         if !matches!(rest.back(), Some(Segment::Copied(_))) {
             rest.push_back(Segment::Copied(Vec::new()));
         }
@@ -82,6 +85,7 @@ impl Outbox {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.tail().extend_from_slice(bytes);
         self.bytes += bytes.len();

@@ -5,15 +5,21 @@
 //! form, it is used as it came.
 
 use crate::message::{Message, MessageView};
+use crate::outbox::COPY_MAX;
 use noctule_mqtt::codec::{Frame, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
-use noctule_mqtt::{PacketId, Properties, Property, ProtocolVersion, QoS};
+use noctule_mqtt::property::Carrier;
+use noctule_mqtt::{
+    PacketId, PacketType, Properties, Property, PropertyBuffer, ProtocolVersion, QoS,
+};
 use smallvec::SmallVec;
 
 /// A message that is being routed.
 pub(crate) struct Outgoing<'a> {
     pub(crate) view: MessageView<'a>,
     source: Source<'a>,
+    /// Whether its payload is shared by its receivers instead of copied for each.
+    shared: bool,
     /// The same as something to keep, made when the first receiver needs that.
     kept: Option<Message>,
     /// Whether a session is owed it across a crash, so that its sender has to wait.
@@ -37,43 +43,53 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let has_properties = version.has_properties();
         let source = Source::Packet { frame, publish, has_properties };
-        Self { view, source, kept: None, durable: false, refused: false }
+        Self::new(view, source, None)
     }
 
     /// A message that was kept.
     pub(crate) fn of_message(message: &'a Message) -> Self {
-        Self {
-            view: message.view(),
-            source: Source::Kept,
-            kept: Some(message.clone()),
-            durable: false,
-            refused: false,
-        }
+        Self::new(message.view(), Source::Kept, Some(message.clone()))
+    }
+
+    fn new(view: MessageView<'a>, source: Source<'a>, kept: Option<Message>) -> Self {
+        let shared = view.payload.len() > COPY_MAX;
+        Self { view, source, shared, kept, durable: false, refused: false }
     }
 
     /// The message as something to keep.
-    pub(crate) fn message(&mut self) -> Message {
-        let message = self.kept.get_or_insert_with(|| match &self.source {
+    pub(crate) fn message(&mut self) -> &Message {
+        self.kept.get_or_insert_with(|| match &self.source {
             Source::Packet { frame, publish, .. } => Message::of_publish(frame, publish),
             Source::Kept => Message::new(&self.view),
-        });
-        message.clone()
+        })
     }
 
-    /// The publisher's packet, if it is what a receiver with these terms gets.
+    /// The message whose payload is to be sent from where it lies, if it is large.
     #[inline]
-    fn as_it_came(&self, terms: &FormTerms<'_>) -> Option<&'a [u8]> {
+    pub(crate) fn shared_payload(&mut self) -> Option<Message> {
+        self.shared.then(|| self.message().clone())
+    }
+
+    /// The publisher's packet as a form: the key of the terms it fits, as it came but for its
+    /// packet identifier.
+    fn own_form(&self) -> Option<(u8, Place)> {
         match &self.source {
-            Source::Packet { frame, publish, has_properties }
-                if *has_properties == terms.has_properties
-                    && publish.qos == QoS::AtMostOnce
-                    && terms.qos == QoS::AtMostOnce
-                    && publish.retain == terms.retain
-                    && terms.identifiers.is_empty() =>
-            {
-                Some(frame.bytes)
+            Source::Packet { frame, publish, has_properties } if !publish.dup && !self.shared => {
+                let (has_properties, retain) = (*has_properties, publish.retain);
+                let terms =
+                    FormTerms { has_properties, qos: publish.qos, retain, identifiers: &[] };
+                let packet_id_at = frame.header_len + 2 + self.view.topic.as_bytes().len();
+                Some((terms.key(), Place::Frame { packet_id_at }))
             }
             _ => None,
+        }
+    }
+
+    /// The publisher's packet.
+    fn frame_bytes(&self) -> &'a [u8] {
+        match &self.source {
+            Source::Packet { frame, .. } => frame.bytes,
+            Source::Kept => &[],
         }
     }
 }
@@ -87,89 +103,124 @@ pub(crate) struct FormTerms<'a> {
     pub(crate) identifiers: &'a [u32],
 }
 
+impl FormTerms<'_> {
+    /// All but the identifiers in one number.
+    #[inline]
+    fn key(&self) -> u8 {
+        self.qos.bits() | u8::from(self.has_properties) << 2 | u8::from(self.retain) << 3
+    }
+}
+
 /// Encoded forms of the message that is being routed. The memory is used again for the next.
 #[derive(Debug, Default)]
 pub(crate) struct Forms {
     bytes: Vec<u8>,
-    made: SmallVec<[Form; 4]>,
-    properties: Vec<u8>,
+    made: Vec<Form>,
+    scratch: Vec<u8>,
+    /// The publisher's packet, if it is the form of any terms.
+    own: Option<(u8, Place)>,
+    /// The form asked for last, if it has no identifiers: mostly the one asked for next.
+    last: Option<(u8, Place)>,
 }
 
 #[derive(Debug, Clone)]
 struct Form {
-    has_properties: bool,
-    qos: QoS,
-    retain: bool,
+    key: u8,
     identifiers: SmallVec<[u32; 2]>,
-    start: usize,
-    end: usize,
+    place: Place,
 }
 
-/// One encoded form: the packet without its payload if that is to be shared.
+/// Where an encoded form lies.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// It is the publisher's packet.
+    Frame {
+        packet_id_at: usize,
+    },
+    Made {
+        start: usize,
+        end: usize,
+        packet_id_at: usize,
+    },
+}
+
+/// One encoded form: the packet without its payload if that is shared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Encoded<'a> {
     pub(crate) bytes: &'a [u8],
     /// Where the packet identifier is, at QoS 1 and 2.
     pub(crate) packet_id_at: usize,
+    /// How large the packet is with its payload. Zero if it cannot be expressed.
+    pub(crate) packet_bytes: usize,
 }
 
 impl Forms {
     /// A new message: forgets the last one's forms.
-    pub(crate) fn clear(&mut self) {
+    #[inline]
+    pub(crate) fn begin(&mut self, outgoing: &Outgoing<'_>) {
         self.bytes.clear();
         self.made.clear();
+        self.own = outgoing.own_form();
+        self.last = self.own;
     }
 
-    /// The form of `outgoing` for a receiver with `terms`; without the payload if `shared`.
+    /// The form of `outgoing` for a receiver with `terms`.
     #[inline]
     pub(crate) fn form<'a>(
         &'a mut self,
         outgoing: &Outgoing<'a>,
         terms: &FormTerms<'_>,
-        shared: bool,
     ) -> Encoded<'a> {
-        if !shared && let Some(bytes) = outgoing.as_it_came(terms) {
-            return Encoded { bytes, packet_id_at: 0 };
+        let place = match self.last {
+            Some((key, place)) if key == terms.key() && terms.identifiers.is_empty() => place,
+            _ => self.find_or_make(outgoing, terms),
+        };
+        let (bytes, packet_id_at) = match place {
+            Place::Frame { packet_id_at } => (outgoing.frame_bytes(), packet_id_at),
+            Place::Made { start, end, packet_id_at } => (&self.bytes[start..end], packet_id_at),
+        };
+        let mut packet_bytes = bytes.len();
+        if outgoing.shared && packet_bytes > 0 {
+            packet_bytes += outgoing.view.payload.len();
         }
-        let found = self.made.iter().position(|form| form.fits(terms));
-        let index = found.unwrap_or_else(|| self.make(&outgoing.view, terms, shared));
-        let form = &self.made[index];
-        let bytes = &self.bytes[form.start..form.end];
-        let topic_len = outgoing.view.topic.as_str().len();
-        Encoded { bytes, packet_id_at: packet_id_at(bytes, topic_len) }
+        Encoded { bytes, packet_id_at, packet_bytes }
     }
 
-    fn make(&mut self, view: &MessageView<'_>, terms: &FormTerms<'_>, shared: bool) -> usize {
+    #[cold]
+    fn find_or_make(&mut self, outgoing: &Outgoing<'_>, terms: &FormTerms<'_>) -> Place {
+        let fits =
+            |form: &&Form| form.key == terms.key() && *form.identifiers == *terms.identifiers;
+        let place = match self.made.iter().find(fits) {
+            Some(form) => form.place,
+            None => match self.own {
+                Some((key, place)) if key == terms.key() && terms.identifiers.is_empty() => place,
+                _ => self.make(outgoing, terms),
+            },
+        };
+        if terms.identifiers.is_empty() {
+            self.last = Some((terms.key(), place));
+        }
+        place
+    }
+
+    fn make(&mut self, outgoing: &Outgoing<'_>, terms: &FormTerms<'_>) -> Place {
+        let view = &outgoing.view;
         let start = self.bytes.len();
-        let delivery = Delivery { terms: *terms, dup: false, packet_id: PacketId::FIRST };
-        write_publish(view, &delivery, &mut self.properties, &mut self.bytes);
-        if !shared {
+        let delivery = OneDelivery { terms: *terms, dup: false, packet_id: PacketId::FIRST };
+        write_publish(view, &delivery, &mut self.scratch, &mut self.bytes);
+        let packet_id_at = packet_id_at(&self.bytes[start..], view.topic.as_bytes().len());
+        if !outgoing.shared && self.bytes.len() > start {
             self.bytes.extend_from_slice(view.payload);
         }
-        self.made.push(Form {
-            has_properties: terms.has_properties,
-            qos: terms.qos,
-            retain: terms.retain,
-            identifiers: terms.identifiers.into(),
-            start,
-            end: self.bytes.len(),
-        });
-        self.made.len() - 1
+        let place = Place::Made { start, end: self.bytes.len(), packet_id_at };
+        self.made.push(Form { key: terms.key(), identifiers: terms.identifiers.into(), place });
+        place
     }
 }
 
-impl Form {
-    fn fits(&self, terms: &FormTerms<'_>) -> bool {
-        self.has_properties == terms.has_properties
-            && self.qos == terms.qos
-            && self.retain == terms.retain
-            && *self.identifiers == *terms.identifiers
-    }
-}
-
-/// One delivery of a message.
+/// One delivery of a message to one client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Delivery<'a> {
+pub(crate) struct OneDelivery<'a> {
     pub(crate) terms: FormTerms<'a>,
     pub(crate) dup: bool,
     /// Ignored at QoS 0.
@@ -179,13 +230,12 @@ pub(crate) struct Delivery<'a> {
 /// Appends the PUBLISH of a delivery to `out`, all but the payload. `scratch` is used up.
 pub(crate) fn write_publish(
     view: &MessageView<'_>,
-    delivery: &Delivery<'_>,
+    delivery: &OneDelivery<'_>,
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) {
     let terms = &delivery.terms;
     let (version, properties) = if terms.has_properties {
-        scratch.clear();
         let properties = if terms.identifiers.is_empty() {
             view.properties
         } else {
@@ -224,7 +274,7 @@ pub(crate) fn publish_size(view: &MessageView<'_>, terms: &FormTerms<'_>) -> usi
     } else {
         0
     };
-    let remaining = 2 + view.topic.as_str().len() + id + properties + view.payload.len();
+    let remaining = 2 + view.topic.as_bytes().len() + id + properties + view.payload.len();
     1 + variable_byte_integer_len(remaining) + remaining
 }
 
@@ -234,13 +284,12 @@ fn with_identifiers<'a>(
     properties: &[u8],
     scratch: &'a mut Vec<u8>,
 ) -> &'a [u8] {
-    use noctule_mqtt::property::Carrier;
-    use noctule_mqtt::{PacketType, PropertyBuffer};
     let mut buffer = PropertyBuffer::new(Carrier::Packet(PacketType::Publish));
     for identifier in identifiers {
         // Identifiers are checked when they are subscribed with.
         let _ = buffer.push(Property::SubscriptionIdentifier(*identifier));
     }
+    scratch.clear();
     scratch.extend_from_slice(buffer.as_properties().as_bytes());
     scratch.extend_from_slice(properties);
     scratch

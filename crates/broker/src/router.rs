@@ -11,7 +11,7 @@ use crate::session::SessionHandle;
 use crate::subscriptions::{Subscriber, SubscriptionIndex};
 use foldhash::quality::FixedState;
 use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 /// A session that wants a topic: what its overlapping subscriptions come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,15 +58,23 @@ pub(crate) struct Router {
     index: SubscriptionIndex,
     hasher: FixedState,
     epochs: Box<[u32]>,
+    /// Counts the changes of all epochs, to tell quickly that none has changed.
+    changes: u64,
     cache: Vec<Option<Box<Cached>>>,
     cached_targets: usize,
     uncached: Route,
     matches: Vec<Subscriber>,
 }
 
+/// A cached route that was found to hold. Good until the next change or look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CachedRoute(usize);
+
 #[derive(Debug)]
 struct Cached {
-    topic: Box<str>,
+    topic: Box<[u8]>,
+    /// The count of changes at which it was last found to hold.
+    holds_at: u64,
     stamps: [Stamp; 4],
     route: Route,
 }
@@ -85,6 +93,7 @@ impl Router {
             index: SubscriptionIndex::new(seed),
             hasher: FixedState::with_seed(seed.rotate_left(32)),
             epochs: vec![0; EPOCHS].into_boxed_slice(),
+            changes: 0,
             cache,
             cached_targets: 0,
             uncached: Route::default(),
@@ -111,32 +120,47 @@ impl Router {
         removed
     }
 
-    /// Where messages of `topic` go.
+    /// The cached route of a topic with these bytes, which so are known to be a topic name.
     #[inline]
-    pub(crate) fn route(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
-        let hash = self.hasher.hash_one(topic.as_str());
-        let place = hash as usize % CACHED;
-        let holds = self.cache[place].as_ref().is_some_and(|cached| {
-            *cached.topic == *topic.as_str()
-                && cached.stamps.iter().all(|s| self.epochs[usize::from(s.counter)] == s.epoch)
-        });
-        if !holds {
-            return self.look_up(topic, place, limits);
+    pub(crate) fn cached(&mut self, topic: &[u8]) -> Option<CachedRoute> {
+        let place = self.place(topic);
+        let cached = self.cache[place].as_mut()?;
+        if *cached.topic != *topic {
+            return None;
         }
-        match &self.cache[place] {
-            Some(cached) => &cached.route,
-            None => unreachable!("a route that holds is there"),
+        if cached.holds_at != self.changes {
+            let epochs = &self.epochs;
+            if !cached.stamps.iter().all(|s| epochs[usize::from(s.counter)] == s.epoch) {
+                return None;
+            }
+            cached.holds_at = self.changes;
+        }
+        Some(CachedRoute(place))
+    }
+
+    /// A route that [`cached`](Self::cached) has found.
+    #[inline]
+    pub(crate) fn at(&self, found: CachedRoute) -> &Route {
+        self.cache[found.0].as_ref().map_or(&self.uncached, |cached| &cached.route)
+    }
+
+    /// Where messages of `topic` go.
+    pub(crate) fn route(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
+        match self.cached(topic.as_bytes()) {
+            Some(found) => self.at(found),
+            None => self.look_up(topic, limits),
         }
     }
 
-    #[cold]
-    fn look_up(&mut self, topic: TopicName<'_>, place: usize, limits: &Limits) -> &Route {
+    fn look_up(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
+        let bytes = topic.as_bytes();
         let stamps = self.stamps(topic);
         let route = self.find(topic, limits);
-        if topic.as_str().len() > CACHED_TOPIC_BYTES_MAX {
+        if bytes.len() > CACHED_TOPIC_BYTES_MAX {
             self.uncached = route;
             return &self.uncached;
         }
+        let place = self.place(bytes);
         if let Some(old) = self.cache[place].take() {
             self.cached_targets -= old.route.targets.len();
         }
@@ -145,8 +169,15 @@ impl Router {
             self.cache.fill_with(|| None);
             self.cached_targets = route.targets.len();
         }
-        let cached = Box::new(Cached { topic: topic.as_str().into(), stamps, route });
-        &self.cache[place].insert(cached).route
+        let cached = Cached { topic: bytes.into(), holds_at: self.changes, stamps, route };
+        &self.cache[place].insert(Box::new(cached)).route
+    }
+
+    #[inline]
+    fn place(&self, topic: &[u8]) -> usize {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(topic);
+        hasher.finish() as usize % CACHED
     }
 
     fn find(&mut self, topic: TopicName<'_>, limits: &Limits) -> Route {
@@ -172,6 +203,7 @@ impl Router {
         };
         let epoch = &mut self.epochs[usize::from(counter)];
         *epoch = epoch.wrapping_add(1);
+        self.changes += 1;
     }
 
     /// The counters of the filters that can match `topic`: the topic itself, and wildcard filters
@@ -210,7 +242,7 @@ fn literal_levels(filter: TopicFilter<'_>) -> &str {
 }
 
 fn refusal(topic: TopicName<'_>, limits: &Limits) -> Option<Refusal> {
-    let bytes = topic.as_str().len();
+    let bytes = topic.as_bytes().len();
     let separators = topic.level_count() - 1;
     if bytes > limits.topic_bytes_max {
         let limit = limits.topic_bytes_max;
@@ -228,7 +260,7 @@ fn refusal(topic: TopicName<'_>, limits: &Limits) -> Option<Refusal> {
             limit,
         }));
     }
-    topic.as_str().starts_with("$SYS/").then_some(Refusal::Reserved)
+    topic.as_bytes().starts_with(b"$SYS/").then_some(Refusal::Reserved)
 }
 
 impl Target {

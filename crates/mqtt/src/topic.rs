@@ -14,8 +14,11 @@ pub const LEVEL_SEPARATOR: char = '/';
 pub const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
 
 /// A topic name: at least one character, no wildcards, no U+0000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicName<'a>(&'a str);
+///
+/// It holds bytes that are known to be UTF-8, so that whoever has seen a topic before need not
+/// check it again to have it as one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName<'a>(&'a [u8]);
 
 impl<'a> TopicName<'a> {
     /// Checks `text`.
@@ -43,23 +46,31 @@ impl<'a> TopicName<'a> {
                 Violation::TopicHasWildcard
             });
         }
-        Ok(Self(text))
+        Ok(Self(text.as_bytes()))
     }
 
-    /// Takes `text` that [`new`](Self::new) has passed before. Nothing is checked.
-    pub const fn from_checked(text: &'a str) -> Self {
-        Self(text)
+    /// Takes bytes that are equal to those of an earlier topic name. Nothing is checked.
+    pub const fn from_checked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The text as bytes.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
     }
 
     /// The text.
-    pub const fn as_str(self) -> &'a str {
-        self.0
+    ///
+    /// # Panics
+    /// If [`from_checked`](Self::from_checked) was given bytes that are no topic name.
+    pub fn as_str(self) -> &'a str {
+        std::str::from_utf8(self.0).expect("a topic name was checked to be UTF-8")
     }
 
     /// Whether this is a `$`-topic, which filters that begin with a wildcard do not match
     /// `[MQTT5-4.7.2-1]`.
     pub fn is_reserved(self) -> bool {
-        self.0.starts_with('$')
+        self.0.first() == Some(&b'$')
     }
 
     /// How many levels the topic has; `"/"` has two.
@@ -70,7 +81,13 @@ impl<'a> TopicName<'a> {
 
 impl fmt::Display for TopicName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for TopicName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TopicName").field(&self.as_str()).finish()
     }
 }
 
@@ -120,7 +137,7 @@ impl<'a> TopicFilter<'a> {
 
     /// How many levels the filter has, a final `#` included.
     pub fn level_count(self) -> usize {
-        level_count(self.0)
+        level_count(self.0.as_bytes())
     }
 
     /// The text up to the first level that is a wildcard, its separator included: what every
@@ -155,7 +172,7 @@ impl<'a> TopicFilter<'a> {
         if topic.is_reserved() && self.0.starts_with(['+', '#']) {
             return false;
         }
-        let mut levels = topic.0.split(LEVEL_SEPARATOR);
+        let mut levels = topic.as_str().split(LEVEL_SEPARATOR);
         for wanted in self.0.split(LEVEL_SEPARATOR) {
             if wanted == "#" {
                 return true;
@@ -184,8 +201,8 @@ pub struct SharedFilter<'a> {
     pub filter: TopicFilter<'a>,
 }
 
-fn level_count(text: &str) -> usize {
-    memchr::memchr_iter(b'/', text.as_bytes()).count() + 1
+fn level_count(text: &[u8]) -> usize {
+    memchr::memchr_iter(b'/', text).count() + 1
 }
 
 #[cfg(test)]

@@ -192,8 +192,8 @@ impl EventLoop {
         }
         if event.is_writable()
             && let Some(socket) = self.sockets.of(connection)
+            && !std::mem::replace(&mut socket.writable, true)
         {
-            socket.writable = true;
             self.dirty.push(connection);
         }
     }
@@ -381,6 +381,7 @@ impl EventLoop {
             if !socket.writable {
                 return;
             }
+            let whole = output.len();
             let (wanted, written) = match output.contiguous() {
                 Some(bytes) => (bytes.len(), socket.pipe.write(bytes)),
                 None => {
@@ -395,7 +396,11 @@ impl EventLoop {
                 Ok(written) => {
                     // What did not fit will be asked for when there is room.
                     socket.writable = written == wanted;
+                    let ending = socket.ending;
                     self.shard.on_written(connection, written);
+                    if written == whole && ending == Ending::No {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     socket.writable = false;

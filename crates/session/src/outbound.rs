@@ -211,7 +211,7 @@ impl<M> Outbound<M> {
     /// Whether [`next_to_send`](Self::next_to_send) has something behind its cursor, even if it
     /// may not be sent right now.
     pub fn has_unsent(&self) -> bool {
-        self.ring.iter().skip(self.cursor).any(Option::is_some)
+        self.cursor < self.ring.len() && self.ring.iter().skip(self.cursor).any(Option::is_some)
     }
 
     /// A new connection: everything that is not done is to be sent again, in order.

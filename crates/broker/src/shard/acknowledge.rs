@@ -10,11 +10,23 @@ use noctule_mqtt::{PacketId, PacketType, ReasonCode, Violation};
 use noctule_session::{Acknowledged, PubrecAnswer};
 
 impl Shard {
-    pub(super) fn on_puback(
+    /// One of the four came.
+    pub(super) fn on_ack(
         &mut self,
+        handle: ConnectionHandle,
         session: SessionHandle,
+        packet: PacketType,
         ack: &Ack<'_>,
     ) -> Result<(), Violation> {
+        match packet {
+            PacketType::Puback => self.on_puback(session, ack),
+            PacketType::Pubrec => self.on_pubrec(handle, session, ack),
+            PacketType::Pubrel => self.on_pubrel(handle, session, ack),
+            _ => self.on_pubcomp(session, ack),
+        }
+    }
+
+    fn on_puback(&mut self, session: SessionHandle, ack: &Ack<'_>) -> Result<(), Violation> {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
         };
@@ -23,7 +35,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn on_pubrec(
+    fn on_pubrec(
         &mut self,
         handle: ConnectionHandle,
         session: SessionHandle,
@@ -63,7 +75,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn on_pubrel(
+    fn on_pubrel(
         &mut self,
         handle: ConnectionHandle,
         session: SessionHandle,
@@ -87,11 +99,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn on_pubcomp(
-        &mut self,
-        session: SessionHandle,
-        ack: &Ack<'_>,
-    ) -> Result<(), Violation> {
+    fn on_pubcomp(&mut self, session: SessionHandle, ack: &Ack<'_>) -> Result<(), Violation> {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
         };
@@ -112,10 +120,13 @@ impl Shard {
             let (key, sequence) = (found.key, owed.sequence);
             self.delivery.journal.push(Record::Delivered { key, sequence });
         }
+        let waits_for_room = !found.replays.is_empty();
         if !found.queue.is_empty() || found.outbound.has_unsent() {
             self.delivery.pump(session);
         }
-        self.revive_replays(session);
+        if waits_for_room {
+            self.revive_replays(session);
+        }
     }
 
     /// That PUBREC came is stored: PUBREL may leave.

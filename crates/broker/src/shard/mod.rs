@@ -23,7 +23,7 @@ use crate::session::SessionHandle;
 use crate::wheel::Wheel;
 use hashbrown::HashMap;
 use noctule_mqtt::codec::{self, Frame};
-use noctule_mqtt::packet::Disconnect;
+use noctule_mqtt::packet::{Ack, Disconnect};
 use noctule_mqtt::{Packet, PacketType, ProtocolVersion, ReasonCode, Receiver, Violation};
 use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
@@ -356,18 +356,33 @@ impl Shard {
             return self.on_first_frame(handle, frame, now);
         };
         let version = connection.version;
-        let packet = match codec::decode(frame, version, Receiver::Server) {
-            Ok(packet) => packet,
-            Err(violation) => return self.violate(handle, violation, now),
+        // The packets of the traffic have ways of their own; the others are decoded in general.
+        let outcome = if frame.type_bits() == PacketType::Publish as u8 {
+            self.on_publish(handle, session, frame, version, now)
+        } else if let Some((packet, packet_id)) = Ack::short_form(frame) {
+            self.on_ack(handle, session, packet, &Ack::new(packet_id, ReasonCode::Success))
+        } else {
+            codec::decode(frame, version, Receiver::Server)
+                .and_then(|packet| self.on_packet(handle, session, version, &packet, now))
         };
-        let outcome = match &packet {
-            Packet::Publish(publish) => {
-                self.on_publish(handle, session, frame, publish, version, now)
-            }
-            Packet::Puback(ack) => self.on_puback(session, ack),
-            Packet::Pubrec(ack) => self.on_pubrec(handle, session, ack),
-            Packet::Pubrel(ack) => self.on_pubrel(handle, session, ack),
-            Packet::Pubcomp(ack) => self.on_pubcomp(session, ack),
+        if let Err(violation) = outcome {
+            self.violate(handle, violation, now);
+        }
+    }
+
+    fn on_packet(
+        &mut self,
+        handle: ConnectionHandle,
+        session: SessionHandle,
+        version: ProtocolVersion,
+        packet: &Packet<'_>,
+        now: Now,
+    ) -> Result<(), Violation> {
+        match packet {
+            Packet::Puback(ack)
+            | Packet::Pubrec(ack)
+            | Packet::Pubrel(ack)
+            | Packet::Pubcomp(ack) => self.on_ack(handle, session, packet.packet_type(), ack),
             Packet::Subscribe(subscribe) => {
                 self.on_subscribe(session, version, subscribe);
                 Ok(())
@@ -383,12 +398,12 @@ impl Shard {
             Packet::Disconnect(disconnect) => self.on_disconnect(handle, session, disconnect, now),
             Packet::Connect(_) => Err(Violation::SecondConnect),
             Packet::Auth(_) => Err(Violation::AuthUnexpected),
-            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
-                Err(Violation::WrongDirection { packet: packet.packet_type() })
-            }
-        };
-        if let Err(violation) = outcome {
-            self.violate(handle, violation, now);
+            // PUBLISH does not come this way; the others flow to clients only.
+            Packet::Publish(_)
+            | Packet::Connack(_)
+            | Packet::Suback(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingresp => Err(Violation::WrongDirection { packet: packet.packet_type() }),
         }
     }
 

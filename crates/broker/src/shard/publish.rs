@@ -6,12 +6,22 @@ use crate::delivery::Continuation;
 use crate::message::{Message, MessageView};
 use crate::outgoing::Outgoing;
 use crate::persist::{Record, SessionKey};
-use crate::router::Refusal;
+use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::packet::Publish;
-use noctule_mqtt::{PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, TopicName, Violation};
+use noctule_mqtt::{PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, Receiver, Violation};
 use noctule_session::{Now, Received};
+
+/// Where a PUBLISH came from.
+#[derive(Debug, Clone, Copy)]
+struct Incoming {
+    handle: ConnectionHandle,
+    session: SessionHandle,
+    /// The route of its topic, if it was cached.
+    cached: Option<CachedRoute>,
+    now: Now,
+}
 
 /// What became of a message that was routed.
 struct Routed {
@@ -21,24 +31,26 @@ struct Routed {
 }
 
 impl Shard {
+    /// A PUBLISH came. A topic whose route is cached is known to be valid and is not checked again.
     pub(super) fn on_publish(
         &mut self,
         handle: ConnectionHandle,
         session: SessionHandle,
         frame: &Frame<'_>,
-        publish: &Publish<'_>,
         version: ProtocolVersion,
         now: Now,
     ) -> Result<(), Violation> {
+        let mut cached = None;
+        let publish = Publish::decode(frame, version, Receiver::Server, |topic| {
+            cached = self.router.cached(topic);
+            cached.is_some()
+        })?;
         self.delivery.counters.publish_received += 1;
         // We announce no topic aliases, so there are none [MQTT5-3.3.2-8].
         let alias =
             if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
-        let topic = match (alias, publish.topic) {
-            (None, Some(topic)) => topic,
-            (alias, _) => {
-                return Err(Violation::TopicAliasInvalid { alias: alias.unwrap_or(0) });
-            }
+        let (None, Some(topic)) = (alias, publish.topic) else {
+            return Err(Violation::TopicAliasInvalid { alias: alias.unwrap_or(0) });
         };
         let view = MessageView {
             topic,
@@ -47,16 +59,17 @@ impl Shard {
             qos: publish.qos,
             retain: publish.retain,
         };
-        let outgoing = Outgoing::of_publish(view, frame, publish, version);
+        let mut outgoing = Outgoing::of_publish(view, frame, &publish, version);
+        let incoming = Incoming { handle, session, cached, now };
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
-                self.publish_at_least_once(handle, session, packet_id, publish.dup, outgoing, now)
+                self.publish_at_least_once(&incoming, packet_id, publish.dup, &mut outgoing)
             }
             (QoS::ExactlyOnce, Some(packet_id)) => {
-                self.publish_exactly_once(handle, session, packet_id, outgoing, now)
+                self.publish_exactly_once(&incoming, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                self.route(outgoing, Some(session))?;
+                self.route(&mut outgoing, Some(session), cached)?;
                 Ok(())
             }
         }
@@ -64,31 +77,29 @@ impl Shard {
 
     fn publish_at_least_once(
         &mut self,
-        handle: ConnectionHandle,
-        session: SessionHandle,
+        incoming: &Incoming,
         packet_id: PacketId,
         dup: bool,
-        outgoing: Outgoing<'_>,
-        now: Now,
+        outgoing: &mut Outgoing<'_>,
     ) -> Result<(), Violation> {
+        let session = incoming.session;
         self.check_receive_maximum(session)?;
         // What a lost connection left unanswered and still waits for the store.
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session))?;
-        self.acknowledge(handle, session, PacketType::Puback, packet_id, &routed, now);
+        let routed = self.route(outgoing, Some(session), incoming.cached)?;
+        self.acknowledge(incoming, PacketType::Puback, packet_id, &routed);
         Ok(())
     }
 
     fn publish_exactly_once(
         &mut self,
-        handle: ConnectionHandle,
-        session: SessionHandle,
+        incoming: &Incoming,
         packet_id: PacketId,
-        mut outgoing: Outgoing<'_>,
-        now: Now,
+        outgoing: &mut Outgoing<'_>,
     ) -> Result<(), Violation> {
+        let session = incoming.session;
         let limit = self.delivery.limits.qos2_ids_max;
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
@@ -114,17 +125,17 @@ impl Shard {
             }
         }
         self.check_receive_maximum(session)?;
-        if persistent && self.takes_topic(&outgoing)? {
-            self.store_received(session, packet_id, outgoing.message());
+        if persistent && self.takes_topic(outgoing)? {
+            self.store_received(session, packet_id, outgoing.message().clone());
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session))?;
+        let routed = self.route(outgoing, Some(session), incoming.cached)?;
         if routed.reason.is_error()
             && let Some(found) = self.delivery.sessions.get_mut(session)
         {
             found.inbound.refuse(packet_id);
         }
-        self.acknowledge(handle, session, PacketType::Pubrec, packet_id, &routed, now);
+        self.acknowledge(incoming, PacketType::Pubrec, packet_id, &routed);
         Ok(())
     }
 
@@ -157,23 +168,27 @@ impl Shard {
         }
         self.delivery.journal.push(Record::Routed { key, packet_id });
         // It was checked when it came; what a full queue refuses now is counted there.
-        let _ = self.route(Outgoing::of_message(message), Some(session));
+        let _ = self.route(&mut Outgoing::of_message(message), Some(session), None);
     }
 
     /// Publishes a message of the broker's own accord: a will.
     pub(super) fn publish_message(&mut self, message: &Message) {
-        let _ = self.route(Outgoing::of_message(message), None);
+        let _ = self.route(&mut Outgoing::of_message(message), None, None);
     }
 
-    /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic.
+    /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
+    /// route is `cached` if it has been found already.
     fn route(
         &mut self,
-        mut outgoing: Outgoing<'_>,
+        outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
+        cached: Option<CachedRoute>,
     ) -> Result<Routed, Violation> {
-        let limits = &self.delivery.limits;
-        let topic: TopicName<'_> = outgoing.view.topic;
-        match &self.router.route(topic, limits).refusal {
+        let route = match cached {
+            Some(found) => self.router.at(found),
+            None => self.router.route(outgoing.view.topic, &self.delivery.limits),
+        };
+        match &route.refusal {
             None => {}
             Some(Refusal::OverLimit(violation)) => return Err(violation.clone()),
             Some(Refusal::Reserved) => {
@@ -184,12 +199,11 @@ impl Shard {
         if outgoing.view.retain {
             // Before routing, so that whoever subscribes next cannot see an older one.
             let message = outgoing.message();
-            self.retained.set(&message);
-            self.delivery.journal.push(Record::Retained(message));
+            self.retained.set(message);
+            self.delivery.journal.push(Record::Retained(message.clone()));
             outgoing.durable = true;
         }
-        let route = self.router.route(topic, &self.delivery.limits);
-        self.delivery.route(route, &mut outgoing, from);
+        self.delivery.route(route, outgoing, from);
         let reason = if outgoing.refused {
             ReasonCode::QuotaExceeded
         } else if route.targets.is_empty() {
@@ -212,19 +226,13 @@ impl Shard {
     /// Sends PUBACK or PUBREC in its turn, and once what it promises is true.
     fn acknowledge(
         &mut self,
-        handle: ConnectionHandle,
-        session: SessionHandle,
+        incoming: &Incoming,
         packet: PacketType,
         packet_id: PacketId,
         routed: &Routed,
-        now: Now,
     ) {
-        let speaks_reasons = self
-            .delivery
-            .connections
-            .get(handle)
-            .is_some_and(|connection| connection.version.has_reason_codes());
-        if routed.reason == ReasonCode::QuotaExceeded && !speaks_reasons {
+        let Incoming { handle, session, now, .. } = *incoming;
+        if routed.reason == ReasonCode::QuotaExceeded && !self.speaks_reasons(handle) {
             // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
             return self.close(handle, Cause::QuotaExceeded, now);
         }
@@ -234,6 +242,11 @@ impl Shard {
         if ticket.is_some() {
             self.block_if_waiting_too_much(handle, session);
         }
+    }
+
+    fn speaks_reasons(&self, handle: ConnectionHandle) -> bool {
+        let connection = self.delivery.connections.get(handle);
+        connection.is_some_and(|connection| connection.version.has_reason_codes())
     }
 
     /// Stops reading a connection that has too many answers waiting for the store.

@@ -97,7 +97,11 @@ impl<'a> Reader<'a> {
     /// Well-formed UTF-8 that is going to be a topic name or filter, which check for U+0000
     /// themselves.
     pub(crate) fn topic_text(&mut self, field: &'static str) -> Result<&'a str, Violation> {
-        let bytes = self.binary(field)?;
+        Self::text(self.binary(field)?, field)
+    }
+
+    /// `bytes` as text.
+    pub(crate) fn text(bytes: &'a [u8], field: &'static str) -> Result<&'a str, Violation> {
         std::str::from_utf8(bytes)
             .map_err(|error| Violation::StringNotUtf8 { field, at: error.valid_up_to() })
     }

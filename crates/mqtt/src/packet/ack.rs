@@ -2,7 +2,7 @@
 //! on, a reason.
 
 use super::PacketType;
-use crate::codec::{self, EncodeError, Reader};
+use crate::codec::{self, EncodeError, Frame, Reader};
 use crate::property::Carrier;
 use crate::{PacketId, Properties, ProtocolVersion, ReasonCode, Violation};
 
@@ -21,6 +21,24 @@ impl<'a> Ack<'a> {
     /// An acknowledgement with nothing more to say.
     pub const fn new(packet_id: PacketId, reason: ReasonCode) -> Self {
         Self { packet_id, reason, properties: Properties::EMPTY }
+    }
+
+    /// The acknowledgement in `frame` and which of the four it is, if it has the short form:
+    /// nothing but a packet identifier, which looks the same in all versions and is what nearly all
+    /// have. Anything else is for [`codec::decode`](crate::codec::decode).
+    #[inline]
+    pub fn short_form(frame: &Frame<'_>) -> Option<(PacketType, PacketId)> {
+        let [first, 2, high, low] = *frame.bytes else {
+            return None;
+        };
+        let packet = match first {
+            0x40 => PacketType::Puback,
+            0x50 => PacketType::Pubrec,
+            0x62 => PacketType::Pubrel,
+            0x70 => PacketType::Pubcomp,
+            _ => return None,
+        };
+        Some((packet, PacketId::new(u16::from_be_bytes([high, low]))?))
     }
 
     pub(super) fn read(

@@ -118,7 +118,7 @@ impl<'a> Connect<'a> {
                 if self.version.has_properties() {
                     will.properties.write(out)?;
                 }
-                write_string(out, will.topic.as_str())?;
+                write_binary(out, will.topic.as_bytes())?;
                 write_binary(out, will.payload)?;
             }
             self.user_name.map_or(Ok(()), |name| write_text(out, name))?;

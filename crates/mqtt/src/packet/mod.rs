@@ -186,7 +186,7 @@ impl<'a> Packet<'a> {
         let reader = Reader::new(frame.body(), packet_type);
         Ok(match packet_type {
             PacketType::Publish => {
-                Self::Publish(Publish::read(frame.flags(), reader, version, receiver)?)
+                Self::Publish(Publish::read(frame.flags(), reader, version, receiver, |_| false)?)
             }
             PacketType::Puback => Self::Puback(Ack::read(packet_type, reader, version)?),
             PacketType::Pubrec => Self::Pubrec(Ack::read(packet_type, reader, version)?),

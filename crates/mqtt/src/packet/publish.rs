@@ -2,7 +2,7 @@
 
 use super::PacketType;
 use crate::codec::{
-    EncodeError, REMAINING_LENGTH_MAX, Reader, write_string, write_variable_byte_integer,
+    EncodeError, Frame, REMAINING_LENGTH_MAX, Reader, write_binary, write_variable_byte_integer,
 };
 use crate::{PacketId, Properties, ProtocolVersion, QoS, Receiver, TopicName, Violation};
 
@@ -25,23 +25,44 @@ pub struct Publish<'a> {
     pub payload: &'a [u8],
 }
 
+const TOPIC: &str = "topic name";
+
 /// Flag bit of the fixed header.
 pub(crate) const DUP: u8 = 0b1000;
 const RETAIN: u8 = 0b0001;
 
 impl<'a> Publish<'a> {
+    /// Decodes `frame`, whose type bits say that it is a PUBLISH, as
+    /// [`codec::decode`](crate::codec::decode) does, but takes a topic unchecked that `is_known`:
+    /// one whose bytes equal those of a topic name that was checked before.
+    ///
+    /// # Errors
+    /// As [`codec::decode`](crate::codec::decode).
+    #[inline]
+    pub fn decode(
+        frame: &Frame<'a>,
+        version: ProtocolVersion,
+        receiver: Receiver,
+        is_known: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<Self, Violation> {
+        let reader = Reader::new(frame.body(), PacketType::Publish);
+        Self::read(frame.flags(), reader, version, receiver, is_known)
+    }
+
+    #[inline]
     pub(crate) fn read(
         flags: u8,
         mut reader: Reader<'a>,
         version: ProtocolVersion,
         receiver: Receiver,
+        is_known: impl FnOnce(&[u8]) -> bool,
     ) -> Result<Self, Violation> {
         let qos = Reader::qos_bits(flags >> 1, "QoS")?;
         let dup = flags & DUP != 0;
         if dup && qos == QoS::AtMostOnce {
             return Err(Violation::DupAtQos0);
         }
-        let topic = reader.topic_text("topic name")?;
+        let topic = reader.binary(TOPIC)?;
         let packet_id = match qos {
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_id()?),
@@ -50,10 +71,12 @@ impl<'a> Publish<'a> {
         if !properties.is_empty() {
             check_properties(properties, receiver)?;
         }
-        let topic = if topic.is_empty() && properties.topic_alias().is_some() {
+        let topic = if is_known(topic) {
+            Some(TopicName::from_checked(topic))
+        } else if topic.is_empty() && properties.topic_alias().is_some() {
             None
         } else {
-            Some(TopicName::new(topic)?)
+            Some(TopicName::new(Reader::text(topic, TOPIC)?)?)
         };
         let retain = flags & RETAIN != 0;
         Ok(Self { dup, qos, retain, topic, packet_id, properties, payload: reader.take_rest() })
@@ -85,7 +108,7 @@ impl<'a> Publish<'a> {
             return Err(EncodeError::PublishIncomplete);
         }
         out.push(self.first_byte());
-        let topic = self.topic.map_or("", TopicName::as_str);
+        let topic = self.topic.map_or(&[][..], TopicName::as_bytes);
         let id_len = if self.packet_id.is_some() { 2 } else { 0 };
         let properties_len = if version.has_properties() { self.properties.wire_len() } else { 0 };
         let remaining = 2 + topic.len() + id_len + properties_len + self.payload.len();
@@ -93,7 +116,7 @@ impl<'a> Publish<'a> {
             return Err(EncodeError::PacketTooLarge { bytes: remaining });
         }
         write_variable_byte_integer(out, remaining as u32)?;
-        write_string(out, topic)?;
+        write_binary(out, topic)?;
         if let Some(packet_id) = self.packet_id {
             out.extend_from_slice(&packet_id.get().to_be_bytes());
         }

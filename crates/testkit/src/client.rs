@@ -1,0 +1,99 @@
+//! One end of a connection as the world sees it: bytes on their way in both directions, and the
+//! packets that were heard and not looked at yet.
+
+use crate::manners::Manners;
+use crate::packets::Said;
+use noctule_broker::{Cause, ConnectionHandle};
+use noctule_mqtt::{ProtocolVersion, Receiver, codec};
+use std::collections::VecDeque;
+
+/// A client of the world.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) handle: ConnectionHandle,
+    pub(crate) state: State,
+    /// Why the shard says the connection ended.
+    pub(crate) cause: Option<Cause>,
+    /// Bytes that have left the client and that the shard has not read.
+    pub(crate) unread: VecDeque<u8>,
+    /// The shard does not want input; it will say when it does.
+    pub(crate) paused: bool,
+    /// How many bytes its socket still takes.
+    pub(crate) room: usize,
+    pub(crate) has_output: bool,
+    pub(crate) inbox: VecDeque<Said>,
+    pub(crate) last_id: u16,
+    /// Unlooked-at packets do not fail the test.
+    pub(crate) unheeded: bool,
+    partial: Vec<u8>,
+    pub(crate) manners: Manners,
+}
+
+/// How the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    /// The shard has closed it, and the test has not said that it expected this.
+    ClosedByServer,
+    Closed,
+}
+
+impl Client {
+    pub(crate) fn new(
+        version: ProtocolVersion,
+        handle: ConnectionHandle,
+        bounds: (u16, u32),
+    ) -> Self {
+        Self {
+            version,
+            handle,
+            state: State::Open,
+            cause: None,
+            unread: VecDeque::new(),
+            paused: false,
+            room: usize::MAX,
+            has_output: false,
+            inbox: VecDeque::new(),
+            last_id: 0,
+            unheeded: false,
+            partial: Vec::new(),
+            manners: Manners::new(bounds),
+        }
+    }
+
+    /// An identifier for the client's next packet.
+    pub(crate) fn next_id(&mut self) -> u16 {
+        self.last_id = self.last_id % u16::MAX + 1;
+        self.last_id
+    }
+
+    /// Bytes have arrived from the server. Hands over the packets they complete.
+    ///
+    /// # Errors
+    /// What the server did wrong.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Result<Vec<Said>, String> {
+        self.partial.extend_from_slice(bytes);
+        let mut heard = Vec::new();
+        let mut used = 0;
+        while let Some(frame) = codec::next_frame(&self.partial[used..], u32::MAX)
+            .map_err(|violation| format!("no packet: {violation}"))?
+        {
+            let packet = codec::decode(&frame, self.version, Receiver::Client)
+                .map_err(|violation| format!("{violation}, in {:02x?}", frame.bytes))?;
+            let said = Said::of(&packet);
+            self.manners.on_heard(&said, frame.bytes.len()).map_err(|why| {
+                format!("{why}: {said}")
+            })?;
+            used += frame.bytes.len();
+            heard.push(said);
+        }
+        self.partial.drain(..used);
+        Ok(heard)
+    }
+
+    /// Whether part of a packet was heard and not the rest.
+    pub(crate) fn is_amid_packet(&self) -> bool {
+        !self.partial.is_empty()
+    }
+}

@@ -1,0 +1,409 @@
+//! A world of one shard: its clients, their sockets, a store, an authenticator and a clock, all in
+//! one thread and moved by the test alone.
+//!
+//! This file is what a test can change and ask. How the shard is driven is in `drive`, what a test
+//! expects in `expect`, and whole exchanges of packets in `conduct`.
+//!
+//! The invariant: whatever a client hears is decoded, checked for what every client may rely on,
+//! and has to be looked at by the test. A packet that nobody expected, and a connection that was
+//! closed although nobody expected it, fail the test at the latest when the world ends.
+
+mod conduct;
+mod drive;
+mod expect;
+
+use crate::authenticator::Authenticator;
+use crate::client::{Client, State};
+use crate::dice::Dice;
+use crate::packets::{Connecting, Said};
+use crate::store::{PromptStore, Store};
+use crate::transcript::{Entry, Transcript};
+use noctule_broker::{
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Limits, Population, Record,
+    Report, SessionHandle, SessionKey, Settings, Shard, Ticket, Verdict,
+};
+use noctule_mqtt::ProtocolVersion;
+use noctule_session::Now;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// See the module.
+pub struct World {
+    shard: Shard,
+    now: Now,
+    authenticator: Authenticator,
+    undecided: Vec<(ConnectionHandle, Credentials)>,
+    store: Box<dyn Store>,
+    /// What the shard asked of the store and has not reached it.
+    asked: VecDeque<Asked>,
+    store_is_held: bool,
+    clients: BTreeMap<String, Client>,
+    names: HashMap<ConnectionHandle, String>,
+    pieces: Pieces,
+    dice: Dice,
+    records: Vec<Record>,
+    reports: Vec<Report>,
+    transcript: Transcript,
+}
+
+/// In which pieces the shard reads what clients send, and writes what they hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pieces {
+    /// As large as can be.
+    Whole,
+    /// Byte by byte.
+    Bytes,
+    /// Of random sizes, from the seed.
+    Random(u64),
+}
+
+/// A request to the store.
+enum Asked {
+    Persist { ticket: Ticket, records: Vec<Record> },
+    Load { session: SessionHandle, key: SessionKey, bytes_max: usize },
+}
+
+/// When worlds begin; not a round number, so that nothing falls on the grain of a timer by chance.
+const BEGINNING: Now = Now { mono_ms: 1_000_003, wall_ms: 1_700_000_000_017 };
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// A world with the default limits.
+    pub fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    /// A world with these limits.
+    pub fn with(limits: Limits) -> Self {
+        Self {
+            shard: Shard::new(Settings { limits, seed: [7; 32] }, BEGINNING),
+            now: BEGINNING,
+            authenticator: Authenticator::Yes,
+            undecided: Vec::new(),
+            store: Box::new(PromptStore::default()),
+            asked: VecDeque::new(),
+            store_is_held: false,
+            clients: BTreeMap::new(),
+            names: HashMap::new(),
+            pieces: Pieces::Whole,
+            dice: Dice::new(0),
+            records: Vec::new(),
+            reports: Vec::new(),
+            transcript: Transcript::default(),
+        }
+    }
+
+    /// Replaces the store, before anybody has used it.
+    pub fn on_store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Box::new(store);
+        self
+    }
+
+    /// Has bytes travel in these pieces from now on.
+    pub fn in_pieces(&mut self, pieces: Pieces) {
+        self.pieces = pieces;
+        if let Pieces::Random(seed) = pieces {
+            self.dice = Dice::new(seed);
+        }
+    }
+
+    /// Has this authenticator decide from now on.
+    pub fn authenticate(&mut self, authenticator: Authenticator) {
+        self.authenticator = authenticator;
+    }
+
+    /// What the clients that wait for a verdict say of themselves, in the order in which they came.
+    pub fn undecided(&self) -> Vec<&Credentials> {
+        self.undecided.iter().map(|(_, credentials)| credentials).collect()
+    }
+
+    /// Decides upon the client that has waited longest.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn verdict(&mut self, verdict: Verdict) {
+        if self.undecided.is_empty() {
+            self.fail("no client waits for a verdict");
+        }
+        let (connection, _) = self.undecided.remove(0);
+        self.note(format!("the verdict is {verdict:?}"));
+        self.shard.handle(Event::Authenticated { connection, verdict }, self.now);
+        self.settle();
+    }
+
+    /// From now on the store hears of nothing until it is released.
+    pub fn hold_store(&mut self) {
+        self.store_is_held = true;
+    }
+
+    /// From now on the store does everything at once, beginning with what was held back.
+    pub fn let_store_run(&mut self) {
+        self.store_is_held = false;
+        self.release_store(usize::MAX);
+    }
+
+    /// Has the held store do what it was asked to next, `count` requests of it. Requests that come
+    /// of this are held again.
+    pub fn release_store(&mut self, count: usize) {
+        for _ in 0..count.min(self.asked.len()) {
+            if let Some(asked) = self.asked.pop_front() {
+                self.work(asked);
+                self.settle();
+            }
+        }
+    }
+
+    /// How many requests the store has not done.
+    pub fn store_waiting(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// How many messages are left to the store.
+    pub fn spilled(&self) -> usize {
+        self.store.spilled()
+    }
+
+    /// Every record that has been persisted, in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Opens a connection that will speak `version`. Nothing is sent.
+    ///
+    /// # Panics
+    /// If an earlier connection of this name is open, or left something to be looked at.
+    #[track_caller]
+    pub fn open(&mut self, name: &str, version: ProtocolVersion) {
+        if let Some(earlier) = self.clients.get(name)
+            && (earlier.state != State::Closed
+                || (!earlier.inbox.is_empty() && !earlier.unheeded))
+        {
+            self.fail(&format!("the last connection of {name} is not over"));
+        }
+        let unheeded = self.clients.get(name).is_some_and(|earlier| earlier.unheeded);
+        let last_id = self.clients.get(name).map_or(0, |earlier| earlier.last_id);
+        let handle = self.shard.open(self.now);
+        let mut client = Client::new(version, handle, (u16::MAX, u32::MAX));
+        client.unheeded = unheeded;
+        client.last_id = last_id;
+        self.clients.insert(name.into(), client);
+        self.names.insert(handle, name.into());
+        self.transcript.add(Entry::Opened(name.into()));
+    }
+
+    /// Hands a packet to a client's socket without having the shard read it.
+    ///
+    /// # Panics
+    /// If the client is not connected, or the packet cannot be said in its version.
+    #[track_caller]
+    pub fn say(&mut self, name: &str, said: impl Into<Said>) {
+        let said = match said.into() {
+            Said::Connect(connect) => Connecting::named(*connect, name).into(),
+            said => said,
+        };
+        let version = self.client(name).version;
+        let bytes = match said.bytes(version) {
+            Ok(bytes) => bytes,
+            Err(error) => self.fail(&format!("{name} cannot say {said} in {version}: {error}")),
+        };
+        let client = self.client_mut(name);
+        if let Said::Connect(connect) = &said {
+            client.manners = crate::manners::Manners::new(connect.bounds());
+        }
+        client.manners.on_said(&said);
+        client.unread.extend(bytes);
+        self.transcript.add(Entry::ToServer { who: name.into(), version, said });
+    }
+
+    /// Hands bytes to a client's socket without having the shard read them.
+    #[track_caller]
+    pub fn say_bytes(&mut self, name: &str, bytes: &[u8]) {
+        self.client_mut(name).unread.extend(bytes);
+        self.transcript.add(Entry::RawToServer { who: name.into(), bytes: bytes.into() });
+    }
+
+    /// A client says something, and the shard does all it has to do.
+    #[track_caller]
+    pub fn send(&mut self, name: &str, said: impl Into<Said>) {
+        self.say(name, said);
+        self.settle();
+    }
+
+    /// A client sends bytes, and the shard does all it has to do.
+    #[track_caller]
+    pub fn send_bytes(&mut self, name: &str, bytes: &[u8]) {
+        self.say_bytes(name, bytes);
+        self.settle();
+    }
+
+    /// A client's connection breaks, without a word. What it had not heard is lost, and what the
+    /// shard had not read too.
+    #[track_caller]
+    pub fn lose(&mut self, name: &str) {
+        self.end(name, Cause::PeerClosed);
+    }
+
+    /// Reading from a client fails.
+    #[track_caller]
+    pub fn break_socket(&mut self, name: &str) {
+        self.end(name, Cause::Failed("connection reset by peer".into()));
+    }
+
+    #[track_caller]
+    fn end(&mut self, name: &str, cause: Cause) {
+        let client = self.client_mut(name);
+        client.state = State::Closed;
+        client.unread.clear();
+        client.inbox.clear();
+        let handle = client.handle;
+        self.names.remove(&handle);
+        self.transcript.add(Entry::ClosedByClient(name.into()));
+        self.shard.on_closed(handle, cause, self.now);
+        self.settle();
+    }
+
+    /// From now on a client's socket takes only so many more bytes.
+    #[track_caller]
+    pub fn stall_after(&mut self, name: &str, bytes: usize) {
+        self.client_mut(name).room = bytes;
+        self.note(format!("{name} reads {bytes} more bytes"));
+    }
+
+    /// From now on a client's socket takes nothing.
+    #[track_caller]
+    pub fn stall(&mut self, name: &str) {
+        self.stall_after(name, 0);
+    }
+
+    /// A client reads again.
+    #[track_caller]
+    pub fn unstall(&mut self, name: &str) {
+        self.client_mut(name).room = usize::MAX;
+        self.note(format!("{name} reads again"));
+        self.settle();
+    }
+
+    /// Whatever this client hears need not be looked at.
+    #[track_caller]
+    pub fn unheed(&mut self, name: &str) {
+        self.client_mut(name).unheeded = true;
+    }
+
+    /// Lets milliseconds pass, and everything happen that falls into them, at its time.
+    pub fn pass_ms(&mut self, ms: u64) {
+        let end = self.now.mono_ms + ms;
+        while let Some(deadline) = self.shard.next_deadline_ms().filter(|at| *at <= end) {
+            self.tick(deadline.max(self.now.mono_ms));
+        }
+        self.tick(end);
+    }
+
+    /// Lets seconds pass.
+    pub fn pass(&mut self, seconds: u64) {
+        self.pass_ms(seconds * 1_000);
+    }
+
+    fn tick(&mut self, mono_ms: u64) {
+        self.now.wall_ms += mono_ms - self.now.mono_ms;
+        self.now.mono_ms = mono_ms;
+        self.transcript.add(Entry::Time { mono_ms });
+        self.shard.on_tick(self.now);
+        self.settle();
+    }
+
+    /// The broker stops.
+    pub fn shut_down(&mut self) {
+        self.note("the broker stops".into());
+        self.shard.shut_down(self.now);
+        self.settle();
+    }
+
+    /// How much there is in the shard.
+    pub fn population(&self) -> Population {
+        self.shard.population()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        self.shard.counters().0
+    }
+
+    /// Deliveries that did not happen.
+    pub fn dropped(&self) -> &Dropped {
+        self.shard.counters().1
+    }
+
+    /// What the shard has reported.
+    pub fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+
+    /// Why a client's last connection ended, as the shard has it.
+    #[track_caller]
+    pub fn cause(&self, name: &str) -> Option<&Cause> {
+        self.client(name).cause.as_ref()
+    }
+
+    /// Whether a client's connection is open.
+    pub fn is_open(&self, name: &str) -> bool {
+        self.clients.get(name).is_some_and(|client| client.state == State::Open)
+    }
+
+    /// How many bytes wait in a client's output.
+    #[track_caller]
+    pub fn unsent(&self, name: &str) -> usize {
+        self.shard.output(self.client(name).handle).map_or(0, noctule_broker::Outbox::len)
+    }
+
+    /// How many bytes of a client the shard has not read, because it does not want them.
+    #[track_caller]
+    pub fn unread(&self, name: &str) -> usize {
+        self.client(name).unread.len()
+    }
+
+    /// Writes a line into the transcript.
+    pub fn note(&mut self, note: String) {
+        self.transcript.add(Entry::Note(note));
+    }
+
+    /// Ends the test, with what was said.
+    ///
+    /// # Panics
+    /// Always.
+    #[track_caller]
+    pub fn fail(&self, why: &str) -> ! {
+        panic!("{why}\n\n{}", self.transcript)
+    }
+
+    #[track_caller]
+    fn client(&self, name: &str) -> &Client {
+        match self.clients.get(name) {
+            Some(client) => client,
+            None => self.fail(&format!("there is no client {name}")),
+        }
+    }
+
+    #[track_caller]
+    fn client_mut(&mut self, name: &str) -> &mut Client {
+        if !self.is_open(name) {
+            self.fail(&format!("{name} is not connected"));
+        }
+        match self.clients.get_mut(name) {
+            Some(client) => client,
+            None => unreachable!("an open client is there"),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.expect_quiet();
+        }
+    }
+}
