@@ -12,6 +12,7 @@
 use crate::arena::Handle;
 use crate::message::Message;
 use crate::outbox::Outbox;
+use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
 use noctule_mqtt::codec::FrameBuffer;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
@@ -32,6 +33,8 @@ pub struct Connection {
     pub(crate) stalled: bool,
     /// Nothing is processed until some of its answers have left.
     pub(crate) blocked: bool,
+    /// Nothing more is read until it has read of its answers.
+    pub(crate) choked: bool,
     /// The version was announced, and is not just assumed.
     pub(crate) announced: bool,
     /// Opened when there were as many connections as allowed.
@@ -42,6 +45,8 @@ pub struct Connection {
     /// The largest packet the client accepts.
     pub(crate) packet_bytes_max: u32,
     pub(crate) session: Option<SessionHandle>,
+    /// Where the route of the topic it published to last is cached.
+    pub(crate) last_route: Option<CachedRoute>,
     /// The packet at the end of the input that is not whole.
     pub(crate) partial: FrameBuffer,
     /// Input behind a packet that has to be dealt with first.
@@ -83,12 +88,14 @@ impl Connection {
             dirty: false,
             stalled: false,
             blocked: false,
+            choked: false,
             announced: false,
             over_limit,
             keep_alive: KeepAlive::new(0),
             window: u16::MAX,
             packet_bytes_max: u32::MAX,
             session: None,
+            last_route: None,
             partial: FrameBuffer::default(),
             held: Vec::new(),
             outbox: Outbox::default(),

@@ -8,9 +8,11 @@ use crate::arena::Arena;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::limits::{Limits, OnQueueFull};
-use crate::message::Message;
+use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
-use crate::outgoing::{FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish};
+use crate::outgoing::{
+    FormKey, FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish,
+};
 use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
 use crate::queue::Place;
 use crate::router::{Route, Target};
@@ -32,8 +34,6 @@ pub(crate) enum Continuation {
     Pubrel { session: SessionHandle, packet_id: PacketId },
     /// A received QoS 2 message is stored: it is routed, and PUBREC may leave.
     Route { session: SessionHandle, key: SessionKey, packet_id: PacketId, message: Message },
-    /// PUBREL is stored: PUBCOMP may leave.
-    Pubcomp { session: SessionHandle, packet_id: PacketId },
 }
 
 /// Connections with something to write, and buffers to write into.
@@ -46,7 +46,7 @@ pub(crate) struct Outputs {
 
 /// Buffers up to this size are kept for reuse, and so many bytes of them in all.
 const BUFFER_KEPT_BYTES: usize = 64 * 1024;
-const BUFFERS_KEPT_BYTES: usize = 4 << 20;
+const BUFFERS_KEPT_BYTES: usize = 1 << 20;
 /// The size of a new buffer.
 const BUFFER_BYTES: usize = 1_024;
 
@@ -105,6 +105,7 @@ pub(crate) struct Delivery {
     pub(crate) loads: Vec<SessionHandle>,
     /// Retained messages on their way to new subscriptions.
     pub(crate) replays: VecDeque<(SessionHandle, Replay)>,
+    pub(crate) pool: MessagePool,
     forms: Forms,
     scratch: Vec<u8>,
 }
@@ -122,6 +123,7 @@ impl Delivery {
             dropped: Dropped::default(),
             loads: Vec::new(),
             replays: VecDeque::new(),
+            pool: MessagePool::default(),
             forms: Forms::default(),
             scratch: Vec::new(),
         }
@@ -135,20 +137,77 @@ impl Delivery {
         from: Option<SessionHandle>,
     ) {
         self.forms.begin(outgoing);
-        for target in &route.targets {
-            let wanted =
-                if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
-            let Some(wanted) = wanted else { continue };
-            let qos = wanted.min(outgoing.view.qos);
-            if qos == QoS::AtMostOnce {
-                self.deliver_at_most_once(target, outgoing);
-            } else {
-                self.deliver_acknowledged(target, qos, outgoing);
-            }
+        let mut targets = route.targets.as_slice();
+        while !targets.is_empty() {
+            let served = self.deliver_alike(targets, outgoing, from);
+            let Some((target, rest)) = targets[served..].split_first() else {
+                return;
+            };
+            self.deliver(target, outgoing, from);
+            targets = rest;
         }
     }
 
-    #[inline]
+    /// Serves targets from the front as long as they get the same bytes at QoS 0, which is what a
+    /// fan-out is made of, and returns how many that were.
+    fn deliver_alike(
+        &mut self,
+        targets: &[Target],
+        outgoing: &Outgoing<'_>,
+        from: Option<SessionHandle>,
+    ) -> usize {
+        let Some((key, bytes)) = self.forms.current_at_most_once(outgoing) else {
+            return 0;
+        };
+        // What is asked here is asked for each receiver; a message to be retained, whose form
+        // depends on more, goes the general way.
+        if outgoing.view.retain {
+            return 0;
+        }
+        let qos = outgoing.view.qos;
+        let unsent_max = self.limits.unsent_bytes_max;
+        let is_alike = |connection: &Connection| {
+            connection.version.has_properties() == key.has_properties()
+                && connection.outbox.len() <= unsent_max
+                && bytes.len() <= connection.packet_bytes_max as usize
+        };
+        // The publisher itself may have terms of its own.
+        let from_slot = from.map_or(usize::MAX, SessionHandle::slot);
+        let mut served = 0;
+        for target in targets {
+            let at_most_once = qos == QoS::AtMostOnce || target.qos == QoS::AtMostOnce;
+            let is_publisher = target.session.slot() == from_slot;
+            if !at_most_once || is_publisher || target.identifiers.is_some() {
+                break;
+            }
+            // Whatever is out of the ordinary is for the general way.
+            let Some(session) = self.sessions.get(target.session) else { break };
+            let Some(handle) = session.connection else { break };
+            let Some(connection) = self.connections.get_mut(handle) else { break };
+            if !is_alike(connection) {
+                break;
+            }
+            self.outputs.open(handle, connection).push(bytes);
+            served += 1;
+        }
+        self.counters.publish_sent += served as u64;
+        served
+    }
+
+    fn deliver(
+        &mut self,
+        target: &Target,
+        outgoing: &mut Outgoing<'_>,
+        from: Option<SessionHandle>,
+    ) {
+        let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
+        match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
+            None => {}
+            Some(QoS::AtMostOnce) => self.deliver_at_most_once(target, outgoing),
+            Some(qos) => self.deliver_acknowledged(target, qos, outgoing),
+        }
+    }
+
     fn deliver_at_most_once(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
@@ -164,15 +223,16 @@ impl Delivery {
             self.dropped.slow_consumer += 1;
             return;
         }
-        let terms = target.form_terms(QoS::AtMostOnce, connection, outgoing);
-        let encoded = self.forms.form(outgoing, &terms);
+        let retain = outgoing.view.retain && target.retain_as_published;
+        let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
+        let encoded = self.forms.form(outgoing, key, &target.identifiers);
         if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
             return;
         }
         let outbox = self.outputs.open(handle, connection);
         outbox.push(encoded.bytes);
-        if let Some(message) = outgoing.shared_payload() {
+        if let Some(message) = outgoing.shared_payload(&mut self.pool) {
             outbox.push_payload(message);
         }
         self.counters.publish_sent += 1;
@@ -195,7 +255,7 @@ impl Delivery {
                     && connection.outbox.len() <= self.limits.unsent_bytes_max
             });
         let Some((handle, connection)) = ready else {
-            let owed = target.owed(session, qos, retain, outgoing.message().clone());
+            let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
             match self.enqueue(target.session, owed) {
                 Queued::Refused => outgoing.refused = true,
                 Queued::Waiting { durable } => {
@@ -205,28 +265,40 @@ impl Delivery {
             }
             return;
         };
-        let terms = target.form_terms(qos, connection, outgoing);
-        let encoded = self.forms.form(outgoing, &terms);
+        let key = FormKey::new(connection.version.has_properties(), qos, retain);
+        let encoded = self.forms.form(outgoing, key, &target.identifiers);
         if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
             return;
         }
-        let owed = target.owed(session, qos, retain, outgoing.message().clone());
+        let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
         if persistent {
             let (key, owed) = (session.key, owed.clone());
             self.journal.push(Record::Owed { key, owed, spilled: false });
             outgoing.durable = true;
         }
-        let packet_id = session.outbound.push(qos, owed, false);
-        if !session.outbound.send_last_at_once(connection.window) {
+        let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
-        }
+        };
         let outbox = self.outputs.open(handle, connection);
         outbox.push_numbered(encoded, packet_id);
-        if let Some(message) = outgoing.shared_payload() {
+        if let Some(message) = outgoing.shared_payload(&mut self.pool) {
             outbox.push_payload(message);
         }
         self.counters.publish_sent += 1;
+    }
+
+    /// Whether one more retained message can be sent without filling the session's queue or
+    /// output with them.
+    pub(crate) fn has_room_for_retained(&self, session: SessionHandle) -> bool {
+        let Some(found) = self.sessions.get(session) else {
+            return false;
+        };
+        let connection = found.connection.and_then(|handle| self.connections.get(handle));
+        found.queue.is_empty()
+            && connection.is_some_and(|connection| {
+                connection.outbox.len() <= self.limits.unsent_bytes_max / 2
+            })
     }
 
     /// Hands a message to one session on the terms of one subscription: a retained one.
@@ -452,25 +524,6 @@ pub(crate) fn push_ack_with(
 }
 
 impl Target {
-    #[inline]
-    fn form_terms(
-        &self,
-        qos: QoS,
-        connection: &Connection,
-        outgoing: &Outgoing<'_>,
-    ) -> FormTerms<'_> {
-        let has_properties = connection.version.has_properties();
-        FormTerms {
-            has_properties,
-            qos,
-            retain: outgoing.view.retain && self.retain_as_published,
-            identifiers: match &self.identifiers {
-                Some(identifiers) if has_properties => identifiers,
-                _ => &[],
-            },
-        }
-    }
-
     fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
         let sequence = session.next_sequence();
         Owed { sequence, message, qos, retain, identifiers: self.identifiers.clone() }
@@ -479,14 +532,7 @@ impl Target {
 
 impl Owed {
     fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
-        FormTerms {
-            has_properties,
-            qos: self.qos,
-            retain: self.retain,
-            identifiers: match &self.identifiers {
-                Some(identifiers) if has_properties => identifiers,
-                _ => &[],
-            },
-        }
+        let key = FormKey::new(has_properties, self.qos, self.retain);
+        FormTerms::new(key, &self.identifiers)
     }
 }

@@ -1,26 +1,80 @@
 //! A message that somebody keeps: in flight, queued, retained, large, or a will.
 //!
-//! One allocation holds everything. Most messages at QoS 0 never become one.
+//! Most messages at QoS 0 never become one. Those that are short-lived come from a pool and go back
+//! to it, so that a message at QoS 1 costs no allocation either.
 
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{PacketType, Property, PropertyBuffer, QoS, TopicName};
 use std::fmt;
-use triomphe::ThinArc;
+use triomphe::{Arc, UniqueArc};
 
 /// A shared, immutable application message.
 #[derive(Clone)]
-pub struct Message(ThinArc<Head, u8>);
+pub struct Message(Arc<Body>);
 
-/// Where the parts are, and what is not bytes.
-struct Head {
+/// Topic, properties and payload in one buffer, and where each is.
+#[derive(Default)]
+struct Body {
+    bytes: Vec<u8>,
     topic_at: u32,
     topic_len: u32,
     properties_at: u32,
     payload_at: u32,
     qos: QoS,
     retain: bool,
+}
+
+impl Body {
+    /// Becomes the message of a PUBLISH, by copying the body of its frame whole.
+    fn take_publish(&mut self, frame: &Frame<'_>, publish: &Publish<'_>) {
+        let body = frame.body();
+        let payload_at = body.len() - publish.payload.len();
+        self.bytes.clear();
+        self.bytes.extend_from_slice(body);
+        self.topic_at = 2;
+        self.topic_len = publish.topic.map_or(0, |topic| topic.as_bytes().len()) as u32;
+        self.properties_at = (payload_at - publish.properties.as_bytes().len()) as u32;
+        self.payload_at = payload_at as u32;
+        self.qos = publish.qos;
+        self.retain = publish.retain;
+    }
+}
+
+/// Messages that nobody has any more, to be used again.
+#[derive(Default)]
+pub(crate) struct MessagePool {
+    spare: Vec<UniqueArc<Body>>,
+}
+
+/// So many spare messages of at most this size are kept.
+const SPARE_MAX: usize = 1_024;
+const SPARE_BYTES_MAX: usize = 1_024;
+
+impl MessagePool {
+    /// The message of a PUBLISH.
+    pub(crate) fn message(&mut self, frame: &Frame<'_>, publish: &Publish<'_>) -> Message {
+        let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
+        body.take_publish(frame, publish);
+        Message(body.shareable())
+    }
+
+    /// Takes a message back from one who is done with it; if he was the last, it is used again.
+    pub(crate) fn recycle(&mut self, message: Message) {
+        if message.0.bytes.capacity() <= SPARE_BYTES_MAX
+            && self.spare.len() < SPARE_MAX
+            && let Ok(unique) = Arc::try_unique(message.0)
+        {
+            self.spare.push(unique);
+        }
+    }
+}
+
+impl fmt::Debug for MessagePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessagePool").field("spare", &self.spare.len()).finish()
+    }
 }
 
 /// The parts of a message, wherever they lie.
@@ -37,36 +91,20 @@ pub(crate) struct MessageView<'a> {
 impl Message {
     /// Makes a message of its parts.
     pub(crate) fn new(view: &MessageView<'_>) -> Self {
-        let mut bytes = Vec::with_capacity(
-            view.topic.as_bytes().len() + view.properties.len() + view.payload.len(),
-        );
+        let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
+        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
         bytes.extend_from_slice(view.topic.as_bytes());
         bytes.extend_from_slice(view.properties);
         bytes.extend_from_slice(view.payload);
-        let head = Head {
+        Self(Arc::new(Body {
+            bytes,
             topic_at: 0,
-            topic_len: view.topic.as_bytes().len() as u32,
-            properties_at: view.topic.as_bytes().len() as u32,
-            payload_at: (view.topic.as_bytes().len() + view.properties.len()) as u32,
+            topic_len: topic_len as u32,
+            properties_at: topic_len as u32,
+            payload_at: (topic_len + properties_len) as u32,
             qos: view.qos,
             retain: view.retain,
-        };
-        Self(ThinArc::from_header_and_slice(head, &bytes))
-    }
-
-    /// Makes a message of a PUBLISH, by copying the body of its frame whole.
-    pub(crate) fn of_publish(frame: &Frame<'_>, publish: &Publish<'_>) -> Self {
-        let body = frame.body();
-        let payload_at = body.len() - publish.payload.len();
-        let head = Head {
-            topic_at: 2,
-            topic_len: publish.topic.map_or(0, |topic| topic.as_bytes().len()) as u32,
-            properties_at: (payload_at - publish.properties.as_bytes().len()) as u32,
-            payload_at: payload_at as u32,
-            qos: publish.qos,
-            retain: publish.retain,
-        };
-        Self(ThinArc::from_header_and_slice(head, body))
+        }))
     }
 
     /// Makes the message of a will: its properties without the will delay, which concerns the
@@ -95,34 +133,32 @@ impl Message {
 
     /// All constructors copy the topic from a topic name.
     fn topic_bytes(&self) -> &[u8] {
-        let head = &self.0.header.header;
-        &self.0.slice[head.topic_at as usize..][..head.topic_len as usize]
+        &self.0.bytes[self.0.topic_at as usize..][..self.0.topic_len as usize]
     }
 
     /// The properties to pass on, checked, without their length.
     pub fn properties(&self) -> &[u8] {
-        let head = &self.0.header.header;
-        &self.0.slice[head.properties_at as usize..head.payload_at as usize]
+        &self.0.bytes[self.0.properties_at as usize..self.0.payload_at as usize]
     }
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        &self.0.slice[self.0.header.header.payload_at as usize..]
+        &self.0.bytes[self.0.payload_at as usize..]
     }
 
     /// The QoS it was published with.
     pub fn qos(&self) -> QoS {
-        self.0.header.header.qos
+        self.0.qos
     }
 
     /// Whether it was published to be retained.
     pub fn retain(&self) -> bool {
-        self.0.header.header.retain
+        self.0.retain
     }
 
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        self.0.slice.len() + size_of::<Head>() + 2 * size_of::<usize>()
+        self.0.bytes.capacity() + size_of::<Body>() + size_of::<usize>()
     }
 
     pub(crate) fn view(&self) -> MessageView<'_> {

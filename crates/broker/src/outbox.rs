@@ -13,6 +13,9 @@ use std::io::IoSlice;
 /// sharing above (docs/decisions).
 pub(crate) const COPY_MAX: usize = 2_048;
 
+/// Bytes that have left are taken out of the buffer when they are as many as this, and half of it.
+const SENT_KEPT: usize = 16 * 1024;
+
 /// Output of one connection, in order.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -137,8 +140,19 @@ impl Outbox {
     }
 
     /// Takes `written` bytes off the front. When nothing is left the buffer is handed back.
+    #[inline]
     pub(crate) fn advance(&mut self, written: usize) -> Option<Vec<u8>> {
         self.bytes -= written;
+        if self.bytes > 0 || self.rest.is_some() {
+            return self.advance_partly(written);
+        }
+        self.sent = 0;
+        let mut buffer = std::mem::take(&mut self.head);
+        buffer.clear();
+        Some(buffer)
+    }
+
+    fn advance_partly(&mut self, written: usize) -> Option<Vec<u8>> {
         self.sent += written;
         if self.bytes == 0 {
             self.sent = 0;
@@ -166,6 +180,14 @@ impl Outbox {
             if rest.is_empty() {
                 self.rest = None;
             }
+        }
+        // A reader who is always a little behind would have the head grow for ever.
+        if self.sent >= SENT_KEPT
+            && self.sent <= self.head.len()
+            && self.sent >= self.head.len() / 2
+        {
+            self.head.drain(..self.sent);
+            self.sent = 0;
         }
         None
     }
@@ -219,6 +241,18 @@ mod tests {
             assert_eq!(seen, expected, "in steps of {step}");
             assert!(outbox.lacks_buffer());
         }
+    }
+
+    #[test]
+    fn a_reader_always_a_little_behind_does_not_make_the_buffer_grow() {
+        let mut outbox = Outbox::default();
+        outbox.push(&[0; 1_000]);
+        for round in 0..10_000u32 {
+            outbox.push(&round.to_be_bytes().repeat(250));
+            assert!(outbox.advance(1_000).is_none());
+            assert_eq!(contents(&outbox)[..4], round.to_be_bytes());
+        }
+        assert!(outbox.head.capacity() < 100_000, "{} bytes", outbox.head.capacity());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! packet identifier differs, and is written over. Where the publisher's own packet already is the
 //! form, it is used as it came.
 
-use crate::message::{Message, MessageView};
+use crate::message::{Message, MessagePool, MessageView};
 use crate::outbox::COPY_MAX;
 use noctule_mqtt::codec::{Frame, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
@@ -57,29 +57,36 @@ impl<'a> Outgoing<'a> {
     }
 
     /// The message as something to keep.
-    pub(crate) fn message(&mut self) -> &Message {
+    pub(crate) fn message(&mut self, pool: &mut MessagePool) -> &Message {
         self.kept.get_or_insert_with(|| match &self.source {
-            Source::Packet { frame, publish, .. } => Message::of_publish(frame, publish),
+            Source::Packet { frame, publish, .. } => pool.message(frame, publish),
             Source::Kept => Message::new(&self.view),
         })
     }
 
     /// The message whose payload is to be sent from where it lies, if it is large.
     #[inline]
-    pub(crate) fn shared_payload(&mut self) -> Option<Message> {
-        self.shared.then(|| self.message().clone())
+    pub(crate) fn shared_payload(&mut self, pool: &mut MessagePool) -> Option<Message> {
+        if self.shared { Some(self.message(pool).clone()) } else { None }
     }
 
     /// The publisher's packet as a form: the key of the terms it fits, as it came but for its
     /// packet identifier.
-    fn own_form(&self) -> Option<(u8, Place)> {
+    #[inline]
+    fn own_form(&self) -> Option<(FormKey, Place)> {
         match &self.source {
-            Source::Packet { frame, publish, has_properties } if !publish.dup && !self.shared => {
-                let (has_properties, retain) = (*has_properties, publish.retain);
-                let terms =
-                    FormTerms { has_properties, qos: publish.qos, retain, identifiers: &[] };
-                let packet_id_at = frame.header_len + 2 + self.view.topic.as_bytes().len();
-                Some((terms.key(), Place::Frame { packet_id_at }))
+            Source::Packet { frame, publish, has_properties }
+                if !(publish.dup || self.shared || frame.has_padded_length()) =>
+            {
+                let key = FormKey::new(*has_properties, publish.qos, publish.retain);
+                let place = Place {
+                    of_frame: true,
+                    start: 0,
+                    end: frame.bytes.len(),
+                    packet_id_at: frame.header_len + 2 + self.view.topic.as_bytes().len(),
+                    packet_bytes: frame.bytes.len(),
+                };
+                Some((key, place))
             }
             _ => None,
         }
@@ -94,54 +101,77 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// What a receiver's form of a message depends on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FormTerms<'a> {
-    pub(crate) has_properties: bool,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) identifiers: &'a [u32],
+/// What a receiver's form of a message depends on, but for subscription identifiers: whether it
+/// has properties, its QoS, its retain flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FormKey(u8);
+
+impl FormKey {
+    /// The key of no form.
+    const NONE: FormKey = FormKey(u8::MAX);
+
+    #[inline]
+    pub(crate) fn new(has_properties: bool, qos: QoS, retain: bool) -> Self {
+        Self(qos.bits() | u8::from(has_properties) << 2 | u8::from(retain) << 3)
+    }
+
+    pub(crate) fn has_properties(self) -> bool {
+        self.0 & 0b100 != 0
+    }
+
+    fn qos(self) -> QoS {
+        QoS::from_bits(self.0 & 0b11).unwrap_or_default()
+    }
+
+    fn retain(self) -> bool {
+        self.0 & 0b1000 != 0
+    }
 }
 
-impl FormTerms<'_> {
-    /// All but the identifiers in one number.
+/// The terms of a delivery that its form depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FormTerms<'a> {
+    pub(crate) key: FormKey,
+    /// Empty if the form has no properties.
+    identifiers: &'a [u32],
+}
+
+impl<'a> FormTerms<'a> {
     #[inline]
-    fn key(&self) -> u8 {
-        self.qos.bits() | u8::from(self.has_properties) << 2 | u8::from(self.retain) << 3
+    pub(crate) fn new(key: FormKey, identifiers: &'a Option<Box<[u32]>>) -> Self {
+        match identifiers {
+            Some(identifiers) if key.has_properties() => Self { key, identifiers },
+            _ => Self { key, identifiers: &[] },
+        }
     }
 }
 
 /// Encoded forms of the message that is being routed. The memory is used again for the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Forms {
     bytes: Vec<u8>,
     made: Vec<Form>,
     scratch: Vec<u8>,
-    /// The publisher's packet, if it is the form of any terms.
-    own: Option<(u8, Place)>,
-    /// The form asked for last, if it has no identifiers: mostly the one asked for next.
-    last: Option<(u8, Place)>,
+    /// The form without identifiers asked for last: mostly the one asked for next.
+    last_key: FormKey,
+    last: Place,
 }
 
 #[derive(Debug, Clone)]
 struct Form {
-    key: u8,
+    key: FormKey,
     identifiers: SmallVec<[u32; 2]>,
     place: Place,
 }
 
-/// Where an encoded form lies.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// It is the publisher's packet.
-    Frame {
-        packet_id_at: usize,
-    },
-    Made {
-        start: usize,
-        end: usize,
-        packet_id_at: usize,
-    },
+/// Where an encoded form lies: in the publisher's packet or in what was made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    of_frame: bool,
+    start: usize,
+    end: usize,
+    packet_id_at: usize,
+    packet_bytes: usize,
 }
 
 /// One encoded form: the packet without its payload if that is shared.
@@ -154,66 +184,98 @@ pub(crate) struct Encoded<'a> {
     pub(crate) packet_bytes: usize,
 }
 
+impl Default for Forms {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            made: Vec::new(),
+            scratch: Vec::new(),
+            last_key: FormKey::NONE,
+            last: Place::default(),
+        }
+    }
+}
+
 impl Forms {
     /// A new message: forgets the last one's forms.
     #[inline]
     pub(crate) fn begin(&mut self, outgoing: &Outgoing<'_>) {
         self.bytes.clear();
         self.made.clear();
-        self.own = outgoing.own_form();
-        self.last = self.own;
+        match outgoing.own_form() {
+            Some((key, place)) => (self.last_key, self.last) = (key, place),
+            None => self.last_key = FormKey::NONE,
+        }
     }
 
-    /// The form of `outgoing` for a receiver with `terms`.
+    /// The form of `outgoing` for a receiver with these terms.
     #[inline]
     pub(crate) fn form<'a>(
         &'a mut self,
         outgoing: &Outgoing<'a>,
-        terms: &FormTerms<'_>,
+        key: FormKey,
+        identifiers: &Option<Box<[u32]>>,
     ) -> Encoded<'a> {
-        let place = match self.last {
-            Some((key, place)) if key == terms.key() && terms.identifiers.is_empty() => place,
-            _ => self.find_or_make(outgoing, terms),
+        let place = if key == self.last_key && identifiers.is_none() {
+            self.last
+        } else {
+            self.find_or_make(outgoing, FormTerms::new(key, identifiers))
         };
-        let (bytes, packet_id_at) = match place {
-            Place::Frame { packet_id_at } => (outgoing.frame_bytes(), packet_id_at),
-            Place::Made { start, end, packet_id_at } => (&self.bytes[start..end], packet_id_at),
-        };
-        let mut packet_bytes = bytes.len();
-        if outgoing.shared && packet_bytes > 0 {
-            packet_bytes += outgoing.view.payload.len();
+        let all = if place.of_frame { outgoing.frame_bytes() } else { &self.bytes };
+        let Place { start, end, packet_id_at, packet_bytes, .. } = place;
+        Encoded { bytes: &all[start..end], packet_id_at, packet_bytes }
+    }
+
+    /// The form asked for last and its key, if it is the whole packet at QoS 0.
+    #[inline]
+    pub(crate) fn current_at_most_once<'a>(
+        &'a self,
+        outgoing: &Outgoing<'a>,
+    ) -> Option<(FormKey, &'a [u8])> {
+        let key = self.last_key;
+        if key == FormKey::NONE || key.qos() != QoS::AtMostOnce || outgoing.shared {
+            return None;
         }
-        Encoded { bytes, packet_id_at, packet_bytes }
+        let all = if self.last.of_frame { outgoing.frame_bytes() } else { &self.bytes };
+        let bytes = &all[self.last.start..self.last.end];
+        // An empty one stands for a packet that cannot be expressed.
+        if bytes.is_empty() { None } else { Some((key, bytes)) }
     }
 
     #[cold]
-    fn find_or_make(&mut self, outgoing: &Outgoing<'_>, terms: &FormTerms<'_>) -> Place {
-        let fits =
-            |form: &&Form| form.key == terms.key() && *form.identifiers == *terms.identifiers;
-        let place = match self.made.iter().find(fits) {
-            Some(form) => form.place,
-            None => match self.own {
-                Some((key, place)) if key == terms.key() && terms.identifiers.is_empty() => place,
-                _ => self.make(outgoing, terms),
-            },
+    fn find_or_make(&mut self, outgoing: &Outgoing<'_>, terms: FormTerms<'_>) -> Place {
+        let plain = terms.identifiers.is_empty();
+        let fits = |form: &&Form| form.key == terms.key && *form.identifiers == *terms.identifiers;
+        let place = match (outgoing.own_form(), self.made.iter().find(fits)) {
+            (Some((key, place)), _) if key == terms.key && plain => place,
+            (_, Some(form)) => form.place,
+            (_, None) => self.make(outgoing, terms),
         };
-        if terms.identifiers.is_empty() {
-            self.last = Some((terms.key(), place));
+        if plain {
+            (self.last_key, self.last) = (terms.key, place);
         }
         place
     }
 
-    fn make(&mut self, outgoing: &Outgoing<'_>, terms: &FormTerms<'_>) -> Place {
+    fn make(&mut self, outgoing: &Outgoing<'_>, terms: FormTerms<'_>) -> Place {
         let view = &outgoing.view;
         let start = self.bytes.len();
-        let delivery = OneDelivery { terms: *terms, dup: false, packet_id: PacketId::FIRST };
+        let delivery = OneDelivery { terms, dup: false, packet_id: PacketId::FIRST };
         write_publish(view, &delivery, &mut self.scratch, &mut self.bytes);
+        let head_bytes = self.bytes.len() - start;
         let packet_id_at = packet_id_at(&self.bytes[start..], view.topic.as_bytes().len());
-        if !outgoing.shared && self.bytes.len() > start {
+        let payload_bytes = if head_bytes == 0 { 0 } else { view.payload.len() };
+        if !outgoing.shared && head_bytes > 0 {
             self.bytes.extend_from_slice(view.payload);
         }
-        let place = Place::Made { start, end: self.bytes.len(), packet_id_at };
-        self.made.push(Form { key: terms.key(), identifiers: terms.identifiers.into(), place });
+        let place = Place {
+            of_frame: false,
+            start,
+            end: self.bytes.len(),
+            packet_id_at,
+            packet_bytes: head_bytes + payload_bytes,
+        };
+        self.made.push(Form { key: terms.key, identifiers: terms.identifiers.into(), place });
         place
     }
 }
@@ -235,7 +297,7 @@ pub(crate) fn write_publish(
     out: &mut Vec<u8>,
 ) {
     let terms = &delivery.terms;
-    let (version, properties) = if terms.has_properties {
+    let (version, properties) = if terms.key.has_properties() {
         let properties = if terms.identifiers.is_empty() {
             view.properties
         } else {
@@ -247,10 +309,10 @@ pub(crate) fn write_publish(
     };
     let publish = Publish {
         dup: delivery.dup,
-        qos: terms.qos,
-        retain: terms.retain,
+        qos: terms.key.qos(),
+        retain: terms.key.retain(),
         topic: Some(view.topic),
-        packet_id: (terms.qos != QoS::AtMostOnce).then_some(delivery.packet_id),
+        packet_id: (terms.key.qos() != QoS::AtMostOnce).then_some(delivery.packet_id),
         properties,
         payload: view.payload,
     };
@@ -265,10 +327,10 @@ pub(crate) fn write_publish(
 
 /// How many bytes the PUBLISH of a delivery has, payload included.
 pub(crate) fn publish_size(view: &MessageView<'_>, terms: &FormTerms<'_>) -> usize {
-    let id = if terms.qos == QoS::AtMostOnce { 0 } else { 2 };
+    let id = if terms.key.qos() == QoS::AtMostOnce { 0 } else { 2 };
     let identifiers: usize =
         terms.identifiers.iter().map(|one| 1 + variable_byte_integer_len(*one as usize)).sum();
-    let properties = if terms.has_properties {
+    let properties = if terms.key.has_properties() {
         let bytes = identifiers + view.properties.len();
         variable_byte_integer_len(bytes) + bytes
     } else {

@@ -5,7 +5,7 @@
 //! the message.
 
 use crate::message::Message;
-use noctule_mqtt::TopicFilter;
+use noctule_mqtt::{TopicFilter, TopicName};
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -74,65 +74,71 @@ impl Retained {
         self.bytes -= old.map_or(0, |old| old.0.bytes());
     }
 
-    /// Calls `visit` with the messages that match `filter`, beginning behind `cursor`, until
-    /// `topics_max` topics have been looked at. Returns where to go on, or `None` at the end.
+    /// Calls `take` with the messages that match `filter`, beginning behind `cursor`, until it
+    /// returns false or `topics_max` topics have been looked at. Returns where to go on, or `None`
+    /// at the end.
     pub(crate) fn walk(
         &self,
         filter: TopicFilter<'_>,
         cursor: &Cursor,
         topics_max: usize,
-        mut visit: impl FnMut(&Message),
+        mut take: impl FnMut(&Message) -> bool,
     ) -> Option<Cursor> {
         let prefix = filter.literal_prefix();
-        let from = match cursor {
-            Cursor::After(topic) => Bound::Excluded(&**topic),
-            Cursor::Start => {
-                self.visit_parent(filter, &mut visit);
-                Bound::Included(prefix)
+        let mut reached = cursor.clone();
+        if let (Cursor::Start, Some(parent)) = (cursor, self.parent_of(filter)) {
+            if !take(parent) {
+                return Some(reached);
             }
+            reached = Cursor::After(parent.topic().into());
+        }
+        let from = match cursor {
+            // The parent lies before everything that begins with the prefix.
+            Cursor::After(topic) if **topic >= *prefix => Bound::Excluded(&**topic),
+            Cursor::After(_) | Cursor::Start => Bound::Included(prefix),
         };
-        let range = self.messages.range::<str, _>((from, Bound::Unbounded));
         let mut last = None;
-        for (looked_at, Entry(message)) in range.enumerate() {
+        for (looked_at, Entry(message)) in
+            self.messages.range::<str, _>((from, Bound::Unbounded)).enumerate()
+        {
             // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
             if !message.topic().starts_with(prefix) {
                 return None;
             }
-            if looked_at == topics_max {
-                return last;
-            }
-            // What is kept was published, so its topic is a valid name.
-            let topic = noctule_mqtt::TopicName::new(message.topic());
-            if topic.is_ok_and(|topic| filter.matches(topic)) {
-                visit(message);
+            let taken = looked_at < topics_max && (!matches(filter, message) || take(message));
+            if !taken {
+                return Some(
+                    last.map_or(reached, |last: &Message| Cursor::After(last.topic().into())),
+                );
             }
             if !filter.has_wildcard() {
                 return None;
             }
-            if looked_at + 1 == topics_max {
-                last = Some(Cursor::After(message.topic().into()));
-            }
+            last = Some(message);
         }
         None
     }
 
     /// `a/#` matches its parent `a` too, which does not begin with `a/`.
-    fn visit_parent(&self, filter: TopicFilter<'_>, visit: &mut impl FnMut(&Message)) {
+    fn parent_of(&self, filter: TopicFilter<'_>) -> Option<&Message> {
         let text = filter.as_str();
         let prefix = filter.literal_prefix();
         let is_prefix_and_hash = text.len() == prefix.len() + 1 && text.ends_with('#');
-        let parent = prefix.strip_suffix('/').filter(|_| is_prefix_and_hash);
-        if let Some(Entry(message)) = parent.and_then(|parent| self.messages.get(parent)) {
-            visit(message);
-        }
+        let parent = prefix.strip_suffix('/').filter(|_| is_prefix_and_hash)?;
+        self.messages.get(parent).map(|Entry(message)| message)
     }
+}
+
+fn matches(filter: TopicFilter<'_>, message: &Message) -> bool {
+    // What is kept was published, so its topic is a valid name.
+    TopicName::new(message.topic()).is_ok_and(|topic| filter.matches(topic))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::MessageView;
-    use noctule_mqtt::{QoS, TopicName};
+    use noctule_mqtt::QoS;
     use proptest::prelude::*;
 
     fn message(topic: &str, payload: &[u8]) -> Message {
@@ -145,11 +151,20 @@ mod tests {
         })
     }
 
-    fn topics(retained: &Retained, filter: &str, slice: usize) -> Vec<String> {
+    /// What a walk finds in slices, when the taker has no room at every `refusing`-th offer.
+    fn topics(retained: &Retained, filter: &str, slice: usize, refusing: usize) -> Vec<String> {
         let filter = TopicFilter::new(filter).unwrap();
         let (mut cursor, mut found) = (Some(Cursor::Start), Vec::new());
+        let mut offers = 0;
         while let Some(at) = cursor {
-            cursor = retained.walk(filter, &at, slice, |m| found.push(m.topic().to_owned()));
+            cursor = retained.walk(filter, &at, slice, |message| {
+                offers += 1;
+                let taken = offers % refusing != 0;
+                if taken {
+                    found.push(message.topic().to_owned());
+                }
+                taken
+            });
         }
         found.sort();
         found
@@ -175,6 +190,7 @@ mod tests {
                 "#", "+", "a", "a/#", "a/+", "+/a", "a/b/#", "/#", "/", "$a/#", "a/+/b", "b!/#",
             ]),
             slice in 1usize..6,
+            refusing in 2usize..6,
         ) {
             let mut retained = Retained::default();
             let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
@@ -187,7 +203,7 @@ mod tests {
                 .filter(|name| parsed.matches(TopicName::new(name).unwrap()))
                 .cloned()
                 .collect();
-            prop_assert_eq!(topics(&retained, filter, slice), expected);
+            prop_assert_eq!(topics(&retained, filter, slice, refusing), expected);
         }
     }
 }

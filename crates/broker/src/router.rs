@@ -66,9 +66,10 @@ pub(crate) struct Router {
     matches: Vec<Subscriber>,
 }
 
-/// A cached route that was found to hold. Good until the next change or look-up.
+/// A place in the cache. What [`Router::cached`] found there is good until the next change or
+/// look-up, and a hint for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CachedRoute(usize);
+pub(crate) struct CachedRoute(u16);
 
 #[derive(Debug)]
 struct Cached {
@@ -120,33 +121,51 @@ impl Router {
         removed
     }
 
-    /// The cached route of a topic with these bytes, which so are known to be a topic name.
+    /// The cached route of a topic with these bytes, which so are known to be a topic name. Whoever
+    /// sends to one topic again and again spares the search by giving the last answer as a `hint`.
     #[inline]
-    pub(crate) fn cached(&mut self, topic: &[u8]) -> Option<CachedRoute> {
+    pub(crate) fn cached(
+        &mut self,
+        topic: &[u8],
+        hint: Option<CachedRoute>,
+    ) -> Option<CachedRoute> {
+        if let Some(place) = hint
+            && self.holds(place, topic)
+        {
+            return hint;
+        }
         let place = self.place(topic);
-        let cached = self.cache[place].as_mut()?;
+        self.holds(place, topic).then_some(place)
+    }
+
+    /// Whether what is cached in a place is the route of this topic, and still true.
+    #[inline]
+    fn holds(&mut self, place: CachedRoute, topic: &[u8]) -> bool {
+        let Some(cached) = &mut self.cache[usize::from(place.0)] else {
+            return false;
+        };
         if *cached.topic != *topic {
-            return None;
+            return false;
         }
         if cached.holds_at != self.changes {
             let epochs = &self.epochs;
             if !cached.stamps.iter().all(|s| epochs[usize::from(s.counter)] == s.epoch) {
-                return None;
+                return false;
             }
             cached.holds_at = self.changes;
         }
-        Some(CachedRoute(place))
+        true
     }
 
     /// A route that [`cached`](Self::cached) has found.
     #[inline]
     pub(crate) fn at(&self, found: CachedRoute) -> &Route {
-        self.cache[found.0].as_ref().map_or(&self.uncached, |cached| &cached.route)
+        self.cache[usize::from(found.0)].as_ref().map_or(&self.uncached, |cached| &cached.route)
     }
 
     /// Where messages of `topic` go.
     pub(crate) fn route(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
-        match self.cached(topic.as_bytes()) {
+        match self.cached(topic.as_bytes(), None) {
             Some(found) => self.at(found),
             None => self.look_up(topic, limits),
         }
@@ -160,7 +179,7 @@ impl Router {
             self.uncached = route;
             return &self.uncached;
         }
-        let place = self.place(bytes);
+        let place = usize::from(self.place(bytes).0);
         if let Some(old) = self.cache[place].take() {
             self.cached_targets -= old.route.targets.len();
         }
@@ -174,10 +193,10 @@ impl Router {
     }
 
     #[inline]
-    fn place(&self, topic: &[u8]) -> usize {
+    fn place(&self, topic: &[u8]) -> CachedRoute {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(topic);
-        hasher.finish() as usize % CACHED
+        CachedRoute((hasher.finish() as usize % CACHED) as u16)
     }
 
     fn find(&mut self, topic: TopicName<'_>, limits: &Limits) -> Route {

@@ -3,7 +3,7 @@
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::message::Message;
-use crate::persist::{Owed, Sequence, SessionKey};
+use crate::persist::{Owed, Record, Sequence, SessionKey};
 use crate::queue::Queue;
 use crate::retained::Cursor;
 use noctule_mqtt::packet::SubscriptionOptions;
@@ -137,6 +137,21 @@ impl Session {
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry.survives_close()
+    }
+
+    /// What the store has to know of it.
+    pub(crate) fn record(&self) -> Record {
+        Record::Session {
+            key: self.key,
+            client_id: self.client_id.clone(),
+            expiry: self.expiry.seconds(),
+            will: self.will.as_ref().map(|will| will.message.clone()),
+        }
+    }
+
+    /// Whether something waits for room to be sent.
+    pub(crate) fn has_more_to_send(&self) -> bool {
+        !self.queue.is_empty() || !self.replays.is_empty() || self.outbound.has_unsent()
     }
 
     /// The connection that has it, whether its CONNACK is written or not.

@@ -15,6 +15,8 @@ pub(crate) struct Wheel<T> {
     buckets: Vec<Vec<(u64, T)>>,
     /// The first grain that has not been looked at.
     next_grain: u64,
+    /// The first grain at or after that whose bucket is not empty.
+    next_used: Option<u64>,
     len: usize,
 }
 
@@ -22,7 +24,7 @@ impl<T> Wheel<T> {
     pub(crate) fn new(now_ms: u64) -> Self {
         let mut buckets = Vec::new();
         buckets.resize_with(BUCKETS, Vec::new);
-        Self { buckets, next_grain: now_ms / GRAIN_MS, len: 0 }
+        Self { buckets, next_grain: now_ms / GRAIN_MS, next_used: None, len: 0 }
     }
 
     /// `item` is due at `deadline_ms`.
@@ -30,6 +32,9 @@ impl<T> Wheel<T> {
         let grain = Self::grain_of(deadline_ms).max(self.next_grain);
         self.buckets[grain as usize % BUCKETS].push((deadline_ms, item));
         self.len += 1;
+        // A deadline on a later round lies in a bucket that comes up before.
+        let used = self.next_grain + (grain - self.next_grain) % BUCKETS as u64;
+        self.next_used = Some(self.next_used.map_or(used, |next| next.min(used)));
     }
 
     /// Moves everything that is due by `now_ms` to `due`.
@@ -53,16 +58,22 @@ impl<T> Wheel<T> {
             }
         }
         self.next_grain = self.next_grain.max(over);
+        if self.next_used.is_some_and(|used| used < self.next_grain) {
+            self.next_used = self.find_next_used();
+        }
     }
 
     /// When to call [`expire`](Self::expire) next; `None` if nothing waits.
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
+        self.next_used.map(|grain| (grain + 1) * GRAIN_MS)
+    }
+
+    fn find_next_used(&self) -> Option<u64> {
         if self.len == 0 {
             return None;
         }
         (self.next_grain..self.next_grain + BUCKETS as u64)
             .find(|grain| !self.buckets[*grain as usize % BUCKETS].is_empty())
-            .map(|grain| (grain + 1) * GRAIN_MS)
     }
 
     /// The grain whose end is at or after the deadline.

@@ -36,8 +36,11 @@ impl PacketId {
     /// The identifier `steps` further on, wrapping past 65,535 to 1.
     #[must_use]
     pub const fn after(self, steps: u16) -> Self {
-        let zero_based = self.get() as u32 - 1 + steps as u32;
-        match NonZeroU16::new((zero_based % Self::COUNT as u32) as u16 + 1) {
+        let mut number = self.get() as u32 + steps as u32;
+        if number > Self::COUNT as u32 {
+            number -= Self::COUNT as u32;
+        }
+        match NonZeroU16::new(number as u16) {
             Some(number) => Self(number),
             None => Self::FIRST,
         }
@@ -45,8 +48,8 @@ impl PacketId {
 
     /// How many steps lead from `base` to this identifier: the inverse of [`after`](Self::after).
     pub const fn steps_from(self, base: Self) -> u16 {
-        let (to, from) = (self.get() as u32, base.get() as u32);
-        ((to + Self::COUNT as u32 - from) % Self::COUNT as u32) as u16
+        let (to, from) = (self.get(), base.get());
+        if to >= from { to - from } else { Self::COUNT as u16 - (from - to) }
     }
 }
 

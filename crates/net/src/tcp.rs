@@ -1,4 +1,4 @@
-//! TCP listeners.
+//! TCP listeners: binding addresses and accepting connections, without waiting.
 
 use crate::Pipe;
 use mio::event::Source;

@@ -122,22 +122,22 @@ impl EventLoop {
     /// If the operating system refuses to wait for events, which it does not.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
+        let mut now = self.clock.now();
         loop {
-            let now = self.clock.now();
             if self.may_end(now) {
                 return Ok(());
             }
             match self.poll.poll(&mut events, self.timeout(now)) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            self.turn(&events);
+            now = self.clock.now();
+            self.turn(&events, now);
         }
     }
 
-    fn turn(&mut self, events: &Events) {
-        let now = self.clock.now();
+    fn turn(&mut self, events: &Events, now: Now) {
         for event in events {
             match event.token() {
                 WAKER => self.take_orders(now),

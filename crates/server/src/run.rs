@@ -83,7 +83,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let listeners = bind_all(&config.bind, config.port)
         .map_err(|(address, error)| StartError::Listen { address, error })?;
     let limits = limits::limits(&config, open_files);
-    let clock = Clock::start();
+    let mut clock = Clock::start();
     let poll = Poll::new().map_err(system("wait for sockets"))?;
     let waker = EventLoop::waker(&poll).map_err(system("wake the loop"))?;
     let (controller, orders) = control::line(waker);

@@ -31,10 +31,7 @@ struct Entry<A> {
 
 impl<A> Default for AckQueue<A> {
     fn default() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            first: 0,
-        }
+        Self { entries: VecDeque::new(), first: 0 }
     }
 }
 
@@ -51,20 +48,13 @@ impl<A> AckQueue<A> {
 
     /// Puts `answer` at the end; it waits until [`complete`](Self::complete) if it is not `ready`.
     pub fn push(&mut self, answer: A, ready: bool) -> AckNumber {
-        self.entries.push_back(Entry {
-            answer,
-            ready,
-            abandoned: false,
-        });
+        self.entries.push_back(Entry { answer, ready, abandoned: false });
         AckNumber(self.first + self.entries.len() as u64 - 1)
     }
 
     /// What the answer waited for has happened.
     pub fn complete(&mut self, number: AckNumber) {
-        let index = number
-            .0
-            .checked_sub(self.first)
-            .and_then(|i| usize::try_from(i).ok());
+        let index = number.0.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
         if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
             entry.ready = true;
         }
@@ -92,10 +82,16 @@ impl<A> AckQueue<A> {
         }
     }
 
+    /// The answers that wait and will be sent, oldest first.
+    pub fn iter_live(&self) -> impl Iterator<Item = &A> {
+        self.entries.iter().filter(|entry| !entry.abandoned).map(|entry| &entry.answer)
+    }
+
     /// The peer has repeated a packet whose answer still waits: sends it after all. Returns
-    /// whether there was such an answer.
+    /// whether there was such an answer. Of several the newest is meant: the peer may have used the
+    /// identifier of an abandoned one again.
     pub fn revive(&mut self, is_it: impl Fn(&A) -> bool) -> bool {
-        let found = self.entries.iter_mut().find(|entry| is_it(&entry.answer));
+        let found = self.entries.iter_mut().rev().find(|entry| is_it(&entry.answer));
         if let Some(entry) = found {
             entry.abandoned = false;
             return true;
@@ -136,6 +132,21 @@ mod tests {
         queue.complete(first);
         queue.complete(second);
         assert_eq!(drain(&mut queue), [2]);
+    }
+
+    #[test]
+    fn of_two_answers_to_the_same_identifier_the_newest_is_revived() {
+        let mut queue = AckQueue::default();
+        let old = queue.push((7, "old"), false);
+        queue.abandon_all();
+        let new = queue.push((7, "new"), false);
+        assert_eq!(queue.iter_live().collect::<Vec<_>>(), [&(7, "new")]);
+        queue.abandon_all();
+        assert!(queue.revive(|(id, _)| *id == 7));
+        queue.complete(old);
+        assert_eq!(queue.pop_ready(), None);
+        queue.complete(new);
+        assert_eq!(queue.pop_ready(), Some((7, "new")));
     }
 
     #[test]

@@ -141,31 +141,26 @@ impl<M> Outbound<M> {
             (QoS::ExactlyOnce, true) => Stage::StoringId,
             (QoS::ExactlyOnce, false) => Stage::AwaitPubrec,
         };
-        self.ring.push_back(Some(InFlight {
-            message,
-            stage,
-            dup: false,
-        }));
+        self.ring.push_back(Some(InFlight { message, stage, dup: false }));
         self.unfinished += 1;
         packet_id
     }
 
-    /// Whether the message pushed last may be sent at once: everything before it has been, the
-    /// window allows it, and it waits for nothing. If so it counts as sent.
-    pub fn send_last_at_once(&mut self, window: u16) -> bool {
-        let all_sent_but_last = self.cursor + 1 == self.ring.len();
-        let Some(Some(last)) = self.ring.back_mut() else {
-            return false;
-        };
-        let may = all_sent_but_last
-            && self.outstanding < usize::from(window)
-            && last.stage != Stage::StoringId;
-        if may {
-            last.dup = true;
-            self.cursor += 1;
-            self.outstanding += 1;
+    /// As [`push`](Self::push) for a message that waits for no store; returns its identifier if it
+    /// is to be sent at once: everything before it has been, and the window allows it. It counts as
+    /// sent then.
+    pub fn push_and_send(&mut self, qos: QoS, message: M, window: u16) -> Option<PacketId> {
+        let may = self.cursor == self.ring.len() && self.outstanding < usize::from(window);
+        let packet_id = self.push(qos, message, false);
+        if !may {
+            return None;
         }
-        may
+        if let Some(Some(pushed)) = self.ring.back_mut() {
+            pushed.dup = true;
+        }
+        self.cursor += 1;
+        self.outstanding += 1;
+        Some(packet_id)
     }
 
     /// The identifier of the message pushed was stored: PUBLISH may leave, when it is its turn.
@@ -199,11 +194,7 @@ impl<M> Outbound<M> {
                 self.cursor += 1;
                 self.outstanding += 1;
                 let dup = std::mem::replace(&mut entry.dup, true);
-                Some(ToSend::Publish {
-                    packet_id,
-                    dup,
-                    message: &entry.message,
-                })
+                Some(ToSend::Publish { packet_id, dup, message: &entry.message })
             }
         }
     }
@@ -220,15 +211,35 @@ impl<M> Outbound<M> {
         self.outstanding = 0;
     }
 
-    /// PUBACK came.
+    /// PUBACK came for the oldest message, as nearly all do: takes it. `None` if it is about
+    /// something else, which is for [`on_puback`](Self::on_puback) to say.
+    #[inline]
+    pub fn take_oldest_acknowledged(&mut self, packet_id: PacketId) -> Option<M> {
+        let oldest = self.ring.front()?.as_ref()?;
+        if packet_id != self.base || oldest.stage != Stage::AwaitPuback || self.cursor == 0 {
+            return None;
+        }
+        let message = self.ring.pop_front()??.message;
+        self.unfinished -= 1;
+        self.outstanding -= 1;
+        self.cursor -= 1;
+        self.base = self.base.next();
+        if let Some(None) | None = self.ring.front() {
+            self.drop_finished();
+        }
+        Some(message)
+    }
+
+    /// PUBACK came. One for a message that has not been sent on this connection is unknown: the
+    /// message will be sent, and acknowledged again.
     ///
     /// # Errors
-    /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 2, or to one
-    /// that has not been sent on this connection.
+    /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 2.
     pub fn on_puback(&mut self, packet_id: PacketId) -> Result<Acknowledged<M>, Violation> {
-        match self.sent_stage(packet_id) {
+        let index = self.index(packet_id);
+        match self.sent_stage(index) {
             None => Ok(Acknowledged::Unknown),
-            Some(Stage::AwaitPuback) => Ok(self.finish(packet_id)),
+            Some(Stage::AwaitPuback) => Ok(self.finish(index)),
             Some(_) => Err(unexpected(PacketType::Puback, packet_id)),
         }
     }
@@ -238,7 +249,7 @@ impl<M> Outbound<M> {
     /// # Errors
     /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 1.
     pub fn on_pubrec(&mut self, packet_id: PacketId) -> Result<PubrecAnswer, Violation> {
-        let Some(stage) = self.sent_stage(packet_id) else {
+        let Some(stage) = self.sent_stage(self.index(packet_id)) else {
             return Ok(PubrecAnswer::Unknown);
         };
         match stage {
@@ -260,12 +271,13 @@ impl<M> Outbound<M> {
     /// # Errors
     /// As [`on_pubrec`](Self::on_pubrec).
     pub fn on_pubrec_refusal(&mut self, packet_id: PacketId) -> Result<Acknowledged<M>, Violation> {
-        match self.sent_stage(packet_id) {
+        let index = self.index(packet_id);
+        match self.sent_stage(index) {
             None => Ok(Acknowledged::Unknown),
             Some(Stage::AwaitPuback | Stage::StoringId) => {
                 Err(unexpected(PacketType::Pubrec, packet_id))
             }
-            Some(_) => Ok(self.finish(packet_id)),
+            Some(_) => Ok(self.finish(index)),
         }
     }
 
@@ -293,18 +305,20 @@ impl<M> Outbound<M> {
     /// # Errors
     /// [`Violation::AckUnexpected`] if the message has not come that far.
     pub fn on_pubcomp(&mut self, packet_id: PacketId) -> Result<Acknowledged<M>, Violation> {
-        match self.sent_stage(packet_id) {
+        let index = self.index(packet_id);
+        match self.sent_stage(index) {
             None => Ok(Acknowledged::Unknown),
-            Some(Stage::AwaitPubcomp) => Ok(self.finish(packet_id)),
+            Some(Stage::AwaitPubcomp) => Ok(self.finish(index)),
             Some(_) => Err(unexpected(PacketType::Pubcomp, packet_id)),
         }
     }
 
     /// Gives a message up, whatever its stage, as if it had been acknowledged `[MQTT5-3.1.2-25]`.
     pub fn discard(&mut self, packet_id: PacketId) -> Acknowledged<M> {
-        match self.sent_stage(packet_id) {
+        let index = self.index(packet_id);
+        match self.sent_stage(index) {
             None => Acknowledged::Unknown,
-            Some(_) => self.finish(packet_id),
+            Some(_) => self.finish(index),
         }
     }
 
@@ -323,30 +337,36 @@ impl<M> Outbound<M> {
     }
 
     /// The stage of a message that was sent on this connection.
-    fn sent_stage(&self, packet_id: PacketId) -> Option<Stage> {
-        let index = self.index(packet_id);
+    fn sent_stage(&self, index: usize) -> Option<Stage> {
         if index >= self.cursor {
             return None;
         }
         self.ring.get(index)?.as_ref().map(InFlight::stage)
     }
 
-    fn finish(&mut self, packet_id: PacketId) -> Acknowledged<M> {
-        let index = self.index(packet_id);
+    fn finish(&mut self, index: usize) -> Acknowledged<M> {
         let Some(entry) = self.ring.get_mut(index).and_then(Option::take) else {
             return Acknowledged::Unknown;
         };
         self.unfinished -= 1;
         self.outstanding -= 1;
+        self.drop_finished();
+        Acknowledged::Done(entry.message)
+    }
+
+    /// Frees the identifiers at the front whose messages are finished.
+    fn drop_finished(&mut self) {
+        let mut freed = 0;
         while let Some(None) = self.ring.front() {
             self.ring.pop_front();
-            self.base = self.base.next();
-            self.cursor -= 1;
+            freed += 1;
         }
+        self.base = self.base.after(freed);
+        // The cursor may not have moved past what was finished before this connection.
+        self.cursor = self.cursor.saturating_sub(usize::from(freed));
         if self.ring.is_empty() && self.ring.capacity() > RING_KEPT {
             self.ring = VecDeque::new();
         }
-        Acknowledged::Done(entry.message)
     }
 }
 
@@ -355,10 +375,7 @@ impl<M> Outbound<M> {
 const RING_KEPT: usize = 64;
 
 fn unexpected(packet: PacketType, packet_id: PacketId) -> Violation {
-    Violation::AckUnexpected {
-        packet,
-        packet_id: packet_id.get(),
-    }
+    Violation::AckUnexpected { packet, packet_id: packet_id.get() }
 }
 
 #[cfg(test)]
@@ -368,24 +385,15 @@ mod tests {
     const WINDOW: u16 = 10;
 
     fn sent(outbound: &mut Outbound<u32>, qos: QoS, message: u32) -> PacketId {
-        let id = outbound.push(qos, message, false);
-        assert!(outbound.send_last_at_once(WINDOW));
-        id
+        outbound.push_and_send(qos, message, WINDOW).expect("it may be sent")
     }
 
     fn to_send(outbound: &mut Outbound<u32>) -> Vec<String> {
         let mut all = Vec::new();
         while let Some(next) = outbound.next_to_send(WINDOW) {
             all.push(match next {
-                ToSend::Publish {
-                    packet_id,
-                    dup,
-                    message,
-                } => {
-                    format!(
-                        "PUBLISH {packet_id} {message}{}",
-                        if dup { " dup" } else { "" }
-                    )
+                ToSend::Publish { packet_id, dup, message } => {
+                    format!("PUBLISH {packet_id} {message}{}", if dup { " dup" } else { "" })
                 }
                 ToSend::Pubrel(packet_id) => format!("PUBREL {packet_id}"),
             });
@@ -396,9 +404,7 @@ mod tests {
     #[test]
     fn acknowledgements_out_of_order_free_their_identifiers() {
         let mut outbound = Outbound::default();
-        let ids: Vec<_> = (0..4)
-            .map(|m| sent(&mut outbound, QoS::AtLeastOnce, m))
-            .collect();
+        let ids: Vec<_> = (0..4).map(|m| sent(&mut outbound, QoS::AtLeastOnce, m)).collect();
         assert_eq!(outbound.on_puback(ids[2]), Ok(Acknowledged::Done(2)));
         assert_eq!(outbound.on_puback(ids[2]), Ok(Acknowledged::Unknown));
         assert_eq!(outbound.on_puback(ids[0]), Ok(Acknowledged::Done(0)));
@@ -418,10 +424,7 @@ mod tests {
         assert!(outbound.release(second));
         assert_eq!(outbound.on_puback(first), Ok(Acknowledged::Done(1)));
         outbound.resume();
-        assert_eq!(
-            to_send(&mut outbound),
-            ["PUBREL 2", "PUBLISH 3 3 dup", "PUBLISH 4 4 dup"]
-        );
+        assert_eq!(to_send(&mut outbound), ["PUBREL 2", "PUBLISH 3 3 dup", "PUBLISH 4 4 dup"]);
         assert_eq!(outbound.on_pubcomp(second), Ok(Acknowledged::Done(2)));
     }
 
@@ -435,10 +438,7 @@ mod tests {
         assert!(outbound.next_to_send(1).is_some());
         assert!(outbound.next_to_send(1).is_none());
         assert!(!outbound.has_room(1));
-        assert_eq!(
-            outbound.on_puback(PacketId::FIRST),
-            Ok(Acknowledged::Done(0))
-        );
+        assert_eq!(outbound.on_puback(PacketId::FIRST), Ok(Acknowledged::Done(0)));
         assert!(outbound.next_to_send(1).is_some());
     }
 
@@ -446,12 +446,8 @@ mod tests {
     fn the_store_is_waited_for_before_publish_and_before_pubrel() {
         let mut outbound = Outbound::default();
         let id = outbound.push(QoS::ExactlyOnce, 1, true);
-        assert!(!outbound.send_last_at_once(WINDOW));
-        outbound.push(QoS::AtLeastOnce, 2, false);
-        assert!(
-            !outbound.send_last_at_once(WINDOW),
-            "order holds across the wait"
-        );
+        let second = outbound.push_and_send(QoS::AtLeastOnce, 2, WINDOW);
+        assert_eq!(second, None, "order holds across the wait");
         assert!(to_send(&mut outbound).is_empty());
         outbound.stored(id);
         assert_eq!(to_send(&mut outbound), ["PUBLISH 1 1", "PUBLISH 2 2"]);

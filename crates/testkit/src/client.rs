@@ -40,11 +40,7 @@ pub(crate) enum State {
 }
 
 impl Client {
-    pub(crate) fn new(
-        version: ProtocolVersion,
-        handle: ConnectionHandle,
-        bounds: (u16, u32),
-    ) -> Self {
+    pub(crate) fn new(version: ProtocolVersion, handle: ConnectionHandle) -> Self {
         Self {
             version,
             handle,
@@ -58,7 +54,7 @@ impl Client {
             last_id: 0,
             unheeded: false,
             partial: Vec::new(),
-            manners: Manners::new(bounds),
+            manners: Manners::default(),
         }
     }
 
@@ -82,9 +78,9 @@ impl Client {
             let packet = codec::decode(&frame, self.version, Receiver::Client)
                 .map_err(|violation| format!("{violation}, in {:02x?}", frame.bytes))?;
             let said = Said::of(&packet);
-            self.manners.on_heard(&said, frame.bytes.len()).map_err(|why| {
-                format!("{why}: {said}")
-            })?;
+            self.manners
+                .on_heard(&said, frame.bytes.len())
+                .map_err(|why| format!("{why}: {said}"))?;
             used += frame.bytes.len();
             heard.push(said);
         }

@@ -15,14 +15,24 @@ pub(crate) struct Manners {
     unfinished: BTreeSet<u16>,
 }
 
-impl Manners {
-    pub(crate) fn new((receive_maximum, packet_bytes_max): (u16, u32)) -> Self {
+impl Default for Manners {
+    fn default() -> Self {
         Self {
             accepted: false,
             over: false,
-            receive_maximum,
-            packet_bytes_max,
+            receive_maximum: u16::MAX,
+            packet_bytes_max: u32::MAX,
             unfinished: BTreeSet::new(),
+        }
+    }
+}
+
+impl Manners {
+    /// The client says CONNECT, with these limits on what it is sent. Only the first counts.
+    pub(crate) fn on_connect(&mut self, (receive_maximum, packet_bytes_max): (u16, u32)) {
+        if !self.accepted {
+            self.receive_maximum = receive_maximum;
+            self.packet_bytes_max = packet_bytes_max;
         }
     }
 

@@ -512,7 +512,9 @@ impl Said {
                 properties: Some(connack.properties.as_bytes().into()),
             },
             Packet::Publish(publish) => Self::Publish(Publishing::heard(publish)),
-            Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubrel(ack)
+            Packet::Puback(ack)
+            | Packet::Pubrec(ack)
+            | Packet::Pubrel(ack)
             | Packet::Pubcomp(ack) => Self::Ack {
                 packet: packet.packet_type(),
                 id: ack.packet_id.get(),
@@ -599,7 +601,10 @@ impl Said {
             Self::Unsubscribe { id, filters } => Packet::Unsubscribe(Unsubscribe {
                 packet_id: packet_id(*id),
                 properties: Properties::EMPTY,
-                filters: filters.iter().map(|one| TopicFilter::new(one)).collect::<Result<_, _>>()?,
+                filters: filters
+                    .iter()
+                    .map(|one| TopicFilter::new(one))
+                    .collect::<Result<_, _>>()?,
             }),
             Self::Unsuback { id, reasons } => Packet::Unsuback(Unsuback {
                 packet_id: packet_id(*id),
@@ -666,8 +671,7 @@ impl Connecting {
 
 impl Publishing {
     fn packet(&self) -> Result<Publish<'_>, EncodeError> {
-        let topic =
-            if self.topic.is_empty() { None } else { Some(TopicName::new(&self.topic)?) };
+        let topic = if self.topic.is_empty() { None } else { Some(TopicName::new(&self.topic)?) };
         Ok(Publish {
             dup: self.dup,
             qos: self.qos,

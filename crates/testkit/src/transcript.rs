@@ -6,10 +6,12 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
 /// The last things that happened, all clients in one column.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Transcript {
     entries: VecDeque<Entry>,
     forgotten: usize,
+    /// Older entries are forgotten.
+    pub(crate) kept: usize,
 }
 
 /// One thing that happened.
@@ -25,10 +27,15 @@ pub(crate) enum Entry {
     Note(String),
 }
 
-/// Older entries are forgotten.
 const KEPT: usize = 120;
 /// Of raw bytes, so many are shown.
 const RAW_SHOWN: usize = 48;
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), forgotten: 0, kept: KEPT }
+    }
+}
 
 impl Transcript {
     pub(crate) fn add(&mut self, entry: Entry) {
@@ -39,7 +46,7 @@ impl Transcript {
             *mono_ms = *later;
             return;
         }
-        if self.entries.len() == KEPT {
+        if self.entries.len() >= self.kept {
             self.entries.pop_front();
             self.forgotten += 1;
         }

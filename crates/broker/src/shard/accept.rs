@@ -4,11 +4,12 @@
 //! The invariant: nothing is put into a connection's output before its CONNACK. A session learns of
 //! its connection only in [`Shard::attach`], in the same step that writes it.
 
-use super::{Action, Credentials, Report, Shard, Timer, Verdict, not_connect};
+use super::input::not_connect;
+use super::{Action, Credentials, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
 use crate::message::Message;
-use crate::persist::{Record, SessionKey};
+use crate::persist::SessionKey;
 use crate::session::{Expiry, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, Frame};
 use noctule_mqtt::packet::{Connack, Connect, announced_version};
@@ -170,16 +171,14 @@ impl Shard {
         connection.session = Some(session);
         connection.phase = Phase::AwaitStore(accepting);
         if !found.is_persistent() {
+            if found.stored {
+                // After a crash it must not last as long as it was to before.
+                self.delivery.journal.push(found.record());
+            }
             return self.attach(handle, now);
         }
         found.stored = true;
-        let record = Record::Session {
-            key: found.key,
-            client_id: found.client_id.clone(),
-            expiry: found.expiry.seconds(),
-            will: found.will.as_ref().map(|will| will.message.clone()),
-        };
-        let ticket = self.delivery.journal.push(record);
+        let ticket = self.delivery.journal.push(found.record());
         let next = Continuation::Attach { connection: handle };
         self.delivery.waiting.push_back((ticket, next));
     }

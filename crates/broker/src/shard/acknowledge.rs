@@ -1,35 +1,49 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
 
 use super::Shard;
+use super::input::Sender;
 use crate::connection::ConnectionHandle;
 use crate::delivery::{Continuation, push_ack_with};
 use crate::persist::{Owed, Record};
-use crate::session::SessionHandle;
+use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::packet::Ack;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode, Violation};
 use noctule_session::{Acknowledged, PubrecAnswer};
 
 impl Shard {
     /// One of the four came.
+    #[inline]
     pub(super) fn on_ack(
         &mut self,
-        handle: ConnectionHandle,
-        session: SessionHandle,
+        sender: &Sender,
         packet: PacketType,
         ack: &Ack<'_>,
     ) -> Result<(), Violation> {
+        let Sender { connection, session, .. } = *sender;
         match packet {
             PacketType::Puback => self.on_puback(session, ack),
-            PacketType::Pubrec => self.on_pubrec(handle, session, ack),
-            PacketType::Pubrel => self.on_pubrel(handle, session, ack),
+            PacketType::Pubrec => self.on_pubrec(connection, session, ack),
+            PacketType::Pubrel => self.on_pubrel(connection, session, ack),
             _ => self.on_pubcomp(session, ack),
         }
     }
 
+    #[inline]
     fn on_puback(&mut self, session: SessionHandle, ack: &Ack<'_>) -> Result<(), Violation> {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
         };
+        // The way of nearly all of them: the oldest message, and nothing hangs on it.
+        if !found.is_persistent()
+            && let Some(owed) = found.outbound.take_oldest_acknowledged(ack.packet_id)
+        {
+            let more_waits = found.has_more_to_send();
+            self.delivery.pool.recycle(owed.message);
+            if more_waits {
+                self.send_more(session);
+            }
+            return Ok(());
+        }
         let acknowledged = found.outbound.on_puback(ack.packet_id)?;
         self.finish_delivery(session, acknowledged);
         Ok(())
@@ -85,16 +99,20 @@ impl Shard {
             return Ok(());
         };
         let packet_id = ack.packet_id;
+        let packet = PacketType::Pubcomp;
         if !found.inbound.on_pubrel(packet_id) {
-            let reason = ReasonCode::PacketIdentifierNotFound;
-            self.send_ack(handle, PacketType::Pubcomp, packet_id, reason);
+            // A repetition may find the release still being stored: PUBCOMP would be too early.
+            if !self.revive_answer(session, packet, packet_id) {
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                self.send_ack(handle, packet, packet_id, reason);
+            }
         } else if found.is_persistent() {
             let record = Record::Released { key: found.key, packet_id };
             let ticket = self.delivery.journal.push(record);
-            let next = Continuation::Pubcomp { session, packet_id };
-            self.delivery.waiting.push_back((ticket, next));
+            let answer = Answer::Ack { packet, packet_id, reason: ReasonCode::Success };
+            self.delivery.answer(session, answer, Some(ticket));
         } else {
-            self.send_ack(handle, PacketType::Pubcomp, packet_id, ReasonCode::Success);
+            self.send_ack(handle, packet, packet_id, ReasonCode::Success);
         }
         Ok(())
     }
@@ -120,13 +138,16 @@ impl Shard {
             let (key, sequence) = (found.key, owed.sequence);
             self.delivery.journal.push(Record::Delivered { key, sequence });
         }
-        let waits_for_room = !found.replays.is_empty();
-        if !found.queue.is_empty() || found.outbound.has_unsent() {
-            self.delivery.pump(session);
+        if found.has_more_to_send() {
+            self.send_more(session);
         }
-        if waits_for_room {
-            self.revive_replays(session);
-        }
+        self.delivery.pool.recycle(owed.message);
+    }
+
+    /// There is room for more.
+    fn send_more(&mut self, session: SessionHandle) {
+        self.delivery.pump(session);
+        self.revive_replays(session);
     }
 
     /// That PUBREC came is stored: PUBREL may leave.
@@ -144,15 +165,7 @@ impl Shard {
         self.delivery.pump(session);
     }
 
-    /// PUBREL is stored: PUBCOMP may leave, if the client is there to hear it.
-    pub(super) fn send_pubcomp(&mut self, session: SessionHandle, packet_id: PacketId) {
-        let connection = self.delivery.sessions.get(session).and_then(|found| found.connection);
-        if let Some(handle) = connection {
-            self.send_ack(handle, PacketType::Pubcomp, packet_id, ReasonCode::Success);
-        }
-    }
-
-    fn send_ack(
+    pub(super) fn send_ack(
         &mut self,
         handle: ConnectionHandle,
         packet: PacketType,

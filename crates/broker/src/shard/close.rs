@@ -46,6 +46,9 @@ impl Shard {
             }
             let max = self.delivery.limits.session_expiry_max;
             found.expiry = Expiry::granted(interval, max);
+            if found.is_persistent() {
+                self.delivery.journal.push(found.record());
+            }
         }
         let cause = if disconnect.reason == ReasonCode::Success {
             Cause::Disconnected
@@ -57,6 +60,7 @@ impl Shard {
     }
 
     /// The peer broke the rules: answers as the version allows and closes.
+    #[cold]
     pub(super) fn violate(&mut self, handle: ConnectionHandle, violation: Violation, now: Now) {
         let Some(connection) = self.delivery.connections.get(handle) else {
             return;

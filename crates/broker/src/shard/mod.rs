@@ -6,12 +6,13 @@
 mod accept;
 mod acknowledge;
 mod close;
+mod input;
 mod publish;
 mod subscribe;
 mod turn;
 
 use crate::arena::Handle;
-use crate::connection::{Cause, Connection, ConnectionHandle, Phase};
+use crate::connection::{Cause, Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
 use crate::limits::Limits;
@@ -22,9 +23,8 @@ use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
 use hashbrown::HashMap;
-use noctule_mqtt::codec::{self, Frame};
-use noctule_mqtt::packet::{Ack, Disconnect};
-use noctule_mqtt::{Packet, PacketType, ProtocolVersion, ReasonCode, Receiver, Violation};
+use noctule_mqtt::packet::Disconnect;
+use noctule_mqtt::{Packet, ProtocolVersion, ReasonCode};
 use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -205,14 +205,27 @@ impl Shard {
         self.delivery.counters.bytes_received += bytes.len() as u64;
         if connection.held.is_empty() {
             self.take_in(handle, bytes, now);
+            self.choke_if_deaf(handle);
         } else {
             connection.held.extend_from_slice(bytes);
         }
     }
 
+    /// Messages stop at the limit of a connection's output, the last going over it by one packet.
+    /// Whatever is beyond are answers to a client that asks and does not read; so it is not read.
+    fn choke_if_deaf(&mut self, handle: ConnectionHandle) {
+        let limits = &self.delivery.limits;
+        let most = limits.unsent_bytes_max.saturating_add(limits.packet_bytes_max as usize);
+        if let Some(connection) = self.delivery.connections.get_mut(handle)
+            && connection.outbox.len() > most
+        {
+            connection.choked = true;
+        }
+    }
+
     /// Whether more input of a connection is wanted. If not, [`Action::Resume`] follows.
     pub fn wants_input(&self, handle: ConnectionHandle) -> bool {
-        self.delivery.connections.get(handle).is_some_and(|connection| !self.is_held(connection))
+        self.delivery.connections.get(handle).is_some() && !self.is_held(handle)
     }
 
     /// The connection is gone: closed by the peer or the network for the given cause, or by the
@@ -227,19 +240,17 @@ impl Shard {
         }
     }
 
-    /// The connections with new output since the last call, each once.
+    /// The connections with new output since the last call, each once. They count as taken care of
+    /// when their [`output`](Self::output) is asked for.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {
         into.append(&mut self.delivery.outputs.dirty);
-        for handle in into {
-            if let Some(connection) = self.delivery.connections.get_mut(*handle) {
-                connection.dirty = false;
-            }
-        }
     }
 
     /// What is to be written on a connection; `None` if it is gone.
-    pub fn output(&self, handle: ConnectionHandle) -> Option<&Outbox> {
-        self.delivery.connections.get(handle).map(|connection| &connection.outbox)
+    pub fn output(&mut self, handle: ConnectionHandle) -> Option<&Outbox> {
+        let connection = self.delivery.connections.get_mut(handle)?;
+        connection.dirty = false;
+        Some(&connection.outbox)
     }
 
     /// So many bytes of the output were written.
@@ -252,7 +263,16 @@ impl Shard {
             self.delivery.outputs.recycle(buffer);
         }
         let half = self.delivery.limits.unsent_bytes_max / 2;
-        if connection.stalled && connection.outbox.len() <= half {
+        if connection.outbox.len() > half {
+            return;
+        }
+        if std::mem::replace(&mut connection.choked, false) && !self.is_held(handle) {
+            self.actions.push_back(Action::Resume(handle));
+        }
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        if connection.stalled {
             connection.stalled = false;
             if let Some(session) = connection.session {
                 self.delivery.pump(session);
@@ -293,135 +313,10 @@ impl Shard {
         }
     }
 
-    /// Processes input from its front until it is used up or something has to be waited for.
-    fn take_in(&mut self, handle: ConnectionHandle, mut input: &[u8], now: Now) {
-        loop {
-            let Some(connection) = self.delivery.connections.get_mut(handle) else {
-                return;
-            };
-            let limit = match connection.phase {
-                Phase::Attached => self.delivery.limits.packet_bytes_max,
-                Phase::AwaitConnect => self.delivery.limits.connect_bytes_max,
-                Phase::Closing => return,
-                Phase::AwaitVerdict(_) | Phase::AwaitStore(_) => {
-                    connection.held.extend_from_slice(input);
-                    return;
-                }
-            };
-            if connection.blocked {
-                connection.held.extend_from_slice(input);
-                return;
-            }
-            if connection.partial.is_empty() {
-                match codec::next_frame(input, limit) {
-                    Ok(Some(frame)) => {
-                        input = &input[frame.bytes.len()..];
-                        self.on_frame(handle, &frame, now);
-                        continue;
-                    }
-                    Ok(None) if input.is_empty() => return,
-                    Ok(None) => {}
-                    Err(violation) => return self.violate(handle, violation, now),
-                }
-            }
-            match connection.partial.fill(input, limit) {
-                Ok(used) => input = &input[used..],
-                Err(violation) => return self.violate(handle, violation, now),
-            }
-            if matches!(connection.phase, Phase::AwaitConnect) {
-                let first = connection.partial.first_byte().map_or(0, |byte| byte >> 4);
-                if first != PacketType::Connect as u8 {
-                    return self.violate(handle, not_connect(first), now);
-                }
-            }
-            let whole = match connection.partial.frame(limit) {
-                Ok(frame) => frame.is_some(),
-                Err(violation) => return self.violate(handle, violation, now),
-            };
-            if !whole {
-                return;
-            }
-            let bytes = connection.partial.take();
-            if let Ok(Some(frame)) = codec::next_frame(&bytes, limit) {
-                self.on_frame(handle, &frame, now);
-            }
-        }
-    }
-
-    fn on_frame(&mut self, handle: ConnectionHandle, frame: &Frame<'_>, now: Now) {
-        let Some(connection) = self.delivery.connections.get(handle) else {
-            return;
-        };
-        let Some(session) = connection.session else {
-            return self.on_first_frame(handle, frame, now);
-        };
-        let version = connection.version;
-        // The packets of the traffic have ways of their own; the others are decoded in general.
-        let outcome = if frame.type_bits() == PacketType::Publish as u8 {
-            self.on_publish(handle, session, frame, version, now)
-        } else if let Some((packet, packet_id)) = Ack::short_form(frame) {
-            self.on_ack(handle, session, packet, &Ack::new(packet_id, ReasonCode::Success))
-        } else {
-            codec::decode(frame, version, Receiver::Server)
-                .and_then(|packet| self.on_packet(handle, session, version, &packet, now))
-        };
-        if let Err(violation) = outcome {
-            self.violate(handle, violation, now);
-        }
-    }
-
-    fn on_packet(
-        &mut self,
-        handle: ConnectionHandle,
-        session: SessionHandle,
-        version: ProtocolVersion,
-        packet: &Packet<'_>,
-        now: Now,
-    ) -> Result<(), Violation> {
-        match packet {
-            Packet::Puback(ack)
-            | Packet::Pubrec(ack)
-            | Packet::Pubrel(ack)
-            | Packet::Pubcomp(ack) => self.on_ack(handle, session, packet.packet_type(), ack),
-            Packet::Subscribe(subscribe) => {
-                self.on_subscribe(session, version, subscribe);
-                Ok(())
-            }
-            Packet::Unsubscribe(unsubscribe) => {
-                self.on_unsubscribe(session, version, unsubscribe);
-                Ok(())
-            }
-            Packet::Pingreq => {
-                self.delivery.send(handle, &Packet::Pingresp);
-                Ok(())
-            }
-            Packet::Disconnect(disconnect) => self.on_disconnect(handle, session, disconnect, now),
-            Packet::Connect(_) => Err(Violation::SecondConnect),
-            Packet::Auth(_) => Err(Violation::AuthUnexpected),
-            // PUBLISH does not come this way; the others flow to clients only.
-            Packet::Publish(_)
-            | Packet::Connack(_)
-            | Packet::Suback(_)
-            | Packet::Unsuback(_)
-            | Packet::Pingresp => Err(Violation::WrongDirection { packet: packet.packet_type() }),
-        }
-    }
-
-    /// Goes on with input that was held back, and has the connection read again.
-    fn release_input(&mut self, handle: ConnectionHandle, now: Now) {
-        let Some(connection) = self.delivery.connections.get_mut(handle) else {
-            return;
-        };
-        let held = std::mem::take(&mut connection.held);
-        self.take_in(handle, &held, now);
-        let free = self.wants_input(handle);
-        if free {
-            self.actions.push_back(Action::Resume(handle));
-        }
-    }
-
-    fn is_held(&self, connection: &Connection) -> bool {
-        connection.blocked || connection.is_being_accepted()
+    fn is_held(&self, handle: ConnectionHandle) -> bool {
+        self.delivery.connections.get(handle).is_some_and(|connection| {
+            connection.blocked || connection.choked || connection.is_being_accepted()
+        })
     }
 }
 
@@ -436,14 +331,6 @@ pub struct Population {
     pub subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
-}
-
-/// What is wrong with a first packet of this type.
-fn not_connect(type_bits: u8) -> Violation {
-    match PacketType::from_bits(type_bits) {
-        Some(packet) => Violation::FirstPacketUnexpected { packet },
-        None => Violation::PacketTypeReserved { bits: type_bits },
-    }
 }
 
 /// A DISCONNECT with nothing but a reason.

@@ -1,27 +1,18 @@
 //! PUBLISH from a client: is it taken, who gets it, and when may it be acknowledged.
 
 use super::Shard;
+use super::input::Sender;
 use crate::connection::{Cause, ConnectionHandle};
-use crate::delivery::Continuation;
+use crate::delivery::{Continuation, push_ack};
 use crate::message::{Message, MessageView};
 use crate::outgoing::Outgoing;
 use crate::persist::{Record, SessionKey};
 use crate::router::{CachedRoute, Refusal};
-use crate::session::{Answer, SessionHandle};
+use crate::session::{Answer, Session, SessionHandle};
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::packet::Publish;
-use noctule_mqtt::{PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, Receiver, Violation};
-use noctule_session::{Now, Received};
-
-/// Where a PUBLISH came from.
-#[derive(Debug, Clone, Copy)]
-struct Incoming {
-    handle: ConnectionHandle,
-    session: SessionHandle,
-    /// The route of its topic, if it was cached.
-    cached: Option<CachedRoute>,
-    now: Now,
-}
+use noctule_mqtt::{PacketId, PacketType, QoS, ReasonCode, Receiver, Violation};
+use noctule_session::Received;
 
 /// What became of a message that was routed.
 struct Routed {
@@ -32,19 +23,22 @@ struct Routed {
 
 impl Shard {
     /// A PUBLISH came. A topic whose route is cached is known to be valid and is not checked again.
+    #[inline]
     pub(super) fn on_publish(
         &mut self,
-        handle: ConnectionHandle,
-        session: SessionHandle,
+        sender: &Sender,
         frame: &Frame<'_>,
-        version: ProtocolVersion,
-        now: Now,
     ) -> Result<(), Violation> {
         let mut cached = None;
-        let publish = Publish::decode(frame, version, Receiver::Server, |topic| {
-            cached = self.router.cached(topic);
+        let publish = Publish::decode(frame, sender.version, Receiver::Server, |topic| {
+            cached = self.router.cached(topic, sender.last_route);
             cached.is_some()
         })?;
+        if cached != sender.last_route
+            && let Some(connection) = self.delivery.connections.get_mut(sender.connection)
+        {
+            connection.last_route = cached;
+        }
         self.delivery.counters.publish_received += 1;
         // We announce no topic aliases, so there are none [MQTT5-3.3.2-8].
         let alias =
@@ -59,17 +53,16 @@ impl Shard {
             qos: publish.qos,
             retain: publish.retain,
         };
-        let mut outgoing = Outgoing::of_publish(view, frame, &publish, version);
-        let incoming = Incoming { handle, session, cached, now };
+        let mut outgoing = Outgoing::of_publish(view, frame, &publish, sender.version);
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
-                self.publish_at_least_once(&incoming, packet_id, publish.dup, &mut outgoing)
+                self.publish_at_least_once(sender, cached, packet_id, publish.dup, &mut outgoing)
             }
             (QoS::ExactlyOnce, Some(packet_id)) => {
-                self.publish_exactly_once(&incoming, packet_id, &mut outgoing)
+                self.publish_exactly_once(sender, cached, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                self.route(&mut outgoing, Some(session), cached)?;
+                self.route(&mut outgoing, Some(sender.session), cached)?;
                 Ok(())
             }
         }
@@ -77,29 +70,38 @@ impl Shard {
 
     fn publish_at_least_once(
         &mut self,
-        incoming: &Incoming,
+        sender: &Sender,
+        cached: Option<CachedRoute>,
         packet_id: PacketId,
         dup: bool,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<(), Violation> {
-        let session = incoming.session;
-        self.check_receive_maximum(session)?;
+        let session = sender.session;
+        let nothing_waits = self.check_receive_maximum(sender, 1)?;
         // What a lost connection left unanswered and still waits for the store.
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session), incoming.cached)?;
-        self.acknowledge(incoming, PacketType::Puback, packet_id, &routed);
+        let routed = self.route(outgoing, Some(session), cached)?;
+        if nothing_waits && !routed.durable && routed.reason == ReasonCode::Success {
+            if let Some(connection) = self.delivery.connections.get_mut(sender.connection) {
+                let outbox = self.delivery.outputs.open(sender.connection, connection);
+                push_ack(outbox, PacketType::Puback, packet_id);
+            }
+            return Ok(());
+        }
+        self.acknowledge(sender, PacketType::Puback, packet_id, &routed);
         Ok(())
     }
 
     fn publish_exactly_once(
         &mut self,
-        incoming: &Incoming,
+        sender: &Sender,
+        cached: Option<CachedRoute>,
         packet_id: PacketId,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<(), Violation> {
-        let session = incoming.session;
+        let session = sender.session;
         let limit = self.delivery.limits.qos2_ids_max;
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
@@ -107,6 +109,7 @@ impl Shard {
         let persistent = found.is_persistent();
         match found.inbound.on_publish(packet_id, persistent) {
             Received::New if found.inbound.held() > limit => {
+                found.inbound.refuse(packet_id);
                 return Err(Violation::ReceiveMaximumExceeded { limit: limit as u16 });
             }
             Received::New => {}
@@ -124,19 +127,37 @@ impl Shard {
                 return Ok(());
             }
         }
-        self.check_receive_maximum(session)?;
-        if persistent && self.takes_topic(outgoing)? {
-            self.store_received(session, packet_id, outgoing.message().clone());
-            return Ok(());
-        }
-        let routed = self.route(outgoing, Some(session), incoming.cached)?;
-        if routed.reason.is_error()
+        let outcome = self.take_exactly_once(sender, cached, packet_id, outgoing);
+        // What was not taken must not be held: its repetition would be answered and lost.
+        if !matches!(outcome, Ok(true))
             && let Some(found) = self.delivery.sessions.get_mut(session)
         {
             found.inbound.refuse(packet_id);
         }
-        self.acknowledge(incoming, PacketType::Pubrec, packet_id, &routed);
-        Ok(())
+        outcome.map(|_| ())
+    }
+
+    /// Stores or routes a new QoS 2 message and answers it. Returns whether it was taken.
+    fn take_exactly_once(
+        &mut self,
+        sender: &Sender,
+        cached: Option<CachedRoute>,
+        packet_id: PacketId,
+        outgoing: &mut Outgoing<'_>,
+    ) -> Result<bool, Violation> {
+        // It is among those that are held already.
+        self.check_receive_maximum(sender, 0)?;
+        let Sender { connection, session, .. } = *sender;
+        let persistent = self.delivery.sessions.get(session).is_some_and(Session::is_persistent);
+        if persistent && self.takes_topic(outgoing)? {
+            let message = outgoing.message(&mut self.delivery.pool).clone();
+            self.store_received(session, packet_id, message);
+            self.block_if_waiting_too_much(connection, session);
+            return Ok(true);
+        }
+        let routed = self.route(outgoing, Some(session), cached)?;
+        self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+        Ok(!routed.reason.is_error())
     }
 
     /// A QoS 2 message from a persistent session counts as received once it is stored; PUBREC and
@@ -198,7 +219,7 @@ impl Shard {
         }
         if outgoing.view.retain {
             // Before routing, so that whoever subscribes next cannot see an older one.
-            let message = outgoing.message();
+            let message = outgoing.message(&mut self.delivery.pool);
             self.retained.set(message);
             self.delivery.journal.push(Record::Retained(message.clone()));
             outgoing.durable = true;
@@ -226,22 +247,20 @@ impl Shard {
     /// Sends PUBACK or PUBREC in its turn, and once what it promises is true.
     fn acknowledge(
         &mut self,
-        incoming: &Incoming,
+        sender: &Sender,
         packet: PacketType,
         packet_id: PacketId,
         routed: &Routed,
     ) {
-        let Incoming { handle, session, now, .. } = *incoming;
+        let Sender { connection: handle, session, now, .. } = *sender;
         if routed.reason == ReasonCode::QuotaExceeded && !self.speaks_reasons(handle) {
             // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
             return self.close(handle, Cause::QuotaExceeded, now);
         }
+        let reason = routed.reason;
         let ticket = routed.durable.then(|| self.delivery.journal.ticket());
-        let answer = Answer::Ack { packet, packet_id, reason: routed.reason };
-        self.delivery.answer(session, answer, ticket);
-        if ticket.is_some() {
-            self.block_if_waiting_too_much(handle, session);
-        }
+        self.delivery.answer(session, Answer::Ack { packet, packet_id, reason }, ticket);
+        self.block_if_waiting_too_much(handle, session);
     }
 
     fn speaks_reasons(&self, handle: ConnectionHandle) -> bool {
@@ -260,23 +279,31 @@ impl Shard {
         }
     }
 
-    /// `[MQTT5-3.3.4-9]`, for what the client has sent and we have not finished.
-    fn check_receive_maximum(&self, session: SessionHandle) -> Result<(), Violation> {
+    /// `[MQTT5-3.3.4-7]`: whether the client has no more messages unfinished than it was told, with
+    /// `more` that are not counted yet. Before MQTT 5 it is told nothing and reading stops instead.
+    /// Returns whether no answer is waiting, so that the next may leave at once.
+    fn check_receive_maximum(&self, sender: &Sender, more: usize) -> Result<bool, Violation> {
         let limit = self.delivery.limits.inflight_in_max;
-        let unfinished = self
-            .delivery
-            .sessions
-            .get(session)
-            .map_or(0, |found| found.inbound.held().max(found.answers.len()));
-        if unfinished > usize::from(limit) {
-            return Err(Violation::ReceiveMaximumExceeded { limit });
+        let Some(found) = self.delivery.sessions.get(sender.session) else {
+            return Ok(false);
+        };
+        let (waiting, held) = (found.answers.len(), found.inbound.held());
+        // Other answers wait too, and those of an earlier connection; they are told apart only when
+        // it matters.
+        if held + waiting + more > usize::from(limit) && sender.version.has_properties() {
+            let is_puback =
+                |answer: &&Answer| matches!(answer, Answer::Ack { packet: PacketType::Puback, .. });
+            let unfinished = held + found.answers.iter_live().filter(is_puback).count() + more;
+            if unfinished > usize::from(limit) {
+                return Err(Violation::ReceiveMaximumExceeded { limit });
+            }
         }
-        Ok(())
+        Ok(waiting == 0)
     }
 
-    /// A repeated PUBLISH whose answer still waits from the last connection: the same answer will
-    /// do. False if there is none.
-    fn revive_answer(
+    /// A repeated packet whose answer still waits, from this connection or the last: the same
+    /// answer will do. False if there is none.
+    pub(super) fn revive_answer(
         &mut self,
         session: SessionHandle,
         wanted: PacketType,

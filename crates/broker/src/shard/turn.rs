@@ -136,7 +136,6 @@ impl Shard {
             Continuation::Route { session, key, packet_id, message } => {
                 self.route_received(session, key, packet_id, &message);
             }
-            Continuation::Pubcomp { session, packet_id } => self.send_pubcomp(session, packet_id),
         }
     }
 
@@ -155,6 +154,8 @@ impl Shard {
             return;
         };
         if std::mem::replace(&mut connection.blocked, false) {
+            // Whatever it has sent since is unread: its silence begins now.
+            connection.last_heard_ms = now.mono_ms;
             self.release_input(handle, now);
         }
     }
@@ -173,7 +174,7 @@ impl Shard {
             let Some((session, replay)) = self.delivery.replays.pop_front() else {
                 return;
             };
-            if self.has_room_for_retained(session) {
+            if self.delivery.has_room_for_retained(session) {
                 if let Some(rest) = self.replay_slice(session, replay) {
                     self.delivery.replays.push_back((session, rest));
                 }
@@ -184,29 +185,23 @@ impl Shard {
         }
     }
 
-    /// Whether retained messages can be sent on without filling the session's queue with them.
-    fn has_room_for_retained(&self, session: SessionHandle) -> bool {
-        let Some(found) = self.delivery.sessions.get(session) else {
-            return false;
-        };
-        let connection = found.connection.and_then(|c| self.delivery.connections.get(c));
-        found.queue.is_empty()
-            && connection.is_some_and(|connection| {
-                connection.outbox.len() <= self.delivery.limits.unsent_bytes_max / 2
-            })
-    }
-
+    /// Sends what there is room for, up to a slice. Returns what is left.
     fn replay_slice(&mut self, session: SessionHandle, mut replay: Replay) -> Option<Replay> {
+        let found = self.delivery.sessions.get(session)?;
+        if !found.subscriptions.contains_key(&replay.filter) {
+            // It was ended while its SUBACK waited for the store.
+            return None;
+        }
         let filter = TopicFilter::new(&replay.filter).ok()?;
         let slice = self.delivery.limits.retained_slice;
-        let mut found = Vec::new();
-        let cursor = self.retained.walk(filter, &replay.cursor, slice, |message| {
-            found.push(message.clone());
-        });
-        for message in found {
-            self.delivery.deliver_retained(session, replay.terms, &message);
-        }
-        replay.cursor = cursor?;
+        let delivery = &mut self.delivery;
+        replay.cursor = self.retained.walk(filter, &replay.cursor, slice, |message| {
+            let room = delivery.has_room_for_retained(session);
+            if room {
+                delivery.deliver_retained(session, replay.terms, message);
+            }
+            room
+        })?;
         Some(replay)
     }
 

@@ -32,7 +32,7 @@ impl<'a> Frame<'a> {
 
     /// Whether the remaining length has more bytes than it needs: forbidden from MQTT 5 on
     /// `[MQTT5-1.5.5-1]`, while 3.1 and 3.1.1 say nothing of it.
-    pub(crate) fn has_padded_length(&self) -> bool {
+    pub fn has_padded_length(&self) -> bool {
         self.header_len > 2 && self.bytes[self.header_len - 1] == 0
     }
 }
@@ -49,7 +49,14 @@ pub(crate) enum FrameLength {
 }
 
 /// Reads the remaining length of the packet that begins `bytes`.
+#[inline]
 pub(crate) fn frame_length(bytes: &[u8], bytes_max: u32) -> Result<FrameLength, Violation> {
+    // Most packets are short.
+    if let [_, length @ 0..0x80, ..] = *bytes
+        && u32::from(length) + 2 <= bytes_max
+    {
+        return Ok(FrameLength::Known { header_len: 2, total: 2 + usize::from(length) });
+    }
     let mut remaining = 0u32;
     for index in 0..4 {
         let Some(&byte) = bytes.get(1 + index) else {
@@ -75,6 +82,7 @@ pub(crate) fn frame_length(bytes: &[u8], bytes_max: u32) -> Result<FrameLength, 
 /// # Errors
 /// [`Violation::RemainingLengthMalformed`], or [`Violation::PacketTooLarge`] if the packet claims
 /// more than `bytes_max` bytes in all, as soon as the claim can be read.
+#[inline]
 pub fn next_frame(bytes: &[u8], bytes_max: u32) -> Result<Option<Frame<'_>>, Violation> {
     match frame_length(bytes, bytes_max)? {
         FrameLength::Known { header_len, total } if total <= bytes.len() => {

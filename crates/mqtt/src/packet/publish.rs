@@ -1,6 +1,6 @@
 //! PUBLISH (section 3.3): a message on its way.
 
-use super::PacketType;
+use super::{PacketType, check_padded_length};
 use crate::codec::{
     EncodeError, Frame, REMAINING_LENGTH_MAX, Reader, write_binary, write_variable_byte_integer,
 };
@@ -45,6 +45,9 @@ impl<'a> Publish<'a> {
         receiver: Receiver,
         is_known: impl FnOnce(&[u8]) -> bool,
     ) -> Result<Self, Violation> {
+        if frame.has_padded_length() {
+            check_padded_length(PacketType::Publish, frame, version)?;
+        }
         let reader = Reader::new(frame.body(), PacketType::Publish);
         Self::read(frame.flags(), reader, version, receiver, is_known)
     }

@@ -75,9 +75,9 @@ option_table! {
     [session] SessionOptions {
         /// Longest time that a session is kept for a client that is away.
         /// A client that asks for longer gets this; in version 5 it is told so
-        /// `[MQTT5-3.2.2.3.2]`.
+        /// `[MQTT5-3.2.2.3.2]`. It also ends the sessions of version 3 clients, which cannot ask.
         expiry_max: Limit<Seconds> = Limit::Unlimited => flags(&["session-expiry-max"])
-            .range(seconds(1), seconds(EXPIRY_GREATEST)).waits_for("MQTT 5 is complete");
+            .range(seconds(1), seconds(EXPIRY_GREATEST));
 
         /// Longest keep-alive that a client may have.
         /// A version 5 client that asks for longer, or for none, is told to use this one
@@ -86,23 +86,24 @@ option_table! {
             .range(seconds(1), seconds(TWO_BYTES)).waits_for("MQTT 5 is complete");
 
         /// What happens to a message when a session that should get it has a full queue.
-        /// In either case this session does not get it, and the loss is counted and logged.
+        /// In either case this session does not get it, and the loss is counted.
         /// `drop-new` acknowledges the message, which stays a promise to all other receivers.
         /// `refuse` answers with reason code 0x97 in version 5; version 3 has no such answer, so
-        /// there the publisher's connection is closed without an acknowledgement.
+        /// there the publisher's connection is closed without an acknowledgement. Wills, and QoS 2
+        /// messages of clients with a persistent session, cannot be refused: they are dropped.
         on_queue_full: OnQueueFull = OnQueueFull::DropNew => flags(&["on-queue-full"]);
     }
 
     /// The end of every queue, and what happens there. A limit that can be switched off says
     /// `unlimited`; `0` never means that.
     [limits] LimitOptions {
-        /// Most bytes that are read from a client before its CONNECT is accepted.
-        /// Beyond it the connection is closed and counted.
+        /// Largest CONNECT packet that is read.
+        /// Beyond it the connection is closed.
         connect_bytes_max: ByteSize = ByteSize(100_000) => flags(&["connect-bytes-max"])
             .range(64, PACKET_BYTES_GREATEST);
 
         /// Longest time until the CONNECT of a new connection has been accepted.
-        /// Then the connection is closed and counted.
+        /// Then the connection is closed.
         connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
             .range(10, seconds(3600));
 
@@ -113,12 +114,13 @@ option_table! {
             => flags(&["packet-bytes-max"]).range(64, PACKET_BYTES_GREATEST);
 
         /// Longest topic name or topic filter.
-        /// A longer one closes the connection (reason code 0x90).
+        /// A longer topic name closes the connection (reason code 0x90), or refuses the CONNECT whose
+        /// will it is; a longer filter is refused in SUBACK (0x8F; 0x80 in version 3).
         topic_bytes_max: ByteSize = ByteSize(65_535) => flags(&["topic-bytes-max"])
             .range(1, TWO_BYTES);
 
         /// Most level separators (`/`) in a topic name or topic filter.
-        /// One more closes the connection (reason code 0x90).
+        /// One more has the same effect as a topic that is too long.
         topic_levels_max: u32 = 200 => flags(&["topic-levels-max"]).range(1, TWO_BYTES);
 
         /// Most messages of QoS 1 and 2 on their way to a client, not acknowledged yet.
@@ -126,7 +128,9 @@ option_table! {
         inflight_out_max: u16 = 1000 => flags(&["inflight-out-max"]).range(1, TWO_BYTES);
 
         /// Most messages of QoS 1 and 2 from a client that are not acknowledged yet.
-        /// It is announced in version 5. One more closes the connection (reason code 0x93).
+        /// It is announced in version 5, where one more closes the connection (reason code 0x93).
+        /// Version 3 has no such announcement; there a client is not read while too many
+        /// acknowledgements wait.
         inflight_in_max: u16 = 1000 => flags(&["inflight-in-max"]).range(1, TWO_BYTES);
 
         /// Most packet ids of a client's QoS 2 messages that are kept until it releases them.
@@ -145,7 +149,7 @@ option_table! {
             .at_least(1);
 
         /// Most memory that a session's queue takes.
-        /// Beyond it a persistent session's queue goes to the disk; any other takes no new message.
+        /// A full queue takes no new message; see `session.on_queue_full`.
         queue_memory_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(64 * MIB))
             => flags(&["queue-memory-bytes-max"]).at_least(KIB);
 
@@ -155,7 +159,7 @@ option_table! {
             => flags(&["queue-disk-bytes-max"]).at_least(KIB).waits_for("the store exists");
 
         /// Most subscriptions of a client.
-        /// One more is refused (reason code 0x97).
+        /// One more is refused in SUBACK (reason code 0x97; 0x80 in version 3).
         subscriptions_max: Limit<u32> = Limit::At(10_000) => flags(&["subscriptions-max"])
             .at_least(1);
 
@@ -167,7 +171,7 @@ option_table! {
         /// Most acknowledgements of a connection that wait for the store.
         /// Beyond it nothing is read from the connection until they have left.
         acks_waiting_max: Limit<u32> = Limit::At(1000) => flags(&["acks-waiting-max"])
-            .at_least(1).waits_for("the store exists");
+            .at_least(1);
 
         /// Most bytes that wait to be written by the store.
         /// Beyond it nothing is read from publishers of durable messages until they are written.

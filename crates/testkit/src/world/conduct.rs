@@ -1,12 +1,11 @@
 //! Whole exchanges of packets, for tests that are about something else.
 
 use super::World;
-use crate::client::State;
 use crate::packets::{
     Connecting, Publishing, Said, connack_refused, disconnect, puback, pubcomp, pubrec, pubrel,
-    subscribe, suback, unsubscribe,
+    suback, subscribe, unsubscribe,
 };
-use noctule_mqtt::{PacketType, QoS, ReasonCode};
+use noctule_mqtt::{PacketType, ProtocolVersion, QoS, ReasonCode};
 
 impl World {
     /// Connects a client, which is accepted. Returns whether a session was present.
@@ -140,17 +139,13 @@ impl World {
         self.expect_closed(name);
     }
 
-    /// Ends the sessions of these clients, connected or not.
+    /// Ends a client's session, whether it is connected or not.
     #[track_caller]
-    pub fn forget(&mut self, name: &str, connect: Connecting) {
+    pub fn forget(&mut self, name: &str, version: ProtocolVersion) {
         if self.is_open(name) {
             self.lose(name);
         }
-        if let Some(client) = self.clients.get_mut(name) {
-            client.state = State::Closed;
-            client.inbox.clear();
-        }
-        self.connect(name, connect.clean(true));
+        self.connect(name, Connecting::of(version));
         self.disconnect(name);
     }
 

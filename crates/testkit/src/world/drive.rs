@@ -204,8 +204,7 @@ impl World {
         match heard {
             Ok(heard) => {
                 for said in heard {
-                    self.transcript
-                        .add(Entry::FromServer { who: name.into(), said: said.clone() });
+                    self.transcript.add(Entry::FromServer { who: name.into(), said: said.clone() });
                     client.inbox.push_back(said);
                 }
             }

@@ -44,7 +44,8 @@ impl World {
         let expected = expected.into();
         let version = self.client(name).version;
         let found = self.find(name, |heard| expected.admits(heard, version));
-        found.unwrap_or_else(|| self.fail(&format!("{name} expects {expected}, which has not come")))
+        found
+            .unwrap_or_else(|| self.fail(&format!("{name} expects {expected}, which has not come")))
     }
 
     /// Takes the first packet that a client has heard and that `is_it`.
@@ -61,7 +62,10 @@ impl World {
 
     /// Takes everything that a client has heard.
     pub fn all_heard(&mut self, name: &str) -> Vec<Said> {
-        self.clients.get_mut(name).map(|client| client.inbox.drain(..).collect()).unwrap_or_default()
+        self.clients
+            .get_mut(name)
+            .map(|client| client.inbox.drain(..).collect())
+            .unwrap_or_default()
     }
 
     /// A client has heard nothing more.

@@ -144,7 +144,9 @@ impl World {
     /// From now on the store does everything at once, beginning with what was held back.
     pub fn let_store_run(&mut self) {
         self.store_is_held = false;
-        self.release_store(usize::MAX);
+        while !self.asked.is_empty() {
+            self.release_store(1);
+        }
     }
 
     /// Has the held store do what it was asked to next, `count` requests of it. Requests that come
@@ -180,15 +182,14 @@ impl World {
     #[track_caller]
     pub fn open(&mut self, name: &str, version: ProtocolVersion) {
         if let Some(earlier) = self.clients.get(name)
-            && (earlier.state != State::Closed
-                || (!earlier.inbox.is_empty() && !earlier.unheeded))
+            && (earlier.state != State::Closed || (!earlier.inbox.is_empty() && !earlier.unheeded))
         {
             self.fail(&format!("the last connection of {name} is not over"));
         }
         let unheeded = self.clients.get(name).is_some_and(|earlier| earlier.unheeded);
         let last_id = self.clients.get(name).map_or(0, |earlier| earlier.last_id);
         let handle = self.shard.open(self.now);
-        let mut client = Client::new(version, handle, (u16::MAX, u32::MAX));
+        let mut client = Client::new(version, handle);
         client.unheeded = unheeded;
         client.last_id = last_id;
         self.clients.insert(name.into(), client);
@@ -213,7 +214,7 @@ impl World {
         };
         let client = self.client_mut(name);
         if let Said::Connect(connect) = &said {
-            client.manners = crate::manners::Manners::new(connect.bounds());
+            client.manners.on_connect(connect.bounds());
         }
         client.manners.on_said(&said);
         client.unread.extend(bytes);
@@ -288,6 +289,18 @@ impl World {
         self.settle();
     }
 
+    /// Forgets a connection that is over, with what was heard on it.
+    ///
+    /// # Panics
+    /// If it is open.
+    #[track_caller]
+    pub fn retire(&mut self, name: &str) {
+        if self.is_open(name) {
+            self.fail(&format!("{name} is still connected"));
+        }
+        self.clients.remove(name);
+    }
+
     /// Whatever this client hears need not be looked at.
     #[track_caller]
     pub fn unheed(&mut self, name: &str) {
@@ -356,14 +369,20 @@ impl World {
 
     /// How many bytes wait in a client's output.
     #[track_caller]
-    pub fn unsent(&self, name: &str) -> usize {
-        self.shard.output(self.client(name).handle).map_or(0, noctule_broker::Outbox::len)
+    pub fn unsent(&mut self, name: &str) -> usize {
+        let handle = self.client(name).handle;
+        self.shard.output(handle).map_or(0, noctule_broker::Outbox::len)
     }
 
     /// How many bytes of a client the shard has not read, because it does not want them.
     #[track_caller]
     pub fn unread(&self, name: &str) -> usize {
         self.client(name).unread.len()
+    }
+
+    /// Has the transcript begin with the world and not some lines before its end.
+    pub fn keep_whole_transcript(&mut self) {
+        self.transcript.kept = usize::MAX;
     }
 
     /// Writes a line into the transcript.

@@ -1,0 +1,179 @@
+//! From bytes to packets: what is whole is dealt with where it was read, what is not is collected,
+//! and what has to wait is held back.
+
+use super::{Action, Shard};
+use crate::connection::{ConnectionHandle, Phase};
+use crate::router::CachedRoute;
+use crate::session::SessionHandle;
+use noctule_mqtt::codec::{self, Frame};
+use noctule_mqtt::packet::Ack;
+use noctule_mqtt::{Packet, PacketType, ProtocolVersion, ReasonCode, Receiver, Violation};
+use noctule_session::Now;
+
+/// The attached connection whose packet is being dealt with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sender {
+    pub(super) connection: ConnectionHandle,
+    pub(super) session: SessionHandle,
+    pub(super) version: ProtocolVersion,
+    /// Where the route of the topic it published to last is cached.
+    pub(super) last_route: Option<CachedRoute>,
+    pub(super) now: Now,
+}
+
+impl Shard {
+    /// Processes input from its front until it is used up or something has to be waited for.
+    pub(super) fn take_in(&mut self, handle: ConnectionHandle, mut input: &[u8], now: Now) {
+        loop {
+            let Some(connection) = self.delivery.connections.get_mut(handle) else {
+                return;
+            };
+            // Nearly always: an attached client, and packets that are whole.
+            if let (Phase::Attached, Some(session), false, true) = (
+                &connection.phase,
+                connection.session,
+                connection.blocked,
+                connection.partial.is_empty(),
+            ) && let Ok(Some(frame)) =
+                codec::next_frame(input, self.delivery.limits.packet_bytes_max)
+            {
+                let version = connection.version;
+                let last_route = connection.last_route;
+                let sender = Sender { connection: handle, session, version, last_route, now };
+                input = &input[frame.bytes.len()..];
+                if let Err(violation) = self.on_frame(&sender, &frame) {
+                    return self.violate(handle, violation, now);
+                }
+                continue;
+            }
+            match self.take_in_piece(handle, input, now) {
+                Ok(Some(rest)) => input = rest,
+                Ok(None) => return,
+                Err(violation) => return self.violate(handle, violation, now),
+            }
+        }
+    }
+
+    /// Deals with input that is not a whole packet of an attached client. Returns the rest if
+    /// there is more to be done now.
+    fn take_in_piece<'a>(
+        &mut self,
+        handle: ConnectionHandle,
+        input: &'a [u8],
+        now: Now,
+    ) -> Result<Option<&'a [u8]>, Violation> {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return Ok(None);
+        };
+        let limit = match connection.phase {
+            Phase::Attached => self.delivery.limits.packet_bytes_max,
+            Phase::AwaitConnect => self.delivery.limits.connect_bytes_max,
+            Phase::Closing => return Ok(None),
+            Phase::AwaitVerdict(_) | Phase::AwaitStore(_) => {
+                connection.held.extend_from_slice(input);
+                return Ok(None);
+            }
+        };
+        if connection.blocked {
+            connection.held.extend_from_slice(input);
+            return Ok(None);
+        }
+        let used = connection.partial.fill(input, limit)?;
+        let first = connection.partial.first_byte().map(|byte| byte >> 4);
+        if let (Phase::AwaitConnect, Some(first)) = (&connection.phase, first)
+            && first != PacketType::Connect as u8
+        {
+            return Err(not_connect(first));
+        }
+        if connection.partial.frame(limit)?.is_none() {
+            return Ok(None);
+        }
+        let attached = connection.session;
+        let (version, last_route) = (connection.version, connection.last_route);
+        let bytes = connection.partial.take();
+        if let Some(frame) = codec::next_frame(&bytes, limit)? {
+            match attached {
+                Some(session) => {
+                    let sender = Sender { connection: handle, session, version, last_route, now };
+                    self.on_late_frame(&sender, &frame)?;
+                }
+                None => self.on_first_frame(handle, &frame, now),
+            }
+        }
+        Ok(Some(&input[used..]))
+    }
+
+    /// A packet that came in pieces.
+    #[inline(never)]
+    fn on_late_frame(&mut self, sender: &Sender, frame: &Frame<'_>) -> Result<(), Violation> {
+        self.on_frame(sender, frame)
+    }
+
+    /// A packet of an attached client. Those of the traffic have ways of their own, and the way here
+    /// is part of the loop: a call costs as much as a look-up.
+    #[inline(always)]
+    fn on_frame(&mut self, sender: &Sender, frame: &Frame<'_>) -> Result<(), Violation> {
+        if frame.type_bits() == PacketType::Publish as u8 {
+            self.on_publish(sender, frame)
+        } else if let Some((packet, packet_id)) = Ack::short_form(frame) {
+            self.on_ack(sender, packet, &Ack::new(packet_id, ReasonCode::Success))
+        } else {
+            self.on_other(sender, frame)
+        }
+    }
+
+    #[inline(never)]
+    fn on_other(&mut self, sender: &Sender, frame: &Frame<'_>) -> Result<(), Violation> {
+        let Sender { connection: handle, session, version, now, .. } = *sender;
+        let packet = codec::decode(frame, version, Receiver::Server)?;
+        match &packet {
+            Packet::Puback(ack)
+            | Packet::Pubrec(ack)
+            | Packet::Pubrel(ack)
+            | Packet::Pubcomp(ack) => self.on_ack(sender, packet.packet_type(), ack),
+            Packet::Subscribe(subscribe) => {
+                self.on_subscribe(session, version, subscribe);
+                Ok(())
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(session, version, unsubscribe);
+                Ok(())
+            }
+            Packet::Pingreq => {
+                self.delivery.send(handle, &Packet::Pingresp);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(handle, session, disconnect, now),
+            Packet::Connect(_) => Err(Violation::SecondConnect),
+            Packet::Auth(_) => Err(Violation::AuthUnexpected),
+            // PUBLISH does not come this way; the others flow to clients only.
+            Packet::Publish(_)
+            | Packet::Connack(_)
+            | Packet::Suback(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingresp => Err(Violation::WrongDirection { packet: packet.packet_type() }),
+        }
+    }
+
+    /// Goes on with input that was held back, and has the connection read again.
+    pub(super) fn release_input(&mut self, handle: ConnectionHandle, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        let held = std::mem::take(&mut connection.held);
+        self.take_in(handle, &held, now);
+        self.choke_if_deaf(handle);
+        let free = self.wants_input(handle);
+        if free {
+            self.actions.push_back(Action::Resume(handle));
+        }
+    }
+}
+
+/// What is wrong with a first packet of this type.
+pub(super) fn not_connect(type_bits: u8) -> Violation {
+    match PacketType::from_bits(type_bits) {
+        Some(packet) => Violation::FirstPacketUnexpected { packet },
+        None => Violation::PacketTypeReserved { bits: type_bits },
+    }
+}

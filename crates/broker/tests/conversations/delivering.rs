@@ -1,0 +1,458 @@
+//! QoS 0, 1 and 2 in both directions: windows, packet identifiers, repetitions.
+
+use crate::{connecting, in_each_version, publish_numbered, receive_numbered};
+use noctule_broker::Limits;
+use noctule_mqtt::{Properties, ProtocolVersion, ReasonCode};
+use noctule_testkit::packets::*;
+use noctule_testkit::{Pieces, Said, World};
+
+#[test] // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT3-4.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1]
+fn a_message_arrives_at_the_lower_of_the_two_qos_in_each_pair_of_versions() {
+    for pieces in [Pieces::Whole, Pieces::Bytes] {
+        in_each_version(|sender| {
+            in_each_version(|receiver| {
+                let mut w = World::new();
+                w.in_pieces(pieces);
+                w.connect("s", connecting(sender));
+                w.connect("r", connecting(receiver));
+                for wanted in 0..3 {
+                    w.subscribe("r", "x", wanted);
+                    for sent in 0..3 {
+                        let text = format!("{sent} for {wanted}");
+                        w.publish("s", publish("x", &text).qos(sent));
+                        w.receive("r", publish("x", &text).qos(sent.min(wanted)));
+                    }
+                }
+            });
+        });
+    }
+}
+
+#[test] // [MQTT3-3.3.1-3] [MQTT5-3.3.1-3]
+fn the_dup_flag_of_the_publisher_is_not_passed_on() {
+    let mut w = World::new();
+    w.connect("a", v311());
+    w.subscribe("a", "x", 2);
+    w.publish("a", publish("x", "1").qos(1).dup());
+    w.receive("a", publish("x", "1").qos(1));
+    w.publish("a", publish("x", "2").qos(2).dup());
+    w.receive("a", publish("x", "2").qos(2));
+}
+
+#[test]
+fn packet_identifiers_towards_a_client_run_in_sequence() {
+    let mut w = World::new();
+    w.connect("a", v311());
+    w.subscribe("a", "x", 2);
+    for (number, qos) in [1, 2, 2, 1, 2].into_iter().enumerate() {
+        w.publish("a", publish("x", "m").qos(qos));
+        w.receive("a", publish("x", "m").qos(qos).id(number as u16 + 1));
+    }
+}
+
+#[test] // [MQTT5-3.3.4-9]
+fn no_more_than_the_window_is_in_flight_and_the_rest_follows_in_order() {
+    in_each_version(|version| {
+        for persistent in [false, true] {
+            for qos in [1, 2] {
+                let mut w = World::with(Limits { inflight_out_max: 2, ..Limits::default() });
+                let connect = connecting(version);
+                let connect = if persistent { connect.persistent() } else { connect };
+                w.connect("r", connect);
+                w.subscribe("r", "x", qos);
+                w.connect("s", v311());
+                publish_numbered(&mut w, "s", "x", qos, 0..5);
+                let first = w.expect_publish("r", publish("x", "0").qos(qos).id(1));
+                let second = w.expect_publish("r", publish("x", "1").qos(qos).id(2));
+                w.expect_nothing("r");
+                w.acknowledge("r", &second);
+                let third = w.expect_publish("r", publish("x", "2").qos(qos).id(3));
+                w.expect_nothing("r");
+                w.acknowledge("r", &first);
+                w.acknowledge("r", &third);
+                receive_numbered(&mut w, "r", "x", qos, 3..5);
+            }
+        }
+    });
+}
+
+#[test] // [MQTT5-3.3.4-9] [MQTT5-4.9.0-1] [MQTT5-4.9.0-2]
+fn a_receive_maximum_holds_until_pubcomp() {
+    let mut w = World::new();
+    w.connect("r", v5().receive_maximum(1));
+    w.subscribe("r", "x", 2);
+    w.connect("s", v5());
+    publish_numbered(&mut w, "s", "x", 2, 0..2);
+    w.publish("s", publish("x", "at most once"));
+    w.expect("r", publish("x", "0").qos(2).id(1));
+    // [MQTT5-4.9.0-3]: QoS 0 goes on.
+    w.expect("r", publish("x", "at most once"));
+    w.send("r", pubrec(1));
+    w.expect("r", pubrel(1));
+    w.expect_nothing("r");
+    w.send("r", pubcomp(1));
+    w.receive("r", publish("x", "1").qos(2).id(2));
+}
+
+#[test] // [MQTT5-4.3.3-4]
+fn a_pubrec_with_an_error_ends_the_delivery_and_frees_its_place() {
+    for persistent in [false, true] {
+        let mut w = World::new();
+        let connect = v5().receive_maximum(1);
+        w.connect("r", if persistent { connect.persistent() } else { connect });
+        w.subscribe("r", "x", 2);
+        w.connect("s", v5());
+        publish_numbered(&mut w, "s", "x", 2, 0..2);
+        w.expect("r", publish("x", "0").qos(2).id(1));
+        w.send("r", pubrec(1).because(ReasonCode::UnspecifiedError));
+        w.receive("r", publish("x", "1").qos(2).id(2));
+    }
+}
+
+#[test] // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] [MQTT3-3.3.1-1]
+fn a_resumed_session_repeats_what_is_unfinished_in_the_original_order() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        let connect = connecting(version).persistent();
+        w.connect("r", connect.clone());
+        w.subscribe("r", "x", 2);
+        w.connect("s", v311());
+        for (number, qos) in [1, 2, 2, 1, 1].into_iter().enumerate() {
+            w.publish("s", publish("x", number.to_string()).qos(qos));
+            w.expect("r", publish("x", number.to_string()).qos(qos).id(number as u16 + 1));
+        }
+        w.send("r", pubrec(2));
+        w.expect("r", pubrel(2));
+        w.send("r", puback(4));
+        w.lose("r");
+        w.publish("s", publish("x", "away").qos(1));
+        w.connect("r", connect.clone());
+        w.expect("r", publish("x", "0").qos(1).id(1).dup());
+        w.expect("r", pubrel(2));
+        w.expect("r", publish("x", "2").qos(2).id(3).dup());
+        w.expect("r", publish("x", "4").qos(1).id(5).dup());
+        w.expect("r", publish("x", "away").qos(1).id(6));
+        // Once more, with some of it finished.
+        w.send("r", puback(1));
+        w.send("r", pubcomp(2));
+        w.send("r", pubrec(3));
+        w.expect("r", pubrel(3));
+        w.lose("r");
+        w.connect("r", connect);
+        w.expect("r", pubrel(3));
+        w.expect("r", publish("x", "4").qos(1).id(5).dup());
+        w.expect("r", publish("x", "away").qos(1).id(6).dup());
+        w.send("r", pubcomp(3));
+        w.send("r", puback(5));
+        w.send("r", puback(6));
+        w.publish("s", publish("x", "new").qos(1));
+        w.receive("r", publish("x", "new").qos(1).id(7));
+    });
+}
+
+#[test] // [MQTT5-3.3.4-9]
+fn a_session_resumed_with_a_smaller_window_keeps_to_it() {
+    let mut w = World::new();
+    w.connect("r", v5().persistent());
+    w.subscribe("r", "x", 1);
+    w.connect("s", v5());
+    publish_numbered(&mut w, "s", "x", 1, 0..4);
+    (0..4).for_each(|n| drop(w.expect("r", publish("x", n.to_string()).qos(1))));
+    w.lose("r");
+    w.publish("s", publish("x", "4").qos(1));
+    w.connect("r", v5().persistent().receive_maximum(1));
+    for number in 0..4 {
+        w.expect_publish("r", publish("x", number.to_string()).qos(1).id(number + 1).dup());
+        w.expect_nothing("r");
+        w.send("r", puback(number + 1));
+    }
+    w.receive("r", publish("x", "4").qos(1));
+}
+
+#[test] // [MQTT3-4.4.0-1] [MQTT5-4.4.0-1]
+fn repeating_stops_at_a_full_output_and_goes_on_over_a_gap() {
+    // A message in the middle is finished; the output is full right before its place.
+    let mut w = World::with(Limits { unsent_bytes_max: 100, ..Limits::default() });
+    let long = |number: usize| format!("{number}{}", "-".repeat(200));
+    w.connect("r", v311().persistent());
+    w.subscribe("r", "x", 1);
+    w.connect("s", v311());
+    for number in 0..3 {
+        w.publish("s", publish("x", long(number)).qos(1));
+    }
+    for number in 0..3 {
+        w.expect("r", publish("x", long(number)).qos(1));
+    }
+    w.send("r", puback(2));
+    w.lose("r");
+    w.open("r", ProtocolVersion::V311);
+    // It reads CONNACK and the first repetition, and behind that 30 answers to pings are waiting.
+    w.stall("r");
+    w.send("r", v311().persistent());
+    (0..30).for_each(|_| w.send("r", pingreq()));
+    let first = Said::from(publish("x", long(0)).qos(1).id(1).dup());
+    let bytes = first.bytes(ProtocolVersion::V311).expect("it can be written").len();
+    w.stall_after("r", 4 + bytes);
+    w.settle();
+    w.expect("r", connack_present());
+    w.expect("r", first);
+    w.send("r", puback(1));
+    w.unstall("r");
+    (0..30).for_each(|_| drop(w.expect("r", pingresp())));
+    w.receive("r", publish("x", long(2)).qos(1).id(3).dup());
+    w.publish("s", publish("x", "new").qos(1));
+    w.receive("r", publish("x", "new").qos(1).id(4));
+}
+
+#[test] // [MQTT3-4.3.3-2] [MQTT5-4.3.3-10] [MQTT5-4.3.3-12]
+fn a_repeated_qos_2_message_is_answered_and_not_delivered_again() {
+    in_each_version(|version| {
+        for persistent in [false, true] {
+            let mut w = World::new();
+            let connect = connecting(version);
+            w.connect("s", if persistent { connect.persistent() } else { connect });
+            w.connect("r", v311());
+            w.subscribe("r", "x", 2);
+            w.send("s", publish("x", "m").qos(2).id(7));
+            w.expect("s", pubrec(7));
+            w.receive("r", publish("x", "m").qos(2));
+            for _ in 0..3 {
+                w.send("s", publish("x", "m").qos(2).id(7).dup());
+                w.expect("s", pubrec(7));
+            }
+            w.send("s", pubrel(7));
+            w.expect("s", pubcomp(7));
+            w.expect_quiet();
+            w.send("s", publish("x", "another").qos(2).id(7));
+            w.expect("s", pubrec(7));
+            w.receive("r", publish("x", "another").qos(2));
+        }
+    });
+}
+
+#[test] // [MQTT3-4.3.3-2] [MQTT3-4.4.0-1] [MQTT5-4.3.3-10] [MQTT3-3.1.2-4]
+fn a_qos_2_message_repeated_after_a_new_connection_counts_once() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        let connect = connecting(version).persistent();
+        w.connect("s", connect.clone());
+        w.connect("r", v311());
+        w.subscribe("r", "x", 2);
+        w.send("s", publish("x", "m").qos(2).id(1));
+        w.lose("s");
+        w.receive("r", publish("x", "m").qos(2));
+        w.connect("s", connect.clone());
+        w.send("s", publish("x", "m").qos(2).id(1).dup());
+        w.expect("s", pubrec(1));
+        w.send("s", pubrel(1));
+        w.lose("s");
+        w.connect("s", connect);
+        w.send("s", pubrel(1));
+        w.expect("s", pubcomp(1).because(ReasonCode::PacketIdentifierNotFound));
+        w.expect_quiet();
+    });
+}
+
+#[test] // [MQTT5-4.3.3-1] to [MQTT5-4.3.3-13]
+fn acknowledgements_of_unknown_identifiers_are_answered_and_harm_nobody() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        w.connect("a", connecting(version));
+        w.send("a", puback(9));
+        w.send("a", pubcomp(9));
+        w.expect_nothing("a");
+        w.send("a", pubrec(9));
+        w.expect("a", pubrel(9).because(ReasonCode::PacketIdentifierNotFound));
+        w.send("a", pubrel(9));
+        w.expect("a", pubcomp(9).because(ReasonCode::PacketIdentifierNotFound));
+        w.subscribe("a", "x", 1);
+        w.publish("a", publish("x", "m").qos(1));
+        w.receive("a", publish("x", "m").qos(1));
+    });
+}
+
+#[test] // [MQTT5-4.3.3-3]
+fn a_repeated_pubrec_gets_its_pubrel_again() {
+    for connect in [v311(), v5().persistent()] {
+        let mut w = World::new();
+        w.connect("a", connect);
+        w.subscribe("a", "x", 2);
+        w.publish("a", publish("x", "m").qos(2));
+        w.expect("a", publish("x", "m").qos(2).id(1));
+        for _ in 0..3 {
+            w.send("a", pubrec(1));
+            w.expect("a", pubrel(1));
+        }
+        w.send("a", pubcomp(1));
+        w.send("a", pubcomp(1));
+        w.expect_quiet();
+    }
+}
+
+#[test] // MQTT 3.1.1 and 5.0 section 4.3
+fn an_acknowledgement_of_the_wrong_kind_is_a_violation() {
+    let wrong: [(u8, fn(u16) -> Said); 5] = [
+        (1, pubrec),
+        (1, pubcomp),
+        (2, puback),
+        (2, pubcomp),
+        (1, |id| pubrec(id).because(ReasonCode::Success)),
+    ];
+    in_each_version(|version| {
+        for (qos, said) in wrong {
+            let mut w = World::new();
+            w.connect("a", connecting(version));
+            w.subscribe("a", "x", 2);
+            w.publish("a", publish("x", "m").qos(qos));
+            w.expect("a", publish("x", "m").qos(qos).id(1));
+            w.send("a", said(1));
+            if version == ProtocolVersion::V5 {
+                w.expect("a", disconnect(ReasonCode::ProtocolError));
+            }
+            w.expect_closed("a");
+            assert_eq!(w.counters().violations, 1);
+        }
+    });
+}
+
+#[test] // [MQTT5-3.3.4-7] [MQTT5-4.9.0-1]
+fn a_client_that_exceeds_our_receive_maximum_is_told_so() {
+    let limits = Limits { inflight_in_max: 2, ..Limits::default() };
+    let mut w = World::with(limits.clone());
+    w.start("a", v5());
+    let Said::Connack { properties: Some(bytes), .. } = w.expect("a", connack()) else {
+        panic!("a CONNACK was expected");
+    };
+    assert_eq!(Properties::from_checked(&bytes).receive_maximum(), Some(2));
+    for id in 1..=2 {
+        w.send("a", publish("x", "m").qos(2).id(id));
+        w.expect("a", pubrec(id).because(ReasonCode::NoMatchingSubscribers));
+    }
+    w.send("a", publish("x", "m").qos(2).id(3));
+    w.expect("a", disconnect(ReasonCode::ReceiveMaximumExceeded));
+    w.expect_closed("a");
+
+    // At QoS 1 only what waits for the store can be unacknowledged.
+    let mut w = World::with(limits);
+    w.connect("r", v311().persistent());
+    w.subscribe("r", "x", 1);
+    w.connect("a", v5());
+    w.hold_store();
+    w.send("a", publish("x", "0").qos(1).id(1));
+    w.send("a", publish("x", "1").qos(1).id(2));
+    w.expect_nothing("a");
+    w.send("a", publish("x", "2").qos(1).id(3));
+    w.expect("a", disconnect(ReasonCode::ReceiveMaximumExceeded));
+    w.expect_closed("a");
+    w.let_store_run();
+    receive_numbered(&mut w, "r", "x", 1, 0..2);
+}
+
+#[test] // [MQTT5-4.9.0-1]: quotas begin anew with each connection.
+fn what_a_lost_connection_left_unanswered_does_not_count_on_the_next() {
+    let mut w = World::with(Limits { inflight_in_max: 2, ..Limits::default() });
+    w.connect("r", v311().persistent());
+    w.subscribe("r", "x", 1);
+    w.connect("a", v5().persistent());
+    w.hold_store();
+    w.send("a", publish("x", "0").qos(1).id(1));
+    w.send("a", publish("x", "1").qos(1).id(2));
+    w.lose("a");
+    w.start("a", v5().persistent());
+    w.let_store_run();
+    w.expect("a", connack_present());
+    w.hold_store();
+    w.send("a", publish("x", "2").qos(1).id(1));
+    w.send("a", publish("x", "3").qos(1).id(2));
+    w.expect_nothing("a");
+    w.let_store_run();
+    w.expect("a", puback(1));
+    w.expect("a", puback(2));
+    receive_numbered(&mut w, "r", "x", 1, 0..4);
+}
+
+#[test] // [MQTT5-3.3.4-7]
+fn requests_that_wait_for_the_store_do_not_count_as_messages() {
+    let mut w = World::with(Limits { inflight_in_max: 2, ..Limits::default() });
+    w.connect("a", v5().persistent());
+    w.hold_store();
+    for id in 1..=5 {
+        w.send("a", subscribe(id, &format!("f/{id}"), 0));
+    }
+    w.send("a", publish("f/1", "m").qos(1).id(6));
+    w.expect("a", publish("f/1", "m"));
+    w.expect_nothing("a");
+    w.let_store_run();
+    (1..=5).for_each(|id| drop(w.expect("a", suback(id, &[0]))));
+    w.expect("a", puback(6));
+}
+
+#[test]
+fn too_many_unreleased_qos_2_identifiers_close_the_connection_and_lose_nothing() {
+    in_each_version(|version| {
+        let mut w = World::with(Limits { qos2_ids_max: 2, ..Limits::default() });
+        w.connect("r", v311());
+        w.subscribe("r", "x", 0);
+        let connect = connecting(version).persistent();
+        w.connect("a", connect.clone());
+        for id in 1..=2 {
+            w.send("a", publish("x", id.to_string()).qos(2).id(id));
+            w.expect("a", pubrec(id));
+            w.expect("r", publish("x", id.to_string()));
+        }
+        w.send("a", publish("x", "3").qos(2).id(3));
+        if version == ProtocolVersion::V5 {
+            w.expect("a", disconnect(ReasonCode::ReceiveMaximumExceeded));
+        }
+        w.expect_closed("a");
+        // It comes back, releases the two, and repeats the third.
+        w.connect("a", connect);
+        for id in 1..=2 {
+            w.send("a", pubrel(id));
+            w.expect("a", pubcomp(id));
+        }
+        w.send("a", publish("x", "3").qos(2).id(3).dup());
+        w.expect("a", pubrec(3));
+        w.expect("r", publish("x", "3"));
+    });
+}
+
+#[test] // [MQTT3-4.6.0-5] [MQTT3-4.6.0-6] [MQTT5-4.6.0-5] [MQTT5-4.6.0-6]
+fn messages_of_one_publisher_arrive_in_order_through_windows_and_queues() {
+    for qos in [1, 2] {
+        let mut w = World::with(Limits { inflight_out_max: 3, ..Limits::default() });
+        w.connect("r", v311());
+        w.subscribe("r", "x", qos);
+        w.connect("s", v311());
+        publish_numbered(&mut w, "s", "x", qos, 0..10);
+        receive_numbered(&mut w, "r", "x", qos, 0..4);
+        publish_numbered(&mut w, "s", "x", qos, 10..15);
+        receive_numbered(&mut w, "r", "x", qos, 4..15);
+    }
+}
+
+#[test] // [MQTT3-3.3.4-1] and MQTT 5.0 section 3.4.2.1
+fn mqtt_5_is_told_that_nobody_wanted_the_message() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        w.connect("a", connecting(version));
+        w.send("a", publish("x", "m").qos(1).id(1));
+        w.expect("a", puback(1).because(ReasonCode::NoMatchingSubscribers));
+        w.send("a", publish("x", "m").qos(2).id(2));
+        w.expect("a", pubrec(2).because(ReasonCode::NoMatchingSubscribers));
+        w.send("a", pubrel(2));
+        w.expect("a", pubcomp(2));
+    });
+}
+
+#[test] // [MQTT5-3.3.2-8]
+fn topic_aliases_are_refused_as_none_are_announced() {
+    use noctule_mqtt::Property;
+    for topic in ["x", ""] {
+        let mut w = World::new();
+        w.connect("a", v5());
+        w.send("a", publish(topic, "m").property(Property::TopicAlias(1)));
+        w.expect("a", disconnect(ReasonCode::TopicAliasInvalid));
+        w.expect_closed("a");
+    }
+}
