@@ -22,11 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
     // Without foreign clients half the tests fail for one reason; that reason alone is clearer.
     if steps.step("prepare", "foreign MQTT clients", foreign::prepare) {
         steps.step("fmt", "cargo fmt --all --check", format);
-        steps.step(
-            "clippy",
-            "cargo clippy, workspace, all targets, -D warnings",
-            clippy,
-        );
+        steps.step("clippy", "cargo clippy, workspace, all targets, -D warnings", clippy);
         steps.step("tests", "cargo test --workspace", || all_tests(&mut tally));
     }
     print!("{}", steps.summary());
@@ -49,15 +45,7 @@ fn format() -> Result<(), Failure> {
 }
 
 fn clippy() -> Result<(), Failure> {
-    let arguments = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let arguments = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     shell::run(workspace::cargo().args(arguments))
 }
 
@@ -72,9 +60,7 @@ fn all_tests(tally: &mut Tally) -> Result<(), Failure> {
         *tally = Tally::pass_through(BufReader::new(output), stdout().lock())
             .map_err(|error| Failure(format!("cannot read the output of the tests: {error}")))?;
     }
-    let status = child
-        .wait()
-        .map_err(|error| Failure(format!("cargo test: {error}")))?;
+    let status = child.wait().map_err(|error| Failure(format!("cargo test: {error}")))?;
     // A run that counts nothing has tested nothing, whatever its exit code says.
     if status.success() && tally.passed > 0 {
         Ok(())

@@ -31,11 +31,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
         .stdin(Stdio::null())
         .status()
         .map_err(|error| Failure(format!("cannot start `{words}`: {error}")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure(format!("`{words}`: {status}")))
-    }
+    if status.success() { Ok(()) } else { Err(Failure(format!("`{words}`: {status}"))) }
 }
 
 /// Runs `command` quietly and returns what it wrote to standard output.
@@ -47,11 +43,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
         .map_err(|error| Failure(format!("cannot start `{words}`: {error}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure(format!(
-            "`{words}`: {}\n{}",
-            output.status,
-            said.trim_end()
-        )));
+        return Err(Failure(format!("`{words}`: {}\n{}", output.status, said.trim_end())));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -59,11 +51,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
 /// The command as one would type it.
 pub(crate) fn words(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }
 
@@ -79,9 +67,7 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
 
 fn is_program(candidate: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    candidate
-        .metadata()
-        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    candidate.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -98,12 +84,7 @@ mod tests {
     fn a_program_that_does_not_exist_is_a_failure_and_is_not_found() {
         assert!(which("noctule-no-such-program").is_none());
         let failure = output(&mut Command::new("noctule-no-such-program")).unwrap_err();
-        assert!(
-            failure
-                .0
-                .starts_with("cannot start `noctule-no-such-program`"),
-            "{failure}"
-        );
+        assert!(failure.0.starts_with("cannot start `noctule-no-such-program`"), "{failure}");
     }
 
     #[test]

@@ -34,11 +34,7 @@ impl Steps {
             println!("==> {name} FAILED: {failure}");
         }
         let well = failure.is_none();
-        self.done.push(Done {
-            name,
-            took: begin.elapsed(),
-            failure,
-        });
+        self.done.push(Done { name, took: begin.elapsed(), failure });
         well
     }
 
@@ -46,28 +42,17 @@ impl Steps {
     pub(crate) fn summary(&self) -> String {
         let mut text = String::from("==> summary\n");
         for step in &self.done {
-            let verdict = if step.failure.is_none() {
-                "ok"
-            } else {
-                "FAILED"
-            };
+            let verdict = if step.failure.is_none() { "ok" } else { "FAILED" };
             let seconds = step.took.as_secs_f64();
-            text.push_str(&format!(
-                "    {:<10} {seconds:>7.1} s  {verdict}\n",
-                step.name
-            ));
+            text.push_str(&format!("    {:<10} {seconds:>7.1} s  {verdict}\n", step.name));
         }
         text
     }
 
     /// Ok if every step went well, else a failure that names those which did not.
     pub(crate) fn verdict(&self) -> Result<(), Failure> {
-        let failed: Vec<_> = self
-            .done
-            .iter()
-            .filter(|step| step.failure.is_some())
-            .map(|step| step.name)
-            .collect();
+        let failed: Vec<_> =
+            self.done.iter().filter(|step| step.failure.is_some()).map(|step| step.name).collect();
         if failed.is_empty() {
             Ok(())
         } else {
@@ -87,11 +72,8 @@ mod tests {
         assert!(steps.step("second", "goes well", || Ok(())));
         assert_eq!(steps.verdict().unwrap_err().0, "failed: first");
         let summary = steps.summary();
-        let verdicts: Vec<_> = summary
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_whitespace().last())
-            .collect();
+        let verdicts: Vec<_> =
+            summary.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
         assert_eq!(verdicts, ["FAILED", "ok"]);
     }
 

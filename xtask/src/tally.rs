@@ -66,13 +66,7 @@ test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
     fn results_of_all_binaries_are_summed_and_the_output_passes_unchanged() {
         let mut copy = Vec::new();
         let tally = Tally::pass_through(OUTPUT.as_bytes(), &mut copy).unwrap();
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 5,
-                failed: 1
-            }
-        );
+        assert_eq!(tally, Tally { passed: 5, failed: 1 });
         assert_eq!(String::from_utf8(copy).unwrap(), OUTPUT);
         assert_eq!(tally.to_string(), "5 passed, 1 failed");
     }

@@ -8,10 +8,7 @@ use crate::shell::{self, Failure};
 /// The directory of the workspace's Cargo.toml.
 pub(crate) fn root() -> PathBuf {
     // The manifest directory is that of xtask itself, one below the root.
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_path_buf)
-        .unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// A cargo command that runs at the root, by the very cargo that runs us.

@@ -16,33 +16,21 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need {
-        package: "mosquitto",
-        is_met: || shell::which("mosquitto").is_some(),
-    },
+    Need { package: "mosquitto", is_met: || shell::which("mosquitto").is_some() },
     Need {
         package: "mosquitto-clients",
         is_met: || {
             shell::which("mosquitto_sub").is_some() && shell::which("mosquitto_pub").is_some()
         },
     },
-    Need {
-        package: "python3",
-        is_met: || shell::which("python3").is_some(),
-    },
+    Need { package: "python3", is_met: || shell::which("python3").is_some() },
     // A Debian Python without this package has venv but not what fills a new one.
     Need {
         package: "python3-venv",
         is_met: || succeeds("python3", &["-c", "import venv, ensurepip"]),
     },
-    Need {
-        package: "nodejs",
-        is_met: || shell::which("node").is_some(),
-    },
-    Need {
-        package: "npm",
-        is_met: || shell::which("npm").is_some(),
-    },
+    Need { package: "nodejs", is_met: || shell::which("node").is_some() },
+    Need { package: "npm", is_met: || shell::which("npm").is_some() },
 ];
 
 /// Installs the packages whose needs are not met.
@@ -54,9 +42,7 @@ pub(super) fn prepare() -> Result<(), Failure> {
     let names = missing.join(" ");
     println!("missing Debian packages: {names}");
     if shell::which("apt-get").is_none() {
-        return Err(Failure(format!(
-            "no apt-get here; install what Debian calls: {names}"
-        )));
+        return Err(Failure(format!("no apt-get here; install what Debian calls: {names}")));
     }
     if shell::output(Command::new("id").arg("-u"))?.trim() != "0" {
         return Err(Failure(format!(
@@ -80,29 +66,20 @@ pub(super) fn prepare() -> Result<(), Failure> {
 }
 
 fn missing() -> Vec<&'static str> {
-    NEEDS
-        .iter()
-        .filter(|need| !(need.is_met)())
-        .map(|need| need.package)
-        .collect()
+    NEEDS.iter().filter(|need| !(need.is_met)()).map(|need| need.package).collect()
 }
 
 fn still_missing() -> Result<(), Failure> {
     match missing().as_slice() {
         [] => Ok(()),
-        left => Err(Failure(format!(
-            "installed, but still missing: {}",
-            left.join(" ")
-        ))),
+        left => Err(Failure(format!("installed, but still missing: {}", left.join(" ")))),
     }
 }
 
 fn install(packages: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
-    command
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(packages);
+    command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     command
 }
 
@@ -149,12 +126,8 @@ mod tests {
 
     #[test]
     fn a_package_without_candidate_asks_for_an_update() {
-        assert!(names_candidate(
-            "mosquitto:\n  Installed: (none)\n  Candidate: 2.0.11-1\n"
-        ));
-        assert!(!names_candidate(
-            "mosquitto:\n  Installed: (none)\n  Candidate: (none)\n"
-        ));
+        assert!(names_candidate("mosquitto:\n  Installed: (none)\n  Candidate: 2.0.11-1\n"));
+        assert!(!names_candidate("mosquitto:\n  Installed: (none)\n  Candidate: (none)\n"));
         assert!(!names_candidate(""));
     }
 

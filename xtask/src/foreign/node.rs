@@ -17,12 +17,7 @@ pub(super) fn prepare(home: &Path) -> Result<(), Failure> {
     empty(home)?;
     let quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error"];
     shell::run(
-        Command::new("npm")
-            .arg("install")
-            .args(quiet)
-            .arg("--prefix")
-            .arg(home)
-            .args(PINS),
+        Command::new("npm").arg("install").args(quiet).arg("--prefix").arg(home).args(PINS),
     )?;
     stamp(home, PINS)
 }

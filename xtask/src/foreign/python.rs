@@ -18,14 +18,7 @@ pub(super) fn prepare(home: &Path) -> Result<(), Failure> {
     println!("installing {} into {}", PINS.join(" "), home.display());
     empty(home)?;
     shell::run(Command::new("python3").args(["-m", "venv"]).arg(home))?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    ];
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
     shell::run(Command::new(&python).args(pip).args(PINS))?;
     stamp(home, PINS)
 }

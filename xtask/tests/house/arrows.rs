@@ -17,69 +17,24 @@ struct Arrow {
 const ARROWS: &[Arrow] = &[
     Arrow {
         from: "noctule",
-        to: &[
-            "server",
-            "client",
-            "load",
-            "conformance",
-            "store",
-            "auth",
-            "cert",
-            "mqtt",
-        ],
+        to: &["server", "client", "load", "conformance", "store", "auth", "cert", "mqtt"],
     },
     Arrow {
         from: "noctule-server",
         to: &["broker", "session", "mqtt", "net", "store", "auth", "cert"],
     },
-    Arrow {
-        from: "noctule-client",
-        to: &["session", "mqtt"],
-    },
-    Arrow {
-        from: "noctule-load",
-        to: &["session", "mqtt"],
-    },
-    Arrow {
-        from: "noctule-conformance",
-        to: &["mqtt"],
-    },
-    Arrow {
-        from: "noctule-auth",
-        to: &["mqtt"],
-    },
-    Arrow {
-        from: "noctule-store",
-        to: &["broker"],
-    },
-    Arrow {
-        from: "noctule-broker",
-        to: &["session", "mqtt"],
-    },
-    Arrow {
-        from: "noctule-session",
-        to: &["mqtt"],
-    },
-    Arrow {
-        from: "noctule-mqtt",
-        to: &[],
-    },
-    Arrow {
-        from: "noctule-net",
-        to: &[],
-    },
-    Arrow {
-        from: "noctule-cert",
-        to: &[],
-    },
-    Arrow {
-        from: "noctule-testkit",
-        to: &["broker", "session", "mqtt"],
-    },
-    Arrow {
-        from: "xtask",
-        to: &[],
-    },
+    Arrow { from: "noctule-client", to: &["session", "mqtt"] },
+    Arrow { from: "noctule-load", to: &["session", "mqtt"] },
+    Arrow { from: "noctule-conformance", to: &["mqtt"] },
+    Arrow { from: "noctule-auth", to: &["mqtt"] },
+    Arrow { from: "noctule-store", to: &["broker"] },
+    Arrow { from: "noctule-broker", to: &["session", "mqtt"] },
+    Arrow { from: "noctule-session", to: &["mqtt"] },
+    Arrow { from: "noctule-mqtt", to: &[] },
+    Arrow { from: "noctule-net", to: &[] },
+    Arrow { from: "noctule-cert", to: &[] },
+    Arrow { from: "noctule-testkit", to: &["broker", "session", "mqtt"] },
+    Arrow { from: "xtask", to: &[] },
 ];
 
 /// For tests alone, and for everybody's.
@@ -109,26 +64,18 @@ fn every_arrow_between_our_crates_is_an_allowed_one() {
 #[test]
 fn the_graph_that_is_read_is_ours() {
     let packages = workspace();
-    let names: Vec<_> = packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let names: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
     for name in CORE.iter().chain(&["noctule", "noctule-server", "xtask"]) {
         assert!(names.contains(name), "{name} is missing from {names:?}");
     }
-    let server = packages
-        .iter()
-        .find(|package| package.name == "noctule-server");
+    let server = packages.iter().find(|package| package.name == "noctule-server");
     assert!(server.is_some_and(|server| server.needs.iter().any(|need| need.on == "noctule-mqtt")));
 }
 
 #[test]
 fn a_forbidden_arrow_is_found() {
     assert_eq!(
-        complaints(&[package(
-            "noctule-mqtt",
-            &[("noctule-session", Kind::Normal)]
-        )]),
+        complaints(&[package("noctule-mqtt", &[("noctule-session", Kind::Normal)])]),
         ["noctule-mqtt may not depend on noctule-session"]
     );
     assert_eq!(
@@ -136,10 +83,7 @@ fn a_forbidden_arrow_is_found() {
         ["noctule-net may not depend on noctule-mqtt, not even in its tests"]
     );
     assert_eq!(
-        complaints(&[package(
-            "noctule-session",
-            &[("noctule-broker", Kind::Build)]
-        )]),
+        complaints(&[package("noctule-session", &[("noctule-broker", Kind::Build)])]),
         ["noctule-session may not depend on noctule-broker"]
     );
 }
@@ -201,16 +145,9 @@ fn complaints(packages: &[Package]) -> Vec<String> {
 
 fn complaints_about(package: &Package) -> Vec<String> {
     let Some(row) = ARROWS.iter().find(|row| row.from == package.name) else {
-        return vec![format!(
-            "{} has no row in the table of arrows",
-            package.name
-        )];
+        return vec![format!("{} has no row in the table of arrows", package.name)];
     };
-    package
-        .needs
-        .iter()
-        .filter_map(|need| complaint(row, need))
-        .collect()
+    package.needs.iter().filter_map(|need| complaint(row, need)).collect()
 }
 
 fn complaint(row: &Arrow, need: &Need) -> Option<String> {
@@ -219,18 +156,12 @@ fn complaint(row: &Arrow, need: &Need) -> Option<String> {
         let outside = CORE.contains(&from) && need.kind != Kind::Dev && !CORE_MAY_USE.contains(&on);
         return outside.then(|| format!("{from} is core and may not use {on}"));
     }
-    let listed = on
-        .strip_prefix("noctule-")
-        .is_some_and(|short| row.to.contains(&short));
+    let listed = on.strip_prefix("noctule-").is_some_and(|short| row.to.contains(&short));
     let by_tests = need.kind == Kind::Dev;
     if listed || (by_tests && on == TESTKIT) {
         return None;
     }
-    let tests_too = if by_tests {
-        ", not even in its tests"
-    } else {
-        ""
-    };
+    let tests_too = if by_tests { ", not even in its tests" } else { "" };
     Some(format!("{from} may not depend on {on}{tests_too}"))
 }
 
@@ -243,22 +174,12 @@ fn workspace() -> Vec<Package> {
     let mut cargo = Command::new(env!("CARGO"));
     let text = output_of(cargo.args(["metadata", "--format-version=1", "--no-deps"]));
     let metadata: Value = serde_json::from_str(&text).expect("cargo metadata is JSON");
-    metadata["packages"]
-        .as_array()
-        .expect("a list of packages")
-        .iter()
-        .map(read_package)
-        .collect()
+    metadata["packages"].as_array().expect("a list of packages").iter().map(read_package).collect()
 }
 
 fn read_package(package: &Value) -> Package {
-    let needs = package["dependencies"]
-        .as_array()
-        .expect("a list of dependencies");
-    Package {
-        name: text(&package["name"]),
-        needs: needs.iter().map(read_need).collect(),
-    }
+    let needs = package["dependencies"].as_array().expect("a list of dependencies");
+    Package { name: text(&package["name"]), needs: needs.iter().map(read_need).collect() }
 }
 
 fn read_need(need: &Value) -> Need {
@@ -269,10 +190,7 @@ fn read_need(need: &Value) -> Need {
         Some(other) => panic!("cargo knows a kind of dependency that we do not: {other}"),
     };
     // The package's own name: a renamed dependency stays visible.
-    Need {
-        on: text(&need["name"]),
-        kind,
-    }
+    Need { on: text(&need["name"]), kind }
 }
 
 fn text(value: &Value) -> String {
@@ -280,15 +198,6 @@ fn text(value: &Value) -> String {
 }
 
 fn package(name: &str, needs: &[(&str, Kind)]) -> Package {
-    let needs = needs
-        .iter()
-        .map(|(on, kind)| Need {
-            on: (*on).into(),
-            kind: *kind,
-        })
-        .collect();
-    Package {
-        name: name.into(),
-        needs,
-    }
+    let needs = needs.iter().map(|(on, kind)| Need { on: (*on).into(), kind: *kind }).collect();
+    Package { name: name.into(), needs }
 }

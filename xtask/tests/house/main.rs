@@ -12,23 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the workspace")
-        .into()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").into()
 }
 
 /// What a program that must succeed writes to standard output.
 fn output_of(command: &mut Command) -> String {
-    let output = command
-        .current_dir(root())
-        .output()
-        .expect("the program starts");
+    let output = command.current_dir(root()).output().expect("the program starts");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{said}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
     String::from_utf8(output.stdout).expect("UTF-8 output")
 }

@@ -25,16 +25,8 @@ const OPENER_WORDS_MIN: usize = 3;
 #[test]
 fn every_file_is_tidy() {
     let files = files();
-    assert!(
-        files
-            .iter()
-            .any(|(path, _)| path == "xtask/tests/house/tidy.rs"),
-        "files were read"
-    );
-    let complaints: Vec<_> = files
-        .iter()
-        .flat_map(|(path, text)| complaints(path, text))
-        .collect();
+    assert!(files.iter().any(|(path, _)| path == "xtask/tests/house/tidy.rs"), "files were read");
+    let complaints: Vec<_> = files.iter().flat_map(|(path, text)| complaints(path, text)).collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
@@ -44,10 +36,7 @@ fn a_module_without_a_paragraph_is_found() {
     assert_eq!(complaints("crates/net/src/tcp.rs", opened), [""; 0]);
     for unopened in ["fn f() {}\n", "", "\n// A comment.\n", "//! placeholder\n"] {
         let found = complaints("crates/net/src/tcp.rs", unopened);
-        assert_eq!(
-            found,
-            ["crates/net/src/tcp.rs: does not open with a module paragraph (`//!`)"]
-        );
+        assert_eq!(found, ["crates/net/src/tcp.rs: does not open with a module paragraph (`//!`)"]);
     }
     assert_eq!(complaints("docs/example.rs", "fn f() {}\n"), [""; 0]);
 }
@@ -55,11 +44,7 @@ fn a_module_without_a_paragraph_is_found() {
 #[test]
 fn an_empty_name_is_found_in_files_and_directories() {
     let text = "//! What lives here and what must not live here.\n";
-    for path in [
-        "crates/net/src/utils.rs",
-        "crates/mqtt/src/common/mod.rs",
-        "xtask/src/types.rs",
-    ] {
+    for path in ["crates/net/src/utils.rs", "crates/mqtt/src/common/mod.rs", "xtask/src/types.rs"] {
         assert_eq!(complaints(path, text).len(), 1, "{path}");
     }
     assert_eq!(complaints("crates/mqtt/src/packet_types.rs", text), [""; 0]);
@@ -69,14 +54,8 @@ fn an_empty_name_is_found_in_files_and_directories() {
 fn a_note_for_later_without_issue_is_found() {
     for word in LATER {
         let found = complaints(".ci/run", &format!("one\n# {word}: more\n"));
-        assert_eq!(
-            found,
-            [format!(".ci/run:2: {word} without an issue number (#N)")]
-        );
-        assert_eq!(
-            complaints(".ci/run", &format!("# {word}(#12): more\n")),
-            [""; 0]
-        );
+        assert_eq!(found, [format!(".ci/run:2: {word} without an issue number (#N)")]);
+        assert_eq!(complaints(".ci/run", &format!("# {word}(#12): more\n")), [""; 0]);
         assert_eq!(complaints(".ci/run", &format!("MAS{word}S\n")), [""; 0]);
     }
 }
@@ -93,32 +72,18 @@ fn an_ignored_test_is_found() {
 fn a_machine_path_is_found() {
     for path in MACHINE_PATHS {
         let found = complaints("README.md", &format!("see {path}notes\n"));
-        assert_eq!(
-            found,
-            [format!("README.md:1: names a path of one machine ({path})")]
-        );
-        assert_eq!(
-            complaints("README.md", &format!("net{path}notes\n")),
-            [""; 0]
-        );
+        assert_eq!(found, [format!("README.md:1: names a path of one machine ({path})")]);
+        assert_eq!(complaints("README.md", &format!("net{path}notes\n")), [""; 0]);
     }
-    assert_eq!(
-        complaints("README.md", &format!("see {HOMES}bat/notes\n")).len(),
-        1
-    );
-    assert_eq!(
-        complaints("README.md", &format!("see {HOMES}<name>/notes\n")),
-        [""; 0]
-    );
+    assert_eq!(complaints("README.md", &format!("see {HOMES}bat/notes\n")).len(), 1);
+    assert_eq!(complaints("README.md", &format!("see {HOMES}<name>/notes\n")), [""; 0]);
 }
 
 fn complaints(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let ours = path.starts_with("crates/") || path.starts_with("xtask/");
     if ours && path.ends_with(".rs") && !has_opener(text) {
-        found.push(format!(
-            "{path}: does not open with a module paragraph (`//!`)"
-        ));
+        found.push(format!("{path}: does not open with a module paragraph (`//!`)"));
     }
     if path.ends_with(".rs") {
         found.extend(empty_name(path));
@@ -131,9 +96,8 @@ fn complaints(path: &str, text: &str) -> Vec<String> {
 
 fn has_opener(text: &str) -> bool {
     let opener = text.lines().take_while(|line| line.starts_with("//!"));
-    let words: usize = opener
-        .map(|line| line.trim_start_matches("//!").split_whitespace().count())
-        .sum();
+    let words: usize =
+        opener.map(|line| line.trim_start_matches("//!").split_whitespace().count()).sum();
     words >= OPENER_WORDS_MIN
 }
 
@@ -166,9 +130,7 @@ fn has_word(line: &str, word: &str) -> bool {
 }
 
 fn has_issue_number(line: &str) -> bool {
-    line.split('#')
-        .skip(1)
-        .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    line.split('#').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn machine_path(line: &str) -> Option<&'static str> {
@@ -178,11 +140,7 @@ fn machine_path(line: &str) -> Option<&'static str> {
         starts_here(at) && line[at + HOMES.len()..].starts_with(is_name_part)
     };
     let home = line.match_indices(HOMES).any(somebodys);
-    MACHINE_PATHS
-        .iter()
-        .find(machine)
-        .copied()
-        .or_else(|| home.then_some(HOMES))
+    MACHINE_PATHS.iter().find(machine).copied().or_else(|| home.then_some(HOMES))
 }
 
 fn is_name_part(c: char) -> bool {

@@ -12,39 +12,18 @@ const CORE: &[&str] = &["mqtt", "session", "broker"];
 
 /// One offence per line: what Clippy must name, and the code.
 const OFFENCES: &[(&str, &str)] = &[
-    (
-        "std::time::Instant::now",
-        "let _ = std::time::Instant::now();",
-    ),
-    (
-        "std::time::SystemTime::now",
-        "let _ = std::time::SystemTime::now();",
-    ),
-    (
-        "std::net::TcpStream",
-        "let _ = std::net::TcpStream::connect(\"localhost:1\");",
-    ),
-    (
-        "std::net::UdpSocket",
-        "let _ = std::net::UdpSocket::bind(\"localhost:1\");",
-    ),
+    ("std::time::Instant::now", "let _ = std::time::Instant::now();"),
+    ("std::time::SystemTime::now", "let _ = std::time::SystemTime::now();"),
+    ("std::net::TcpStream", "let _ = std::net::TcpStream::connect(\"localhost:1\");"),
+    ("std::net::UdpSocket", "let _ = std::net::UdpSocket::bind(\"localhost:1\");"),
     ("std::fs::read", "let _ = std::fs::read(\"file\");"),
     ("std::fs::File", "let _ = std::fs::File::open(\"file\");"),
     ("std::thread::spawn", "let _ = std::thread::spawn(|| ());"),
-    (
-        "std::thread::sleep",
-        "std::thread::sleep(std::time::Duration::ZERO);",
-    ),
+    ("std::thread::sleep", "std::thread::sleep(std::time::Duration::ZERO);"),
     ("std::sync::Mutex", "let _ = std::sync::Mutex::new(0);"),
     ("std::sync::RwLock", "let _ = std::sync::RwLock::new(0);"),
-    (
-        "std::sync::mpsc::channel",
-        "let _ = std::sync::mpsc::channel::<u8>();",
-    ),
-    (
-        "std::process::Command",
-        "let _ = std::process::Command::new(\"program\");",
-    ),
+    ("std::sync::mpsc::channel", "let _ = std::sync::mpsc::channel::<u8>();"),
+    ("std::process::Command", "let _ = std::process::Command::new(\"program\");"),
     ("std::env::var", "let _ = std::env::var(\"NAME\");"),
     ("std::println", "println!(\"words\");"),
 ];
@@ -55,18 +34,12 @@ fn the_core_crates_have_the_same_wall() {
         .iter()
         .map(|name| std::fs::read_to_string(wall(name).join("clippy.toml")).expect("a wall"))
         .collect();
-    assert!(
-        walls.iter().all(|text| *text == walls[0]),
-        "the clippy.toml of {CORE:?} differ"
-    );
+    assert!(walls.iter().all(|text| *text == walls[0]), "the clippy.toml of {CORE:?} differ");
 }
 
 #[test]
 fn what_the_core_must_not_do_is_denied() {
-    let body: String = OFFENCES
-        .iter()
-        .map(|(_, code)| format!("    {code}\n"))
-        .collect();
+    let body: String = OFFENCES.iter().map(|(_, code)| format!("    {code}\n")).collect();
     let said = clippy("offences", &format!("pub fn offences() {{\n{body}}}\n"));
     for (path, code) in OFFENCES {
         let named = ["type", "method", "macro"]
@@ -78,10 +51,7 @@ fn what_the_core_must_not_do_is_denied() {
 {said}"
         );
     }
-    assert!(
-        !said.contains("does not refer to"),
-        "a path of the list does not resolve:\n{said}"
-    );
+    assert!(!said.contains("does not refer to"), "a path of the list does not resolve:\n{said}");
 }
 
 #[test]
@@ -102,20 +72,11 @@ fn clippy(name: &str, code: &str) -> String {
     std::fs::write(&file, code).expect("target is writable");
     let output = Command::new("clippy-driver")
         .env("CLIPPY_CONF_DIR", wall(CORE[0]))
-        .args([
-            "--edition=2024",
-            "--crate-type=lib",
-            "--emit=metadata",
-            "--out-dir",
-        ])
+        .args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--out-dir"])
         .arg(room)
         .args(
-            [
-                "disallowed_types",
-                "disallowed_methods",
-                "disallowed_macros",
-            ]
-            .map(|lint| format!("-Dclippy::{lint}")),
+            ["disallowed_types", "disallowed_methods", "disallowed_macros"]
+                .map(|lint| format!("-Dclippy::{lint}")),
         )
         .arg(&file)
         .output()

@@ -263,21 +263,19 @@ impl Shard {
             self.delivery.outputs.recycle(buffer);
         }
         let half = self.delivery.limits.unsent_bytes_max / 2;
-        if connection.outbox.len() > half {
+        let waits = connection.stalled || connection.choked;
+        if !waits || connection.outbox.len() > half {
             return;
         }
-        if std::mem::replace(&mut connection.choked, false) && !self.is_held(handle) {
+        let stalled = std::mem::replace(&mut connection.stalled, false);
+        let choked = std::mem::replace(&mut connection.choked, false);
+        let session = connection.session.filter(|_| stalled);
+        if choked && !self.is_held(handle) {
             self.actions.push_back(Action::Resume(handle));
         }
-        let Some(connection) = self.delivery.connections.get_mut(handle) else {
-            return;
-        };
-        if connection.stalled {
-            connection.stalled = false;
-            if let Some(session) = connection.session {
-                self.delivery.pump(session);
-                self.revive_replays(session);
-            }
+        if let Some(session) = session {
+            self.delivery.pump(session);
+            self.revive_replays(session);
         }
     }
 

@@ -117,6 +117,23 @@ fn a_client_that_comes_back_in_time_stops_the_expiry() {
 }
 
 #[test] // MQTT 5.0 section 3.1.2.11.2
+fn the_expiry_of_the_last_connection_counts() {
+    let mut w = World::new();
+    w.connect("a", v5().expiry(10));
+    w.lose("a");
+    w.pass(5);
+    w.connect("a", v311().clean(false));
+    w.lose("a");
+    w.pass(100 * DAY);
+    assert!(w.connect("a", v5().clean(false).expiry(20)));
+    w.lose("a");
+    w.pass_ms(19_999);
+    assert_eq!(w.population().sessions, 1);
+    w.pass_ms(1 + 128);
+    w.expect_nobody_left();
+}
+
+#[test] // MQTT 5.0 section 3.1.2.11.2
 fn without_a_session_expiry_interval_the_session_ends_with_the_connection() {
     let mut w = World::new();
     w.connect("a", v5().clean(false));

@@ -109,9 +109,7 @@ fn option_flags(spec: &'static OptionSpec) -> Vec<Arg> {
 
 fn valued(arg: Arg, spec: &'static OptionSpec) -> Arg {
     let check = move |text: &str| spec.check(text).map(|()| text.to_owned());
-    arg.value_name(spec.placeholder())
-        .allow_negative_numbers(true)
-        .value_parser(check)
+    arg.value_name(spec.placeholder()).allow_negative_numbers(true).value_parser(check)
 }
 
 fn switch(on: Arg, spec: &'static OptionSpec) -> Vec<Arg> {
@@ -129,12 +127,7 @@ fn switch(on: Arg, spec: &'static OptionSpec) -> Vec<Arg> {
 }
 
 fn short_help(spec: &OptionSpec) -> String {
-    format!(
-        "{} [default: {}]{}",
-        spec.summary(),
-        spec.default_text(),
-        waits(spec)
-    )
+    format!("{} [default: {}]{}", spec.summary(), spec.default_text(), waits(spec))
 }
 
 fn long_help(spec: &OptionSpec) -> String {
@@ -150,16 +143,12 @@ fn long_help(spec: &OptionSpec) -> String {
 }
 
 fn waits(spec: &OptionSpec) -> String {
-    spec.waits_for()
-        .map_or_else(String::new, |text| format!(" ({text})"))
+    spec.waits_for().map_or_else(String::new, |text| format!(" ({text})"))
 }
 
 /// The options that were given as flags, with their values as text.
 fn given(arguments: &ArgMatches) -> Vec<(&'static OptionSpec, String)> {
-    OPTIONS
-        .iter()
-        .filter_map(|spec| Some((spec, given_text(arguments, spec)?)))
-        .collect()
+    OPTIONS.iter().filter_map(|spec| Some((spec, given_text(arguments, spec)?))).collect()
 }
 
 fn given_text(arguments: &ArgMatches, spec: &OptionSpec) -> Option<String> {
@@ -185,10 +174,7 @@ mod tests {
     fn read(flags: &[&str]) -> Result<Config, clap::Error> {
         let line = [&["broker"], flags].concat();
         let matches = describe().try_get_matches_from(line)?;
-        let sources = Sources {
-            flags: given(&matches),
-            ..Sources::default()
-        };
+        let sources = Sources { flags: given(&matches), ..Sources::default() };
         Ok(sources.load().unwrap().config)
     }
 
@@ -203,16 +189,8 @@ mod tests {
             }
             let default = format!("[default: {}]", spec.default_text());
             assert!(help.contains(&default), "{} {default}", spec.key());
-            assert!(
-                help.contains(&format!("[env: {}]", spec.variable())),
-                "{}",
-                spec.key()
-            );
-            assert!(
-                help.contains(&format!("[file: {}]", spec.key())),
-                "{}",
-                spec.key()
-            );
+            assert!(help.contains(&format!("[env: {}]", spec.variable())), "{}", spec.key());
+            assert!(help.contains(&format!("[file: {}]", spec.key())), "{}", spec.key());
             assert!(help.contains(spec.summary()), "{}", spec.key());
             if let Some(waits) = spec.waits_for() {
                 assert!(help.contains(&waits), "{}", spec.key());
@@ -223,10 +201,7 @@ mod tests {
     #[test]
     fn the_short_help_leaves_out_the_limits() {
         let help = describe().render_help().to_string();
-        assert!(
-            help.contains("--port") && help.contains("--no-tls"),
-            "{help}"
-        );
+        assert!(help.contains("--port") && help.contains("--no-tls"), "{help}");
         assert!(!help.contains("--packet-bytes-max"), "{help}");
     }
 
@@ -247,19 +222,11 @@ mod tests {
     #[test]
     fn of_a_flag_and_its_opposite_the_last_counts() {
         let off = |config: &Config| (config.tls, config.log_messages);
-        assert_eq!(
-            off(&read(&["--no-ssl", "--no-log-messages"]).unwrap()),
-            (false, false)
-        );
+        assert_eq!(off(&read(&["--no-ssl", "--no-log-messages"]).unwrap()), (false, false));
         assert!(read(&["--no-tls", "--ssl"]).unwrap().tls);
         assert!(!read(&["--tls", "--no-tls", "--no-tls"]).unwrap().tls);
         assert!(read(&["-v", "--verbose"]).unwrap().verbose);
-        assert_eq!(
-            read(&["--ssl-port", "1", "--tls-port", "2"])
-                .unwrap()
-                .tls_port,
-            2
-        );
+        assert_eq!(read(&["--ssl-port", "1", "--tls-port", "2"]).unwrap().tls_port, 2);
     }
 
     #[test]
@@ -268,10 +235,7 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
         assert!(text.contains("--port <NUMBER>"), "{text}");
-        assert!(
-            text.contains("expected a whole number from 0 to 65535, found \"-1\""),
-            "{text}"
-        );
+        assert!(text.contains("expected a whole number from 0 to 65535, found \"-1\""), "{text}");
         let zero = read(&["--subscriptions-max", "0"]).unwrap_err().to_string();
         assert!(zero.contains("write \"unlimited\""), "{zero}");
     }
@@ -285,11 +249,6 @@ mod tests {
 
     #[test]
     fn checking_and_printing_exclude_each_other() {
-        assert_eq!(
-            read(&["--check-config", "--print-config"])
-                .unwrap_err()
-                .exit_code(),
-            2
-        );
+        assert_eq!(read(&["--check-config", "--print-config"]).unwrap_err().exit_code(), 2);
     }
 }

@@ -20,11 +20,8 @@ struct Entry {
     everyday: bool,
 }
 
-const COMMANDS: &[Entry] = &[Entry {
-    describe: broker::describe,
-    run: broker::run,
-    everyday: true,
-}];
+const COMMANDS: &[Entry] =
+    &[Entry { describe: broker::describe, run: broker::run, everyday: true }];
 
 /// The whole program, for reading the command line.
 pub(crate) fn program() -> Command {
@@ -44,20 +41,14 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
     };
     let named = |entry: &&Entry| (entry.describe)().get_name() == name;
     // clap accepts only names from the same list.
-    COMMANDS
-        .iter()
-        .find(named)
-        .map_or(ExitCode::FAILURE, |entry| (entry.run)(arguments))
+    COMMANDS.iter().find(named).map_or(ExitCode::FAILURE, |entry| (entry.run)(arguments))
 }
 
 fn overview() -> String {
     let mut out = String::from("noctule: an MQTT broker and its tools\n\n");
     for entry in COMMANDS.iter().filter(|entry| entry.everyday) {
         let command = (entry.describe)();
-        let about = command
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         // Writing to a string cannot fail.
         let _ = writeln!(out, "  noctule {:<10}  {about}", command.get_name());
     }
@@ -88,32 +79,16 @@ mod tests {
 
     #[test]
     fn nothing_is_no_error_and_a_wrong_command_is_one() {
-        assert!(
-            program()
-                .try_get_matches_from(["noctule"])
-                .unwrap()
-                .subcommand()
-                .is_none()
-        );
-        let wrong = program()
-            .try_get_matches_from(["noctule", "brokr"])
-            .unwrap_err();
+        assert!(program().try_get_matches_from(["noctule"]).unwrap().subcommand().is_none());
+        let wrong = program().try_get_matches_from(["noctule", "brokr"]).unwrap_err();
         assert_eq!(wrong.exit_code(), 2);
         assert!(wrong.to_string().contains("'broker'"), "{wrong}");
     }
 
     #[test]
     fn the_version_is_an_answer() {
-        let version = program()
-            .try_get_matches_from(["noctule", "--version"])
-            .unwrap_err();
-        assert_eq!(
-            (version.kind(), version.exit_code()),
-            (ErrorKind::DisplayVersion, 0)
-        );
-        assert_eq!(
-            version.to_string(),
-            concat!("noctule ", env!("CARGO_PKG_VERSION"), "\n")
-        );
+        let version = program().try_get_matches_from(["noctule", "--version"]).unwrap_err();
+        assert_eq!((version.kind(), version.exit_code()), (ErrorKind::DisplayVersion, 0));
+        assert_eq!(version.to_string(), concat!("noctule ", env!("CARGO_PKG_VERSION"), "\n"));
     }
 }

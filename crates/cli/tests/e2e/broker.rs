@@ -38,36 +38,20 @@ impl Broker {
     pub(crate) fn on_port(port: u16, flags: &[&str]) -> Self {
         let room = Room::new();
         let mut command = noctule();
-        command
-            .args(["broker", "--port", &port.to_string()])
-            .args(flags)
-            .current_dir(room.path());
+        command.args(["broker", "--port", &port.to_string()]).args(flags).current_dir(room.path());
         let program = Program::start(&mut command);
         let mut listeners = Vec::new();
         while let Some(address) = program.expect("line that says ready", listener_or_ready) {
             listeners.push(address);
         }
         assert!(!listeners.is_empty(), "ready without a listener");
-        Self {
-            listeners,
-            word: unique(),
-            program: Some(program),
-            _room: Some(room),
-        }
+        Self { listeners, word: unique(), program: Some(program), _room: Some(room) }
     }
 
     fn external(address: &str) -> Self {
-        let found = address
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut found| found.next());
+        let found = address.to_socket_addrs().ok().and_then(|mut found| found.next());
         let listener = found.unwrap_or_else(|| panic!("{EXTERNAL}={address} is no host:port"));
-        Self {
-            listeners: vec![listener],
-            word: unique(),
-            program: None,
-            _room: None,
-        }
+        Self { listeners: vec![listener], word: unique(), program: None, _room: None }
     }
 
     /// All addresses it says that it listens on.
@@ -88,9 +72,7 @@ impl Broker {
     /// A new connection, with a deadline on reading.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address()).expect("the broker accepts");
-        stream
-            .set_read_timeout(Some(crate::program::DEADLINE))
-            .expect("a socket");
+        stream.set_read_timeout(Some(crate::program::DEADLINE)).expect("a socket");
         stream
     }
 
@@ -117,10 +99,7 @@ impl Broker {
     }
 
     fn address(&self) -> SocketAddr {
-        let four = self
-            .listeners
-            .iter()
-            .find(|address| matches!(address.ip(), IpAddr::V4(_)));
+        let four = self.listeners.iter().find(|address| matches!(address.ip(), IpAddr::V4(_)));
         *four.unwrap_or(&self.listeners[0])
     }
 }
@@ -142,14 +121,8 @@ fn listener_or_ready(line: &str) -> Option<Option<SocketAddr>> {
     if line.starts_with("  ready in ") {
         return Some(None);
     }
-    let address = line
-        .strip_prefix("  listening on ")?
-        .strip_suffix(" (MQTT)")?;
-    Some(Some(
-        address
-            .parse()
-            .unwrap_or_else(|_| panic!("no address: {line}")),
-    ))
+    let address = line.strip_prefix("  listening on ")?.strip_suffix(" (MQTT)")?;
+    Some(Some(address.parse().unwrap_or_else(|_| panic!("no address: {line}"))))
 }
 
 const EXTERNAL: &str = "NOCTULE_TEST_BROKER";

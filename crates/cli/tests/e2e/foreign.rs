@@ -13,28 +13,15 @@ pub(crate) fn paho(version: &str, scenario: &str) {
     let python = home().join("python/bin/python");
     assert!(python.exists(), "paho-mqtt is missing: {PREPARE}");
     // Unbuffered: the last words of a script that is killed at its deadline are wanted.
-    run(
-        Command::new(python).arg("-u"),
-        "paho_scenarios.py",
-        version,
-        scenario,
-    );
+    run(Command::new(python).arg("-u"), "paho_scenarios.py", version, scenario);
 }
 
 /// Runs a scenario of `mqttjs_scenarios.js` against a new broker.
 pub(crate) fn mqttjs(version: &str, scenario: &str) {
     let modules = home().join("node/node_modules");
-    assert!(
-        modules.join("mqtt/package.json").exists(),
-        "MQTT.js is missing: {PREPARE}"
-    );
+    assert!(modules.join("mqtt/package.json").exists(), "MQTT.js is missing: {PREPARE}");
     assert!(which("node"), "Node is missing: {PREPARE}");
-    run(
-        Command::new("node").env("NODE_PATH", modules),
-        "mqttjs_scenarios.js",
-        version,
-        scenario,
-    );
+    run(Command::new("node").env("NODE_PATH", modules), "mqttjs_scenarios.js", version, scenario);
 }
 
 /// A command of mosquitto-clients whose output comes line by line.
@@ -50,28 +37,14 @@ pub(crate) fn mosquitto(program: &str) -> Command {
 /// Scripts end with a line `ok SCENARIO`, so one that skipped its work does not pass.
 fn run(command: &mut Command, script: &str, version: &str, scenario: &str) {
     let broker = Broker::start();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/foreign")
-        .join(script);
-    command.arg(script).args([
-        &broker.host(),
-        &broker.port(),
-        version,
-        scenario,
-        broker.word(),
-    ]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(script);
+    command.arg(script).args([&broker.host(), &broker.port(), version, scenario, broker.word()]);
     let finished = Program::start(command).finish().well();
-    assert_eq!(
-        finished.lines.last(),
-        Some(&format!("ok {scenario}")),
-        "{finished:?}"
-    );
+    assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
 }
 
 fn home() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("tmp lies in target");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in target");
     target.join("foreign")
 }
 

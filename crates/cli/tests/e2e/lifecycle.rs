@@ -26,9 +26,7 @@ fn it_listens_on_both_loopbacks_with_one_port() {
     for listener in broker.listeners() {
         assert_eq!(listener.port(), port);
         let mut stream = TcpStream::connect(listener).expect("it listens where it says");
-        stream
-            .set_read_timeout(Some(crate::program::DEADLINE))
-            .unwrap();
+        stream.set_read_timeout(Some(crate::program::DEADLINE)).unwrap();
         assert_eq!(connack(&mut stream, &connect(4)), ACCEPTED);
     }
 }
@@ -46,28 +44,13 @@ fn a_port_in_use_is_one_clear_line_and_exit_code_1() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let mut command = noctule();
-    command
-        .args(["broker", "--port", &port])
-        .current_dir(room.path());
+    command.args(["broker", "--port", &port]).current_dir(room.path());
     let finished = Program::start(&mut command).finish();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    let lines: Vec<_> = finished
-        .complaints
-        .lines()
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<_> = finished.complaints.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.len(), 1, "{finished:?}");
-    assert!(
-        lines[0].starts_with("noctule: ") && lines[0].contains(&port),
-        "{finished:?}"
-    );
-    assert!(
-        !finished
-            .lines
-            .iter()
-            .any(|line| line.starts_with("  ready in ")),
-        "{finished:?}"
-    );
+    assert!(lines[0].starts_with("noctule: ") && lines[0].contains(&port), "{finished:?}");
+    assert!(!finished.lines.iter().any(|line| line.starts_with("  ready in ")), "{finished:?}");
 }
 
 #[test]
@@ -87,18 +70,10 @@ fn sigterm_and_sigint_end_it_with_exit_code_0_while_clients_are_connected() {
         assert_eq!(finished.status.code(), Some(0), "{signal:?}: {finished:?}");
         assert!(took < Duration::from_secs(5), "{signal:?}: {took:?}");
         assert!(!finished.complaints.contains("panicked"), "{finished:?}");
-        assert_eq!(
-            rest(&mut old),
-            [0; 0],
-            "3.1.1 knows no DISCONNECT from the server"
-        );
+        assert_eq!(rest(&mut old), [0; 0], "3.1.1 knows no DISCONNECT from the server");
         let goodbye = rest(&mut new);
         assert!(goodbye.starts_with(&[0xe0]), "{signal:?}: {goodbye:?}");
-        assert_eq!(
-            goodbye.get(2),
-            Some(&0x8b),
-            "{signal:?}: Server shutting down: {goodbye:?}"
-        );
+        assert_eq!(goodbye.get(2), Some(&0x8b), "{signal:?}: Server shutting down: {goodbye:?}");
     }
 }
 

@@ -27,12 +27,7 @@ pub(crate) struct Message {
 
 /// A message as it is expected.
 pub(crate) fn message(topic: &str, qos: u8, retain: bool, payload: &str) -> Message {
-    Message {
-        topic: topic.into(),
-        qos,
-        retain,
-        payload: payload.into(),
-    }
+    Message { topic: topic.into(), qos, retain, payload: payload.into() }
 }
 
 /// A running mosquitto_sub.
@@ -42,9 +37,7 @@ impl Subscriber {
     /// Starts one and returns when its SUBACK is there.
     pub(crate) fn start(broker: &Broker, version: &str, flags: &[&str]) -> Self {
         let subscriber = Self::begin(broker, version, flags);
-        subscriber.0.expect("SUBACK", |line| {
-            line.starts_with("Subscribed (mid").then_some(())
-        });
+        subscriber.0.expect("SUBACK", |line| line.starts_with("Subscribed (mid").then_some(()));
         subscriber
     }
 
@@ -92,21 +85,14 @@ impl Subscriber {
 
 /// Runs mosquitto_pub to its end. At QoS 1 and 2 the message is acknowledged then.
 pub(crate) fn publish(broker: &Broker, version: &str, flags: &[&str]) {
-    Program::start(client("mosquitto_pub", broker, version).args(flags))
-        .finish()
-        .well();
+    Program::start(client("mosquitto_pub", broker, version).args(flags)).finish().well();
 }
 
 /// Publishes one message per line over one connection.
 pub(crate) fn publish_lines(broker: &Broker, version: &str, flags: &[&str], lines: &[String]) {
-    let input = lines
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect::<String>();
+    let input = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
     let mut command = client("mosquitto_pub", broker, version);
-    Program::start_with(command.args(flags).arg("-l"), input.into())
-        .finish()
-        .well();
+    Program::start_with(command.args(flags).arg("-l"), input.into()).finish().well();
 }
 
 fn client(program: &str, broker: &Broker, version: &str) -> Command {

@@ -9,20 +9,12 @@ fn every_version_reaches_every_version_at_every_qos() {
     let broker = Broker::start();
     let topic = broker.topic("t");
     let subscribers = VERSIONS.map(|version| {
-        Subscriber::start(
-            &broker,
-            version,
-            &["-i", &broker.id(version), "-q", "2", "-t", &topic],
-        )
+        Subscriber::start(&broker, version, &["-i", &broker.id(version), "-q", "2", "-t", &topic])
     });
     for version in VERSIONS {
         for qos in 0..=2_u8 {
             let payload = format!("{version} at {qos}");
-            publish(
-                &broker,
-                version,
-                &["-t", &topic, "-q", &qos.to_string(), "-m", &payload],
-            );
+            publish(&broker, version, &["-t", &topic, "-q", &qos.to_string(), "-m", &payload]);
             for subscriber in &subscribers {
                 assert_eq!(subscriber.next(), message(&topic, qos, false, &payload));
             }
@@ -40,11 +32,7 @@ fn a_delivery_has_the_lower_qos_of_publication_and_subscription() {
         (qos, Subscriber::start(&broker, "mqttv311", &flags))
     });
     for published in 0..=2_u8 {
-        publish(
-            &broker,
-            "mqttv5",
-            &["-t", &topic, "-q", &published.to_string(), "-m", "x"],
-        );
+        publish(&broker, "mqttv5", &["-t", &topic, "-q", &published.to_string(), "-m", "x"]);
         for (subscribed, subscriber) in &subscribers {
             let qos = published.min(*subscribed);
             assert_eq!(subscriber.next(), message(&topic, qos, false, "x"));
@@ -63,11 +51,7 @@ fn a_retained_message_is_kept_replaced_and_cleared() {
             Subscriber::start(&broker, version, &flags)
         };
         let retain = |what: &[&str]| {
-            publish(
-                &broker,
-                version,
-                &[&["-t", &topic, "-q", "1", "-r"], what].concat(),
-            );
+            publish(&broker, version, &[&["-t", &topic, "-q", "1", "-r"], what].concat());
         };
         let live = subscribe("live");
         retain(&["-m", "old"]);
@@ -80,10 +64,7 @@ fn a_retained_message_is_kept_replaced_and_cleared() {
         assert_eq!(later.until("end"), [], "{version}: cleared");
         let seen = live.until("end");
         let lives = ["old", "new", ""].map(|payload| message(&topic, 1, false, payload));
-        assert_eq!(
-            seen, lives,
-            "{version}: live messages are not marked as retained"
-        );
+        assert_eq!(seen, lives, "{version}: live messages are not marked as retained");
     }
 }
 
@@ -92,21 +73,11 @@ fn a_will_is_sent_for_a_killed_client_and_not_for_one_that_left_in_peace() {
     for version in VERSIONS {
         let broker = Broker::start();
         let will = broker.topic("will");
-        let watch = Subscriber::start(
-            &broker,
-            version,
-            &["-i", &broker.id("w"), "-q", "2", "-t", &will],
-        );
+        let watch =
+            Subscriber::start(&broker, version, &["-i", &broker.id("w"), "-q", "2", "-t", &will]);
         let mortal = |id: &str, payload: &str| {
             let (id, filter) = (broker.id(id), broker.topic("none"));
-            let will = [
-                "--will-topic",
-                &will,
-                "--will-qos",
-                "1",
-                "--will-payload",
-                payload,
-            ];
+            let will = ["--will-topic", &will, "--will-qos", "1", "--will-payload", payload];
             let flags = [&["-i", &id, "-t", &filter][..], &will].concat();
             Subscriber::start(&broker, version, &flags)
         };
@@ -116,11 +87,7 @@ fn a_will_is_sent_for_a_killed_client_and_not_for_one_that_left_in_peace() {
             assert_eq!(watch.next(), message(&will, 1, false, "left"));
         }
         mortal("b", "killed").kill();
-        assert_eq!(
-            watch.next(),
-            message(&will, 1, false, "killed"),
-            "{version}"
-        );
+        assert_eq!(watch.next(), message(&will, 1, false, "killed"), "{version}");
     }
 }
 
@@ -140,9 +107,7 @@ fn away_and_back(version: &str, qos: &str) {
     if version == "mqttv5" {
         flags.extend(["-x", "3600"]);
     }
-    Subscriber::begin(&broker, version, &[&flags[..], &["-E"]].concat())
-        .finish()
-        .well();
+    Subscriber::begin(&broker, version, &[&flags[..], &["-E"]].concat()).finish().well();
     let lines: Vec<_> = (0..50).map(|number| format!("message {number}")).collect();
     publish_lines(&broker, version, &["-t", &topic, "-q", qos], &lines);
 
@@ -156,11 +121,7 @@ fn away_and_back(version: &str, qos: &str) {
 
     let again = Subscriber::start(&broker, version, &flags);
     publish(&broker, version, &["-t", &topic, "-q", qos, "-m", "end"]);
-    assert_eq!(
-        again.until("end"),
-        [],
-        "{version} at QoS {qos}: acknowledged messages came again"
-    );
+    assert_eq!(again.until("end"), [], "{version} at QoS {qos}: acknowledged messages came again");
 }
 
 #[test] // [MQTT3-3.1.2-6], [MQTT5-3.1.2-4]
@@ -170,11 +131,7 @@ fn a_clean_session_forgets() {
         let (id, topic) = (broker.id("c"), broker.topic("t"));
         let flags = ["-i", &id, "-q", "1", "-t", &topic];
         Subscriber::start(&broker, version, &flags).leave();
-        publish(
-            &broker,
-            version,
-            &["-t", &topic, "-q", "1", "-m", "while away"],
-        );
+        publish(&broker, version, &["-t", &topic, "-q", "1", "-m", "while away"]);
         let back = Subscriber::start(&broker, version, &flags);
         publish(&broker, version, &["-t", &topic, "-q", "1", "-m", "end"]);
         assert_eq!(back.until("end"), [], "{version}");
@@ -200,27 +157,15 @@ fn wildcards_match_what_the_specification_says() {
         .map(|(number, (filter, matching))| {
             let (id, filter) = (broker.id(&number.to_string()), broker.topic(filter));
             let flags = ["-i", &id, "-q", "1", "-t", &filter, "-t", &end];
-            (
-                filter.clone(),
-                matching,
-                Subscriber::start(&broker, "mqttv311", &flags),
-            )
+            (filter.clone(), matching, Subscriber::start(&broker, "mqttv311", &flags))
         })
         .collect();
     for topic in topics {
-        publish(
-            &broker,
-            "mqttv311",
-            &["-t", &broker.topic(topic), "-q", "1", "-m", topic],
-        );
+        publish(&broker, "mqttv311", &["-t", &broker.topic(topic), "-q", "1", "-m", topic]);
     }
     publish(&broker, "mqttv311", &["-t", &end, "-q", "1", "-m", "end"]);
     for (filter, matching, subscriber) in &subscribers {
-        let seen: Vec<_> = subscriber
-            .until("end")
-            .into_iter()
-            .map(|seen| seen.payload)
-            .collect();
+        let seen: Vec<_> = subscriber.until("end").into_iter().map(|seen| seen.payload).collect();
         assert_eq!(seen, **matching, "{filter}");
     }
 }
@@ -234,16 +179,8 @@ fn several_filters_of_one_client_deliver_each_message_once_at_the_highest_qos() 
         let subscriber = Subscriber::start(&broker, version, &flags);
         publish(&broker, version, &["-t", &exact, "-q", "2", "-m", "both"]);
         // A QoS 2 message shows only after its release, so a later QoS 1 message could pass it.
-        assert_eq!(
-            subscriber.next(),
-            message(&exact, 2, false, "both"),
-            "{version}"
-        );
-        publish(
-            &broker,
-            version,
-            &["-t", &broker.topic("c"), "-q", "2", "-m", "one"],
-        );
+        assert_eq!(subscriber.next(), message(&exact, 2, false, "both"), "{version}");
+        publish(&broker, version, &["-t", &broker.topic("c"), "-q", "2", "-m", "one"]);
         publish(&broker, version, &["-t", &end, "-q", "2", "-m", "end"]);
         let one = message(&broker.topic("c"), 2, false, "one");
         assert_eq!(subscriber.until("end"), [one], "{version}");
@@ -257,22 +194,14 @@ fn topics_with_a_dollar_are_not_matched_by_a_leading_wildcard() {
     let end = broker.topic("a");
     let subscribe = |id: &str, filters: &[&str]| {
         let mut flags = vec!["-q".to_owned(), "1".into(), "-i".into(), broker.id(id)];
-        flags.extend(
-            filters
-                .iter()
-                .flat_map(|filter| ["-t".to_owned(), (*filter).to_owned()]),
-        );
+        flags.extend(filters.iter().flat_map(|filter| ["-t".to_owned(), (*filter).to_owned()]));
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
         Subscriber::start(&broker, "mqttv311", &flags)
     };
     let all = subscribe("all", &["#"]);
     let plus = subscribe("plus", &["+/a"]);
     let named = subscribe("named", &[&format!("${}/#", broker.word()), &end]);
-    publish(
-        &broker,
-        "mqttv311",
-        &["-t", &dollar, "-q", "1", "-m", "dollar"],
-    );
+    publish(&broker, "mqttv311", &["-t", &dollar, "-q", "1", "-m", "dollar"]);
     publish(&broker, "mqttv311", &["-t", &end, "-q", "1", "-m", "end"]);
     // On a shared broker the wildcards may see strangers' messages, but never this one.
     for subscriber in [all, plus] {
@@ -287,30 +216,18 @@ fn a_payload_of_a_million_bytes_arrives_whole_at_every_qos() {
     let (broker, room) = (Broker::start(), Room::new());
     let topic = broker.topic("t");
     // No period that divides a buffer size, so that a lost or doubled piece shows.
-    let payload: String = (0..1_000_000_u32)
-        .map(|n| char::from(b'a' + (n % 9973 % 26) as u8))
-        .collect();
+    let payload: String =
+        (0..1_000_000_u32).map(|n| char::from(b'a' + (n % 9973 % 26) as u8)).collect();
     let file = room.file("payload", payload.as_bytes());
     let subscribers = VERSIONS.map(|version| {
-        Subscriber::start(
-            &broker,
-            version,
-            &["-i", &broker.id(version), "-q", "2", "-t", &topic],
-        )
+        Subscriber::start(&broker, version, &["-i", &broker.id(version), "-q", "2", "-t", &topic])
     });
     for (version, qos) in VERSIONS.iter().zip(["0", "1", "2"]) {
-        publish(
-            &broker,
-            version,
-            &["-t", &topic, "-q", qos, "-f", &file.to_string_lossy()],
-        );
+        publish(&broker, version, &["-t", &topic, "-q", qos, "-f", &file.to_string_lossy()]);
         for subscriber in &subscribers {
             let seen = subscriber.next();
             assert_eq!(seen.payload.len(), payload.len(), "{version} at QoS {qos}");
-            assert!(
-                seen.payload == payload,
-                "{version} at QoS {qos}: the payload changed"
-            );
+            assert!(seen.payload == payload, "{version} at QoS {qos}: the payload changed");
         }
     }
 }

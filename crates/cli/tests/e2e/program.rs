@@ -57,23 +57,14 @@ impl Program {
         let complaints = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("a pipe");
         let complaining = Some(collect(stderr, Arc::clone(&complaints)));
-        Self {
-            words,
-            child,
-            lines,
-            complaints,
-            complaining,
-        }
+        Self { words, child, lines, complaints, complaining }
     }
 
     /// The next line of standard output for which `wanted` has an answer; others are skipped.
     pub(crate) fn expect<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         let end = Instant::now() + DEADLINE;
         loop {
-            match self
-                .lines
-                .recv_timeout(end.saturating_duration_since(Instant::now()))
-            {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some(found) = wanted(&line) {
                         return found;
@@ -89,10 +80,7 @@ impl Program {
 
     /// Sends a signal to this process, and to no other.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a pid");
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, signal).expect("the process exists until it is waited for");
     }
 
@@ -102,11 +90,7 @@ impl Program {
         if let Some(complaining) = self.complaining.take() {
             complaining.join().expect("a reader that does not panic");
         }
-        Finished {
-            status,
-            lines: self.lines.iter().collect(),
-            complaints: self.complaints(),
-        }
+        Finished { status, lines: self.lines.iter().collect(), complaints: self.complaints() }
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -121,18 +105,11 @@ impl Program {
     }
 
     fn complaints(&self) -> String {
-        self.complaints
-            .lock()
-            .expect("a reader that does not panic")
-            .clone()
+        self.complaints.lock().expect("a reader that does not panic").clone()
     }
 
     fn story(&self) -> String {
-        format!(
-            "program: {}\nstandard error:\n{}",
-            self.words,
-            self.complaints()
-        )
+        format!("program: {}\nstandard error:\n{}", self.words, self.complaints())
     }
 }
 
@@ -146,16 +123,9 @@ impl Drop for Program {
 impl Finished {
     /// Panics unless the program ended with exit code 0.
     pub(crate) fn well(self) -> Self {
-        let Self {
-            status,
-            lines,
-            complaints,
-        } = &self;
+        let Self { status, lines, complaints } = &self;
         let lines = lines.join("\n");
-        assert!(
-            status.success(),
-            "{status}\noutput:\n{lines}\nstandard error:\n{complaints}"
-        );
+        assert!(status.success(), "{status}\noutput:\n{lines}\nstandard error:\n{complaints}");
         self
     }
 }
@@ -166,10 +136,7 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
     std::thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n') {
             let Ok(line) = line else { return };
-            if sender
-                .send(String::from_utf8_lossy(&line).into_owned())
-                .is_err()
-            {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }

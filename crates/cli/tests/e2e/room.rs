@@ -36,9 +36,5 @@ impl Drop for Room {
 /// A word of at most 14 characters that nobody else in this run has.
 pub(crate) fn unique() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "e{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("e{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
