@@ -5,9 +5,11 @@
 //! passes here, with the same limits and the same records.
 
 use crate::arena::Arena;
+use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::limits::{Limits, OnQueueFull};
+use crate::mail::{Mail, ReplyTo};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{
@@ -15,7 +17,7 @@ use crate::outgoing::{
 };
 use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
 use crate::queue::Place;
-use crate::router::{Route, Target};
+use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Replay, Session, SessionHandle, Terms};
 use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
 use noctule_session::{AckNumber, Acknowledged, ToSend};
@@ -24,6 +26,8 @@ use std::collections::VecDeque;
 /// What is done once a ticket is persisted.
 #[derive(Debug)]
 pub(crate) enum Continuation {
+    /// Another shard is told that a message of its client is stored here.
+    Reply { reply: ReplyTo, refused: bool },
     /// A promise has come true.
     Answer { session: SessionHandle, number: AckNumber },
     /// The session of a new connection is stored: CONNACK may leave.
@@ -105,14 +109,19 @@ pub(crate) struct Delivery {
     pub(crate) loads: Vec<SessionHandle>,
     /// Retained messages on their way to new subscriptions.
     pub(crate) replays: VecDeque<(SessionHandle, Replay)>,
+    /// Letters to other shards, by shard.
+    pub(crate) mail: Vec<Vec<Mail>>,
     pub(crate) pool: MessagePool,
     forms: Forms,
     scratch: Vec<u8>,
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, shards: u16) -> Self {
+        let mut mail = Vec::new();
+        mail.resize_with(usize::from(shards), Vec::new);
         Self {
+            mail,
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
@@ -127,6 +136,40 @@ impl Delivery {
             forms: Forms::default(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Writes a letter to another shard.
+    pub(crate) fn post(&mut self, to: ShardId, letter: Mail) {
+        if let Some(letters) = self.mail.get_mut(usize::from(to.0)) {
+            letters.push(letter);
+        }
+    }
+
+    /// Sends a message to other shards. Returns how many of them were asked to reply, because they
+    /// owe it durably or may refuse it, to the session that `asks`.
+    pub(crate) fn send_elsewhere(
+        &mut self,
+        own: ShardId,
+        elsewhere: &[Elsewhere],
+        outgoing: &mut Outgoing<'_>,
+        asks: Option<SessionHandle>,
+    ) -> u16 {
+        let acknowledged = outgoing.view.qos != QoS::AtMostOnce;
+        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
+        let mut replies = 0;
+        for Elsewhere { shard, durable } in elsewhere {
+            let message = outgoing.message(&mut self.pool).clone();
+            let reply = asks
+                .filter(|_| acknowledged && (*durable || may_refuse))
+                .and_then(|session| self.sessions.get(session).map(|found| (session, found)))
+                .map(|(session, found)| {
+                    let number = found.answers.next_number();
+                    ReplyTo { shard: own, session, number }
+                });
+            replies += u16::from(reply.is_some());
+            self.post(*shard, Mail::Publish { message, reply });
+        }
+        replies
     }
 
     /// Hands a message to every target of its route. `from` is the session that published it.
@@ -317,7 +360,8 @@ impl Delivery {
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
         };
         let mut outgoing = Outgoing::of_message(message);
-        self.route(&Route { targets: vec![target], refusal: None }, &mut outgoing, None);
+        let route = Route { targets: vec![target], ..Route::default() };
+        self.route(&route, &mut outgoing, None);
     }
 
     /// Puts a message at the end of a session's queue, if there is room.
@@ -424,26 +468,48 @@ impl Delivery {
     /// Answers a client in its turn: at once, or behind earlier answers, or when `ticket` is
     /// persisted.
     pub(crate) fn answer(&mut self, handle: SessionHandle, answer: Answer, ticket: Option<Ticket>) {
+        self.answer_after(handle, answer, ticket, 0);
+    }
+
+    /// As [`answer`](Self::answer), but after so many replies of other shards, too.
+    pub(crate) fn answer_after(
+        &mut self,
+        handle: SessionHandle,
+        answer: Answer,
+        ticket: Option<Ticket>,
+        replies: u16,
+    ) {
         let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
-        if ticket.is_none() && session.answers.is_empty() {
+        let waits = replies + u16::from(ticket.is_some());
+        if waits == 0 && session.answers.is_empty() {
             self.write_answer(handle, answer);
             return;
         }
-        let number = session.answers.push(answer, ticket.is_none());
+        let number = session.answers.push(answer, waits);
         if let Some(ticket) = ticket {
             self.waiting.push_back((ticket, Continuation::Answer { session: handle, number }));
         }
     }
 
-    /// Writes the answers whose turn has come.
-    pub(crate) fn release_answers(&mut self, handle: SessionHandle) {
+    /// Writes the answers whose turn has come. Returns the connection if one of them cannot be said
+    /// in its version, so that it has to be closed.
+    pub(crate) fn release_answers(&mut self, handle: SessionHandle) -> Option<ConnectionHandle> {
         while let Some(answer) =
             self.sessions.get_mut(handle).and_then(|session| session.answers.pop_ready())
         {
+            let refuses = matches!(answer, Answer::Ack { reason: ReasonCode::QuotaExceeded, .. });
+            let connection = self.sessions.get(handle).and_then(|session| session.connection);
+            let speaks_reasons = connection
+                .and_then(|handle| self.connections.get(handle))
+                .is_some_and(|connection| connection.version.has_reason_codes());
+            if refuses && !speaks_reasons {
+                return connection;
+            }
             self.write_answer(handle, answer);
         }
+        None
     }
 
     fn write_answer(&mut self, handle: SessionHandle, answer: Answer) {

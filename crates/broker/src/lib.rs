@@ -10,10 +10,12 @@
 //! 3. write the output of every connection in [`Shard::take_dirty`], once.
 
 mod arena;
+mod commons;
 mod connection;
 mod counters;
 mod delivery;
 mod limits;
+mod mail;
 mod memory_store;
 mod message;
 mod outbox;
@@ -28,13 +30,16 @@ mod subscriptions;
 mod wheel;
 
 pub use arena::Handle;
+pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle};
 pub use counters::{Counters, Dropped};
 pub use limits::{Limits, OnQueueFull};
+pub use mail::{Departure, Mail, ReplyTo};
 pub use memory_store::MemoryStore;
 pub use message::Message;
 pub use noctule_session::Now;
 pub use outbox::Outbox;
 pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
+pub use retained::Retained;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};

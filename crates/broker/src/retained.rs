@@ -13,24 +13,28 @@ use std::ops::Bound;
 
 /// The retained messages of all topics.
 #[derive(Debug, Default)]
-pub(crate) struct Retained {
+pub struct Retained {
     messages: BTreeSet<Entry>,
     bytes: usize,
 }
 
 /// A message, ordered and found by its topic.
 #[derive(Debug)]
-struct Entry(Message);
+struct Entry {
+    message: Message,
+    /// When it was set, in the order of all retained messages.
+    sequence: u64,
+}
 
 impl Borrow<str> for Entry {
     fn borrow(&self) -> &str {
-        self.0.topic()
+        self.message.topic()
     }
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.0.topic() == other.0.topic()
+        self.message.topic() == other.message.topic()
     }
 }
 
@@ -44,7 +48,7 @@ impl PartialOrd for Entry {
 
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.topic().cmp(other.0.topic())
+        self.message.topic().cmp(other.message.topic())
     }
 }
 
@@ -64,29 +68,31 @@ impl Retained {
 
     /// Keeps `message` as its topic's, or forgets the topic's if its payload is empty
     /// `[MQTT3-3.3.1-10]` `[MQTT5-3.3.1-6]`.
-    pub(crate) fn set(&mut self, message: &Message) {
+    pub(crate) fn set(&mut self, message: &Message, sequence: u64) {
         let old = if message.payload().is_empty() {
             self.messages.take(message.topic())
         } else {
             self.bytes += message.bytes();
-            self.messages.replace(Entry(message.clone()))
+            self.messages.replace(Entry { message: message.clone(), sequence })
         };
-        self.bytes -= old.map_or(0, |old| old.0.bytes());
+        self.bytes -= old.map_or(0, |old| old.message.bytes());
     }
 
-    /// Calls `take` with the messages that match `filter`, beginning behind `cursor`, until it
-    /// returns false or `topics_max` topics have been looked at. Returns where to go on, or `None`
-    /// at the end.
+    /// Calls `take` with the messages that match the wanted filter and were set in time, beginning
+    /// behind `cursor`, until it returns false or `topics_max` topics have been looked at. Returns
+    /// where to go on, or `None` at the end.
     pub(crate) fn walk(
         &self,
-        filter: TopicFilter<'_>,
+        wanted: &Wanted<'_>,
         cursor: &Cursor,
         topics_max: usize,
         mut take: impl FnMut(&Message) -> bool,
     ) -> Option<Cursor> {
+        let filter = wanted.filter;
         let prefix = filter.literal_prefix();
         let mut reached = cursor.clone();
-        if let (Cursor::Start, Some(parent)) = (cursor, self.parent_of(filter)) {
+        let parent = self.parent_of(filter).filter(|entry| entry.sequence <= wanted.up_to);
+        if let (Cursor::Start, Some(Entry { message: parent, .. })) = (cursor, parent) {
             if !take(parent) {
                 return Some(reached);
             }
@@ -98,14 +104,15 @@ impl Retained {
             Cursor::After(_) | Cursor::Start => Bound::Included(prefix),
         };
         let mut last = None;
-        for (looked_at, Entry(message)) in
+        for (looked_at, entry) in
             self.messages.range::<str, _>((from, Bound::Unbounded)).enumerate()
         {
+            let message = &entry.message;
             // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
             if !message.topic().starts_with(prefix) {
                 return None;
             }
-            let taken = looked_at < topics_max && (!matches(filter, message) || take(message));
+            let taken = looked_at < topics_max && (!wanted.wants(entry) || take(message));
             if !taken {
                 return Some(
                     last.map_or(reached, |last: &Message| Cursor::After(last.topic().into())),
@@ -120,18 +127,30 @@ impl Retained {
     }
 
     /// `a/#` matches its parent `a` too, which does not begin with `a/`.
-    fn parent_of(&self, filter: TopicFilter<'_>) -> Option<&Message> {
+    fn parent_of(&self, filter: TopicFilter<'_>) -> Option<&Entry> {
         let text = filter.as_str();
         let prefix = filter.literal_prefix();
         let is_prefix_and_hash = text.len() == prefix.len() + 1 && text.ends_with('#');
         let parent = prefix.strip_suffix('/').filter(|_| is_prefix_and_hash)?;
-        self.messages.get(parent).map(|Entry(message)| message)
+        self.messages.get(parent)
     }
 }
 
-fn matches(filter: TopicFilter<'_>, message: &Message) -> bool {
-    // What is kept was published, so its topic is a valid name.
-    TopicName::new(message.topic()).is_ok_and(|topic| filter.matches(topic))
+/// Which retained messages a new subscription gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) filter: TopicFilter<'a>,
+    /// The last one that was set when the subscription was made. Later ones are delivered as they
+    /// are published, and not once more.
+    pub(crate) up_to: u64,
+}
+
+impl Wanted<'_> {
+    fn wants(&self, entry: &Entry) -> bool {
+        // What is kept was published, so its topic is a valid name.
+        entry.sequence <= self.up_to
+            && TopicName::new(entry.message.topic()).is_ok_and(|topic| self.filter.matches(topic))
+    }
 }
 
 #[cfg(test)]
@@ -154,10 +173,11 @@ mod tests {
     /// What a walk finds in slices, when the taker has no room at every `refusing`-th offer.
     fn topics(retained: &Retained, filter: &str, slice: usize, refusing: usize) -> Vec<String> {
         let filter = TopicFilter::new(filter).unwrap();
+        let wanted = Wanted { filter, up_to: 1 };
         let (mut cursor, mut found) = (Some(Cursor::Start), Vec::new());
         let mut offers = 0;
         while let Some(at) = cursor {
-            cursor = retained.walk(filter, &at, slice, |message| {
+            cursor = retained.walk(&wanted, &at, slice, |message| {
                 offers += 1;
                 let taken = offers % refusing != 0;
                 if taken {
@@ -173,11 +193,11 @@ mod tests {
     #[test] // [MQTT3-3.3.1-10] [MQTT3-3.3.1-11] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7]
     fn an_empty_payload_forgets_the_topic() {
         let mut retained = Retained::default();
-        retained.set(&message("a", b"1"));
-        retained.set(&message("a", b"2"));
+        retained.set(&message("a", b"1"), 1);
+        retained.set(&message("a", b"2"), 1);
         assert_eq!((retained.len(), retained.bytes), (1, message("a", b"2").bytes()));
-        retained.set(&message("b", b""));
-        retained.set(&message("a", b""));
+        retained.set(&message("b", b""), 1);
+        retained.set(&message("a", b""), 1);
         assert_eq!((retained.len(), retained.bytes), (0, 0));
     }
 
@@ -195,7 +215,7 @@ mod tests {
             let mut retained = Retained::default();
             let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
             for name in &names {
-                retained.set(&message(name, b"x"));
+                retained.set(&message(name, b"x"), 1);
             }
             let parsed = TopicFilter::new(filter).unwrap();
             let expected: Vec<_> = names

@@ -4,14 +4,18 @@
 //! cached with their targets. What keeps the cache true are *epochs*: counters that change with
 //! every subscription, chosen by hashing the filter's literal part. A cached route notes the four
 //! counters that a filter matching its topic can touch; it holds while none of them has moved, so
-//! subscriptions elsewhere do not disturb it.
+//! subscriptions elsewhere do not disturb it. There are two sets of counters: the shard's own, and
+//! those of the interest map, from which a route has the other shards that want its topic.
 
+use crate::commons::{Commons, EPOCHS, Epochs, Placement, ShardId};
 use crate::limits::Limits;
 use crate::session::SessionHandle;
-use crate::subscriptions::{Subscriber, SubscriptionIndex};
+use crate::subscriptions::{Change, Subscriber, SubscriptionIndex};
 use foldhash::quality::FixedState;
 use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
 use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// A session that wants a topic: what its overlapping subscriptions come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +34,18 @@ pub(crate) struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Route {
     pub(crate) targets: Vec<Target>,
+    /// Other shards with sessions that want it.
+    pub(crate) elsewhere: Vec<Elsewhere>,
     /// Why messages of this topic are not taken at all.
     pub(crate) refusal: Option<Refusal>,
+}
+
+/// Another shard that wants a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    pub(crate) shard: ShardId,
+    /// Whether a persistent session is among those who want it.
+    pub(crate) durable: bool,
 }
 
 /// A topic on which clients may not publish.
@@ -49,17 +63,18 @@ const CACHED: usize = 1_024;
 const CACHED_TOPIC_BYTES_MAX: usize = 1_024;
 /// Targets in all cached routes together.
 const CACHED_TARGETS_MAX: usize = 1 << 20;
-/// Epoch counters. Few enough to stay in the processor's cache.
-const EPOCHS: usize = 1_024;
-
-/// The subscription index with its cache.
+/// The subscription index with its cache, and the shard's part in the interest map.
 #[derive(Debug)]
 pub(crate) struct Router {
+    shard: ShardId,
+    commons: Rc<dyn Commons>,
+    placement: Placement,
     index: SubscriptionIndex,
     hasher: FixedState,
-    epochs: Box<[u32]>,
-    /// Counts the changes of all epochs, to tell quickly that none has changed.
-    changes: u64,
+    /// Counts the changes of the index.
+    own: Epochs,
+    /// Counts the changes of the interest map.
+    common: Arc<Epochs>,
     cache: Vec<Option<Box<Cached>>>,
     cached_targets: usize,
     uncached: Route,
@@ -74,27 +89,32 @@ pub(crate) struct CachedRoute(u16);
 #[derive(Debug)]
 struct Cached {
     topic: Box<[u8]>,
-    /// The count of changes at which it was last found to hold.
-    holds_at: u64,
-    stamps: [Stamp; 4],
+    holds: Note,
     route: Route,
 }
 
+/// The state of both sets of epochs at which a route was found to hold.
 #[derive(Debug, Clone, Copy)]
-struct Stamp {
-    counter: u16,
-    epoch: u32,
+struct Note {
+    /// All changes, to tell quickly that there was none.
+    changes: (u64, u64),
+    /// The counters that can concern the topic.
+    counters: [u16; 4],
+    epochs: [(u32, u32); 4],
 }
 
 impl Router {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, shard: ShardId, commons: Rc<dyn Commons>) -> Self {
         let mut cache = Vec::new();
         cache.resize_with(CACHED, || None);
         Self {
+            shard,
+            placement: Placement::new(commons.seed()),
+            common: commons.epochs(),
+            commons,
             index: SubscriptionIndex::new(seed),
             hasher: FixedState::with_seed(seed.rotate_left(32)),
-            epochs: vec![0; EPOCHS].into_boxed_slice(),
-            changes: 0,
+            own: Epochs::default(),
             cache,
             cached_targets: 0,
             uncached: Route::default(),
@@ -107,18 +127,33 @@ impl Router {
         self.index.len()
     }
 
-    /// Adds or replaces a subscription. True if it is new.
-    pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) -> bool {
-        let new = self.index.insert(filter, subscriber);
-        self.touch(filter);
-        new
+    /// Adds or replaces a subscription. When this returns, every shard that looks for the filter's
+    /// topics finds it.
+    pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
+        let change = self.index.insert(filter, subscriber);
+        self.announce(filter, change);
     }
 
-    /// Removes a subscription. False if there was none.
-    pub(crate) fn unsubscribe(&mut self, filter: TopicFilter<'_>, session: SessionHandle) -> bool {
-        let removed = self.index.remove(filter, session);
-        self.touch(filter);
-        removed
+    /// Removes a subscription.
+    pub(crate) fn unsubscribe(&mut self, filter: TopicFilter<'_>, session: SessionHandle) {
+        let change = self.index.remove(filter, session);
+        self.announce(filter, change);
+    }
+
+    /// The listing of a filter has changed: tells the interest map if others care, and counts. The
+    /// order matters, see [`Epochs`].
+    fn announce(&mut self, filter: TopicFilter<'_>, change: Change) {
+        let counter = self.counter_of(filter);
+        self.own.touch(counter);
+        if change.before == change.after || self.commons.shards() == 1 {
+            return;
+        }
+        let part = self.placement.interest_part_of_filter(filter);
+        let shard = self.shard;
+        self.commons.change_interest(part, &mut |interest| {
+            interest.set(filter, shard, change.after);
+        });
+        self.common.touch(counter);
     }
 
     /// The cached route of a topic with these bytes, which so are known to be a topic name. Whoever
@@ -147,12 +182,16 @@ impl Router {
         if *cached.topic != *topic {
             return false;
         }
-        if cached.holds_at != self.changes {
-            let epochs = &self.epochs;
-            if !cached.stamps.iter().all(|s| epochs[usize::from(s.counter)] == s.epoch) {
+        let changes = (self.own.changes(), self.common.changes());
+        if cached.holds.changes != changes {
+            let holds = &mut cached.holds;
+            let moved = holds.counters.iter().zip(&holds.epochs).any(|(counter, epochs)| {
+                (self.own.epoch(*counter), self.common.epoch(*counter)) != *epochs
+            });
+            if moved {
                 return false;
             }
-            cached.holds_at = self.changes;
+            holds.changes = changes;
         }
         true
     }
@@ -173,7 +212,8 @@ impl Router {
 
     fn look_up(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
         let bytes = topic.as_bytes();
-        let stamps = self.stamps(topic);
+        // Noted before anything is looked up, see [`Epochs`].
+        let holds = self.note(topic);
         let route = self.find(topic, limits);
         if bytes.len() > CACHED_TOPIC_BYTES_MAX {
             self.uncached = route;
@@ -188,7 +228,7 @@ impl Router {
             self.cache.fill_with(|| None);
             self.cached_targets = route.targets.len();
         }
-        let cached = Cached { topic: bytes.into(), holds_at: self.changes, stamps, route };
+        let cached = Cached { topic: bytes.into(), holds, route };
         &self.cache[place].insert(Box::new(cached)).route
     }
 
@@ -210,24 +250,47 @@ impl Router {
             .collect();
         matches.clear();
         self.matches = matches;
-        Route { targets, refusal }
+        Route { targets, elsewhere: self.find_elsewhere(topic), refusal }
     }
 
-    /// A subscription to `filter` changed: moves the counter its literal part is hashed to.
-    fn touch(&mut self, filter: TopicFilter<'_>) {
-        let counter = if filter.has_wildcard() {
+    /// The other shards that want a topic, each once.
+    fn find_elsewhere(&self, topic: TopicName<'_>) -> Vec<Elsewhere> {
+        let mut elsewhere: Vec<Elsewhere> = Vec::new();
+        if self.commons.shards() == 1 {
+            return elsewhere;
+        }
+        for part in self.placement.interest_parts_of_topic(topic) {
+            self.commons.read_interest(part, &mut |interest| {
+                interest.matching(topic, |found| {
+                    if found.shard == self.shard {
+                        return;
+                    }
+                    match elsewhere.iter_mut().find(|known| known.shard == found.shard) {
+                        Some(known) => known.durable |= found.durable,
+                        None => {
+                            elsewhere
+                                .push(Elsewhere { shard: found.shard, durable: found.durable });
+                        }
+                    }
+                });
+            });
+        }
+        elsewhere
+    }
+
+    /// The counter that a filter's literal part is hashed to.
+    fn counter_of(&self, filter: TopicFilter<'_>) -> u16 {
+        if filter.has_wildcard() {
             self.prefix_counter(literal_levels(filter))
         } else {
             self.exact_counter(filter.as_str())
-        };
-        let epoch = &mut self.epochs[usize::from(counter)];
-        *epoch = epoch.wrapping_add(1);
-        self.changes += 1;
+        }
     }
 
-    /// The counters of the filters that can match `topic`: the topic itself, and wildcard filters
-    /// with none, one, or two and more literal levels in front.
-    fn stamps(&self, topic: TopicName<'_>) -> [Stamp; 4] {
+    /// The present state of the counters of the filters that can match `topic`: the topic itself,
+    /// and wildcard filters with none, one, or two and more literal levels in front.
+    fn note(&self, topic: TopicName<'_>) -> Note {
+        let changes = (self.own.changes(), self.common.changes());
         let text = topic.as_str();
         let mut separators = text.match_indices('/').map(|(at, _)| at);
         let first = separators.next().unwrap_or(text.len());
@@ -238,15 +301,16 @@ impl Router {
             self.prefix_counter(&text[..first]),
             self.prefix_counter(&text[..second]),
         ];
-        counters.map(|counter| Stamp { counter, epoch: self.epochs[usize::from(counter)] })
+        let epochs = counters.map(|counter| (self.own.epoch(counter), self.common.epoch(counter)));
+        Note { changes, counters, epochs }
     }
 
     fn exact_counter(&self, text: &str) -> u16 {
-        (self.hasher.hash_one((0u8, text)) as usize % EPOCHS) as u16
+        (self.placement.counter(0, text.as_bytes()) % EPOCHS) as u16
     }
 
     fn prefix_counter(&self, levels: &str) -> u16 {
-        (self.hasher.hash_one((1u8, levels)) as usize % EPOCHS) as u16
+        (self.placement.counter(1, levels.as_bytes()) % EPOCHS) as u16
     }
 }
 
@@ -304,12 +368,22 @@ impl Target {
 mod tests {
     use super::*;
     use crate::arena::Arena;
+    use crate::commons::Solitude;
     use crate::session::Session;
     use noctule_mqtt::packet::SubscriptionOptions;
     use proptest::prelude::*;
 
     fn subscriber(session: SessionHandle, qos: QoS) -> Subscriber {
-        Subscriber { session, options: SubscriptionOptions::qos(qos), identifier: None }
+        Subscriber {
+            session,
+            options: SubscriptionOptions::qos(qos),
+            identifier: None,
+            durable: false,
+        }
+    }
+
+    fn router(seed: u64) -> Router {
+        Router::new(seed, ShardId(0), Rc::new(Solitude::new(seed)))
     }
 
     fn session() -> SessionHandle {
@@ -323,7 +397,7 @@ mod tests {
 
     #[test] // [MQTT3-3.3.5-1]
     fn overlapping_subscriptions_are_one_target_at_the_highest_qos() {
-        let (mut router, session) = (Router::new(3), session());
+        let (mut router, session) = (router(3), session());
         for (filter, qos) in [("a/b", 1), ("a/+", 2), ("#", 0)] {
             let filter = TopicFilter::new(filter).unwrap();
             router.subscribe(filter, subscriber(session, QoS::from_bits(qos).unwrap()));
@@ -351,7 +425,7 @@ mod tests {
                 1..200,
             )
         ) {
-            let (mut router, session) = (Router::new(9), session());
+            let (mut router, session) = (router(9), session());
             let mut held = std::collections::BTreeSet::new();
             for (filter, subscribe, topic) in steps {
                 let parsed = TopicFilter::new(filter).unwrap();
@@ -371,7 +445,7 @@ mod tests {
 
     #[test]
     fn subscriptions_elsewhere_leave_a_cached_route_alone() {
-        let (mut router, session) = (Router::new(5), session());
+        let (mut router, session) = (router(5), session());
         router.subscribe(TopicFilter::new("a/b").unwrap(), subscriber(session, QoS::AtMostOnce));
         let topic = TopicName::new("a/b").unwrap();
         let limits = Limits::default();

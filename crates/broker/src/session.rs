@@ -99,6 +99,10 @@ pub(crate) enum Answer {
 pub(crate) struct Replay {
     pub(crate) filter: Box<str>,
     pub(crate) terms: Terms,
+    /// The last retained message that was set when the subscription was made.
+    pub(crate) up_to: u64,
+    /// The part of the retained messages that is being gone through, and how far.
+    pub(crate) part: usize,
     pub(crate) cursor: Cursor,
 }
 

@@ -14,6 +14,35 @@ use noctule_mqtt::{TopicFilter, TopicName};
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
 
+/// What an index lists under its filters: at most one of each key per filter.
+pub(crate) trait Listed: Copy + std::fmt::Debug {
+    /// Whose entry it is.
+    type Key: Copy + Eq + std::hash::Hash + std::fmt::Debug;
+
+    fn key(&self) -> Self::Key;
+
+    /// Whether whatever matches is owed across a crash.
+    fn is_durable(&self) -> bool;
+}
+
+/// Who is listed under a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Nobody,
+    Somebody,
+    /// And among them one to whom things are owed across a crash.
+    SomebodyDurable,
+}
+
+/// What an insertion or removal did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// An insertion was of a new key; a removal found one.
+    pub(crate) happened: bool,
+    pub(crate) before: Presence,
+    pub(crate) after: Presence,
+}
+
 /// One session's subscription to one filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subscriber {
@@ -21,39 +50,61 @@ pub(crate) struct Subscriber {
     pub(crate) options: SubscriptionOptions,
     /// The subscription identifier, if there is one.
     pub(crate) identifier: Option<u32>,
+    /// Whether the session is persistent.
+    pub(crate) durable: bool,
 }
 
-/// The filters of many sessions.
+impl Listed for Subscriber {
+    type Key = SessionHandle;
+
+    fn key(&self) -> SessionHandle {
+        self.session
+    }
+
+    fn is_durable(&self) -> bool {
+        self.durable
+    }
+}
+
+/// The filters of a shard's sessions.
+pub(crate) type SubscriptionIndex = FilterIndex<Subscriber>;
+
+/// Filters, and who is listed under each.
 #[derive(Debug)]
-pub(crate) struct SubscriptionIndex {
+pub(crate) struct FilterIndex<L: Listed> {
     hasher: FixedState,
-    exact: HashMap<Box<str>, Subscribers, FixedState>,
+    exact: HashMap<Box<str>, Listing<L>, FixedState>,
     /// Indexes of child nodes, found by parent and level.
     edges: HashTable<u32>,
-    nodes: Vec<Node>,
+    nodes: Vec<Node<L>>,
     free: Vec<u32>,
-    /// Scratch of [`matching`](Self::matching): nodes to visit with the level they stand at.
-    stack: Vec<(u32, usize)>,
     len: usize,
 }
 
-#[derive(Debug, Default)]
-struct Node {
+#[derive(Debug)]
+struct Node<L: Listed> {
     parent: u32,
     children: u32,
     /// The level that leads here from the parent; `+` for the wildcard.
     level: Box<str>,
     /// Subscribers of the filter that ends here.
-    ending: Subscribers,
+    ending: Listing<L>,
     /// Subscribers of the filter that goes on with `#`.
-    multi_level: Subscribers,
+    multi_level: Listing<L>,
+}
+
+impl<L: Listed> Node<L> {
+    fn new(parent: u32, level: &str) -> Self {
+        let (ending, multi_level) = (Listing::default(), Listing::default());
+        Self { parent, children: 0, level: level.into(), ending, multi_level }
+    }
 }
 
 const ROOT: u32 = 0;
 const SINGLE_LEVEL: &str = "+";
 const MULTI_LEVEL: &str = "#";
 
-impl SubscriptionIndex {
+impl<L: Listed> FilterIndex<L> {
     /// An empty index. The seed decides how strings hash, so that nobody can choose colliding ones.
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
@@ -61,9 +112,8 @@ impl SubscriptionIndex {
             exact: HashMap::with_hasher(hasher.clone()),
             hasher,
             edges: HashTable::new(),
-            nodes: vec![Node::default()],
+            nodes: vec![Node::new(ROOT, "")],
             free: Vec::new(),
-            stack: Vec::new(),
             len: 0,
         }
     }
@@ -73,43 +123,43 @@ impl SubscriptionIndex {
         self.len
     }
 
-    /// Adds a subscription, or replaces the same session's to the same filter. True if it is new.
-    pub(crate) fn insert(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) -> bool {
-        let subscribers = if filter.has_wildcard() {
+    /// Lists an entry under a filter, or replaces the one of the same key.
+    pub(crate) fn insert(&mut self, filter: TopicFilter<'_>, entry: L) -> Change {
+        let listing = if filter.has_wildcard() {
             let (node, multi_level) = self.grow(filter);
             let node = &mut self.nodes[node as usize];
             if multi_level { &mut node.multi_level } else { &mut node.ending }
         } else {
             self.exact.entry(filter.as_str().into()).or_default()
         };
-        let new = subscribers.insert(subscriber);
-        self.len += usize::from(new);
-        new
+        let change = listing.insert(entry);
+        self.len += usize::from(change.happened);
+        change
     }
 
-    /// Removes a subscription. False if there was none.
-    pub(crate) fn remove(&mut self, filter: TopicFilter<'_>, session: SessionHandle) -> bool {
-        let removed = if filter.has_wildcard() {
-            self.remove_wildcard(filter, session)
+    /// Removes the entry of a key.
+    pub(crate) fn remove(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Change {
+        let change = if filter.has_wildcard() {
+            self.remove_wildcard(filter, key)
         } else {
-            self.remove_exact(filter, session)
+            self.remove_exact(filter, key)
         };
-        self.len -= usize::from(removed);
-        removed
+        self.len -= usize::from(change.happened);
+        change
     }
 
-    fn remove_exact(&mut self, filter: TopicFilter<'_>, session: SessionHandle) -> bool {
-        let Some(subscribers) = self.exact.get_mut(filter.as_str()) else {
-            return false;
+    fn remove_exact(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Change {
+        let Some(listing) = self.exact.get_mut(filter.as_str()) else {
+            return Change::NONE;
         };
-        let removed = subscribers.remove(session);
-        if subscribers.is_empty() {
+        let change = listing.remove(key);
+        if change.after == Presence::Nobody {
             self.exact.remove(filter.as_str());
         }
-        removed
+        change
     }
 
-    fn remove_wildcard(&mut self, filter: TopicFilter<'_>, session: SessionHandle) -> bool {
+    fn remove_wildcard(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Change {
         let mut at = ROOT;
         let mut multi_level = false;
         for level in filter.as_str().split(LEVEL_SEPARATOR) {
@@ -119,19 +169,19 @@ impl SubscriptionIndex {
             }
             match self.child(at, level) {
                 Some(child) => at = child,
-                None => return false,
+                None => return Change::NONE,
             }
         }
         let node = &mut self.nodes[at as usize];
-        let subscribers = if multi_level { &mut node.multi_level } else { &mut node.ending };
-        let removed = subscribers.remove(session);
+        let listing = if multi_level { &mut node.multi_level } else { &mut node.ending };
+        let change = listing.remove(key);
         self.prune(at);
-        removed
+        change
     }
 
-    /// Calls `visit` with each subscription that matches `topic`; a session with several
-    /// overlapping ones is visited several times.
-    pub(crate) fn matching(&mut self, topic: TopicName<'_>, mut visit: impl FnMut(&Subscriber)) {
+    /// Calls `visit` with each entry whose filter matches `topic`; a key that is listed under
+    /// several is visited several times.
+    pub(crate) fn matching(&self, topic: TopicName<'_>, mut visit: impl FnMut(&L)) {
         let text = topic.as_str();
         if let Some(subscribers) = self.exact.get(text) {
             subscribers.for_each(&mut visit);
@@ -140,7 +190,7 @@ impl SubscriptionIndex {
             return;
         }
         let levels: SmallVec<[&str; 16]> = text.split(LEVEL_SEPARATOR).collect();
-        let mut stack = std::mem::take(&mut self.stack);
+        let mut stack: SmallVec<[(u32, usize); 32]> = SmallVec::new();
         stack.push((ROOT, 0));
         while let Some((at, depth)) = stack.pop() {
             let node = &self.nodes[at as usize];
@@ -163,7 +213,6 @@ impl SubscriptionIndex {
                 stack.push((child, depth + 1));
             }
         }
-        self.stack = stack;
     }
 
     /// The node where a wildcard filter ends, made if need be, and whether it ends with `#`.
@@ -193,7 +242,7 @@ impl SubscriptionIndex {
     }
 
     fn add_child(&mut self, parent: u32, level: &str) -> u32 {
-        let node = Node { parent, level: level.into(), ..Node::default() };
+        let node = Node::new(parent, level);
         let child = match self.free.pop() {
             Some(free) => {
                 self.nodes[free as usize] = node;
@@ -226,7 +275,7 @@ impl SubscriptionIndex {
             if let Ok(edge) = self.edges.find_entry(hash, |child| *child == at) {
                 edge.remove();
             }
-            self.nodes[at as usize] = Node::default();
+            self.nodes[at as usize] = Node::new(ROOT, "");
             self.free.push(at);
             self.nodes[parent as usize].children -= 1;
             at = parent;
@@ -238,72 +287,106 @@ impl SubscriptionIndex {
     }
 }
 
-/// The subscribers of one filter: mostly one, sometimes very many.
+/// Who is listed under one filter.
 #[derive(Debug)]
-enum Subscribers {
-    Few(SmallVec<[Subscriber; 1]>),
-    /// By session, so that one of 100,000 leaves in constant time.
-    Many(Box<IndexMap<SessionHandle, Subscriber, FixedState>>),
+struct Listing<L: Listed> {
+    entries: Entries<L>,
+    /// How many of them are durable.
+    durable: u32,
+}
+
+/// Mostly one, sometimes very many.
+#[derive(Debug)]
+enum Entries<L: Listed> {
+    Few(SmallVec<[L; 1]>),
+    /// By key, so that one of 100,000 leaves in constant time.
+    Many(Box<IndexMap<L::Key, L, FixedState>>),
 }
 
 /// Up to this many are searched one by one.
 const FEW: usize = 16;
 
-impl Default for Subscribers {
+impl Change {
+    const NONE: Change =
+        Change { happened: false, before: Presence::Nobody, after: Presence::Nobody };
+}
+
+impl<L: Listed> Default for Listing<L> {
     fn default() -> Self {
-        Self::Few(SmallVec::new())
+        Self { entries: Entries::Few(SmallVec::new()), durable: 0 }
     }
 }
 
-impl Subscribers {
+impl<L: Listed> Listing<L> {
     fn is_empty(&self) -> bool {
-        match self {
-            Self::Few(few) => few.is_empty(),
-            Self::Many(many) => many.is_empty(),
+        match &self.entries {
+            Entries::Few(few) => few.is_empty(),
+            Entries::Many(many) => many.is_empty(),
         }
     }
 
-    fn for_each(&self, visit: &mut impl FnMut(&Subscriber)) {
-        match self {
-            Self::Few(few) => few.iter().for_each(visit),
-            Self::Many(many) => many.values().for_each(visit),
+    fn for_each(&self, visit: &mut impl FnMut(&L)) {
+        match &self.entries {
+            Entries::Few(few) => few.iter().for_each(visit),
+            Entries::Many(many) => many.values().for_each(visit),
         }
     }
 
-    /// True if the session had no subscription here.
-    fn insert(&mut self, subscriber: Subscriber) -> bool {
+    fn presence(&self) -> Presence {
+        match (self.is_empty(), self.durable) {
+            (true, _) => Presence::Nobody,
+            (false, 0) => Presence::Somebody,
+            (false, _) => Presence::SomebodyDurable,
+        }
+    }
+
+    fn insert(&mut self, entry: L) -> Change {
+        let before = self.presence();
+        let old = self.entries.insert(entry);
+        self.durable += u32::from(entry.is_durable());
+        self.durable -= u32::from(old.is_some_and(|old| old.is_durable()));
+        Change { happened: old.is_none(), before, after: self.presence() }
+    }
+
+    fn remove(&mut self, key: L::Key) -> Change {
+        let before = self.presence();
+        let old = self.entries.remove(key);
+        self.durable -= u32::from(old.is_some_and(|old| old.is_durable()));
+        Change { happened: old.is_some(), before, after: self.presence() }
+    }
+}
+
+impl<L: Listed> Entries<L> {
+    /// Returns the entry that was replaced.
+    fn insert(&mut self, entry: L) -> Option<L> {
         match self {
-            Self::Many(many) => many.insert(subscriber.session, subscriber).is_none(),
+            Self::Many(many) => many.insert(entry.key(), entry),
             Self::Few(few) => {
-                if let Some(old) = few.iter_mut().find(|old| old.session == subscriber.session) {
-                    *old = subscriber;
-                    return false;
+                if let Some(old) = few.iter_mut().find(|old| old.key() == entry.key()) {
+                    return Some(std::mem::replace(old, entry));
                 }
                 if few.len() < FEW {
-                    few.push(subscriber);
+                    few.push(entry);
                 } else {
-                    // Session handles are ours and nobody can choose them: any fixed seed will do.
+                    // Keys are ours and nobody can choose them: any fixed seed will do.
                     let mut many = IndexMap::with_hasher(FixedState::default());
-                    many.extend(few.drain(..).map(|old| (old.session, old)));
-                    many.insert(subscriber.session, subscriber);
+                    many.extend(few.drain(..).map(|old| (old.key(), old)));
+                    many.insert(entry.key(), entry);
                     *self = Self::Many(Box::new(many));
                 }
-                true
+                None
             }
         }
     }
 
-    fn remove(&mut self, session: SessionHandle) -> bool {
+    fn remove(&mut self, key: L::Key) -> Option<L> {
         match self {
-            Self::Few(few) => match few.iter().position(|old| old.session == session) {
-                Some(index) => {
-                    few.swap_remove(index);
-                    true
-                }
-                None => false,
-            },
+            Self::Few(few) => {
+                let index = few.iter().position(|old| old.key() == key)?;
+                Some(few.swap_remove(index))
+            }
             Self::Many(many) => {
-                let removed = many.swap_remove(&session).is_some();
+                let removed = many.swap_remove(&key);
                 if many.len() <= FEW / 2 {
                     *self = Self::Few(many.values().copied().collect());
                 }
@@ -329,10 +412,10 @@ mod tests {
 
     fn subscriber(session: SessionHandle) -> Subscriber {
         let options = SubscriptionOptions::qos(QoS::AtMostOnce);
-        Subscriber { session, options, identifier: None }
+        Subscriber { session, options, identifier: None, durable: false }
     }
 
-    fn found(index: &mut SubscriptionIndex, topic: &str) -> BTreeSet<SessionHandle> {
+    fn found(index: &SubscriptionIndex, topic: &str) -> BTreeSet<SessionHandle> {
         let mut found = BTreeSet::new();
         index.matching(TopicName::new(topic).unwrap(), |subscriber| {
             found.insert(subscriber.session);
@@ -379,9 +462,10 @@ mod tests {
                 let (parsed, session) = (TopicFilter::new(filter).unwrap(), handles[*session]);
                 let key = (filter.clone(), session);
                 if *insert {
-                    prop_assert_eq!(index.insert(parsed, subscriber(session)), model.insert(key));
+                    let change = index.insert(parsed, subscriber(session));
+                    prop_assert_eq!(change.happened, model.insert(key));
                 } else {
-                    prop_assert_eq!(index.remove(parsed, session), model.remove(&key));
+                    prop_assert_eq!(index.remove(parsed, session).happened, model.remove(&key));
                 }
             }
             prop_assert_eq!(index.len(), model.len());
@@ -392,10 +476,10 @@ mod tests {
                     .filter(|(filter, _)| TopicFilter::new(filter).unwrap().matches(name))
                     .map(|(_, session)| *session)
                     .collect();
-                prop_assert_eq!(found(&mut index, topic), expected, "{}", topic);
+                prop_assert_eq!(found(&index, topic), expected, "{}", topic);
             }
             for (filter, session) in model {
-                prop_assert!(index.remove(TopicFilter::new(&filter).unwrap(), session));
+                prop_assert!(index.remove(TopicFilter::new(&filter).unwrap(), session).happened);
             }
             prop_assert_eq!(index.len(), 0);
             prop_assert_eq!(index.edges.len(), 0);
@@ -411,9 +495,9 @@ mod tests {
         let deep = vec!["x"; 300].join("/");
         let wild = vec!["+"; 300].join("/");
         index.insert(TopicFilter::new(&wild).unwrap(), subscriber(session));
-        assert_eq!(found(&mut index, &deep).len(), 1);
-        assert_eq!(found(&mut index, &deep[2..]).len(), 0);
-        assert!(index.remove(TopicFilter::new(&wild).unwrap(), session));
+        assert_eq!(found(&index, &deep).len(), 1);
+        assert_eq!(found(&index, &deep[2..]).len(), 0);
+        assert!(index.remove(TopicFilter::new(&wild).unwrap(), session).happened);
         assert_eq!(index.edges.len(), 0);
     }
 
@@ -423,13 +507,13 @@ mod tests {
         let mut index = SubscriptionIndex::new(1);
         let filter = TopicFilter::new("a/+").unwrap();
         for session in &handles {
-            assert!(index.insert(filter, subscriber(*session)));
+            assert!(index.insert(filter, subscriber(*session)).happened);
         }
-        assert!(!index.insert(filter, subscriber(handles[7])));
-        assert_eq!(found(&mut index, "a/b").len(), 1_000);
+        assert!(!index.insert(filter, subscriber(handles[7])).happened);
+        assert_eq!(found(&index, "a/b").len(), 1_000);
         for session in &handles {
-            assert!(index.remove(filter, *session));
+            assert!(index.remove(filter, *session).happened);
         }
-        assert!(found(&mut index, "a/b").is_empty());
+        assert!(found(&index, "a/b").is_empty());
     }
 }

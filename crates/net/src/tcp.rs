@@ -69,6 +69,16 @@ impl Listener {
         Ok(Self { inner: mio::net::TcpListener::from_std(listener), address })
     }
 
+    /// Another handle of the same socket, for another loop: each connection is accepted by the one
+    /// that asks first.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let listener: TcpListener = SockRef::from(&self.inner).try_clone()?.into();
+        Ok(Self { inner: mio::net::TcpListener::from_std(listener), address: self.address })
+    }
+
     /// The address it listens on, with the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address

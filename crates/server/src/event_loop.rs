@@ -8,17 +8,18 @@
 //! nothing is there.
 
 use crate::clock::Clock;
-use crate::control::Order;
+use crate::mailboxes::{Letter, Mailboxes};
 use crate::sockets::{Ending, Socket, Sockets};
 use mio::{Events, Interest, Poll, Token, Waker};
 use noctule_broker::{
-    Action, Cause, ConnectionHandle, Event, MemoryStore, Now, Report, Shard, Verdict,
+    Action, Cause, ConnectionHandle, Departure, Event, Mail, MemoryStore, Now, Report, Shard,
+    ShardId, Verdict,
 };
-use noctule_net::Listener;
+use noctule_net::{Listener, Pipe};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::mpsc::Receiver;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -52,8 +53,15 @@ pub(crate) struct EventLoop {
     listeners: Vec<Listening>,
     connections_max: usize,
     sockets: Sockets,
-    orders: Receiver<Order>,
     scratch: Box<[u8]>,
+    /// Which of the loops this is.
+    number: usize,
+    mailboxes: Arc<Mailboxes>,
+    /// Letters written in this turn, by receiver.
+    written: Vec<Vec<Letter>>,
+    /// Letters being read.
+    read: Vec<Letter>,
+    mail: Vec<Mail>,
     /// Sockets that may have something to read.
     to_read: VecDeque<ConnectionHandle>,
     dirty: Vec<ConnectionHandle>,
@@ -72,18 +80,20 @@ struct Listening {
 }
 
 impl EventLoop {
-    /// A loop that serves `listeners` with `shard`.
+    /// Loop `number` of those that have `mailboxes`: serves `listeners` with `shard`.
     ///
     /// # Errors
     /// What the operating system says about polling.
     pub(crate) fn new(
         shard: Shard,
         clock: Clock,
+        poll: Poll,
         listeners: Vec<Listener>,
         connections_max: usize,
-        poll: Poll,
-        orders: Receiver<Order>,
+        (number, mailboxes): (usize, Arc<Mailboxes>),
     ) -> io::Result<Self> {
+        let mut written = Vec::new();
+        written.resize_with(mailboxes.loops(), Vec::new);
         let mut event_loop = Self {
             poll,
             clock,
@@ -92,8 +102,12 @@ impl EventLoop {
             listeners: Vec::new(),
             connections_max,
             sockets: Sockets::default(),
-            orders,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            number,
+            mailboxes,
+            written,
+            read: Vec::new(),
+            mail: Vec::new(),
             to_read: VecDeque::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
@@ -140,7 +154,7 @@ impl EventLoop {
     fn turn(&mut self, events: &Events, now: Now) {
         for event in events {
             match event.token() {
-                WAKER => self.take_orders(now),
+                WAKER => self.read_letters(now),
                 Token(token) if token >= FIRST_LISTENER => {
                     if let Some(listening) = self.listeners.get_mut(token - FIRST_LISTENER) {
                         listening.ready_at_ms = Some(now.mono_ms);
@@ -214,7 +228,7 @@ impl EventLoop {
         }
         for _ in 0..ACCEPTS_PER_TURN {
             let listening = &mut self.listeners[index];
-            let (mut pipe, peer) = match listening.listener.accept() {
+            let (pipe, peer) = match listening.listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listening.ready_at_ms = None;
@@ -241,26 +255,30 @@ impl EventLoop {
                 continue;
             }
             let connection = self.shard.open(now);
-            let token = Token(connection.slot());
-            let both = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.poll.registry().register(&mut pipe, token, both) {
-                warn!(%peer, %error, "cannot wait for events of a connection");
-                self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
-                continue;
-            }
-            self.sockets.insert(Socket {
-                pipe,
-                connection,
-                peer,
-                readable: false,
-                read_closed: false,
-                writable: true,
-                listed: false,
-                ending: Ending::No,
-            });
+            self.adopt(connection, pipe, peer, now);
         }
         // There may be more; the next turn comes at once.
         self.listeners[index].ready_at_ms = Some(now.mono_ms);
+    }
+
+    /// Takes a connection's socket in.
+    fn adopt(&mut self, connection: ConnectionHandle, mut pipe: Pipe, peer: SocketAddr, now: Now) {
+        let token = Token(connection.slot());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut pipe, token, both) {
+            warn!(%peer, %error, "cannot wait for events of a connection");
+            return self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
+        }
+        self.sockets.insert(Socket {
+            pipe,
+            connection,
+            peer,
+            readable: false,
+            read_closed: false,
+            writable: true,
+            listed: false,
+            ending: Ending::No,
+        });
     }
 
     /// Reads a socket until nothing is there, its share of the turn is used up, or its input is
@@ -322,6 +340,7 @@ impl EventLoop {
             if acted {
                 continue;
             }
+            self.post();
             self.shard.take_dirty(&mut self.dirty);
             if self.dirty.is_empty() {
                 return;
@@ -361,6 +380,9 @@ impl EventLoop {
                 if self.sockets.of(connection).is_some_and(|socket| socket.readable) {
                     self.list(connection);
                 }
+            }
+            Action::HandOver { connection, to, departure } => {
+                self.send_home(connection, to, departure);
             }
             Action::Report(report) => self.report(&report),
         }
@@ -446,15 +468,58 @@ impl EventLoop {
         }
     }
 
-    fn take_orders(&mut self, now: Now) {
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Stop if self.stop_by_ms.is_none() => {
+    fn read_letters(&mut self, now: Now) {
+        let mut letters = std::mem::take(&mut self.read);
+        self.mailboxes.collect(self.number, &mut letters);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Mail(mail) => self.shard.on_mail(mail, now),
+                Letter::Arrival { pipe, peer, departure } => {
+                    self.welcome(pipe, peer, departure, now);
+                }
+                Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();
                     self.stop_by_ms = Some(now.mono_ms + LINGER_MS);
                     self.shard.shut_down(now);
                 }
-                Order::Stop => {}
+                Letter::Stop => {}
+            }
+        }
+        self.read = letters;
+    }
+
+    /// A connection comes from the loop that accepted it, to stay.
+    fn welcome(&mut self, pipe: Pipe, peer: SocketAddr, departure: Departure, now: Now) {
+        let connection = self.shard.arrive(departure, now);
+        self.adopt(connection, pipe, peer, now);
+        // Its input was left unread, and what came meanwhile was told to the other loop.
+        if let Some(socket) = self.sockets.of(connection) {
+            socket.readable = true;
+            self.list(connection);
+        }
+    }
+
+    /// A connection goes to the loop where its session lives.
+    fn send_home(&mut self, connection: ConnectionHandle, to: ShardId, departure: Departure) {
+        let Some(mut socket) = self.sockets.remove(connection) else {
+            return self.shard.give_up(departure);
+        };
+        let _ = self.poll.registry().deregister(&mut socket.pipe);
+        let letter = Letter::Arrival { pipe: socket.pipe, peer: socket.peer, departure };
+        self.written[usize::from(to.0)].push(letter);
+    }
+
+    /// Posts what was written to other loops: one batch for each, at the end of the turn.
+    fn post(&mut self) {
+        for to in 0..self.written.len() {
+            if to == self.number {
+                continue;
+            }
+            self.shard.take_mail(ShardId(to as u16), &mut self.mail);
+            let letters = &mut self.written[to];
+            letters.extend(self.mail.drain(..).map(Letter::Mail));
+            if !letters.is_empty() {
+                self.mailboxes.post(self.number, to, letters);
             }
         }
     }

@@ -4,9 +4,10 @@
 //! this crate reads the configuration file and the environment.
 
 mod clock;
-mod control;
+mod commons;
 mod event_loop;
 mod limits;
+mod mailboxes;
 pub mod options;
 mod run;
 mod sockets;

@@ -1,12 +1,13 @@
 //! The life of the process: what is started, in which order, and how it ends.
 
 use crate::clock::Clock;
-use crate::control::{self, Controller, Order};
+use crate::commons::{Access, Shared};
 use crate::event_loop::EventLoop;
 use crate::limits;
+use crate::mailboxes::Mailboxes;
 use crate::options::Config;
 use mio::Poll;
-use noctule_broker::{Settings, Shard};
+use noctule_broker::{Limits, Settings, Shard, ShardId};
 use noctule_net::{Listener, bind_all};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -14,6 +15,9 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 use tracing::level_filters::LevelFilter;
@@ -83,33 +87,124 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let listeners = bind_all(&config.bind, config.port)
         .map_err(|(address, error)| StartError::Listen { address, error })?;
     let limits = limits::limits(&config, open_files);
-    let mut clock = Clock::start();
-    let poll = Poll::new().map_err(system("wait for sockets"))?;
-    let waker = EventLoop::waker(&poll).map_err(system("wake the loop"))?;
-    let (controller, orders) = control::line(waker);
-    let connections_max = limits.connections_max;
-    let shard = Shard::new(Settings { limits, seed: random_seed()? }, clock.now());
-    say_hello(&listeners, started);
-    let event_loop = EventLoop::new(shard, clock, listeners, connections_max, poll, orders)
-        .map_err(system("wait for connections"))?;
-    serve(event_loop, signals, &controller)
+    let shards = usize::from(config.shards.or_else(processors));
+    let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
+    let building = Building {
+        limits,
+        clock: Clock::start(),
+        shared: Arc::new(Shared::new(shards as u16, random_number()?)),
+        mailboxes: Arc::new(mailboxes),
+    };
+    let mut loops = Vec::with_capacity(shards);
+    for (number, poll) in polls.into_iter().enumerate() {
+        let listeners: io::Result<Vec<_>> = listeners.iter().map(Listener::try_clone).collect();
+        let listeners = listeners.map_err(system("listen in several threads"))?;
+        loops.push(Plan { number, poll, listeners, seed: random_seed()? });
+    }
+    say_hello(&listeners, shards, started);
+    drop(listeners);
+    serve(&building, loops, signals)
 }
 
-/// Runs the loop in its thread and passes signals on, until it has ended.
-fn serve(
-    event_loop: EventLoop,
-    mut signals: Signals,
-    controller: &Controller,
-) -> Result<(), StartError> {
-    let no_more_signals: Handle = signals.handle();
-    let shard = thread::Builder::new()
-        .name("shard-0".to_owned())
-        .spawn(move || {
-            let result = event_loop.run();
-            no_more_signals.close();
-            result
-        })
-        .map_err(system("start a thread"))?;
+/// As many loops as the process may use processors.
+fn processors() -> u16 {
+    let count = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(count.min(SHARDS_MAX)).unwrap_or(1)
+}
+
+/// More loops than this are not started unless they are asked for.
+const SHARDS_MAX: usize = 256;
+
+/// A poll for each loop, and the mailboxes that wake them.
+fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
+    let polls: Vec<Poll> = (0..shards).map(|_| Poll::new()).collect::<io::Result<_>>()?;
+    let wakers = polls.iter().map(EventLoop::waker).collect::<io::Result<_>>()?;
+    Ok((polls, Mailboxes::new(wakers)))
+}
+
+/// What all loops are built with.
+struct Building {
+    limits: Limits,
+    clock: Clock,
+    shared: Arc<Shared>,
+    mailboxes: Arc<Mailboxes>,
+}
+
+/// What one loop is built with, in its own thread: a shard never leaves its thread.
+struct Plan {
+    number: usize,
+    poll: Poll,
+    listeners: Vec<Listener>,
+    seed: [u8; 32],
+}
+
+impl Building {
+    fn run(&self, plan: Plan) -> io::Result<()> {
+        let settings = Settings { limits: self.limits.clone(), seed: plan.seed };
+        let mut clock = self.clock;
+        let shard = if self.mailboxes.loops() == 1 {
+            Shard::new(settings, clock.now())
+        } else {
+            let access = Rc::new(Access(Arc::clone(&self.shared)));
+            Shard::among(settings, ShardId(plan.number as u16), access, clock.now())
+        };
+        let post = (plan.number, Arc::clone(&self.mailboxes));
+        let connections_max = self.limits.connections_max;
+        EventLoop::new(shard, clock, plan.poll, plan.listeners, connections_max, post)?.run()
+    }
+}
+
+/// Ends what depends on a loop when the loop ends, however it does.
+struct Watch<'a> {
+    building: &'a Building,
+    running: &'a AtomicUsize,
+    no_more_signals: Handle,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        // A loop that ends by itself has failed, and nobody is served by half a broker.
+        self.building.mailboxes.stop_all();
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.no_more_signals.close();
+        }
+    }
+}
+
+/// Runs the loops, each in its thread, and passes signals on, until all have ended.
+fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<(), StartError> {
+    let running = AtomicUsize::new(plans.len());
+    let signal_handle = signals.handle();
+    thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(plans.len());
+        for plan in plans {
+            let no_more_signals = signal_handle.clone();
+            let watch = Watch { building, running: &running, no_more_signals };
+            let thread = thread::Builder::new()
+                .name(format!("shard-{}", plan.number))
+                .spawn_scoped(scope, move || {
+                    let _watch = watch;
+                    building.run(plan)
+                })
+                .map_err(system("start a thread"))?;
+            threads.push(thread);
+        }
+        pass_on_signals(&mut signals, &building.mailboxes);
+        for thread in threads {
+            match thread.join() {
+                Ok(result) => result.map_err(system("wait for events"))?,
+                Err(_) => {
+                    let error = io::Error::other("a bug ended its thread; please report it");
+                    return Err(StartError::System { what: "go on with the loop", error });
+                }
+            }
+        }
+        say("goodbye");
+        Ok(())
+    })
+}
+
+fn pass_on_signals(signals: &mut Signals, mailboxes: &Mailboxes) {
     let mut asked = false;
     for signal in signals.forever() {
         if asked {
@@ -118,26 +213,19 @@ fn serve(
         }
         asked = true;
         say("stopping: clients are told, which takes 2 seconds at most (again: at once)");
-        controller.give(Order::Stop);
+        mailboxes.stop_all();
     }
-    match shard.join() {
-        Ok(result) => result.map_err(system("wait for events"))?,
-        Err(_) => {
-            let error = io::Error::other("a bug ended its thread; please report it");
-            return Err(StartError::System { what: "go on with the loop", error });
-        }
-    }
-    say("goodbye");
-    Ok(())
 }
 
 /// The lines on standard output by which people and programs know that it runs.
-fn say_hello(listeners: &[Listener], started: Instant) {
+fn say_hello(listeners: &[Listener], shards: usize, started: Instant) {
     say(&format!("Noctule {}", env!("CARGO_PKG_VERSION")));
     for listener in listeners {
         say(&format!("  listening on {} (MQTT)", listener.address()));
     }
-    say(&format!("  ready in {} ms; Ctrl-C stops it", started.elapsed().as_millis()));
+    let loops = if shards == 1 { "1 loop".to_owned() } else { format!("{shards} loops") };
+    let elapsed = started.elapsed().as_millis();
+    say(&format!("  ready in {elapsed} ms, with {loops}; Ctrl-C stops it"));
 }
 
 /// A line for people. That nobody may be there to read it is no reason to fail.
@@ -155,6 +243,13 @@ fn start_log(verbose: bool) {
         .with_ansi(io::stderr().is_terminal());
     // A second broker in one process, as in a test, keeps the first one's log.
     let _ = log.try_init();
+}
+
+/// Another random number.
+fn random_number() -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&random_seed()?[..8]);
+    Ok(u64::from_le_bytes(bytes))
 }
 
 fn random_seed() -> Result<[u8; 32], StartError> {

@@ -25,7 +25,8 @@ pub struct AckQueue<A> {
 #[derive(Debug)]
 struct Entry<A> {
     answer: A,
-    ready: bool,
+    /// How many events it waits for.
+    waits: u16,
     abandoned: bool,
 }
 
@@ -46,23 +47,31 @@ impl<A> AckQueue<A> {
         self.entries.len()
     }
 
-    /// Puts `answer` at the end; it waits until [`complete`](Self::complete) if it is not `ready`.
-    pub fn push(&mut self, answer: A, ready: bool) -> AckNumber {
-        self.entries.push_back(Entry { answer, ready, abandoned: false });
-        AckNumber(self.first + self.entries.len() as u64 - 1)
+    /// The number of the next answer that is pushed.
+    pub fn next_number(&self) -> AckNumber {
+        AckNumber(self.first + self.entries.len() as u64)
     }
 
-    /// What the answer waited for has happened.
-    pub fn complete(&mut self, number: AckNumber) {
+    /// Puts `answer` at the end; it waits until [`complete`](Self::complete) has been called for it
+    /// `waits` times.
+    pub fn push(&mut self, answer: A, waits: u16) -> AckNumber {
+        let number = self.next_number();
+        self.entries.push_back(Entry { answer, waits, abandoned: false });
+        number
+    }
+
+    /// One of the events that the answer waits for has happened; what it says may change with it.
+    pub fn complete(&mut self, number: AckNumber, change: impl FnOnce(&mut A)) {
         let index = number.0.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
         if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
-            entry.ready = true;
+            entry.waits = entry.waits.saturating_sub(1);
+            change(&mut entry.answer);
         }
     }
 
     /// Takes the next answer that may be sent. Abandoned ones whose wait is over vanish here.
     pub fn pop_ready(&mut self) -> Option<A> {
-        while self.entries.front().is_some_and(|entry| entry.ready) {
+        while self.entries.front().is_some_and(|entry| entry.waits == 0) {
             self.first += 1;
             match self.entries.pop_front() {
                 Some(entry) if !entry.abandoned => return Some(entry.answer),
@@ -111,13 +120,13 @@ mod tests {
     #[test] // [MQTT5-4.6.0-2]
     fn answers_leave_in_order_whatever_they_wait_for() {
         let mut queue = AckQueue::default();
-        let first = queue.push(1, false);
-        queue.push(2, true);
-        let third = queue.push(3, false);
+        let first = queue.push(1, 1);
+        queue.push(2, 0);
+        let third = queue.push(3, 1);
         assert!(drain(&mut queue).is_empty());
-        queue.complete(third);
+        queue.complete(third, |_| ());
         assert!(drain(&mut queue).is_empty());
-        queue.complete(first);
+        queue.complete(first, |_| ());
         assert_eq!(drain(&mut queue), [1, 2, 3]);
         assert!(queue.is_empty());
     }
@@ -125,37 +134,48 @@ mod tests {
     #[test]
     fn abandoned_answers_are_not_sent_unless_the_packet_is_repeated() {
         let mut queue = AckQueue::default();
-        let (first, second) = (queue.push(1, false), queue.push(2, false));
+        let (first, second) = (queue.push(1, 1), queue.push(2, 1));
         queue.abandon_all();
         assert!(queue.revive(|answer| *answer == 2));
         assert!(!queue.revive(|answer| *answer == 9));
-        queue.complete(first);
-        queue.complete(second);
+        queue.complete(first, |_| ());
+        queue.complete(second, |_| ());
         assert_eq!(drain(&mut queue), [2]);
     }
 
     #[test]
     fn of_two_answers_to_the_same_identifier_the_newest_is_revived() {
         let mut queue = AckQueue::default();
-        let old = queue.push((7, "old"), false);
+        let old = queue.push((7, "old"), 1);
         queue.abandon_all();
-        let new = queue.push((7, "new"), false);
+        let new = queue.push((7, "new"), 1);
         assert_eq!(queue.iter_live().collect::<Vec<_>>(), [&(7, "new")]);
         queue.abandon_all();
         assert!(queue.revive(|(id, _)| *id == 7));
-        queue.complete(old);
+        queue.complete(old, |_| ());
         assert_eq!(queue.pop_ready(), None);
-        queue.complete(new);
+        queue.complete(new, |_| ());
         assert_eq!(queue.pop_ready(), Some((7, "new")));
     }
 
     #[test]
     fn completing_an_answer_that_has_left_changes_nothing() {
         let mut queue = AckQueue::default();
-        let gone = queue.push(1, true);
+        let gone = queue.push(1, 0);
         assert_eq!(drain(&mut queue), [1]);
-        queue.push(2, false);
-        queue.complete(gone);
+        queue.push(2, 1);
+        queue.complete(gone, |_| ());
         assert!(drain(&mut queue).is_empty());
+    }
+
+    #[test]
+    fn an_answer_may_wait_for_several_events_and_change_with_each() {
+        let mut queue = AckQueue::default();
+        let number = queue.next_number();
+        assert_eq!(queue.push(1, 2), number);
+        queue.complete(number, |answer| *answer += 1);
+        assert!(drain(&mut queue).is_empty());
+        queue.complete(number, |answer| *answer += 1);
+        assert_eq!(drain(&mut queue), [3]);
     }
 }

@@ -8,6 +8,7 @@ use super::input::not_connect;
 use super::{Action, Credentials, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
+use crate::mail::Departure;
 use crate::message::Message;
 use crate::persist::SessionKey;
 use crate::session::{Expiry, Session, SessionHandle, Will};
@@ -19,6 +20,7 @@ use noctule_mqtt::{
 };
 use noctule_session::{KeepAlive, Now};
 use rand_chacha::rand_core::Rng;
+use std::sync::atomic::Ordering;
 
 impl Shard {
     pub(super) fn on_first_frame(&mut self, handle: ConnectionHandle, frame: &Frame<'_>, now: Now) {
@@ -115,8 +117,14 @@ impl Shard {
 
     /// A client identifier that nobody can guess `[MQTT3-3.1.3-6]` `[MQTT5-3.1.3-6]`.
     fn new_client_id(&mut self) -> Box<str> {
-        let (high, low) = (self.random.next_u64(), self.random.next_u64());
-        format!("noctule-{high:016x}{low:016x}").into()
+        loop {
+            let (high, low) = (self.random.next_u64(), self.random.next_u64());
+            let client_id: Box<str> = format!("noctule-{high:016x}{low:016x}").into();
+            // One that lives here spares the way; of n shards every nth does.
+            if self.placement.home(&client_id, self.commons.shards()) == self.id {
+                return client_id;
+            }
+        }
     }
 
     /// The answer to [`Action::Authenticate`].
@@ -129,8 +137,47 @@ impl Shard {
         }
         match verdict {
             Verdict::Refused(reason) => self.refuse(handle, reason, now),
-            Verdict::Accepted => self.claim(handle, now),
+            Verdict::Accepted => self.bring_home(handle, now),
         }
+    }
+
+    /// An accepted connection comes to the shard of its session: a session lives on one shard for
+    /// life.
+    fn bring_home(&mut self, handle: ConnectionHandle, now: Now) {
+        let home = self.delivery.connections.get(handle).and_then(|connection| {
+            let Phase::AwaitVerdict(accepting) = &connection.phase else { return None };
+            Some(self.placement.home(&accepting.client_id, self.commons.shards()))
+        });
+        match home {
+            Some(home) if home != self.id => {
+                if let Some(connection) = self.delivery.connections.remove(handle) {
+                    let departure = Departure(Box::new(connection));
+                    let action = Action::HandOver { connection: handle, to: home, departure };
+                    self.actions.push_back(action);
+                }
+            }
+            _ => self.claim(handle, now),
+        }
+    }
+
+    /// A connection that was to be handed over is lost on the way.
+    pub fn give_up(&mut self, departure: Departure) {
+        drop(departure);
+        self.commons.connections().fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A connection has come from the shard that accepted it. What it brought with it, sent behind
+    /// its CONNECT, is dealt with at once when its CONNACK is written.
+    pub fn arrive(&mut self, departure: Departure, now: Now) -> ConnectionHandle {
+        let mut connection = *departure.0;
+        connection.dirty = false;
+        connection.last_route = None;
+        connection.last_heard_ms = now.mono_ms;
+        let handle = self.delivery.connections.insert(connection);
+        let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
+        self.timers.insert(deadline, Timer::Connect(handle));
+        self.claim(handle, now);
+        handle
     }
 
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
@@ -162,7 +209,9 @@ impl Shard {
         };
         found.claimant = Some(handle);
         found.expires_ms = None;
+        let was_persistent = found.is_persistent();
         found.expiry = accepting.expiry;
+        let renew = was_persistent != found.is_persistent();
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
         found.will = accepting
             .will
@@ -170,6 +219,12 @@ impl Shard {
             .map(|(message, delay)| Box::new(Will { message, delay, due_ms: None }));
         connection.session = Some(session);
         connection.phase = Phase::AwaitStore(accepting);
+        if renew {
+            self.renew_subscriptions(session);
+        }
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
+            return;
+        };
         if !found.is_persistent() {
             if found.stored {
                 // After a crash it must not last as long as it was to before.

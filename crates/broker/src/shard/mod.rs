@@ -12,13 +12,14 @@ mod subscribe;
 mod turn;
 
 use crate::arena::Handle;
+use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
 use crate::limits::Limits;
+use crate::mail::Departure;
 use crate::outbox::Outbox;
 use crate::persist::{Owed, Record, SessionKey, Ticket};
-use crate::retained::Retained;
 use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
@@ -29,6 +30,8 @@ use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 /// What a shard is made with.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +68,16 @@ pub enum Action {
         key: SessionKey,
         /// How many bytes of them at most, but at least one message.
         bytes_max: usize,
+    },
+    /// The connection belongs to a session of another shard: take its socket there, with this, for
+    /// [`Shard::arrive`]. Here its handle is stale from now on.
+    HandOver {
+        /// Which connection.
+        connection: ConnectionHandle,
+        /// Where it goes.
+        to: ShardId,
+        /// What the other shard needs to know of it.
+        departure: Departure,
     },
     /// Write what is in the connection's output, close it, and say so with
     /// [`Shard::on_closed`].
@@ -148,7 +161,9 @@ pub enum Report {
 pub struct Shard {
     delivery: Delivery,
     router: Router,
-    retained: Retained,
+    commons: Rc<dyn Commons>,
+    placement: Placement,
+    id: ShardId,
     /// Sessions by client identifier.
     clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
     timers: Wheel<Timer>,
@@ -168,14 +183,24 @@ enum Timer {
 }
 
 impl Shard {
-    /// A shard without sessions.
+    /// A shard without sessions, and without other shards.
     pub fn new(settings: Settings, now: Now) -> Self {
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&settings.seed[..8]);
+        let solitude = Solitude::new(u64::from_le_bytes(seed));
+        Self::among(settings, ShardId(0), Rc::new(solitude), now)
+    }
+
+    /// A shard without sessions, one of several. Their seeds differ, their limits should not.
+    pub fn among(settings: Settings, id: ShardId, commons: Rc<dyn Commons>, now: Now) -> Self {
         let mut random = ChaCha12Rng::from_seed(settings.seed);
         let hash_seed = random.next_u64();
         Self {
-            delivery: Delivery::new(settings.limits),
-            router: Router::new(random.next_u64()),
-            retained: Retained::default(),
+            delivery: Delivery::new(settings.limits, commons.shards()),
+            router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
+            placement: Placement::new(commons.seed()),
+            commons,
+            id,
             clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
@@ -187,7 +212,8 @@ impl Shard {
 
     /// A connection was accepted.
     pub fn open(&mut self, now: Now) -> ConnectionHandle {
-        let over_limit = self.delivery.connections.len() >= self.delivery.limits.connections_max;
+        let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
+        let over_limit = others >= self.delivery.limits.connections_max;
         let connection = Connection::new(now.mono_ms, over_limit);
         let handle = self.delivery.connections.insert(connection);
         self.delivery.counters.connections_opened += 1;
@@ -233,6 +259,7 @@ impl Shard {
     pub fn on_closed(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
+            self.commons.connections().fetch_sub(1, Ordering::Relaxed);
             let unsent = connection.outbox.len();
             if let Some(buffer) = connection.outbox.advance(unsent) {
                 self.delivery.outputs.recycle(buffer);
@@ -301,13 +328,22 @@ impl Shard {
         (&self.delivery.counters, &self.delivery.dropped)
     }
 
-    /// How much there is now: connections, sessions, subscriptions, retained messages.
+    fn retained_len(&self) -> usize {
+        let mut len = 0;
+        for part in 0..self.commons.retained_parts() {
+            self.commons.read_retained(part, &mut |retained| len += retained.len());
+        }
+        len
+    }
+
+    /// How much there is now: connections, sessions, subscriptions, and the retained messages of
+    /// all shards.
     pub fn population(&self) -> Population {
         Population {
             connections: self.delivery.connections.len(),
             sessions: self.delivery.sessions.len(),
             subscriptions: self.router.subscriptions(),
-            retained: self.retained.len(),
+            retained: self.retained_len(),
         }
     }
 

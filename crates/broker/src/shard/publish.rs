@@ -13,12 +13,15 @@ use noctule_mqtt::codec::Frame;
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::{PacketId, PacketType, QoS, ReasonCode, Receiver, Violation};
 use noctule_session::Received;
+use std::sync::atomic::Ordering;
 
 /// What became of a message that was routed.
 struct Routed {
     reason: ReasonCode,
     /// Whether somebody is owed it across a crash.
     durable: bool,
+    /// How many other shards were asked to reply.
+    replies: u16,
 }
 
 impl Shard {
@@ -62,7 +65,7 @@ impl Shard {
                 self.publish_exactly_once(sender, cached, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                self.route(&mut outgoing, Some(sender.session), cached)?;
+                self.route(&mut outgoing, Some(sender.session), cached, None)?;
                 Ok(())
             }
         }
@@ -82,8 +85,12 @@ impl Shard {
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session), cached)?;
-        if nothing_waits && !routed.durable && routed.reason == ReasonCode::Success {
+        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        if nothing_waits
+            && !routed.durable
+            && routed.replies == 0
+            && routed.reason == ReasonCode::Success
+        {
             if let Some(connection) = self.delivery.connections.get_mut(sender.connection) {
                 let outbox = self.delivery.outputs.open(sender.connection, connection);
                 push_ack(outbox, PacketType::Puback, packet_id);
@@ -155,7 +162,7 @@ impl Shard {
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
         }
-        let routed = self.route(outgoing, Some(session), cached)?;
+        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
         self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
         Ok(!routed.reason.is_error())
     }
@@ -189,21 +196,23 @@ impl Shard {
         }
         self.delivery.journal.push(Record::Routed { key, packet_id });
         // It was checked when it came; what a full queue refuses now is counted there.
-        let _ = self.route(&mut Outgoing::of_message(message), Some(session), None);
+        let _ = self.route(&mut Outgoing::of_message(message), Some(session), None, None);
     }
 
     /// Publishes a message of the broker's own accord: a will.
     pub(super) fn publish_message(&mut self, message: &Message) {
-        let _ = self.route(&mut Outgoing::of_message(message), None, None);
+        let _ = self.route(&mut Outgoing::of_message(message), None, None, None);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
-    /// route is `cached` if it has been found already.
+    /// route is `cached` if it has been found already. Other shards that owe it durably are asked to
+    /// reply if its acknowledgement, the next answer of the session that `asks`, waits for them.
     fn route(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
         cached: Option<CachedRoute>,
+        asks: Option<SessionHandle>,
     ) -> Result<Routed, Violation> {
         let route = match cached {
             Some(found) => self.router.at(found),
@@ -214,25 +223,40 @@ impl Shard {
             Some(Refusal::OverLimit(violation)) => return Err(violation.clone()),
             Some(Refusal::Reserved) => {
                 self.delivery.dropped.reserved_topic += 1;
-                return Ok(Routed { reason: ReasonCode::NotAuthorized, durable: false });
+                return Ok(Routed {
+                    reason: ReasonCode::NotAuthorized,
+                    durable: false,
+                    replies: 0,
+                });
             }
         }
         if outgoing.view.retain {
             // Before routing, so that whoever subscribes next cannot see an older one.
+            let topic = outgoing.view.topic.as_bytes();
             let message = outgoing.message(&mut self.delivery.pool);
-            self.retained.set(message);
+            let part = self.placement.retained_part(topic, self.commons.retained_parts());
+            self.commons.change_retained(part, &mut |retained| {
+                // Counted with the part in hand, so that of one topic the last set is the highest.
+                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::AcqRel) + 1;
+                retained.set(message, sequence);
+            });
             self.delivery.journal.push(Record::Retained(message.clone()));
             outgoing.durable = true;
         }
         self.delivery.route(route, outgoing, from);
+        let replies = if route.elsewhere.is_empty() {
+            0
+        } else {
+            self.delivery.send_elsewhere(self.id, &route.elsewhere, outgoing, asks)
+        };
         let reason = if outgoing.refused {
             ReasonCode::QuotaExceeded
-        } else if route.targets.is_empty() {
+        } else if route.targets.is_empty() && route.elsewhere.is_empty() {
             ReasonCode::NoMatchingSubscribers
         } else {
             ReasonCode::Success
         };
-        Ok(Routed { reason, durable: outgoing.durable })
+        Ok(Routed { reason, durable: outgoing.durable, replies })
     }
 
     /// Whether a message of this topic is taken at all.
@@ -259,7 +283,8 @@ impl Shard {
         }
         let reason = routed.reason;
         let ticket = routed.durable.then(|| self.delivery.journal.ticket());
-        self.delivery.answer(session, Answer::Ack { packet, packet_id, reason }, ticket);
+        let answer = Answer::Ack { packet, packet_id, reason };
+        self.delivery.answer_after(session, answer, ticket, routed.replies);
         self.block_if_waiting_too_much(handle, session);
     }
 

@@ -12,6 +12,7 @@ use noctule_mqtt::packet::{
     RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
 };
 use noctule_mqtt::{Packet, Properties, ProtocolVersion, ReasonCode, TopicFilter, codec};
+use std::sync::atomic::Ordering;
 
 impl Shard {
     pub(super) fn on_subscribe(
@@ -60,7 +61,8 @@ impl Shard {
             return Err(ReasonCode::QuotaExceeded);
         }
         found.subscriptions.insert(text.into(), terms);
-        if found.is_persistent() {
+        let durable = found.is_persistent();
+        if durable {
             self.delivery.journal.push(Record::Subscribed {
                 key: found.key,
                 filter: text.into(),
@@ -69,16 +71,35 @@ impl Shard {
             });
         }
         let Terms { options, identifier } = terms;
-        self.router.subscribe(filter, Subscriber { session, options, identifier });
+        self.router.subscribe(filter, Subscriber { session, options, identifier, durable });
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,
             RetainHandling::Never => false,
         };
-        if wants_retained && self.retained.len() > 0 {
-            replays.push(Replay { filter: text.into(), terms, cursor: Cursor::Start });
+        if wants_retained {
+            let part = self.first_retained_part(filter);
+            // Read after the subscription is in: what is set later is routed to it.
+            let up_to = self.commons.retained_sequence().load(Ordering::Acquire);
+            let filter = text.into();
+            replays.push(Replay { filter, terms, up_to, part, cursor: Cursor::Start });
         }
         Ok(())
+    }
+
+    /// The session became persistent, or is not any more: whoever routes to it has to know.
+    pub(super) fn renew_subscriptions(&mut self, session: SessionHandle) {
+        let Some(found) = self.delivery.sessions.get(session) else {
+            return;
+        };
+        let durable = found.is_persistent();
+        for (filter, terms) in &found.subscriptions {
+            if let Ok(filter) = TopicFilter::new(filter) {
+                let Terms { options, identifier } = *terms;
+                let subscriber = Subscriber { session, options, identifier, durable };
+                self.router.subscribe(filter, subscriber);
+            }
+        }
     }
 
     pub(super) fn on_unsubscribe(

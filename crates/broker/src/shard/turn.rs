@@ -1,12 +1,17 @@
 //! What is not a packet: answers to actions, the end of a turn, the passing of time.
 
 use super::{Action, Event, Shard, Timer};
+use crate::commons::ShardId;
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
+use crate::mail::{Mail, ReplyTo};
+use crate::message::Message;
+use crate::outgoing::Outgoing;
 use crate::persist::{Owed, Ticket};
-use crate::session::{Replay, SessionHandle};
-use noctule_mqtt::{TopicFilter, Violation};
-use noctule_session::Now;
+use crate::retained::{Cursor, Wanted};
+use crate::session::{Answer, Replay, SessionHandle};
+use noctule_mqtt::{PacketType, ReasonCode, TopicFilter, Violation};
+use noctule_session::{AckNumber, Now};
 
 impl Shard {
     /// An action was carried out.
@@ -119,11 +124,10 @@ impl Shard {
     fn go_on(&mut self, continuation: Continuation, now: Now) {
         match continuation {
             Continuation::Answer { session, number } => {
-                if let Some(found) = self.delivery.sessions.get_mut(session) {
-                    found.answers.complete(number);
-                }
-                self.delivery.release_answers(session);
-                self.unblock(session, now);
+                self.complete_answer(session, number, false, now);
+            }
+            Continuation::Reply { reply, refused } => {
+                self.delivery.post(reply.shard, Mail::Settled { reply, refused });
             }
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
@@ -136,6 +140,73 @@ impl Shard {
             Continuation::Route { session, key, packet_id, message } => {
                 self.route_received(session, key, packet_id, &message);
             }
+        }
+    }
+
+    /// One of the events that an answer waits for has happened; it is sent if it was the last and
+    /// the answer's turn has come.
+    fn complete_answer(
+        &mut self,
+        session: SessionHandle,
+        number: AckNumber,
+        refused: bool,
+        now: Now,
+    ) {
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
+            return;
+        };
+        let inbound = &mut found.inbound;
+        found.answers.complete(number, |answer| {
+            let Answer::Ack { packet, packet_id, reason } = answer else {
+                return;
+            };
+            if refused {
+                *reason = ReasonCode::QuotaExceeded;
+                if *packet == PacketType::Pubrec {
+                    // What is refused is not held [MQTT5-4.3.3-9].
+                    inbound.refuse(*packet_id);
+                }
+            }
+        });
+        if let Some(unspeakable) = self.delivery.release_answers(session) {
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
+            return self.close(unspeakable, Cause::QuotaExceeded, now);
+        }
+        self.unblock(session, now);
+    }
+
+    /// Mail came from another shard.
+    pub fn on_mail(&mut self, mail: Mail, now: Now) {
+        match mail {
+            Mail::Publish { message, reply } => self.on_publish_mail(&message, reply),
+            Mail::Settled { reply, refused } => {
+                self.complete_answer(reply.session, reply.number, refused, now);
+            }
+        }
+    }
+
+    /// Takes the letters written to another shard since the last call, in order.
+    pub fn take_mail(&mut self, to: ShardId, into: &mut Vec<Mail>) {
+        if let Some(letters) = self.delivery.mail.get_mut(usize::from(to.0)) {
+            into.append(letters);
+        }
+    }
+
+    /// A message of a client of another shard, for the sessions here.
+    fn on_publish_mail(&mut self, message: &Message, reply: Option<ReplyTo>) {
+        let mut outgoing = Outgoing::of_message(message);
+        let route = self.router.route(outgoing.view.topic, &self.delivery.limits);
+        self.delivery.route(route, &mut outgoing, None);
+        let Some(reply) = reply else {
+            return;
+        };
+        let refused = outgoing.refused;
+        if outgoing.durable {
+            let ticket = self.delivery.journal.ticket();
+            let next = Continuation::Reply { reply, refused };
+            self.delivery.waiting.push_back((ticket, next));
+        } else {
+            self.delivery.post(reply.shard, Mail::Settled { reply, refused });
         }
     }
 
@@ -194,15 +265,40 @@ impl Shard {
         }
         let filter = TopicFilter::new(&replay.filter).ok()?;
         let slice = self.delivery.limits.retained_slice;
+        let wanted = Wanted { filter, up_to: replay.up_to };
         let delivery = &mut self.delivery;
-        replay.cursor = self.retained.walk(filter, &replay.cursor, slice, |message| {
-            let room = delivery.has_room_for_retained(session);
-            if room {
-                delivery.deliver_retained(session, replay.terms, message);
+        let mut rest = None;
+        self.commons.read_retained(replay.part, &mut |retained| {
+            rest = retained.walk(&wanted, &replay.cursor, slice, |message| {
+                let room = delivery.has_room_for_retained(session);
+                if room {
+                    delivery.deliver_retained(session, replay.terms, message);
+                }
+                room
+            });
+        });
+        match rest {
+            Some(cursor) => replay.cursor = cursor,
+            None => {
+                replay.part = self.next_retained_part(filter, replay.part)?;
+                replay.cursor = Cursor::Start;
             }
-            room
-        })?;
+        }
         Some(replay)
+    }
+
+    /// Where to begin looking for the retained messages of a filter.
+    pub(super) fn first_retained_part(&self, filter: TopicFilter<'_>) -> usize {
+        if filter.has_wildcard() {
+            return 0;
+        }
+        self.placement.retained_part(filter.as_str().as_bytes(), self.commons.retained_parts())
+    }
+
+    /// Where to go on when a part is done; nowhere without a wildcard, as a topic lies in one part.
+    fn next_retained_part(&self, filter: TopicFilter<'_>, part: usize) -> Option<usize> {
+        let next = part + 1;
+        (filter.has_wildcard() && next < self.commons.retained_parts()).then_some(next)
     }
 
     /// There may be room again for retained messages that a session waits for.

@@ -39,6 +39,9 @@ impl Broker {
         let room = Room::new();
         let mut command = noctule();
         command.args(["broker", "--port", &port.to_string()]).args(flags).current_dir(room.path());
+        if let Ok(shards) = std::env::var(SHARDS) {
+            command.args(["--shards", &shards]);
+        }
         let program = Program::start(&mut command);
         let mut listeners = Vec::new();
         while let Some(address) = program.expect("line that says ready", listener_or_ready) {
@@ -126,3 +129,6 @@ fn listener_or_ready(line: &str) -> Option<Option<SocketAddr>> {
 }
 
 const EXTERNAL: &str = "NOCTULE_TEST_BROKER";
+
+/// With how many loops our brokers run, instead of their default.
+const SHARDS: &str = "NOCTULE_TEST_SHARDS";

@@ -82,6 +82,7 @@ impl World {
                         client.paused = false;
                     }
                 }
+                Action::HandOver { .. } => panic!("a shard without others handed a connection over"),
                 Action::Report(report) => self.on_report(report),
             }
         }

@@ -1,0 +1,282 @@
+//! What the shards of a broker share, and the only words in which they ask for it.
+//!
+//! Three things are common: the *interest map*, which says for each filter which shards have a
+//! subscriber; the retained messages; and counters. They lie in parts, so that whoever owns the
+//! locks can give each part its own. Everything else is one shard's alone or travels as
+//! [`Mail`](crate::mail::Mail). A shard without others has a [`Solitude`].
+
+use crate::retained::Retained;
+use crate::subscriptions::{FilterIndex, Listed, Presence};
+use noctule_mqtt::{TopicFilter, TopicName};
+use std::cell::RefCell;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Numbers the shards of a broker, from zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ShardId(pub u16);
+
+/// How many parts the interest map has. Part zero holds the filters that begin with a wildcard.
+pub const INTEREST_PARTS: usize = 64;
+/// Access to what shards share. Whoever implements it calls back with one part, alone with it while
+/// it is changed; callbacks ask for no other part.
+pub trait Commons: fmt::Debug {
+    /// How many shards there are.
+    fn shards(&self) -> u16;
+
+    /// Decides how strings hash, the same for all shards and not to be guessed by clients.
+    fn seed(&self) -> u64;
+
+    /// The counters of changes in the interest map.
+    fn epochs(&self) -> Arc<Epochs>;
+
+    /// Connections of all shards.
+    fn connections(&self) -> &AtomicUsize;
+
+    /// Reads a part of the interest map.
+    fn read_interest(&self, part: usize, read: &mut dyn FnMut(&Interest));
+
+    /// Changes a part of the interest map.
+    fn change_interest(&self, part: usize, change: &mut dyn FnMut(&mut Interest));
+
+    /// Counts the retained messages that were set, by all shards.
+    fn retained_sequence(&self) -> &AtomicU64;
+
+    /// How many parts the retained messages have.
+    fn retained_parts(&self) -> usize;
+
+    /// Reads a part of the retained messages.
+    fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained));
+
+    /// Changes a part of the retained messages.
+    fn change_retained(&self, part: usize, change: &mut dyn FnMut(&mut Retained));
+}
+
+/// Which shards want which filters.
+#[derive(Debug)]
+pub struct Interest {
+    index: FilterIndex<ShardInterest>,
+}
+
+/// One shard's interest in a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShardInterest {
+    pub(crate) shard: ShardId,
+    /// Whether a persistent session is among those who want it.
+    pub(crate) durable: bool,
+}
+
+impl Listed for ShardInterest {
+    type Key = ShardId;
+
+    fn key(&self) -> ShardId {
+        self.shard
+    }
+
+    fn is_durable(&self) -> bool {
+        self.durable
+    }
+}
+
+impl Interest {
+    /// A part nobody has an interest in yet.
+    pub fn new(seed: u64) -> Self {
+        Self { index: FilterIndex::new(seed) }
+    }
+
+    /// A shard's interest in a filter is now this.
+    pub(crate) fn set(&mut self, filter: TopicFilter<'_>, shard: ShardId, presence: Presence) {
+        match presence {
+            Presence::Nobody => {
+                self.index.remove(filter, shard);
+            }
+            Presence::Somebody | Presence::SomebodyDurable => {
+                let durable = presence == Presence::SomebodyDurable;
+                self.index.insert(filter, ShardInterest { shard, durable });
+            }
+        }
+    }
+
+    pub(crate) fn matching(&self, topic: TopicName<'_>, visit: impl FnMut(&ShardInterest)) {
+        self.index.matching(topic, visit);
+    }
+}
+
+/// How many epoch counters there are. Few enough to stay in the processor's cache.
+pub(crate) const EPOCHS: usize = 1_024;
+
+/// Counts the changes of the interest map, by what they can concern.
+///
+/// Whoever changes the map counts *after* the change; whoever remembers what he read from the map
+/// has noted the counters *before* he read. So what is remembered is never younger than its note,
+/// and a change that a client can know of, because its SUBACK was sent, is seen.
+#[derive(Debug)]
+pub struct Epochs {
+    counters: [AtomicU32; EPOCHS],
+    changes: AtomicU64,
+}
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Self { counters: [const { AtomicU32::new(0) }; EPOCHS], changes: AtomicU64::new(0) }
+    }
+}
+
+impl Epochs {
+    /// The number of all changes.
+    #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn epoch(&self, counter: u16) -> u32 {
+        self.counters[usize::from(counter)].load(Ordering::Acquire)
+    }
+
+    pub(crate) fn touch(&self, counter: u16) {
+        self.counters[usize::from(counter)].fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Hashes for placing things: alike in all shards of a broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Placement {
+    hasher: foldhash::quality::FixedState,
+}
+
+impl Placement {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { hasher: foldhash::quality::FixedState::with_seed(seed) }
+    }
+
+    fn hash(&self, bytes: &[u8]) -> usize {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(bytes);
+        hasher.finish() as usize
+    }
+
+    /// Where a counter of epochs is; `kind` keeps topics and prefixes apart.
+    pub(crate) fn counter(&self, kind: u8, text: &[u8]) -> usize {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u8(kind);
+        hasher.write(text);
+        hasher.finish() as usize
+    }
+
+    /// The shard where the session of a client identifier lives. The one place that decides it.
+    pub(crate) fn home(&self, client_id: &str, shards: u16) -> ShardId {
+        ShardId((self.hash(client_id.as_bytes()) % usize::from(shards.max(1))) as u16)
+    }
+
+    /// The part of the retained messages in which a topic's lies.
+    pub(crate) fn retained_part(&self, topic: &[u8], parts: usize) -> usize {
+        if parts <= 1 { 0 } else { self.hash(topic) % parts }
+    }
+
+    /// The part of the interest map in which a filter lies.
+    pub(crate) fn interest_part_of_filter(&self, filter: TopicFilter<'_>) -> usize {
+        let first = first_level(filter.as_str().as_bytes());
+        if matches!(first, b"+" | b"#") { 0 } else { self.part_of_level(first) }
+    }
+
+    /// The parts of the interest map in which filters lie that match a topic.
+    pub(crate) fn interest_parts_of_topic(&self, topic: TopicName<'_>) -> [usize; 2] {
+        [0, self.part_of_level(first_level(topic.as_bytes()))]
+    }
+
+    fn part_of_level(&self, level: &[u8]) -> usize {
+        1 + self.hash(level) % (INTEREST_PARTS - 1)
+    }
+}
+
+fn first_level(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == b'/').next().unwrap_or(text)
+}
+
+/// The commons of a shard that has no others to share with.
+#[derive(Debug)]
+pub(crate) struct Solitude {
+    seed: u64,
+    epochs: Arc<Epochs>,
+    connections: AtomicUsize,
+    retained_sequence: AtomicU64,
+    retained: RefCell<Retained>,
+}
+
+impl Solitude {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            epochs: Arc::default(),
+            connections: AtomicUsize::new(0),
+            retained_sequence: AtomicU64::new(0),
+            retained: RefCell::default(),
+        }
+    }
+}
+
+impl Commons for Solitude {
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn epochs(&self) -> Arc<Epochs> {
+        Arc::clone(&self.epochs)
+    }
+
+    fn connections(&self) -> &AtomicUsize {
+        &self.connections
+    }
+
+    fn read_interest(&self, _: usize, _: &mut dyn FnMut(&Interest)) {}
+
+    fn change_interest(&self, _: usize, _: &mut dyn FnMut(&mut Interest)) {}
+
+    fn retained_sequence(&self) -> &AtomicU64 {
+        &self.retained_sequence
+    }
+
+    fn retained_parts(&self) -> usize {
+        1
+    }
+
+    fn read_retained(&self, _: usize, read: &mut dyn FnMut(&Retained)) {
+        read(&self.retained.borrow());
+    }
+
+    fn change_retained(&self, _: usize, change: &mut dyn FnMut(&mut Retained)) {
+        change(&mut self.retained.borrow_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever filter matches a topic lies in one of the two parts that are asked for it.
+        #[test]
+        fn the_parts_of_a_topic_hold_every_filter_that_matches_it(
+            filter in prop::sample::select(vec![
+                "#", "+", "+/b", "a/#", "a/+", "a/b", "a", "/#", "/b", "//", "+/+/#", "$SYS/#",
+            ]),
+            topic in prop::sample::select(vec!["a", "a/b", "/b", "/", "//", "$SYS/x", "b/b/c"]),
+            seed: u64,
+        ) {
+            let (filter, topic) = (TopicFilter::new(filter).unwrap(), TopicName::new(topic).unwrap());
+            let placement = Placement::new(seed);
+            if filter.matches(topic) {
+                let part = placement.interest_part_of_filter(filter);
+                prop_assert!(placement.interest_parts_of_topic(topic).contains(&part));
+            }
+        }
+    }
+}

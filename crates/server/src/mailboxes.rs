@@ -1,0 +1,130 @@
+//! Everything that crosses from one thread to a loop: a mailbox for each ordered pair, and one bell
+//! for each loop.
+//!
+//! Letters of one sender arrive in their order. A batch costs one lock, and wakes the loop only if
+//! its bell has not been rung since it last looked: the loop stills the bell *before* it empties its
+//! boxes, so a letter is never left in a box behind a still bell.
+
+use mio::Waker;
+use noctule_broker::{Departure, Mail};
+use noctule_net::Pipe;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A letter to a loop.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// From its shard to the other's.
+    Mail(Mail),
+    /// A connection whose session lives there.
+    Arrival { pipe: Pipe, peer: SocketAddr, departure: Departure },
+    /// Tell the clients, let their output drain, and end.
+    Stop,
+}
+
+/// The mailboxes of all loops. Besides the loops there is one more sender, the *outside*.
+#[derive(Debug)]
+pub(crate) struct Mailboxes {
+    /// By receiver, then sender.
+    boxes: Vec<Vec<Mutex<Vec<Letter>>>>,
+    bells: Vec<Bell>,
+}
+
+#[derive(Debug)]
+struct Bell {
+    rung: AtomicBool,
+    waker: Waker,
+}
+
+impl Mailboxes {
+    /// Mailboxes for as many loops as there are wakers.
+    pub(crate) fn new(wakers: Vec<Waker>) -> Self {
+        let loops = wakers.len();
+        let row = || std::iter::repeat_with(Mutex::default).take(loops + 1).collect();
+        Self {
+            boxes: std::iter::repeat_with(row).take(loops).collect(),
+            bells: wakers
+                .into_iter()
+                .map(|waker| Bell { rung: AtomicBool::new(false), waker })
+                .collect(),
+        }
+    }
+
+    /// How many loops there are.
+    pub(crate) fn loops(&self) -> usize {
+        self.bells.len()
+    }
+
+    /// Puts letters from loop `from` into a loop's box and has it look.
+    pub(crate) fn post(&self, from: usize, to: usize, letters: &mut Vec<Letter>) {
+        self.boxes[to][from].lock().unwrap_or_else(PoisonError::into_inner).append(letters);
+        let bell = &self.bells[to];
+        if !bell.rung.swap(true, Ordering::AcqRel) {
+            // It fails only if the loop has ended, and then nobody is to be woken.
+            let _ = bell.waker.wake();
+        }
+    }
+
+    /// Writes to every loop from outside.
+    pub(crate) fn stop_all(&self) {
+        for to in 0..self.loops() {
+            self.post(self.loops(), to, &mut vec![Letter::Stop]);
+        }
+    }
+
+    /// Takes all letters to a loop; those of one sender in their order.
+    pub(crate) fn collect(&self, to: usize, into: &mut Vec<Letter>) {
+        self.bells[to].rung.store(false, Ordering::Release);
+        for sender in &self.boxes[to] {
+            into.append(&mut sender.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token};
+    use std::time::Duration;
+
+    fn wakes(poll: &mut Poll) -> bool {
+        let mut events = Events::with_capacity(4);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
+    }
+
+    #[test]
+    fn a_batch_wakes_once_until_the_letters_are_collected() {
+        let mut poll = Poll::new().unwrap();
+        let boxes = Mailboxes::new(vec![Waker::new(poll.registry(), Token(0)).unwrap()]);
+        boxes.post(0, 0, &mut vec![Letter::Stop]);
+        assert!(wakes(&mut poll));
+        boxes.stop_all();
+        assert!(!wakes(&mut poll), "the bell was rung already");
+        let mut letters = Vec::new();
+        boxes.collect(0, &mut letters);
+        assert_eq!(letters.len(), 2);
+        boxes.stop_all();
+        assert!(wakes(&mut poll));
+    }
+
+    #[test]
+    fn nothing_is_left_in_a_box_behind_a_still_bell() {
+        const LETTERS: usize = 20_000;
+        let mut poll = Poll::new().unwrap();
+        let boxes = Mailboxes::new(vec![Waker::new(poll.registry(), Token(0)).unwrap()]);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..LETTERS / 2).for_each(|_| boxes.stop_all()));
+            }
+            let (mut events, mut letters) = (Events::with_capacity(4), Vec::new());
+            while letters.len() < LETTERS {
+                // A wake that got lost would let this run into its deadline.
+                poll.poll(&mut events, Some(Duration::from_secs(20))).unwrap();
+                assert!(!events.is_empty(), "{} letters came, and no wake", letters.len());
+                boxes.collect(0, &mut letters);
+            }
+        });
+    }
+}
