@@ -23,7 +23,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
     if steps.step("prepare", "foreign MQTT clients", foreign::prepare) {
         steps.step("fmt", "cargo fmt --all --check", format);
         steps.step("clippy", "cargo clippy, workspace, all targets, -D warnings", clippy);
-        steps.step("tests", "cargo test --workspace", || all_tests(&mut tally));
+        steps.step("tests", "cargo test --workspace", || {
+            tests(&mut tally, &["--workspace", "--no-fail-fast"], None)
+        });
+        for (name, loops) in [("2 loops", "2"), ("8 loops", "8")] {
+            let what = format!("the end-to-end tests again, brokers with {loops} loops");
+            steps.step(name, &what, || {
+                let e2e = ["--package", "noctule", "--test", "e2e", "--no-fail-fast"];
+                tests(&mut tally, &e2e, Some(loops))
+            });
+        }
     }
     print!("{}", steps.summary());
     let code = match steps.verdict() {
@@ -49,17 +58,26 @@ fn clippy() -> Result<(), Failure> {
     shell::run(workspace::cargo().args(arguments))
 }
 
-fn all_tests(tally: &mut Tally) -> Result<(), Failure> {
-    let mut child = workspace::cargo()
-        .args(["test", "--workspace", "--no-fail-fast"])
+/// Runs `cargo test` and adds what it counts to `total`. With `loops`, the brokers that the
+/// end-to-end tests start have so many.
+fn tests(total: &mut Tally, arguments: &[&str], loops: Option<&str>) -> Result<(), Failure> {
+    let mut command = workspace::cargo();
+    command.arg("test").args(arguments);
+    if let Some(loops) = loops {
+        command.env("NOCTULE_TEST_SHARDS", loops);
+    }
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| Failure(format!("cannot start cargo: {error}")))?;
+    let mut tally = Tally::default();
     if let Some(output) = child.stdout.take() {
-        *tally = Tally::pass_through(BufReader::new(output), stdout().lock())
+        tally = Tally::pass_through(BufReader::new(output), stdout().lock())
             .map_err(|error| Failure(format!("cannot read the output of the tests: {error}")))?;
     }
+    total.passed += tally.passed;
+    total.failed += tally.failed;
     let status = child.wait().map_err(|error| Failure(format!("cargo test: {error}")))?;
     // A run that counts nothing has tested nothing, whatever its exit code says.
     if status.success() && tally.passed > 0 {

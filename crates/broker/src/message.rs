@@ -18,6 +18,10 @@ pub struct Message(Arc<Body>);
 #[derive(Default)]
 struct Body {
     bytes: Vec<u8>,
+    /// If the bytes are the packet it came in: how long its fixed header is. Zero otherwise.
+    header_len: u8,
+    /// Whether that packet has properties.
+    has_properties: bool,
     topic_at: u32,
     topic_len: u32,
     properties_at: u32,
@@ -27,13 +31,16 @@ struct Body {
 }
 
 impl Body {
-    /// Becomes the message of a PUBLISH, by copying the body of its frame whole.
-    fn take_publish(&mut self, frame: &Frame<'_>, publish: &Publish<'_>) {
-        let body = frame.body();
-        let payload_at = body.len() - publish.payload.len();
+    /// Becomes the message of a PUBLISH, by copying its packet whole: it may be what a receiver
+    /// gets, and finding its parts again costs nothing.
+    fn take_publish(&mut self, frame: &Frame<'_>, publish: &Publish<'_>, has_properties: bool) {
+        let payload_at = frame.bytes.len() - publish.payload.len();
         self.bytes.clear();
-        self.bytes.extend_from_slice(body);
-        self.topic_at = 2;
+        self.bytes.extend_from_slice(frame.bytes);
+        let passed_on = !publish.dup && !frame.has_padded_length();
+        self.header_len = if passed_on { frame.header_len as u8 } else { 0 };
+        self.has_properties = has_properties;
+        self.topic_at = frame.header_len as u32 + 2;
         self.topic_len = publish.topic.map_or(0, |topic| topic.as_bytes().len()) as u32;
         self.properties_at = (payload_at - publish.properties.as_bytes().len()) as u32;
         self.payload_at = payload_at as u32;
@@ -54,9 +61,14 @@ const SPARE_BYTES_MAX: usize = 1_024;
 
 impl MessagePool {
     /// The message of a PUBLISH.
-    pub(crate) fn message(&mut self, frame: &Frame<'_>, publish: &Publish<'_>) -> Message {
+    pub(crate) fn message(
+        &mut self,
+        frame: &Frame<'_>,
+        publish: &Publish<'_>,
+        has_properties: bool,
+    ) -> Message {
         let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
-        body.take_publish(frame, publish);
+        body.take_publish(frame, publish, has_properties);
         Message(body.shareable())
     }
 
@@ -98,6 +110,8 @@ impl Message {
         bytes.extend_from_slice(view.payload);
         Self(Arc::new(Body {
             bytes,
+            header_len: 0,
+            has_properties: false,
             topic_at: 0,
             topic_len: topic_len as u32,
             properties_at: topic_len as u32,
@@ -134,6 +148,15 @@ impl Message {
     /// All constructors copy the topic from a topic name.
     fn topic_bytes(&self) -> &[u8] {
         &self.0.bytes[self.0.topic_at as usize..][..self.0.topic_len as usize]
+    }
+
+    /// The packet it came in, with the length of its fixed header and whether it has properties, if
+    /// it can be passed on as it is but for its packet identifier.
+    pub(crate) fn packet(&self) -> Option<(&[u8], usize, bool)> {
+        match self.0.header_len {
+            0 => None,
+            header_len => Some((&self.0.bytes, usize::from(header_len), self.0.has_properties)),
+        }
     }
 
     /// The properties to pass on, checked, without their length.

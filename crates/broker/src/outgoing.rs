@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 pub(crate) struct Outgoing<'a> {
     pub(crate) view: MessageView<'a>,
     source: Source<'a>,
+    passable: Option<Passable<'a>>,
     /// Whether its payload is shared by its receivers instead of copied for each.
     shared: bool,
     /// The same as something to keep, made when the first receiver needs that.
@@ -33,8 +34,17 @@ enum Source<'a> {
     Kept,
 }
 
+/// A PUBLISH that can be passed on as it is, but for its packet identifier.
+#[derive(Clone, Copy)]
+struct Passable<'a> {
+    bytes: &'a [u8],
+    header_len: usize,
+    has_properties: bool,
+}
+
 impl<'a> Outgoing<'a> {
     /// A message that has just come in as `publish`, whose topic is known to be there.
+    #[inline]
     pub(crate) fn of_publish(
         view: MessageView<'a>,
         frame: &'a Frame<'a>,
@@ -43,23 +53,41 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let has_properties = version.has_properties();
         let source = Source::Packet { frame, publish, has_properties };
-        Self::new(view, source, None)
+        let passable = (!publish.dup && !frame.has_padded_length()).then_some(Passable {
+            bytes: frame.bytes,
+            header_len: frame.header_len,
+            has_properties,
+        });
+        Self::new(view, source, passable, None)
     }
 
     /// A message that was kept.
     pub(crate) fn of_message(message: &'a Message) -> Self {
-        Self::new(message.view(), Source::Kept, Some(message.clone()))
+        let passable = message.packet().map(|(bytes, header_len, has_properties)| Passable {
+            bytes,
+            header_len,
+            has_properties,
+        });
+        Self::new(message.view(), Source::Kept, passable, Some(message.clone()))
     }
 
-    fn new(view: MessageView<'a>, source: Source<'a>, kept: Option<Message>) -> Self {
+    #[inline]
+    fn new(
+        view: MessageView<'a>,
+        source: Source<'a>,
+        passable: Option<Passable<'a>>,
+        kept: Option<Message>,
+    ) -> Self {
         let shared = view.payload.len() > COPY_MAX;
-        Self { view, source, shared, kept, durable: false, refused: false }
+        Self { view, source, passable, shared, kept, durable: false, refused: false }
     }
 
     /// The message as something to keep.
     pub(crate) fn message(&mut self, pool: &mut MessagePool) -> &Message {
         self.kept.get_or_insert_with(|| match &self.source {
-            Source::Packet { frame, publish, .. } => pool.message(frame, publish),
+            Source::Packet { frame, publish, has_properties } => {
+                pool.message(frame, publish, *has_properties)
+            }
             Source::Kept => Message::new(&self.view),
         })
     }
@@ -74,30 +102,24 @@ impl<'a> Outgoing<'a> {
     /// packet identifier.
     #[inline]
     fn own_form(&self) -> Option<(FormKey, Place)> {
-        match &self.source {
-            Source::Packet { frame, publish, has_properties }
-                if !(publish.dup || self.shared || frame.has_padded_length()) =>
-            {
-                let key = FormKey::new(*has_properties, publish.qos, publish.retain);
-                let place = Place {
-                    of_frame: true,
-                    start: 0,
-                    end: frame.bytes.len(),
-                    packet_id_at: frame.header_len + 2 + self.view.topic.as_bytes().len(),
-                    packet_bytes: frame.bytes.len(),
-                };
-                Some((key, place))
-            }
-            _ => None,
+        let Passable { bytes, header_len, has_properties } = self.passable?;
+        if self.shared {
+            return None;
         }
+        let key = FormKey::new(has_properties, self.view.qos, self.view.retain);
+        let place = Place {
+            of_frame: true,
+            start: 0,
+            end: bytes.len(),
+            packet_id_at: header_len + 2 + self.view.topic.as_bytes().len(),
+            packet_bytes: bytes.len(),
+        };
+        Some((key, place))
     }
 
-    /// The publisher's packet.
+    /// The packet that can be passed on.
     fn frame_bytes(&self) -> &'a [u8] {
-        match &self.source {
-            Source::Packet { frame, .. } => frame.bytes,
-            Source::Kept => &[],
-        }
+        self.passable.map_or(&[], |packet| packet.bytes)
     }
 }
 

@@ -178,7 +178,10 @@ impl Shard {
     /// Mail came from another shard.
     pub fn on_mail(&mut self, mail: Mail, now: Now) {
         match mail {
-            Mail::Publish { message, reply } => self.on_publish_mail(&message, reply),
+            Mail::Publish { message, reply } => {
+                self.on_publish_mail(&message, reply);
+                self.delivery.pool.recycle(message);
+            }
             Mail::Settled { reply, refused } => {
                 self.complete_answer(reply.session, reply.number, refused, now);
             }

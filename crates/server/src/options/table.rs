@@ -62,10 +62,10 @@ option_table! {
         log_messages: bool = true => flags(&["log-messages"]).off(&["no-log-messages"])
             .waits_for("the message log exists");
 
-        /// Number of loops, each with a thread of its own, that share the connections.
-        /// `auto` is one for each processor that the broker may use.
-        shards: Auto<u16> = Auto::Auto => flags(&["shards"]).range(1, 256)
-            .waits_for("there is more than one loop");
+        /// Number of loops, each with a thread of its own, that share the sessions.
+        /// `auto` is one for each processor that the broker may use. More than one lets traffic use
+        /// more than one processor; a message whose subscribers live on another loop costs more.
+        shards: Auto<u16> = Auto::Set(1) => flags(&["shards"]).range(1, 256);
 
         /// Whether to log each connection, refusal and disconnection.
         verbose: bool = false => flags(&["verbose"]).short('v').off(&["no-verbose"]);
