@@ -75,13 +75,13 @@ impl Retained {
     }
 
     /// Calls `take` with the messages that match `filter`, beginning behind `cursor`, until it
-    /// returns false or `topics_max` topics have been looked at. Returns where to go on, or `None`
-    /// at the end.
+    /// returns false or `budget`, which is used up by the topics looked at, has come to 0. Returns
+    /// where to go on, or `None` at the end.
     pub(crate) fn walk(
         &self,
         filter: TopicFilter<'_>,
         cursor: &Cursor,
-        topics_max: usize,
+        budget: &mut usize,
         mut take: impl FnMut(&Message) -> bool,
     ) -> Option<Cursor> {
         let prefix = filter.literal_prefix();
@@ -98,14 +98,13 @@ impl Retained {
             Cursor::After(_) | Cursor::Start => Bound::Included(prefix),
         };
         let mut last = None;
-        for (looked_at, Entry(message)) in
-            self.messages.range::<str, _>((from, Bound::Unbounded)).enumerate()
-        {
+        for Entry(message) in self.messages.range::<str, _>((from, Bound::Unbounded)) {
             // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
             if !message.topic().starts_with(prefix) {
                 return None;
             }
-            let taken = looked_at < topics_max && (!matches(filter, message) || take(message));
+            let taken = *budget > 0 && (!matches(filter, message) || take(message));
+            *budget = budget.saturating_sub(1);
             if !taken {
                 return Some(
                     last.map_or(reached, |last: &Message| Cursor::After(last.topic().into())),
@@ -157,7 +156,7 @@ mod tests {
         let (mut cursor, mut found) = (Some(Cursor::Start), Vec::new());
         let mut offers = 0;
         while let Some(at) = cursor {
-            cursor = retained.walk(filter, &at, slice, |message| {
+            cursor = retained.walk(filter, &at, &mut slice.clone(), |message| {
                 offers += 1;
                 let taken = offers % refusing != 0;
                 if taken {

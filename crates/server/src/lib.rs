@@ -7,6 +7,7 @@ mod clock;
 mod control;
 mod event_loop;
 mod limits;
+mod log;
 pub mod options;
 mod run;
 mod sockets;

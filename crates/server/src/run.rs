@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::control::{self, Controller, Order};
 use crate::event_loop::EventLoop;
 use crate::limits;
+use crate::log::LogQueue;
 use crate::options::Config;
 use mio::Poll;
 use noctule_broker::{Settings, Shard};
@@ -14,9 +15,16 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
+
+/// How long stopping may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long the last log lines may take, if nobody reads them.
+const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why the broker could not start, or could not go on; one line.
 #[derive(Debug)]
@@ -77,7 +85,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 #[allow(clippy::needless_pass_by_value, reason = "the broker owns its configuration")]
 pub fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
-    start_log(config.verbose);
+    let log = start_log(config.verbose).map_err(system("start a thread"))?;
     let signals = Signals::new([SIGINT, SIGTERM]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
     let listeners = bind_all(&config.bind, config.port)
@@ -92,7 +100,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
     say_hello(&listeners, started);
     let event_loop = EventLoop::new(shard, clock, listeners, connections_max, poll, orders)
         .map_err(system("wait for connections"))?;
-    serve(event_loop, signals, &controller)
+    let served = serve(event_loop, signals, &controller);
+    log.drain(LOG_PATIENCE);
+    served
 }
 
 /// Runs the loop in its thread and passes signals on, until it has ended.
@@ -110,6 +120,8 @@ fn serve(
             result
         })
         .map_err(system("start a thread"))?;
+    let (_ended, end) = channel();
+    let mut end = Some(end);
     let mut asked = false;
     for signal in signals.forever() {
         if asked {
@@ -119,6 +131,7 @@ fn serve(
         asked = true;
         say("stopping: clients are told, which takes 2 seconds at most (again: at once)");
         controller.give(Order::Stop);
+        end.take().map_or(Ok(()), end_in_time)?;
     }
     match shard.join() {
         Ok(result) => result.map_err(system("wait for events"))?,
@@ -129,6 +142,20 @@ fn serve(
     }
     say("goodbye");
     Ok(())
+}
+
+/// The loop may be busy, for instance with the wills of thousands: sees to it that the process ends
+/// in time all the same, unless the other side of `ended` is dropped before. Nothing is lost by it
+/// that the end of the process would not lose in any case.
+fn end_in_time(ended: Receiver<()>) -> Result<(), StartError> {
+    let watch = move || {
+        if ended.recv_timeout(STOP_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            say("goodbye; not every client could be told in time");
+            std::process::exit(0);
+        }
+    };
+    let started = thread::Builder::new().name("stop".to_owned()).spawn(watch);
+    started.map(drop).map_err(system("start a thread"))
 }
 
 /// The lines on standard output by which people and programs know that it runs.
@@ -147,14 +174,16 @@ fn say(line: &str) {
 }
 
 /// Logs to standard error: warnings and errors, with `verbose` what happens to connections too.
-fn start_log(verbose: bool) {
+fn start_log(verbose: bool) -> io::Result<LogQueue> {
+    let queue = LogQueue::start(io::stderr())?;
     let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
+        .with_writer(queue.clone())
         .with_ansi(io::stderr().is_terminal());
     // A second broker in one process, as in a test, keeps the first one's log.
     let _ = log.try_init();
+    Ok(queue)
 }
 
 fn random_seed() -> Result<[u8; 32], StartError> {
