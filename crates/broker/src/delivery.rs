@@ -18,7 +18,7 @@ use crate::outgoing::{
 use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
 use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
-use crate::session::{Answer, Replay, Session, SessionHandle, Terms};
+use crate::session::{Answer, Session, SessionHandle, Terms};
 use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
 use noctule_session::{AckNumber, Acknowledged, ToSend};
 use std::collections::VecDeque;
@@ -107,8 +107,8 @@ pub(crate) struct Delivery {
     pub(crate) dropped: Dropped,
     /// Sessions whose spilled messages are to be loaded.
     pub(crate) loads: Vec<SessionHandle>,
-    /// Retained messages on their way to new subscriptions.
-    pub(crate) replays: VecDeque<(SessionHandle, Replay)>,
+    /// Sessions with retained messages on their way to new subscriptions, each once.
+    pub(crate) replays: VecDeque<SessionHandle>,
     /// Letters to other shards, by shard.
     pub(crate) mail: Vec<Vec<Mail>>,
     pub(crate) pool: MessagePool,
@@ -530,8 +530,19 @@ impl Delivery {
             }
             Answer::Encoded { bytes, replays } => {
                 outbox.push(&bytes);
-                self.replays.extend(replays.into_iter().map(|replay| (handle, replay)));
+                session.replays.extend(replays);
+                self.replay(handle);
             }
+        }
+    }
+
+    /// Has the retained messages sent that a session waits for, if it does.
+    pub(crate) fn replay(&mut self, handle: SessionHandle) {
+        if let Some(session) = self.sessions.get_mut(handle)
+            && !session.replays.is_empty()
+            && !std::mem::replace(&mut session.replaying, true)
+        {
+            self.replays.push_back(handle);
         }
     }
 

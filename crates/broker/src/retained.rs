@@ -79,13 +79,14 @@ impl Retained {
     }
 
     /// Calls `take` with the messages that match the wanted filter and were set in time, beginning
-    /// behind `cursor`, until it returns false or `topics_max` topics have been looked at. Returns
+    /// behind `cursor`, until it returns false or `budget`, which is used up by the topics looked
+    /// at, has come to 0. Returns
     /// where to go on, or `None` at the end.
     pub(crate) fn walk(
         &self,
         wanted: &Wanted<'_>,
         cursor: &Cursor,
-        topics_max: usize,
+        budget: &mut usize,
         mut take: impl FnMut(&Message) -> bool,
     ) -> Option<Cursor> {
         let filter = wanted.filter;
@@ -104,15 +105,14 @@ impl Retained {
             Cursor::After(_) | Cursor::Start => Bound::Included(prefix),
         };
         let mut last = None;
-        for (looked_at, entry) in
-            self.messages.range::<str, _>((from, Bound::Unbounded)).enumerate()
-        {
+        for entry in self.messages.range::<str, _>((from, Bound::Unbounded)) {
             let message = &entry.message;
             // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
             if !message.topic().starts_with(prefix) {
                 return None;
             }
-            let taken = looked_at < topics_max && (!wanted.wants(entry) || take(message));
+            let taken = *budget > 0 && (!wanted.wants(entry) || take(message));
+            *budget = budget.saturating_sub(1);
             if !taken {
                 return Some(
                     last.map_or(reached, |last: &Message| Cursor::After(last.topic().into())),
@@ -177,7 +177,7 @@ mod tests {
         let (mut cursor, mut found) = (Some(Cursor::Start), Vec::new());
         let mut offers = 0;
         while let Some(at) = cursor {
-            cursor = retained.walk(&wanted, &at, slice, |message| {
+            cursor = retained.walk(&wanted, &at, &mut slice.clone(), |message| {
                 offers += 1;
                 let taken = offers % refusing != 0;
                 if taken {

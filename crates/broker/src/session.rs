@@ -74,8 +74,11 @@ pub struct Session {
     pub(crate) stored: bool,
     /// The sequence of the next message it will be owed.
     pub(crate) next_sequence: u64,
-    /// Retained messages still to be sent, while there is no room for them.
-    pub(crate) replays: Vec<Replay>,
+    /// Retained messages still to be sent, by the filter of their subscription: asking again for
+    /// what is being sent begins it anew and adds nothing.
+    pub(crate) replays: Replays,
+    /// It is among the sessions whose retained messages are being sent now.
+    pub(crate) replaying: bool,
 }
 
 /// The terms of a subscription.
@@ -91,13 +94,12 @@ pub(crate) enum Answer {
     /// PUBACK, PUBREC or PUBCOMP.
     Ack { packet: PacketType, packet_id: PacketId, reason: ReasonCode },
     /// A SUBACK or UNSUBACK, encoded, and the retained messages to send after it.
-    Encoded { bytes: Box<[u8]>, replays: Vec<Replay> },
+    Encoded { bytes: Box<[u8]>, replays: Replays },
 }
 
 /// Retained messages that are to be sent for a new subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replay {
-    pub(crate) filter: Box<str>,
     pub(crate) terms: Terms,
     /// The last retained message that was set when the subscription was made.
     pub(crate) up_to: u64,
@@ -105,6 +107,9 @@ pub(crate) struct Replay {
     pub(crate) part: usize,
     pub(crate) cursor: Cursor,
 }
+
+/// Replays by filter, of which there are no more than subscriptions.
+pub(crate) type Replays = BTreeMap<Box<str>, Replay>;
 
 /// What to publish if the client is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +139,8 @@ impl Session {
             timer_ms: None,
             stored: false,
             next_sequence: 0,
-            replays: Vec::new(),
+            replays: Replays::new(),
+            replaying: false,
         }
     }
 

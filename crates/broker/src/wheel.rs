@@ -63,6 +63,12 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// How many deadlines wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// When to call [`expire`](Self::expire) next; `None` if nothing waits.
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
         self.next_used.map(|grain| (grain + 1) * GRAIN_MS)

@@ -1,8 +1,13 @@
 //! The loop of a shard: one thread, its sockets, and nobody else's business.
 //!
 //! A turn: wait → read each ready socket into the one scratch buffer and hand the bytes in → time →
-//! carry out what the shard asks for → write every connection with output once. Nothing is written
-//! while a turn is still reading, so that everything that came together leaves together.
+//! carry out what the shard asks for → write every connection with output once → let go of those
+//! whose peer has finished. Nothing is written while a turn is still reading, so that everything
+//! that came together leaves together.
+//!
+//! What a byte costs is the sender's choice: one message may be for ten thousand subscribers. So
+//! a turn is bounded in time too: when reading has taken [`READING`] the other sockets wait for
+//! the next turn, and who sends bytes that cost much is read in smaller pieces.
 //!
 //! Readiness is edge-triggered: a socket stays in the list of those to read until it has said that
 //! nothing is there.
@@ -20,13 +25,20 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 /// Bytes read from a socket at once.
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// Bytes read from one socket in one turn, before the others have theirs.
 const READ_PER_TURN: usize = 256 * 1024;
+/// Bytes read at once from a socket whose bytes cost much, at least.
+const APPETITE_MIN: usize = 1_024;
+/// What the bytes of one socket may cost before the others have their turn. If those of one read
+/// cost that much, the next read is a smaller one.
+const COSTLY: Duration = Duration::from_millis(8);
+/// The time for reading after which a turn comes to its end.
+const READING: Duration = Duration::from_millis(32);
 /// Connections accepted from one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Events taken from the operating system at once.
@@ -37,6 +49,8 @@ const SLICES: usize = 64;
 const LINGER_MS: u64 = 2_000;
 /// How long accepting rests when there are no files left.
 const ACCEPT_REST_MS: u64 = 100;
+/// How long it is not said again that accepting fails.
+const COMPLAINT_REST_MS: u64 = 60_000;
 /// Connections over the limit that are still given an answer; beyond, they are just closed.
 const ANSWERED_OVER_LIMIT: usize = 64;
 
@@ -67,6 +81,9 @@ pub(crate) struct EventLoop {
     dirty: Vec<ConnectionHandle>,
     /// The peers of sockets dropped in this turn, which reports may still be about.
     gone: Vec<(ConnectionHandle, SocketAddr)>,
+    /// Connections whose peer has finished or that have failed. They go after the turn's writing, so
+    /// that a peer that has closed only its half gets its answers.
+    ended: VecDeque<(ConnectionHandle, Cause)>,
     /// Sockets that are done, with the time at which patience ends; in that order.
     lingering: VecDeque<(u64, ConnectionHandle)>,
     /// Since the order to stop came: when to end at the latest.
@@ -77,6 +94,8 @@ struct Listening {
     listener: Listener,
     /// There may be connections to accept, from this moment on.
     ready_at_ms: Option<u64>,
+    /// When it may be said again that accepting fails.
+    complain_at_ms: u64,
 }
 
 impl EventLoop {
@@ -111,13 +130,14 @@ impl EventLoop {
             to_read: VecDeque::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
+            ended: VecDeque::new(),
             lingering: VecDeque::new(),
             stop_by_ms: None,
         };
         for mut listener in listeners {
             let token = Token(FIRST_LISTENER + event_loop.listeners.len());
             event_loop.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-            event_loop.listeners.push(Listening { listener, ready_at_ms: None });
+            event_loop.listeners.push(Listening { listener, ready_at_ms: None, complain_at_ms: 0 });
         }
         Ok(event_loop)
     }
@@ -166,22 +186,48 @@ impl EventLoop {
         for index in 0..self.listeners.len() {
             self.accept(index, now);
         }
-        for _ in 0..self.to_read.len() {
-            if let Some(connection) = self.to_read.pop_front() {
-                self.read(connection, now);
-            }
-        }
+        self.read_all(now);
         if self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms) {
             self.shard.on_tick(now);
         }
         self.settle(now);
+        if !self.ended.is_empty() {
+            self.let_go(now);
+            self.settle(now);
+        }
         self.end_lingering(now);
         self.gone.clear();
     }
 
+    /// Reads the sockets that are listed now, or as many of them as there is time for.
+    fn read_all(&mut self, now: Now) {
+        let mut spent = Duration::ZERO;
+        for _ in 0..self.to_read.len() {
+            let Some(connection) = self.to_read.pop_front() else {
+                return;
+            };
+            spent += self.read(connection, now);
+            if spent >= READING {
+                return;
+            }
+        }
+    }
+
+    /// Ends the connections that have ended, or as many of them as there is time for: each may have
+    /// a will for thousands.
+    fn let_go(&mut self, now: Now) {
+        let begin = Instant::now();
+        while let Some((connection, cause)) = self.ended.pop_front() {
+            self.drop_socket(connection, cause, now);
+            if begin.elapsed() >= READING {
+                return;
+            }
+        }
+    }
+
     /// How long to wait for events: not at all if there is work, else until the next deadline.
     fn timeout(&self, now: Now) -> Option<Duration> {
-        if !self.to_read.is_empty() || self.shard.has_work() {
+        if !self.to_read.is_empty() || !self.ended.is_empty() || self.shard.has_work() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -245,7 +291,10 @@ impl EventLoop {
                 }
                 Err(error) => {
                     let address = listening.listener.address();
-                    warn!(%address, %error, "cannot accept connections; trying again");
+                    if listening.complain_at_ms <= now.mono_ms {
+                        listening.complain_at_ms = now.mono_ms + COMPLAINT_REST_MS;
+                        warn!(%address, %error, "cannot accept connections; trying again");
+                    }
                     listening.ready_at_ms = Some(now.mono_ms + ACCEPT_REST_MS);
                     return;
                 }
@@ -277,54 +326,80 @@ impl EventLoop {
             read_closed: false,
             writable: true,
             listed: false,
+            appetite: 4 * APPETITE_MIN,
             ending: Ending::No,
         });
     }
 
     /// Reads a socket until nothing is there, its share of the turn is used up, or its input is
-    /// not wanted.
-    fn read(&mut self, connection: ConnectionHandle, now: Now) {
+    /// not wanted. Returns the time that its bytes have cost, as far as it was measured.
+    fn read(&mut self, connection: ConnectionHandle, now: Now) -> Duration {
+        let mut spent = Duration::ZERO;
         let Some(socket) = self.sockets.of(connection) else {
-            return;
+            return spent;
         };
         socket.listed = false;
         let mut left = READ_PER_TURN;
         loop {
             let Some(socket) = self.sockets.of(connection) else {
-                return;
+                return spent;
             };
             let discard = socket.ending != Ending::No;
             if !discard && !self.shard.wants_input(connection) {
                 // `Resume` will list it again.
-                return;
+                return spent;
             }
-            match socket.pipe.read(&mut self.scratch) {
-                Ok(0) => return self.drop_socket(connection, Cause::PeerClosed, now),
+            let most = socket.appetite.min(self.scratch.len());
+            match socket.pipe.read(&mut self.scratch[..most]) {
+                Ok(0) => {
+                    self.ended.push_back((connection, Cause::PeerClosed));
+                    return spent;
+                }
                 Ok(read) => {
-                    let drained = read < self.scratch.len() && !socket.read_closed;
+                    let drained = read < most && !socket.read_closed;
                     socket.readable = !drained;
                     if !discard {
-                        self.shard.on_bytes(connection, &self.scratch[..read], now);
+                        spent += self.hand_in(connection, read, now);
                     }
                     if drained {
-                        return;
+                        return spent;
                     }
                     left = left.saturating_sub(read);
-                    if left == 0 {
-                        return self.list(connection);
+                    if left == 0 || spent >= COSTLY {
+                        self.list(connection);
+                        return spent;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     socket.readable = false;
-                    return;
+                    return spent;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     let cause = Cause::Failed(error.to_string().into());
-                    return self.drop_socket(connection, cause, now);
+                    self.ended.push_back((connection, cause));
+                    return spent;
                 }
             }
         }
+    }
+
+    /// Hands in the first `read` bytes of the scratch buffer and returns what they cost: if that is
+    /// much, fewer are read next time. A few bytes are not worth looking at the clock.
+    fn hand_in(&mut self, connection: ConnectionHandle, read: usize, now: Now) -> Duration {
+        let begin = (read >= APPETITE_MIN).then(Instant::now);
+        self.shard.on_bytes(connection, &self.scratch[..read], now);
+        let cost = begin.map_or(Duration::ZERO, |begin| begin.elapsed());
+        if begin.is_some()
+            && let Some(socket) = self.sockets.of(connection)
+        {
+            socket.appetite = if cost >= COSTLY {
+                (socket.appetite / 4).max(APPETITE_MIN)
+            } else {
+                (socket.appetite * 2).min(SCRATCH_BYTES)
+            };
+        }
+        cost
     }
 
     /// Carries out what the shard asks for and writes what is to be written, until neither leads to
@@ -347,7 +422,7 @@ impl EventLoop {
             }
             let mut dirty = std::mem::take(&mut self.dirty);
             for connection in dirty.drain(..) {
-                self.write(connection, now);
+                self.write(connection);
             }
             self.dirty = dirty;
         }
@@ -389,7 +464,7 @@ impl EventLoop {
     }
 
     /// Writes as much of a connection's output as the socket takes.
-    fn write(&mut self, connection: ConnectionHandle, now: Now) {
+    fn write(&mut self, connection: ConnectionHandle) {
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return;
@@ -430,8 +505,10 @@ impl EventLoop {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    socket.writable = false;
                     let cause = Cause::Failed(error.to_string().into());
-                    return self.drop_socket(connection, cause, now);
+                    self.ended.push_back((connection, cause));
+                    return;
                 }
             }
         }

@@ -7,6 +7,7 @@ mod clock;
 mod commons;
 mod event_loop;
 mod limits;
+mod log;
 mod mailboxes;
 pub mod options;
 mod run;

@@ -26,9 +26,9 @@ pub(crate) fn raise_open_files() -> u64 {
 pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
     let given = &config.limits;
     let queue_bytes_max = bytes(given.queue_memory_bytes_max);
-    let connections = given.connections_max.or_else(|| {
-        Limit::At(u32::try_from(open_files.saturating_sub(FILES_RESERVED)).unwrap_or(u32::MAX))
-    });
+    let connections = given
+        .connections_max
+        .or_else(|| Limit::At(u32::try_from(connections_for(open_files)).unwrap_or(u32::MAX)));
     Limits {
         connections_max: count(connections),
         connect_bytes_max: bytes_u32(given.connect_bytes_max),
@@ -54,6 +54,12 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
     }
 }
 
+/// How many connections there may be at once, if nobody says. Where few files are allowed, half of
+/// them are reserved instead of all: a broker that serves nobody would be of no use.
+fn connections_for(open_files: u64) -> u64 {
+    open_files - FILES_RESERVED.min(open_files.div_ceil(2))
+}
+
 fn count(limit: Limit<u32>) -> usize {
     limit.get().map_or(usize::MAX, |count| count as usize)
 }
@@ -69,6 +75,12 @@ fn bytes_u32(size: ByteSize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_files_are_fewer_connections_and_not_none() {
+        let connections = [20_000, 256, 200, 100, 20, 0].map(connections_for);
+        assert_eq!(connections, [19_900, 156, 100, 50, 10, 0]);
+    }
 
     #[test]
     fn the_defaults_of_configuration_and_broker_agree() {

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::commons::{Access, Shared};
 use crate::event_loop::EventLoop;
 use crate::limits;
+use crate::log::LogQueue;
 use crate::mailboxes::Mailboxes;
 use crate::options::Config;
 use mio::Poll;
@@ -18,9 +19,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
+
+/// How long stopping may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long the last log lines may take, if nobody reads them.
+const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why the broker could not start, or could not go on; one line.
 #[derive(Debug)]
@@ -81,7 +89,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 #[allow(clippy::needless_pass_by_value, reason = "the broker owns its configuration")]
 pub fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
-    start_log(config.verbose);
+    let log = start_log(config.verbose).map_err(system("start a thread"))?;
     let signals = Signals::new([SIGINT, SIGTERM]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
     let listeners = bind_all(&config.bind, config.port)
@@ -103,7 +111,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
     }
     say_hello(&listeners, shards, started);
     drop(listeners);
-    serve(&building, loops, signals)
+    let served = serve(&building, loops, signals);
+    log.drain(LOG_PATIENCE);
+    served
 }
 
 /// As many loops as the process may use processors.
@@ -175,6 +185,7 @@ impl Drop for Watch<'_> {
 fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<(), StartError> {
     let running = AtomicUsize::new(plans.len());
     let signal_handle = signals.handle();
+    let (_ended, end) = channel();
     thread::scope(|scope| {
         let mut threads = Vec::with_capacity(plans.len());
         for plan in plans {
@@ -189,7 +200,7 @@ fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<
                 .map_err(system("start a thread"))?;
             threads.push(thread);
         }
-        pass_on_signals(&mut signals, &building.mailboxes);
+        pass_on_signals(&mut signals, &building.mailboxes, end)?;
         for thread in threads {
             match thread.join() {
                 Ok(result) => result.map_err(system("wait for events"))?,
@@ -204,7 +215,14 @@ fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<
     })
 }
 
-fn pass_on_signals(signals: &mut Signals, mailboxes: &Mailboxes) {
+/// Passes the first signal on to the loops, and ends the process with the second, or when the loops
+/// take too long.
+fn pass_on_signals(
+    signals: &mut Signals,
+    mailboxes: &Mailboxes,
+    ended: Receiver<()>,
+) -> Result<(), StartError> {
+    let mut ended = Some(ended);
     let mut asked = false;
     for signal in signals.forever() {
         if asked {
@@ -214,7 +232,23 @@ fn pass_on_signals(signals: &mut Signals, mailboxes: &Mailboxes) {
         asked = true;
         say("stopping: clients are told, which takes 2 seconds at most (again: at once)");
         mailboxes.stop_all();
+        ended.take().map_or(Ok(()), end_in_time)?;
     }
+    Ok(())
+}
+
+/// The loop may be busy, for instance with the wills of thousands: sees to it that the process ends
+/// in time all the same, unless the other side of `ended` is dropped before. Nothing is lost by it
+/// that the end of the process would not lose in any case.
+fn end_in_time(ended: Receiver<()>) -> Result<(), StartError> {
+    let watch = move || {
+        if ended.recv_timeout(STOP_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            say("goodbye; not every client could be told in time");
+            std::process::exit(0);
+        }
+    };
+    let started = thread::Builder::new().name("stop".to_owned()).spawn(watch);
+    started.map(drop).map_err(system("start a thread"))
 }
 
 /// The lines on standard output by which people and programs know that it runs.
@@ -235,14 +269,16 @@ fn say(line: &str) {
 }
 
 /// Logs to standard error: warnings and errors, with `verbose` what happens to connections too.
-fn start_log(verbose: bool) {
+fn start_log(verbose: bool) -> io::Result<LogQueue> {
+    let queue = LogQueue::start(io::stderr())?;
     let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
+        .with_writer(queue.clone())
         .with_ansi(io::stderr().is_terminal());
     // A second broker in one process, as in a test, keeps the first one's log.
     let _ = log.try_init();
+    Ok(queue)
 }
 
 /// Another random number.

@@ -18,6 +18,8 @@ pub(crate) struct Socket {
     pub(crate) writable: bool,
     /// It is in the list of sockets to read.
     pub(crate) listed: bool,
+    /// Bytes to read at once.
+    pub(crate) appetite: usize,
     pub(crate) ending: Ending,
 }
 

@@ -294,7 +294,7 @@ impl Shard {
             session.outbound.resume();
         }
         if let Some(patience) = keep_alive.patience_ms() {
-            self.timers.insert(now.mono_ms + patience, Timer::KeepAlive(handle));
+            self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
         }
         self.actions.push_back(Action::Report(Report::Connected {
             connection: handle,

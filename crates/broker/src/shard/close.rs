@@ -10,6 +10,11 @@ use noctule_mqtt::{
 };
 use noctule_session::Now;
 
+/// How far away a timer may be, in milliseconds; who waits for longer is asked in between. Nobody
+/// takes out the timers of what has ended, and a keep-alive lasts up to 27 hours, a session expiry
+/// 136 years: whoever came and went again and again would fill the memory with them.
+const TIMER_STEP_MS: u64 = 120_000;
+
 impl Shard {
     /// The broker stops: publishes wills, tells everybody, closes every connection.
     pub fn shut_down(&mut self, now: Now) {
@@ -155,19 +160,25 @@ impl Shard {
             deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
         }
         if let Some(deadline) = deadline {
-            self.set_session_timer(handle, deadline);
+            self.set_session_timer(handle, deadline, now);
         }
     }
 
     /// Has the session looked at by `deadline`. One timer at a time is enough: the earliest sets
     /// the next.
-    pub(super) fn set_session_timer(&mut self, handle: SessionHandle, deadline: u64) {
+    pub(super) fn set_session_timer(&mut self, handle: SessionHandle, deadline: u64, now: Now) {
+        let deadline = deadline.min(now.mono_ms + TIMER_STEP_MS);
         if let Some(session) = self.delivery.sessions.get_mut(handle)
             && session.timer_ms.is_none_or(|timer| timer > deadline)
         {
             session.timer_ms = Some(deadline);
-            self.timers.insert(deadline, Timer::Session(handle));
+            self.set_timer(deadline, Timer::Session(handle), now);
         }
+    }
+
+    /// Has a timer come at its deadline, or before that, when [`TIMER_STEP_MS`] have passed.
+    pub(super) fn set_timer(&mut self, deadline: u64, timer: Timer, now: Now) {
+        self.timers.insert(deadline.min(now.mono_ms + TIMER_STEP_MS), timer);
     }
 
     /// A session is over: its subscriptions and all it was owed are gone, and a will that waited is
@@ -189,5 +200,50 @@ impl Shard {
             let Will { message, .. } = *will;
             self.publish_message(&message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+
+    /// CONNECT of MQTT 5 with the longest keep-alive and a session expiry of 136 years, and
+    /// DISCONNECT right behind it.
+    const VISIT: &[u8] =
+        b"\x10\x13\x00\x04MQTT\x05\x02\xff\xff\x05\x11\xff\xff\xff\xfe\x00\x01a\xe0\x00";
+
+    fn at(mono_ms: u64) -> Now {
+        Now { mono_ms, wall_ms: 0 }
+    }
+
+    #[test]
+    fn timers_of_those_who_came_and_went_do_not_stay() {
+        let mut shard = Shard::new(Settings::default(), at(0));
+        for visit in 0..100 {
+            let now = at(visit);
+            let connection = shard.open(now);
+            shard.on_bytes(connection, VISIT, now);
+            while let Some(action) = shard.next_action() {
+                match action {
+                    Action::Authenticate { connection, .. } => {
+                        let verdict = crate::Verdict::Accepted;
+                        shard.handle(crate::Event::Authenticated { connection, verdict }, now);
+                    }
+                    Action::Close(handle) => shard.on_closed(handle, Cause::PeerClosed, now),
+                    _ => {}
+                }
+                shard.end_turn();
+                if let Some(Action::Persist { ticket, .. }) = shard.actions.back() {
+                    let ticket = *ticket;
+                    shard.handle(crate::Event::Persisted(ticket), now);
+                }
+            }
+            assert_eq!(shard.population().connections, 0);
+        }
+        assert_eq!(shard.population().sessions, 1, "each visit began the session anew");
+        assert!(shard.timers.len() > 200);
+        shard.on_tick(at(TIMER_STEP_MS + 1_000));
+        assert_eq!(shard.timers.len(), 1, "the session's own");
     }
 }

@@ -125,6 +125,11 @@ impl Shard {
     #[inline(never)]
     fn on_other(&mut self, sender: &Sender, frame: &Frame<'_>) -> Result<(), Violation> {
         let Sender { connection: handle, session, version, now, .. } = *sender;
+        // Whatever else is wrong with it [MQTT3-3.1.0-2] [MQTT5-3.1.0-2]; and what can be wrong with
+        // a CONNECT has reasons that a DISCONNECT cannot give.
+        if frame.type_bits() == PacketType::Connect as u8 {
+            return Err(Violation::SecondConnect);
+        }
         let packet = codec::decode(frame, version, Receiver::Server)?;
         match &packet {
             Packet::Puback(ack)

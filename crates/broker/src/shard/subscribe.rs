@@ -6,7 +6,7 @@
 use super::Shard;
 use crate::persist::Record;
 use crate::retained::Cursor;
-use crate::session::{Answer, Replay, Session, SessionHandle, Terms};
+use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
 use crate::subscriptions::Subscriber;
 use noctule_mqtt::packet::{
     RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
@@ -23,7 +23,7 @@ impl Shard {
     ) {
         let identifier = subscribe.properties.subscription_identifier();
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
-        let mut replays = Vec::new();
+        let mut replays = Replays::new();
         for subscription in &subscribe.subscriptions {
             let terms = Terms { options: subscription.options, identifier };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
@@ -42,7 +42,7 @@ impl Shard {
         session: SessionHandle,
         subscription: &Subscription<'_>,
         terms: Terms,
-        replays: &mut Vec<Replay>,
+        replays: &mut Replays,
     ) -> Result<(), ReasonCode> {
         let limits = &self.delivery.limits;
         let filter = subscription.filter;
@@ -81,8 +81,7 @@ impl Shard {
             let part = self.first_retained_part(filter);
             // Read after the subscription is in: what is set later is routed to it.
             let up_to = self.commons.retained_sequence().load(Ordering::Acquire);
-            let filter = text.into();
-            replays.push(Replay { filter, terms, up_to, part, cursor: Cursor::Start });
+            replays.insert(text.into(), Replay { terms, up_to, part, cursor: Cursor::Start });
         }
         Ok(())
     }
@@ -112,7 +111,7 @@ impl Shard {
             unsubscribe.filters.iter().map(|filter| self.unsubscribe(session, *filter)).collect();
         let packet_id = unsubscribe.packet_id;
         let unsuback = Unsuback { packet_id, properties: Properties::EMPTY, reasons };
-        self.answer_encoded(session, version, &Packet::Unsuback(unsuback), Vec::new());
+        self.answer_encoded(session, version, &Packet::Unsuback(unsuback), Replays::new());
     }
 
     /// Filters are compared character by character `[MQTT3-3.10.4-1]` `[MQTT5-3.10.4-1]`.
@@ -123,16 +122,12 @@ impl Shard {
         if found.subscriptions.remove(filter.as_str()).is_none() {
             return ReasonCode::NoSubscriptionExisted;
         }
-        found.replays.retain(|replay| *replay.filter != *filter.as_str());
+        found.replays.remove(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());
             self.delivery.journal.push(Record::Unsubscribed { key, filter });
         }
         self.router.unsubscribe(filter, session);
-        let gone = |(of, replay): &(SessionHandle, Replay)| {
-            *of == session && *replay.filter == *filter.as_str()
-        };
-        self.delivery.replays.retain(|entry| !gone(entry));
         ReasonCode::Success
     }
 
@@ -142,7 +137,7 @@ impl Shard {
         session: SessionHandle,
         version: ProtocolVersion,
         packet: &Packet<'_>,
-        replays: Vec<Replay>,
+        replays: Replays,
     ) {
         let mut bytes = Vec::new();
         let encoded = codec::encode(packet, version, &mut bytes);

@@ -9,7 +9,7 @@ use crate::message::Message;
 use crate::outgoing::Outgoing;
 use crate::persist::{Owed, Ticket};
 use crate::retained::{Cursor, Wanted};
-use crate::session::{Answer, Replay, SessionHandle};
+use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::{PacketType, ReasonCode, TopicFilter, Violation};
 use noctule_session::{AckNumber, Now};
 
@@ -78,7 +78,7 @@ impl Shard {
         let deadline =
             if connection.blocked { now.mono_ms } else { connection.last_heard_ms } + patience;
         if deadline > now.mono_ms {
-            self.timers.insert(deadline, Timer::KeepAlive(handle));
+            self.set_timer(deadline, Timer::KeepAlive(handle), now);
         } else {
             let keep_alive = connection.keep_alive.seconds();
             self.violate(handle, Violation::KeepAliveTimeout { keep_alive }, now);
@@ -103,7 +103,7 @@ impl Shard {
         let will = session.will.take_if(|will| is_due(will.due_ms));
         let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
         if let Some(deadline) = next.into_iter().flatten().min() {
-            self.set_session_timer(handle, deadline);
+            self.set_session_timer(handle, deadline, now);
         }
         if let Some(will) = will {
             self.publish_message(&will.message);
@@ -242,52 +242,67 @@ impl Shard {
         self.revive_replays(session);
     }
 
-    /// Sends a slice of retained messages to each subscription that waits for some.
+    /// Sends retained messages to sessions that wait for some, one after another. However many they
+    /// are, only so many topics are looked at in a turn: nobody else waits for them.
     fn replay_retained(&mut self) {
-        for _ in 0..self.delivery.replays.len() {
-            let Some((session, replay)) = self.delivery.replays.pop_front() else {
+        let mut budget = self.delivery.limits.retained_slice.max(1);
+        while budget > 0 {
+            let Some(session) = self.delivery.replays.pop_front() else {
                 return;
             };
-            if self.delivery.has_room_for_retained(session) {
-                if let Some(rest) = self.replay_slice(session, replay) {
-                    self.delivery.replays.push_back((session, rest));
-                }
-            } else if let Some(found) = self.delivery.sessions.get_mut(session) {
-                found.replays.push(replay);
-                self.stall(session);
+            if self.replay_slice(session, &mut budget) {
+                self.delivery.replays.push_back(session);
             }
         }
     }
 
-    /// Sends what there is room for, up to a slice. Returns what is left.
-    fn replay_slice(&mut self, session: SessionHandle, mut replay: Replay) -> Option<Replay> {
-        let found = self.delivery.sessions.get(session)?;
-        if !found.subscriptions.contains_key(&replay.filter) {
-            // It was ended while its SUBACK waited for the store.
-            return None;
+    /// Goes on with one subscription of a session as long as there is room and budget, of which at
+    /// least one is used. Returns whether the session has to be asked again.
+    fn replay_slice(&mut self, session: SessionHandle, budget: &mut usize) -> bool {
+        let spent = *budget - 1;
+        let room = self.delivery.has_room_for_retained(session);
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
+            return false;
+        };
+        if found.replays.is_empty() {
+            found.replaying = false;
+            return false;
         }
-        let filter = TopicFilter::new(&replay.filter).ok()?;
-        let slice = self.delivery.limits.retained_slice;
-        let wanted = Wanted { filter, up_to: replay.up_to };
-        let delivery = &mut self.delivery;
-        let mut rest = None;
-        self.commons.read_retained(replay.part, &mut |retained| {
-            rest = retained.walk(&wanted, &replay.cursor, slice, |message| {
-                let room = delivery.has_room_for_retained(session);
-                if room {
-                    delivery.deliver_retained(session, replay.terms, message);
-                }
-                room
+        if !room {
+            found.replaying = false;
+            self.stall(session);
+            return false;
+        }
+        if let Some((filter, mut replay)) = found.replays.pop_first()
+            // It may have been ended while its SUBACK waited for the store.
+            && found.subscriptions.contains_key(&filter)
+            && let Ok(parsed) = TopicFilter::new(&filter)
+        {
+            let wanted = Wanted { filter: parsed, up_to: replay.up_to };
+            let delivery = &mut self.delivery;
+            let mut reached = None;
+            self.commons.read_retained(replay.part, &mut |retained| {
+                reached = retained.walk(&wanted, &replay.cursor, budget, |message| {
+                    let room = delivery.has_room_for_retained(session);
+                    if room {
+                        delivery.deliver_retained(session, replay.terms, message);
+                    }
+                    room
+                });
             });
-        });
-        match rest {
-            Some(cursor) => replay.cursor = cursor,
-            None => {
-                replay.part = self.next_retained_part(filter, replay.part)?;
-                replay.cursor = Cursor::Start;
+            let next = match reached {
+                Some(cursor) => Some((replay.part, cursor)),
+                None => {
+                    self.next_retained_part(parsed, replay.part).map(|part| (part, Cursor::Start))
+                }
+            };
+            if let (Some(next), Some(found)) = (next, self.delivery.sessions.get_mut(session)) {
+                (replay.part, replay.cursor) = next;
+                found.replays.insert(filter, replay);
             }
         }
-        Some(replay)
+        *budget = spent.min(*budget);
+        true
     }
 
     /// Where to begin looking for the retained messages of a filter.
@@ -306,12 +321,8 @@ impl Shard {
 
     /// There may be room again for retained messages that a session waits for.
     pub(super) fn revive_replays(&mut self, session: SessionHandle) {
-        if let Some(found) = self.delivery.sessions.get_mut(session)
-            && !found.replays.is_empty()
-            && found.queue.is_empty()
-        {
-            let replays = std::mem::take(&mut found.replays);
-            self.delivery.replays.extend(replays.into_iter().map(|replay| (session, replay)));
+        if self.delivery.sessions.get(session).is_some_and(|found| found.queue.is_empty()) {
+            self.delivery.replay(session);
         }
     }
 

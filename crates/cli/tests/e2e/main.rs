@@ -10,6 +10,7 @@
 mod broker;
 mod configuration;
 mod foreign;
+mod hostile;
 mod lifecycle;
 mod mosquitto;
 mod mosquitto_tests;

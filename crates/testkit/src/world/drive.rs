@@ -82,7 +82,9 @@ impl World {
                         client.paused = false;
                     }
                 }
-                Action::HandOver { .. } => panic!("a shard without others handed a connection over"),
+                Action::HandOver { .. } => {
+                    panic!("a shard without others handed a connection over")
+                }
                 Action::Report(report) => self.on_report(report),
             }
         }
