@@ -74,7 +74,8 @@ impl Shard {
         else {
             return;
         };
-        // It does not run against a peer that we are not listening to.
+        // It does not run against a peer that we are not listening to for our own reasons. One that
+        // does not read what it asked for is no such peer: this is what ends it.
         let deadline =
             if connection.blocked { now.mono_ms } else { connection.last_heard_ms } + patience;
         if deadline > now.mono_ms {

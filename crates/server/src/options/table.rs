@@ -165,7 +165,7 @@ option_table! {
 
         /// Most connections at a time.
         /// One more is refused (reason code 0x97; return code 3 in version 3). `auto` is what the
-        /// operating system lets the broker open, less 100.
+        /// operating system lets the broker open, less 100, or half of them if they are fewer than 200.
         connections_max: Auto<Limit<u32>> = Auto::Auto => flags(&["connections-max"]).at_least(1);
 
         /// Most acknowledgements of a connection that wait for the store.
