@@ -1,0 +1,95 @@
+//! Messages of one publisher on one topic arrive in order, whatever the mail between others does.
+
+use crate::in_each_version;
+use noctule_testkit::packets::*;
+use noctule_testkit::{Dice, Pieces, Shards};
+
+#[test] // [MQTT3-4.6.0-6] [MQTT5-4.6.0-6]
+fn messages_of_one_publisher_and_topic_arrive_in_order_on_every_shard() {
+    for seed in 0..20 {
+        let mut w = Shards::new(3);
+        w.in_pieces(Pieces::Random(seed));
+        let mut dice = Dice::new(seed);
+        let publishers: Vec<_> = (0..3).map(|shard| w.name_at(shard, 0)).collect();
+        let subscribers: Vec<_> = (0..3).map(|shard| w.name_at(shard, 1)).collect();
+        for (shard, name) in subscribers.iter().enumerate() {
+            w.connect(name, (shard + 1) % 3, v311());
+            w.subscribe(name, "t/#", 1);
+        }
+        for (shard, name) in publishers.iter().enumerate() {
+            w.connect(name, (shard + 2) % 3, v5());
+        }
+        w.hold_mail();
+        for numbers in [0..3, 3..4, 4..8] {
+            for (at, name) in publishers.iter().enumerate() {
+                // Read together, so that letters are posted in batches too.
+                for number in numbers.clone() {
+                    // Each QoS is a sequence of its own.
+                    for qos in [0, 1] {
+                        let words = publish(&format!("t/{at}/{qos}"), number.to_string()).qos(qos);
+                        w.say(name, if qos == 0 { words } else { words.id(number + 1) });
+                    }
+                }
+                w.settle();
+                w.deliver_any(&mut dice);
+            }
+        }
+        while w.deliver_any(&mut dice) {}
+        for name in &subscribers {
+            let mut by_topic = std::collections::BTreeMap::<String, String>::new();
+            for said in w.all_heard(name) {
+                let Said::Publish(publish) = said else { panic!("{name} hears {said}") };
+                let payload = String::from_utf8(publish.payload).unwrap();
+                by_topic.entry(publish.topic).or_default().push_str(&payload);
+            }
+            assert_eq!(by_topic.len(), 6, "{by_topic:?}");
+            assert!(by_topic.values().all(|all| all == "01234567"), "seed {seed}: {by_topic:?}");
+        }
+        for name in &publishers {
+            assert_eq!(w.all_heard(name), (1..=8).map(puback).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test] // [MQTT5-3.8.3-3]
+fn no_local_holds_when_the_message_goes_to_other_shards_too() {
+    let mut w = Shards::new(2);
+    let (own, other) = (w.name_at(0, 0), w.name_at(1, 0));
+    w.connect(&own, 1, v5());
+    w.connect(&other, 0, v5());
+    for name in [&own, &other] {
+        w.send(name, subscribe(1, "t", 0).no_local());
+        w.expect(name, suback(1, &[0]));
+    }
+    w.send(&own, publish("t", "mine"));
+    w.receive(&other, publish("t", "mine"));
+    w.expect_nothing(&own);
+    w.send(&other, publish("t", "yours"));
+    w.receive(&own, publish("t", "yours"));
+    w.expect_nothing(&other);
+}
+
+#[test] // [MQTT3-3.1.2-8] [MQTT5-3.1.2-8]
+fn wills_reach_the_other_shards() {
+    in_each_version(|version| {
+        let mut w = Shards::new(3);
+        let dying = w.name_at(1, 0);
+        let watchers: Vec<_> = (0..3).map(|shard| w.name_at(shard, 1)).collect();
+        for name in &watchers {
+            w.connect(name, 0, v311());
+            w.subscribe(name, "last/+", 1);
+        }
+        let last_words = will("last/words", "farewell").qos(1);
+        w.connect(&dying, 2, crate::connecting(version).keep_alive(10).will(last_words));
+        w.pass_ms(14_000);
+        w.expect_quiet();
+        w.pass_ms(2_000);
+        if version.has_reason_codes() {
+            w.expect(&dying, disconnect(noctule_mqtt::ReasonCode::KeepAliveTimeout));
+        }
+        w.expect_closed(&dying);
+        for name in &watchers {
+            w.receive(name, publish("last/words", "farewell").qos(1));
+        }
+    });
+}

@@ -1,0 +1,102 @@
+//! Retained messages are common to all shards.
+
+use crate::{connecting, exchange, in_each_version};
+use noctule_mqtt::ReasonCode;
+use noctule_testkit::Shards;
+use noctule_testkit::packets::*;
+
+#[test] // [MQTT3-3.3.1-6] [MQTT5-3.3.1-9]
+fn a_retained_message_of_one_shard_is_there_for_subscribers_of_all_before_any_mail() {
+    in_each_version(|version| {
+        let mut w = Shards::new(3);
+        let sender = w.name_at(0, 0);
+        w.connect(&sender, 1, connecting(version));
+        let watchers: Vec<_> = (0..3).map(|shard| w.name_at(shard, 1)).collect();
+        for name in &watchers {
+            w.connect(name, 0, connecting(version));
+        }
+        w.hold_mail();
+        for topic in ["t/a", "t/b", "t/c", "t/d"] {
+            w.send(&sender, publish(topic, topic).qos(1).id(1).retain());
+            w.expect(&sender, puback(1).because(ReasonCode::NoMatchingSubscribers));
+        }
+        for name in &watchers {
+            w.subscribe(name, "t/b", 1);
+            w.receive(name, publish("t/b", "t/b").qos(1).retain());
+            w.expect_nothing(name);
+            w.send(name, subscribe(1, "t/+", 0));
+            w.expect(name, suback(1, &[0]));
+            let mut topics: Vec<_> = w
+                .all_heard(name)
+                .into_iter()
+                .map(|said| match said {
+                    Said::Publish(publish) if publish.retain => publish.topic,
+                    other => panic!("{name} hears {other}"),
+                })
+                .collect();
+            topics.sort();
+            assert_eq!(topics, ["t/a", "t/b", "t/c", "t/d"]);
+        }
+        assert_eq!(w.populations()[2].retained, 4);
+    });
+}
+
+#[test]
+fn what_is_set_after_the_suback_comes_once_and_live() {
+    in_each_version(|version| {
+        let mut w = Shards::new(2);
+        let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+        w.connect(&sender, 0, connecting(version));
+        // Persistent, so that SUBACK and the retained messages behind it wait for the store.
+        w.connect(&watcher, 1, connecting(version).persistent());
+        w.hold_mail();
+        w.send(&sender, publish("t", "old").retain());
+        w.hold_store(1);
+        w.send(&watcher, subscribe(1, "t", 0));
+        w.expect_nothing(&watcher);
+        w.send(&sender, publish("t", "new").retain());
+        w.let_store_run(1);
+        w.expect(&watcher, suback(1, &[0]));
+        // "new" was set when the subscription was in, and "old" is no longer there.
+        w.expect_nothing(&watcher);
+        w.deliver(0, 1);
+        w.receive(&watcher, publish("t", "new"));
+        w.expect_quiet();
+    });
+}
+
+#[test]
+fn a_retained_message_does_not_come_after_a_newer_live_one_of_its_topic() {
+    in_each_version(|version| {
+        let mut w = Shards::new(2);
+        let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+        w.connect(&sender, 0, connecting(version));
+        w.connect(&watcher, 1, connecting(version).persistent());
+        w.send(&sender, publish("t", "old").retain());
+        w.hold_store(1);
+        w.send(&watcher, subscribe(1, "t", 0));
+        // It arrives live while the subscription's answer waits.
+        w.send(&sender, publish("t", "new").retain());
+        w.receive(&watcher, publish("t", "new"));
+        w.let_store_run(1);
+        w.expect(&watcher, suback(1, &[0]));
+        w.expect_quiet();
+    });
+}
+
+#[test] // [MQTT3-3.3.1-10] [MQTT5-3.3.1-6]
+fn what_one_shard_forgets_is_forgotten_on_all_at_once() {
+    in_each_version(|version| {
+        let mut w = Shards::new(2);
+        let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+        w.connect(&sender, 1, connecting(version));
+        w.connect(&watcher, 0, connecting(version));
+        w.hold_mail();
+        w.send(&sender, publish("t", "kept").retain());
+        w.send(&sender, publish("t", "").retain());
+        w.subscribe(&watcher, "#", 0);
+        w.expect_nothing(&watcher);
+        exchange(&mut w, 0, 1);
+        w.expect_quiet();
+    });
+}
