@@ -112,6 +112,10 @@ pub(crate) const EPOCHS: usize = 1_024;
 /// Whoever changes the map counts *after* the change; whoever remembers what he read from the map
 /// has noted the counters *before* he read. So what is remembered is never younger than its note,
 /// and a change that a client can know of, because its SUBACK was sent, is seen.
+///
+/// The number of all changes and that of the retained messages are in one order for all shards
+/// (`SeqCst`): of a shard that sets a message and then looks for its receivers, and one that
+/// subscribes and then looks for messages, at least one sees the other.
 #[derive(Debug)]
 pub struct Epochs {
     counters: [AtomicU32; EPOCHS],
@@ -128,7 +132,7 @@ impl Epochs {
     /// The number of all changes.
     #[inline]
     pub(crate) fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+        self.changes.load(Ordering::SeqCst)
     }
 
     pub(crate) fn epoch(&self, counter: u16) -> u32 {
@@ -137,7 +141,7 @@ impl Epochs {
 
     pub(crate) fn touch(&self, counter: u16) {
         self.counters[usize::from(counter)].fetch_add(1, Ordering::AcqRel);
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
 

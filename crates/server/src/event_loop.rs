@@ -574,6 +574,10 @@ impl EventLoop {
             socket.readable = true;
             self.list(connection);
         }
+        if self.stop_by_ms.is_some() {
+            // It was on its way when everybody was told.
+            self.shard.shut_down(now);
+        }
     }
 
     /// A connection goes to the loop where its session lives.

@@ -237,12 +237,19 @@ impl Shard {
             let part = self.placement.retained_part(topic, self.commons.retained_parts());
             self.commons.change_retained(part, &mut |retained| {
                 // Counted with the part in hand, so that of one topic the last set is the highest.
-                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::AcqRel) + 1;
+                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
                 retained.set(message, sequence);
             });
             self.delivery.journal.push(Record::Retained(message.clone()));
             outgoing.durable = true;
         }
+        // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
+        // looked for once more: another shard may have got one since.
+        let route = if outgoing.view.retain {
+            self.router.route(outgoing.view.topic, &self.delivery.limits)
+        } else {
+            route
+        };
         self.delivery.route(route, outgoing, from);
         let replies = if route.elsewhere.is_empty() {
             0
@@ -278,7 +285,12 @@ impl Shard {
     ) {
         let Sender { connection: handle, session, now, .. } = *sender;
         if routed.reason == ReasonCode::QuotaExceeded && !self.speaks_reasons(handle) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. Other
+            // shards may have been given its number: it must not become the next answer's.
+            if routed.replies > 0 {
+                let answer = Answer::Ack { packet, packet_id, reason: routed.reason };
+                self.delivery.answer_after(session, answer, None, routed.replies);
+            }
             return self.close(handle, Cause::QuotaExceeded, now);
         }
         let reason = routed.reason;

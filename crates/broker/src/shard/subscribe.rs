@@ -80,7 +80,7 @@ impl Shard {
         if wants_retained {
             let part = self.first_retained_part(filter);
             // Read after the subscription is in: what is set later is routed to it.
-            let up_to = self.commons.retained_sequence().load(Ordering::Acquire);
+            let up_to = self.commons.retained_sequence().load(Ordering::SeqCst);
             replays.insert(text.into(), Replay { terms, up_to, part, cursor: Cursor::Start });
         }
         Ok(())
