@@ -10,6 +10,8 @@
 //! behind its CONNECT waits for it.
 
 use crate::arena::Handle;
+use crate::crowd::Crowd;
+use crate::holds::Holds;
 use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::router::CachedRoute;
@@ -31,10 +33,8 @@ pub struct Connection {
     pub(crate) dirty: bool,
     /// Whether more could have been put out, had there been room.
     pub(crate) stalled: bool,
-    /// Nothing is processed until some of its answers have left.
-    pub(crate) blocked: bool,
-    /// Nothing more is read until it has read of its answers.
-    pub(crate) choked: bool,
+    /// Why its input is not processed, if it is not.
+    pub(crate) holds: Holds,
     /// The version was announced, and is not just assumed.
     pub(crate) announced: bool,
     /// Opened when there were as many connections as allowed.
@@ -53,6 +53,10 @@ pub struct Connection {
     pub(crate) held: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) last_heard_ms: u64,
+    /// If it does not keep up with what it is sent.
+    pub(crate) crowd: Option<Box<Crowd>>,
+    /// How many receivers of its messages it waits for.
+    pub(crate) crowds_ahead: u32,
 }
 
 /// How far a connection has come.
@@ -87,8 +91,7 @@ impl Connection {
             version: ProtocolVersion::V311,
             dirty: false,
             stalled: false,
-            blocked: false,
-            choked: false,
+            holds: Holds::default(),
             announced: false,
             over_limit,
             keep_alive: KeepAlive::new(0),
@@ -100,6 +103,8 @@ impl Connection {
             held: Vec::new(),
             outbox: Outbox::default(),
             last_heard_ms: now_ms,
+            crowd: None,
+            crowds_ahead: 0,
         }
     }
 

@@ -37,6 +37,12 @@ counters! {
         publish_received,
         /// PUBLISH packets put into outputs.
         publish_sent,
+        /// Times that a publisher was not read because a receiver did not keep up.
+        publishers_slowed,
+        /// Times that a publisher was not read because another shard did not keep up.
+        publishers_slowed_by_mail,
+        /// Times that a receiver counted as slow, having been waited for.
+        slow_consumers,
         /// Sessions that ended because their expiry interval passed.
         sessions_expired,
     }

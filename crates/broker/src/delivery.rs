@@ -8,6 +8,8 @@ use crate::arena::Arena;
 use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
+use crate::crowd::{Marks, Publisher};
+use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::mail::{Mail, ReplyTo};
 use crate::message::{Message, MessagePool};
@@ -21,7 +23,7 @@ use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Session, SessionHandle, Terms};
 use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
-use noctule_session::{AckNumber, Acknowledged, ToSend};
+use noctule_session::{AckNumber, Acknowledged, Now, ToSend};
 use std::collections::VecDeque;
 
 /// What is done once a ticket is persisted.
@@ -113,16 +115,30 @@ pub(crate) struct Delivery {
     /// What is written to other shards, by shard.
     pub(crate) postbags: Vec<Postbag>,
     pub(crate) pool: MessagePool,
+    /// The time of what is being done.
+    pub(crate) now: Now,
+    pub(crate) marks: Marks,
+    /// Crowded receivers that the message being routed has met.
+    pub(crate) met: Vec<ConnectionHandle>,
+    /// Receivers that are crowded since the shard looked last.
+    pub(crate) crowded: Vec<ConnectionHandle>,
+    /// Connections whose input is wanted again.
+    pub(crate) released: VecDeque<ConnectionHandle>,
     forms: Forms,
     scratch: Vec<u8>,
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits, shards: u16) -> Self {
+    pub(crate) fn new(limits: Limits, shards: u16, now: Now) -> Self {
         let mut postbags = Vec::new();
         postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
             postbags,
+            now,
+            marks: Marks::new(&limits),
+            met: Vec::new(),
+            crowded: Vec::new(),
+            released: VecDeque::new(),
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
@@ -176,13 +192,70 @@ impl Delivery {
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
                 let covering = Covering { from: own, publisher, reply };
                 postbag.push_message(outgoing, covering, &mut self.pool);
+                if postbag.is_full() {
+                    self.wait_for_mail(*shard, publisher);
+                }
             }
         }
         replies
     }
 
-    /// Hands a message to every target of its route. `from` is the session that published it.
+    /// A box is full: whoever wrote to it is not read until it is emptier.
+    #[cold]
+    fn wait_for_mail(&mut self, to: ShardId, publisher: Option<ConnectionHandle>) {
+        if let Some(publisher) = publisher
+            && let Some(connection) = self.connections.get_mut(publisher)
+            && connection.holds.add(Hold::Mail)
+            && let Some(postbag) = self.postbags.get_mut(usize::from(to.0))
+        {
+            self.counters.publishers_slowed_by_mail += 1;
+            postbag.waiting.push(publisher);
+        }
+    }
+
+    /// Another shard has read so far; those who waited for it go on if that is enough.
+    pub(crate) fn on_receipt(&mut self, from: ShardId, read: u64) {
+        let waiting = match self.postbags.get_mut(usize::from(from.0)) {
+            Some(postbag) => postbag.on_receipt(read),
+            None => return,
+        };
+        for publisher in waiting {
+            self.lift(publisher, Hold::Mail);
+        }
+    }
+
+    /// Hands a message to every target of its route. `from` is the session that published it, if it
+    /// is one of this shard.
     pub(crate) fn route(
+        &mut self,
+        route: &Route,
+        outgoing: &mut Outgoing<'_>,
+        from: Option<SessionHandle>,
+    ) {
+        self.deliver_all(route, outgoing, from);
+        if !self.met.is_empty() {
+            let publisher = from
+                .and_then(|session| self.connection_of(session))
+                .map(|connection| Publisher { shard: None, connection });
+            self.meet_crowd(publisher, route.targets.len());
+        }
+    }
+
+    /// As [`route`](Self::route), for a message of another shard's client.
+    pub(crate) fn route_foreign(
+        &mut self,
+        route: &Route,
+        outgoing: &mut Outgoing<'_>,
+        publisher: Option<Publisher>,
+    ) {
+        self.deliver_all(route, outgoing, None);
+        if !self.met.is_empty() {
+            self.meet_crowd(publisher, route.targets.len());
+        }
+    }
+
+    #[inline]
+    fn deliver_all(
         &mut self,
         route: &Route,
         outgoing: &mut Outgoing<'_>,
@@ -220,10 +293,10 @@ impl Delivery {
             return 0;
         }
         let qos = outgoing.view.qos;
-        let unsent_max = self.limits.unsent_bytes_max;
+        let crowded = self.marks.crowded;
         let is_alike = |connection: &Connection| {
             connection.version.has_properties() == key.has_properties()
-                && connection.outbox.len() <= unsent_max
+                && connection.outbox.len() <= crowded
                 && bytes.len() <= connection.packet_bytes_max as usize
         };
         // The publisher itself may have terms of its own.
@@ -274,9 +347,12 @@ impl Delivery {
         let Some(connection) = self.connections.get_mut(handle) else {
             return;
         };
-        if connection.outbox.len() > self.limits.unsent_bytes_max {
-            self.dropped.slow_consumer += 1;
-            return;
+        if connection.outbox.len() > self.marks.crowded {
+            self.met.push(handle);
+            if connection.is_over(&self.marks) {
+                self.dropped.slow_consumer += 1;
+                return;
+            }
         }
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
@@ -307,7 +383,7 @@ impl Delivery {
                 !(persistent && qos == QoS::ExactlyOnce)
                     && session.queue.is_empty()
                     && session.outbound.has_room(connection.window)
-                    && connection.outbox.len() <= self.limits.unsent_bytes_max
+                    && connection.outbox.len() <= self.marks.crowded
             });
         let Some((handle, connection)) = ready else {
             let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
@@ -316,6 +392,7 @@ impl Delivery {
                 Queued::Waiting { durable } => {
                     outgoing.durable |= durable;
                     self.pump(target.session);
+                    self.meet(target.session);
                 }
             }
             return;
@@ -341,6 +418,17 @@ impl Delivery {
             outbox.push_payload(message);
         }
         self.counters.publish_sent += 1;
+    }
+
+    /// A message for this session had to wait: notes the receiver if it is crowded.
+    fn meet(&mut self, session: SessionHandle) {
+        if let Some(found) = self.sessions.get(session)
+            && let Some(handle) = found.connection
+            && let Some(connection) = self.connections.get(handle)
+            && connection.outbox.len() + found.queue.bytes() > self.marks.crowded
+        {
+            self.met.push(handle);
+        }
     }
 
     /// Whether one more retained message can be sent without filling the session's queue or
@@ -411,10 +499,17 @@ impl Delivery {
     /// Puts out what a session's client may be sent now: messages in flight that have not been sent
     /// on this connection, then the queue.
     pub(crate) fn pump(&mut self, handle: SessionHandle) {
-        let Some(session) = self.sessions.get_mut(handle) else {
+        let Some(connection) = self.connection_of(handle) else {
             return;
         };
-        let Some(connection_handle) = session.connection else {
+        self.pump_out(handle, connection);
+        if self.connections.get(connection).is_some_and(|found| found.crowd.is_some()) {
+            self.ease(connection);
+        }
+    }
+
+    fn pump_out(&mut self, handle: SessionHandle, connection_handle: ConnectionHandle) {
+        let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
         let Some(connection) = self.connections.get_mut(connection_handle) else {

@@ -5,15 +5,18 @@
 //! no socket, clock, file, thread or lock. Whoever drives it does, in every turn:
 //!
 //! 1. hand in what was read ([`Shard::on_bytes`]), closed connections, events, and the time;
-//! 2. [`Shard::end_turn`], then carry out the actions and hand in their answers, until there are
+//! 2. [`Shard::work`], once;
+//! 3. [`Shard::end_turn`], then carry out the actions and hand in their answers, until there are
 //!    none;
-//! 3. write the output of every connection in [`Shard::take_dirty`], once.
+//! 4. write the output of every connection in [`Shard::take_dirty`], once.
 
 mod arena;
 mod commons;
 mod connection;
 mod counters;
+mod crowd;
 mod delivery;
+mod holds;
 mod limits;
 mod mail;
 mod memory_store;

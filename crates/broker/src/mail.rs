@@ -43,6 +43,17 @@ pub enum Mail {
         /// How far.
         read: u64,
     },
+    /// A receiver on the writing shard does not keep up with a publisher of the reading one, which
+    /// is not read until [`Mail::SpeedUp`] comes.
+    SlowDown {
+        /// The publisher.
+        publisher: ConnectionHandle,
+    },
+    /// A receiver that a publisher waits for is waited for no longer.
+    SpeedUp {
+        /// The publisher.
+        publisher: ConnectionHandle,
+    },
     /// A message is stored for whoever was owed it on the writing shard.
     Settled {
         /// As in the letter that asked.
@@ -57,7 +68,10 @@ impl Mail {
     pub(crate) fn receipt_place(&mut self) -> Option<&mut Option<u64>> {
         match self {
             Self::Packets { receipt, .. } | Self::Publish { receipt, .. } => Some(receipt),
-            Self::Receipt { .. } | Self::Settled { .. } => None,
+            Self::Receipt { .. }
+            | Self::SlowDown { .. }
+            | Self::SpeedUp { .. }
+            | Self::Settled { .. } => None,
         }
     }
 }

@@ -197,6 +197,7 @@ impl EventLoop {
         if self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms) {
             self.shard.on_tick(now);
         }
+        self.shard.work(now);
         self.settle(now);
         if !self.ended.is_empty() {
             self.let_go(now);

@@ -169,6 +169,7 @@ impl Shard {
     /// A connection has come from the shard that accepted it. What it brought with it, sent behind
     /// its CONNECT, is dealt with at once when its CONNACK is written.
     pub fn arrive(&mut self, departure: Departure, now: Now) -> ConnectionHandle {
+        self.delivery.now = now;
         let mut connection = *departure.0;
         connection.dirty = false;
         connection.last_route = None;

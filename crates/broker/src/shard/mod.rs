@@ -17,6 +17,7 @@ use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
+use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::mail::Departure;
 use crate::outbox::Outbox;
@@ -184,6 +185,8 @@ enum Timer {
     KeepAlive(ConnectionHandle),
     /// The session's will is due, or its end.
     Session(SessionHandle),
+    /// A receiver was waited for.
+    Crowd(ConnectionHandle),
 }
 
 impl Shard {
@@ -202,7 +205,7 @@ impl Shard {
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
         Self {
-            delivery: Delivery::new(settings.limits, commons.shards()),
+            delivery: Delivery::new(settings.limits, commons.shards(), now),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
             commons,
@@ -234,6 +237,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
+        self.delivery.now = now;
         connection.last_heard_ms = now.mono_ms;
         self.delivery.counters.bytes_received += bytes.len() as u64;
         if connection.held.is_empty() {
@@ -252,7 +256,7 @@ impl Shard {
         if let Some(connection) = self.delivery.connections.get_mut(handle)
             && connection.outbox.len() > most
         {
-            connection.choked = true;
+            connection.holds.add(Hold::Deaf);
         }
     }
 
@@ -264,6 +268,7 @@ impl Shard {
     /// The connection is gone: closed by the peer or the network for the given cause, or by the
     /// driver at the shard's own request. Its handle is stale from now on.
     pub fn on_closed(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
+        self.delivery.now = now;
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
             self.commons.connections().fetch_sub(1, Ordering::Relaxed);
@@ -296,21 +301,27 @@ impl Shard {
         if let Some(buffer) = connection.outbox.advance(written) {
             self.delivery.outputs.recycle(buffer);
         }
+        if connection.stalled || connection.crowd.is_some() || connection.holds.has(Hold::Deaf) {
+            self.on_drained(handle);
+        }
+    }
+
+    /// Less waits on a connection on whose output something waits.
+    fn on_drained(&mut self, handle: ConnectionHandle) {
         let half = self.delivery.limits.unsent_bytes_max / 2;
-        let waits = connection.stalled || connection.choked;
-        if !waits || connection.outbox.len() > half {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
+        };
+        if connection.outbox.len() <= half {
+            let stalled = std::mem::replace(&mut connection.stalled, false);
+            let session = connection.session.filter(|_| stalled);
+            self.delivery.lift(handle, Hold::Deaf);
+            if let Some(session) = session {
+                self.delivery.pump(session);
+                self.revive_replays(session);
+            }
         }
-        let stalled = std::mem::replace(&mut connection.stalled, false);
-        let choked = std::mem::replace(&mut connection.choked, false);
-        let session = connection.session.filter(|_| stalled);
-        if choked && !self.is_held(handle) {
-            self.actions.push_back(Action::Resume(handle));
-        }
-        if let Some(session) = session {
-            self.delivery.pump(session);
-            self.revive_replays(session);
-        }
+        self.delivery.ease(handle);
     }
 
     /// The next thing to be done.
@@ -327,7 +338,7 @@ impl Shard {
     /// Whether the shard has work of its own to go on with, so that the driver should come back
     /// without waiting for sockets.
     pub fn has_work(&self) -> bool {
-        !self.delivery.replays.is_empty()
+        !self.delivery.replays.is_empty() || !self.delivery.released.is_empty()
     }
 
     /// What has happened so far.
@@ -355,9 +366,10 @@ impl Shard {
     }
 
     fn is_held(&self, handle: ConnectionHandle) -> bool {
-        self.delivery.connections.get(handle).is_some_and(|connection| {
-            connection.blocked || connection.choked || connection.is_being_accepted()
-        })
+        self.delivery
+            .connections
+            .get(handle)
+            .is_some_and(|connection| !connection.holds.is_free() || connection.is_being_accepted())
     }
 }
 

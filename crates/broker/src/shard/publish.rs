@@ -4,6 +4,7 @@ use super::Shard;
 use super::input::Sender;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
+use crate::holds::Hold;
 use crate::message::{Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
@@ -308,7 +309,7 @@ impl Shard {
         if waiting >= self.delivery.limits.acks_waiting_max
             && let Some(connection) = self.delivery.connections.get_mut(handle)
         {
-            connection.blocked = true;
+            connection.holds.add(Hold::Answers);
         }
     }
 
