@@ -55,6 +55,8 @@ pub struct Connection {
     pub(crate) last_heard_ms: u64,
     /// If it does not keep up with what it is sent.
     pub(crate) crowd: Option<Box<Crowd>>,
+    /// How many bytes it counts with.
+    pub(crate) counted: usize,
     /// How many receivers of its messages it waits for.
     pub(crate) crowds_ahead: u32,
 }
@@ -104,6 +106,7 @@ impl Connection {
             outbox: Outbox::default(),
             last_heard_ms: now_ms,
             crowd: None,
+            counted: 0,
             crowds_ahead: 0,
         }
     }
@@ -141,6 +144,8 @@ pub enum Cause {
     TakenOver,
     /// A message was refused and this version has no other way to say so.
     QuotaExceeded,
+    /// It was sending a large packet while memory was short.
+    MemoryShort,
     /// The broker stops.
     ShuttingDown,
 }
@@ -158,7 +163,7 @@ impl Cause {
         match self {
             Self::TakenOver => Some(ReasonCode::SessionTakenOver),
             Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
-            Self::QuotaExceeded => Some(ReasonCode::QuotaExceeded),
+            Self::QuotaExceeded | Self::MemoryShort => Some(ReasonCode::QuotaExceeded),
             Self::Violation(violation) => Some(violation.reason_code()),
             Self::Disconnected
             | Self::DisconnectedWithWill
@@ -185,9 +190,10 @@ impl fmt::Display for Cause {
             Self::TakenOver => {
                 f.write_str("another connection with the same client identifier took over")
             }
-            Self::QuotaExceeded => {
-                f.write_str("a message was refused because a subscriber's queue is full")
-            }
+            Self::QuotaExceeded => f.write_str(
+                "a message was refused: a subscriber's queue is full, or memory is short",
+            ),
+            Self::MemoryShort => f.write_str("it sent a large packet while memory was short"),
             Self::ShuttingDown => f.write_str("the broker stops"),
         }
     }

@@ -24,6 +24,7 @@ use crate::delivery::Delivery;
 use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::mail::Mail;
+use crate::memory::Pressure;
 use hashbrown::HashSet;
 
 /// How long publishers wait for a receiver, in milliseconds.
@@ -33,6 +34,9 @@ const SHARE: usize = 4;
 /// What is under way already when publishers are told to wait may exceed a connection's limit so
 /// many times.
 const GRACE: usize = 4;
+
+/// A receiver with more waiting than this does not keep up while memory is short.
+const PRESSED_BYTES: usize = 16 * 1024;
 
 /// At how many waiting bytes what happens.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +53,16 @@ impl Marks {
     pub(crate) fn new(limits: &Limits) -> Self {
         let crowded = limits.unsent_bytes_max / 4;
         Self { crowded, eased: crowded / 2, unsent: limits.unsent_bytes_max }
+    }
+
+    /// Memory is this short: receivers are expected to keep up better.
+    pub(crate) fn press(&mut self, pressure: Pressure, limits: &Limits) {
+        *self = Self::new(limits);
+        if pressure >= Pressure::AtMostOnce {
+            self.crowded = self.crowded.min(PRESSED_BYTES);
+            self.eased = self.eased.min(PRESSED_BYTES / 2);
+            self.unsent = self.unsent.min(PRESSED_BYTES);
+        }
     }
 }
 
@@ -75,7 +89,9 @@ impl Connection {
     /// Whether QoS 0 for this client is dropped.
     pub(crate) fn is_over(&self, marks: &Marks) -> bool {
         let most = match &self.crowd {
-            Some(crowd) if !crowd.slow => marks.unsent.saturating_mul(GRACE),
+            Some(crowd) if !crowd.slow && marks.unsent > PRESSED_BYTES => {
+                marks.unsent.saturating_mul(GRACE)
+            }
             _ => marks.unsent,
         };
         self.outbox.len() > most

@@ -11,7 +11,9 @@ use crate::counters::{Counters, Dropped};
 use crate::crowd::{Marks, Publisher};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
+use crate::losses::{Losses, Lost};
 use crate::mail::{Mail, ReplyTo};
+use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{
@@ -25,6 +27,7 @@ use crate::session::{Answer, Session, SessionHandle, Terms};
 use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
 use noctule_session::{AckNumber, Acknowledged, Now, ToSend};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What is done once a ticket is persisted.
 #[derive(Debug)]
@@ -108,6 +111,7 @@ pub(crate) struct Delivery {
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
     pub(crate) dropped: Dropped,
+    pub(crate) losses: Losses,
     /// Sessions whose spilled messages are to be loaded.
     pub(crate) loads: Vec<SessionHandle>,
     /// Sessions with retained messages on their way to new subscriptions, each once.
@@ -118,6 +122,11 @@ pub(crate) struct Delivery {
     /// The time of what is being done.
     pub(crate) now: Now,
     pub(crate) marks: Marks,
+    /// What clients take, mail apart.
+    pub(crate) memory: Memory,
+    /// What the other shards know of it.
+    pub(crate) told: usize,
+    pub(crate) pressure: Pressure,
     /// Crowded receivers that the message being routed has met.
     pub(crate) met: Vec<ConnectionHandle>,
     /// Receivers that are crowded since the shard looked last.
@@ -129,13 +138,16 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits, shards: u16, now: Now) -> Self {
+    pub(crate) fn new(limits: Limits, shards: u16, memory: &Arc<CommonMemory>, now: Now) -> Self {
         let mut postbags = Vec::new();
         postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
             postbags,
             now,
             marks: Marks::new(&limits),
+            memory: Memory::default(),
+            told: 0,
+            pressure: Pressure::None,
             met: Vec::new(),
             crowded: Vec::new(),
             released: VecDeque::new(),
@@ -147,9 +159,10 @@ impl Delivery {
             outputs: Outputs::default(),
             counters: Counters::default(),
             dropped: Dropped::default(),
+            losses: Losses::default(),
             loads: Vec::new(),
             replays: VecDeque::new(),
-            pool: MessagePool::default(),
+            pool: MessagePool::new(memory),
             forms: Forms::default(),
             scratch: Vec::new(),
         }
@@ -350,7 +363,12 @@ impl Delivery {
         if connection.outbox.len() > self.marks.crowded {
             self.met.push(handle);
             if connection.is_over(&self.marks) {
-                self.dropped.slow_consumer += 1;
+                if self.pressure >= Pressure::AtMostOnce {
+                    self.dropped.memory_at_most_once += 1;
+                } else {
+                    self.dropped.slow_consumer += 1;
+                }
+                self.losses.note(target.session, Lost { at_most_once: 1, queued: 0 });
                 return;
             }
         }
@@ -383,11 +401,12 @@ impl Delivery {
                 !(persistent && qos == QoS::ExactlyOnce)
                     && session.queue.is_empty()
                     && session.outbound.has_room(connection.window)
+                    && session.owing.bytes <= self.limits.queue_bytes_max
                     && connection.outbox.len() <= self.marks.crowded
             });
         let Some((handle, connection)) = ready else {
             let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
-            match self.enqueue(target.session, owed) {
+            match self.enqueue(target.session, owed, outgoing.paced) {
                 Queued::Refused => outgoing.refused = true,
                 Queued::Waiting { durable } => {
                     outgoing.durable |= durable;
@@ -409,6 +428,7 @@ impl Delivery {
             self.journal.push(Record::Owed { key, owed, spilled: false });
             outgoing.durable = true;
         }
+        self.memory.owed += session.owe(&owed);
         let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
         };
@@ -439,8 +459,10 @@ impl Delivery {
         };
         let connection = found.connection.and_then(|handle| self.connections.get(handle));
         found.queue.is_empty()
+            && found.owing.bytes <= self.limits.queue_bytes_max
             && connection.is_some_and(|connection| {
-                connection.outbox.len() <= self.limits.unsent_bytes_max / 2
+                found.outbound.has_room(connection.window)
+                    && connection.outbox.len() <= self.limits.unsent_bytes_max / 2
             })
     }
 
@@ -460,18 +482,26 @@ impl Delivery {
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
         };
         let mut outgoing = Outgoing::of_message(message);
+        outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);
     }
 
-    /// Puts a message at the end of a session's queue, if there is room.
-    fn enqueue(&mut self, handle: SessionHandle, owed: Owed) -> Queued {
+    /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
+    /// waited for room.
+    fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
         let Some(session) = self.sessions.get_mut(handle) else {
             return Queued::Waiting { durable: false };
         };
         let bytes = owed.bytes();
-        if session.queue.is_full_for(bytes, &self.limits) {
-            self.dropped.queue_full += 1;
+        let is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        if !paced && (is_full || self.pressure >= Pressure::NewWork) {
+            if is_full {
+                self.dropped.queue_full += 1;
+            } else {
+                self.dropped.memory_queued += 1;
+            }
+            self.losses.note(handle, Lost { at_most_once: 0, queued: 1 });
             return match self.limits.on_queue_full {
                 OnQueueFull::DropNew => Queued::Waiting { durable: false },
                 OnQueueFull::Refuse => Queued::Refused,
@@ -485,11 +515,13 @@ impl Delivery {
             Place::Spilled => {
                 self.journal.push(record(owed));
                 session.queue.push_spilled(bytes);
+                self.memory.spilled += bytes;
             }
             Place::Resident => {
                 if durable {
                     self.journal.push(record(owed.clone()));
                 }
+                self.memory.owed += session.owe(&owed);
                 session.queue.push(owed);
             }
         }
@@ -533,7 +565,9 @@ impl Delivery {
                         OneDelivery { terms: owed.form_terms(has_properties), dup, packet_id };
                     if !connection.accepts(publish_size(&view, &delivery.terms)) {
                         self.dropped.packet_too_large += 1;
-                        discard(session, packet_id, &mut self.journal);
+                        if let Some(owed) = discard(session, packet_id, &mut self.journal) {
+                            self.memory.owed -= session.settle(&owed);
+                        }
                         continue;
                     }
                     let outbox = self.outputs.open(connection_handle, connection);
@@ -675,12 +709,14 @@ enum Queued {
 }
 
 /// A message is given up: its place in flight is free, and the session is not owed it any more.
-fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) {
-    if let Acknowledged::Done(owed) = session.outbound.discard(packet_id)
-        && session.is_persistent()
-    {
+fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) -> Option<Owed> {
+    let Acknowledged::Done(owed) = session.outbound.discard(packet_id) else {
+        return None;
+    };
+    if session.is_persistent() {
         journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
     }
+    Some(owed)
 }
 
 /// Appends an acknowledgement that reports success, which looks the same in all versions.

@@ -3,11 +3,13 @@
 //! Most messages at QoS 0 never become one. Those that are short-lived come from a pool and go back
 //! to it, so that a message at QoS 1 costs no allocation either.
 
+use crate::memory::CommonMemory;
 use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{PacketType, Property, PropertyBuffer, QoS, TopicName};
 use std::fmt;
+use std::sync::Arc as StdArc;
 use triomphe::{Arc, UniqueArc};
 
 /// A shared, immutable application message.
@@ -28,9 +30,48 @@ struct Body {
     payload_at: u32,
     qos: QoS,
     retain: bool,
+    /// Where its bytes are counted, if that is not done by whoever has it.
+    meter: Option<StdArc<CommonMemory>>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.subtract_large(self.bytes.capacity());
+        }
+    }
 }
 
 impl Body {
+    /// Counts its bytes by themselves if they are many, for as long as anybody has them.
+    fn measure(&mut self, meter: &StdArc<CommonMemory>) {
+        if self.bytes.capacity() > METERED_BYTES {
+            meter.add_large(self.bytes.capacity());
+            self.meter = Some(StdArc::clone(meter));
+        }
+    }
+
+    /// Topic, properties and payload, one behind the other.
+    fn of_parts(view: &MessageView<'_>) -> Self {
+        let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
+        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
+        bytes.extend_from_slice(view.topic.as_bytes());
+        bytes.extend_from_slice(view.properties);
+        bytes.extend_from_slice(view.payload);
+        Self {
+            bytes,
+            header_len: 0,
+            has_properties: false,
+            topic_at: 0,
+            topic_len: topic_len as u32,
+            properties_at: topic_len as u32,
+            payload_at: (topic_len + properties_len) as u32,
+            qos: view.qos,
+            retain: view.retain,
+            meter: None,
+        }
+    }
+
     /// Becomes the message of a PUBLISH, by copying its packet whole: it may be what a receiver
     /// gets, and finding its parts again costs nothing.
     fn take_publish(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) {
@@ -52,18 +93,39 @@ impl Body {
 #[derive(Default)]
 pub(crate) struct MessagePool {
     spare: Vec<UniqueArc<Body>>,
+    /// Counts the large ones.
+    meter: StdArc<CommonMemory>,
 }
+
+/// Messages over this size are counted once, and not with each of those who have them.
+const METERED_BYTES: usize = 2_048;
 
 /// So many spare messages of at most this size are kept.
 const SPARE_MAX: usize = 1_024;
 const SPARE_BYTES_MAX: usize = 1_024;
 
 impl MessagePool {
+    /// A pool without messages, whose large ones are counted there.
+    pub(crate) fn new(meter: &StdArc<CommonMemory>) -> Self {
+        Self { spare: Vec::new(), meter: StdArc::clone(meter) }
+    }
+
     /// The message of a PUBLISH.
+    #[inline]
     pub(crate) fn message(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) -> Message {
         let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
         body.take_publish(view, packet);
+        if packet.bytes.len() > SPARE_BYTES_MAX {
+            body.measure(&self.meter);
+        }
         Message(body.shareable())
+    }
+
+    /// A message of the broker's own making.
+    pub(crate) fn own(&self, view: &MessageView<'_>) -> Message {
+        let mut body = Body::of_parts(view);
+        body.measure(&self.meter);
+        Message(Arc::new(body))
     }
 
     /// Takes a message back from one who is done with it; if he was the last, it is used again.
@@ -109,29 +171,15 @@ impl<'a> MessageView<'a> {
 }
 
 impl Message {
-    /// Makes a message of its parts.
+    /// Makes a message of its parts, counted by nobody.
+    #[cfg(test)]
     pub(crate) fn new(view: &MessageView<'_>) -> Self {
-        let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
-        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
-        bytes.extend_from_slice(view.topic.as_bytes());
-        bytes.extend_from_slice(view.properties);
-        bytes.extend_from_slice(view.payload);
-        Self(Arc::new(Body {
-            bytes,
-            header_len: 0,
-            has_properties: false,
-            topic_at: 0,
-            topic_len: topic_len as u32,
-            properties_at: topic_len as u32,
-            payload_at: (topic_len + properties_len) as u32,
-            qos: view.qos,
-            retain: view.retain,
-        }))
+        Self(Arc::new(Body::of_parts(view)))
     }
 
     /// Makes the message of a will: its properties without the will delay, which concerns the
     /// server alone.
-    pub(crate) fn of_will(will: &Will<'_>) -> Self {
+    pub(crate) fn of_will(will: &Will<'_>, pool: &MessagePool) -> Self {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Publish));
         for property in will.properties {
             if !matches!(property, Property::WillDelayInterval(_)) {
@@ -139,7 +187,7 @@ impl Message {
                 let _ = properties.push(property);
             }
         }
-        Self::new(&MessageView {
+        pool.own(&MessageView {
             topic: will.topic,
             properties: properties.as_properties().as_bytes(),
             payload: will.payload,
@@ -191,6 +239,18 @@ impl Message {
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         self.0.bytes.capacity() + size_of::<Body>() + size_of::<usize>()
+    }
+
+    /// How many bytes count with each of those who have it.
+    #[inline]
+    pub(crate) fn weight(&self) -> usize {
+        let counted = if self.0.meter.is_some() { 0 } else { self.0.bytes.capacity() };
+        counted + size_of::<Body>() + size_of::<usize>()
+    }
+
+    /// Whether its bytes are counted by themselves.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.0.meter.is_some()
     }
 
     pub(crate) fn view(&self) -> MessageView<'_> {

@@ -109,6 +109,7 @@ impl Shard {
         let session = connection.session.take();
         let hears_reasons =
             matches!(phase, Phase::Attached) && connection.version.server_may_disconnect();
+        self.delivery.weigh(handle);
         if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
             self.delivery.send(handle, &disconnect(reason));
         }
@@ -192,6 +193,7 @@ impl Shard {
         let Some(session) = self.delivery.sessions.remove(handle) else {
             return;
         };
+        self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = TopicFilter::new(filter) {

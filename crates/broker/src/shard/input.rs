@@ -168,6 +168,7 @@ impl Shard {
         let held = std::mem::take(&mut connection.held);
         self.take_in(handle, &held, now);
         self.choke_if_deaf(handle);
+        self.delivery.weigh(handle);
         let free = self.wants_input(handle);
         if free {
             self.actions.push_back(Action::Resume(handle));

@@ -19,7 +19,9 @@ use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
 use crate::holds::Hold;
 use crate::limits::Limits;
+use crate::losses::Lost;
 use crate::mail::Departure;
+use crate::memory::{CommonMemory, Memory, Owner, Pressure};
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, SessionKey, Ticket};
@@ -157,6 +159,13 @@ pub enum Report {
         /// Why.
         cause: Cause,
     },
+    /// Messages for a session are lost. Said once, and then every minute as long as it goes on.
+    Losing {
+        /// Its client identifier.
+        client_id: Box<str>,
+        /// How many since it was last said.
+        lost: Lost,
+    },
 }
 
 /// A set of sessions and their connections. See the crate's description for how to drive it.
@@ -187,7 +196,17 @@ enum Timer {
     Session(SessionHandle),
     /// A receiver was waited for.
     Crowd(ConnectionHandle),
+    /// A connection was not read because memory was short.
+    Memory(ConnectionHandle),
+    /// It may be said again that messages for a session are lost.
+    Losses(SessionHandle),
 }
+
+/// While memory is short, who sends as much as this at once is not read for so long.
+const FLOOD_BYTES: usize = 4 * 1024;
+const BRAKE_MS: u64 = 100;
+/// When there is none left, who has sent as much as this of a packet goes.
+const LARGE_BYTES: usize = 64 * 1024;
 
 impl Shard {
     /// A shard without sessions, and without other shards.
@@ -205,7 +224,7 @@ impl Shard {
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
         Self {
-            delivery: Delivery::new(settings.limits, commons.shards(), now),
+            delivery: Delivery::new(settings.limits, commons.shards(), commons.memory(), now),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
             commons,
@@ -226,6 +245,7 @@ impl Shard {
         let over_limit = others >= self.delivery.limits.connections_max;
         let connection = Connection::new(now.mono_ms, over_limit);
         let handle = self.delivery.connections.insert(connection);
+        self.delivery.weigh(handle);
         self.delivery.counters.connections_opened += 1;
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
@@ -245,6 +265,26 @@ impl Shard {
             self.choke_if_deaf(handle);
         } else {
             connection.held.extend_from_slice(bytes);
+        }
+        self.delivery.weigh(handle);
+        if self.delivery.pressure >= Pressure::Floods {
+            self.brake(handle, bytes.len(), now);
+        }
+    }
+
+    /// Memory is short, and these bytes came from a client: if they are many, it is not read for a
+    /// while, and if they are part of something large there is no room for, it goes.
+    #[cold]
+    fn brake(&mut self, handle: ConnectionHandle, bytes: usize, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        if self.delivery.pressure >= Pressure::NewWork && connection.partial.len() > LARGE_BYTES {
+            self.delivery.dropped.memory_packets += 1;
+            return self.close(handle, Cause::MemoryShort, now);
+        }
+        if bytes >= FLOOD_BYTES && connection.holds.add(Hold::Memory) {
+            self.timers.insert(now.mono_ms + BRAKE_MS, Timer::Memory(handle));
         }
     }
 
@@ -271,6 +311,7 @@ impl Shard {
         self.delivery.now = now;
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
+            self.delivery.forget_weight(&mut connection);
             self.commons.connections().fetch_sub(1, Ordering::Relaxed);
             let unsent = connection.outbox.len();
             if let Some(buffer) = connection.outbox.advance(unsent) {
@@ -282,7 +323,11 @@ impl Shard {
     /// The connections with new output since the last call, each once. They count as taken care of
     /// when their [`output`](Self::output) is asked for.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {
+        let from = into.len();
         into.append(&mut self.delivery.outputs.dirty);
+        for handle in &into[from..] {
+            self.delivery.weigh(*handle);
+        }
     }
 
     /// What is to be written on a connection; `None` if it is gone.
@@ -301,7 +346,10 @@ impl Shard {
         if let Some(buffer) = connection.outbox.advance(written) {
             self.delivery.outputs.recycle(buffer);
         }
-        if connection.stalled || connection.crowd.is_some() || connection.holds.has(Hold::Deaf) {
+        let waits =
+            connection.stalled || connection.crowd.is_some() || connection.holds.has(Hold::Deaf);
+        self.delivery.weigh(handle);
+        if waits {
             self.on_drained(handle);
         }
     }
@@ -344,6 +392,32 @@ impl Shard {
     /// What has happened so far.
     pub fn counters(&self) -> (&Counters, &Dropped) {
         (&self.delivery.counters, &self.delivery.dropped)
+    }
+
+    /// What the clients of this shard take of memory.
+    pub fn memory(&self) -> Memory {
+        self.delivery.memory()
+    }
+
+    /// What all shards take of memory.
+    pub fn common_memory(&self) -> &CommonMemory {
+        self.commons.memory()
+    }
+
+    /// How short memory is, as this shard has found at the end of its last turn.
+    pub fn pressure(&self) -> Pressure {
+        self.delivery.pressure
+    }
+
+    /// Who takes memory in this shard, and how many bytes. What is counted changes with every turn;
+    /// their sum is that of [`memory`](Self::memory) when a turn has ended.
+    pub fn owners(&self) -> impl Iterator<Item = (Owner, usize)> {
+        self.delivery.owners().map(|owner| (owner, self.delivery.bytes_of(owner)))
+    }
+
+    /// How many bytes of memory somebody takes; none if it is gone.
+    pub fn bytes_of(&self, owner: Owner) -> usize {
+        self.delivery.bytes_of(owner)
     }
 
     fn retained_len(&self) -> usize {

@@ -5,6 +5,7 @@ use super::input::Sender;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
 use crate::holds::Hold;
+use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
@@ -225,15 +226,26 @@ impl Shard {
                 });
             }
         }
+        if outgoing.view.retain
+            && !outgoing.view.payload.is_empty()
+            && self.delivery.pressure >= Pressure::NewWork
+        {
+            self.delivery.dropped.memory_retained += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         if outgoing.view.retain {
             // Before routing, so that whoever subscribes next cannot see an older one.
             let topic = outgoing.view.topic.as_bytes();
             let message = outgoing.message(&mut self.delivery.pool);
             let part = self.placement.retained_part(topic, self.commons.retained_parts());
+            let memory = self.commons.memory();
             self.commons.change_retained(part, &mut |retained| {
+                let before = retained.bytes();
                 // Counted with the part in hand, so that of one topic the last set is the highest.
                 let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
                 retained.set(message, sequence);
+                memory.retained_changed(before, retained.bytes());
             });
             self.delivery.journal.push(Record::Retained(message.clone()));
             outgoing.durable = true;

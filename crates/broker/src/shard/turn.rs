@@ -1,10 +1,11 @@
 //! What is not a packet: answers to actions, the end of a turn, the passing of time.
 
-use super::{Action, Event, Shard, Timer};
+use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::crowd::PATIENCE_MS;
 use crate::delivery::Continuation;
 use crate::holds::Hold;
+use crate::losses::SILENCE_MS;
 use crate::mail::Mail;
 use crate::persist::{Owed, Ticket};
 use crate::retained::{Cursor, Wanted};
@@ -37,6 +38,10 @@ impl Shard {
         self.release();
         self.replay_retained();
         self.watch_crowds();
+        for session in self.delivery.losses.take_fresh() {
+            self.say_losses(session, now);
+        }
+        self.delivery.balance(self.commons.memory());
     }
 
     /// Deals with the input of connections that may go on.
@@ -58,6 +63,18 @@ impl Shard {
             let deadline = self.delivery.now.mono_ms + PATIENCE_MS;
             self.timers.insert(deadline, Timer::Crowd(receiver));
         }
+    }
+
+    /// Says how many messages for a session were lost, if any were, and looks again later.
+    fn say_losses(&mut self, session: SessionHandle, now: Now) {
+        let Some(lost) = self.delivery.losses.say(session) else {
+            return;
+        };
+        if let Some(found) = self.delivery.sessions.get(session) {
+            let client_id = found.client_id.clone();
+            self.actions.push_back(Action::Report(Report::Losing { client_id, lost }));
+        }
+        self.timers.insert(now.mono_ms + SILENCE_MS, Timer::Losses(session));
     }
 
     /// Everything that was read in this turn has been handed in: asks for what has to be stored or
@@ -86,6 +103,8 @@ impl Shard {
                 Timer::Connect(connection) => self.on_connect_timeout(connection, now),
                 Timer::KeepAlive(connection) => self.on_keep_alive(connection, now),
                 Timer::Session(session) => self.on_session_timer(session, now),
+                Timer::Losses(session) => self.say_losses(session, now),
+                Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),
                 Timer::Crowd(receiver) => {
                     if let Some(deadline) = self.delivery.lose_patience(receiver) {
                         self.timers.insert(deadline, Timer::Crowd(receiver));
@@ -232,7 +251,11 @@ impl Shard {
 
     fn on_loaded(&mut self, session: SessionHandle, messages: Vec<Owed>) {
         if let Some(found) = self.delivery.sessions.get_mut(session) {
+            let spilled = found.queue.spilled_bytes();
+            let weight: usize = messages.iter().map(|owed| found.owe(owed)).sum();
             found.queue.loaded(messages);
+            self.delivery.memory.owed += weight;
+            self.delivery.memory.spilled -= spilled - found.queue.spilled_bytes();
         }
         self.delivery.pump(session);
         self.revive_replays(session);

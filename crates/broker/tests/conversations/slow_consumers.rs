@@ -2,7 +2,7 @@
 //! has a bound.
 
 use crate::{connecting, in_each_version, receive_numbered};
-use noctule_broker::Limits;
+use noctule_broker::{Limits, Report};
 use noctule_mqtt::ProtocolVersion;
 use noctule_testkit::packets::*;
 use noctule_testkit::{Pieces, Said, World};
@@ -123,6 +123,37 @@ fn at_least_and_exactly_once_wait_and_arrive_in_order() {
             }
         }
     });
+}
+
+#[test]
+fn that_messages_are_lost_is_said_once_and_then_every_minute() {
+    let mut w = world(ProtocolVersion::V5, 0);
+    let publish_some = |w: &mut World, count: usize| {
+        for number in 0..count {
+            w.publish("s", publish("x", format!("{number:0100}")));
+        }
+    };
+    let said = |w: &World| -> Vec<u64> {
+        let losses = w.reports().iter().filter_map(|report| match report {
+            Report::Losing { client_id, lost } if **client_id == *"r" => Some(lost.at_most_once),
+            _ => None,
+        });
+        losses.collect()
+    };
+    publish_some(&mut w, 10);
+    w.pass_ms(PATIENCE_MS);
+    assert_eq!(said(&w), [], "all of them found room");
+    publish_some(&mut w, 10);
+    assert_eq!(said(&w), [1]);
+    publish_some(&mut w, 10);
+    let lost = w.dropped().slow_consumer;
+    w.pass(61);
+    assert_eq!(said(&w), [1, lost - 1]);
+    w.pass(200);
+    publish_some(&mut w, 3);
+    assert_eq!(said(&w), [1, lost - 1, 1], "it is news again");
+    w.pass(61);
+    assert_eq!(said(&w), [1, lost - 1, 1, 2]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ impl Shards {
                 self.dice = dice;
             }
             if !busy && !self.nodes.iter().any(|node| node.shard.has_work()) {
+                self.check_memory();
                 return;
             }
         }

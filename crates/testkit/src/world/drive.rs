@@ -27,6 +27,7 @@ impl World {
             busy |= self.carry_out();
             busy |= self.write_sockets();
             if !busy && !self.shard.has_work() {
+                self.check_memory();
                 return;
             }
         }
