@@ -12,11 +12,11 @@ const BRAKED_MS: u64 = 100 + 2 * 128;
 
 /// A world in which `away`, who is not there, is owed so many messages of 1,000 bytes from `s`.
 fn filled(messages: usize) -> World {
-    filled_with(messages, Limits::default())
+    filled_with(messages, &Limits::default())
 }
 
-fn filled_with(messages: usize, limits: Limits) -> World {
-    let mut w = World::with(Limits { memory_max: MEMORY_MAX, ..limits });
+fn filled_with(messages: usize, limits: &Limits) -> World {
+    let mut w = World::with(Limits { memory_max: MEMORY_MAX, ..limits.clone() });
     w.connect("away", v311().persistent());
     w.subscribe("away", "fill", 1);
     w.lose("away");
@@ -136,7 +136,7 @@ fn a_retained_message_can_be_removed_when_memory_is_short() {
 #[test] // 3.x has no negative acknowledgement
 fn before_version_5_a_refused_publisher_is_closed_without_an_acknowledgement() {
     let limits = Limits { on_queue_full: OnQueueFull::Refuse, ..Limits::default() };
-    let mut w = filled_with(880, limits);
+    let mut w = filled_with(880, &limits);
     w.connect("old", v311());
     while w.pressure() < Pressure::NewWork {
         w.publish("old", publish("fill", [0; 1_000]).qos(1));
