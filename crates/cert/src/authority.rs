@@ -75,6 +75,8 @@ pub enum IssueError {
         /// Its last moment.
         not_after: UnixTime,
     },
+    /// A file of the authority cannot be used, or a new one cannot be written.
+    File(FileError),
     /// The library could not; what it says.
     Library(String),
 }
@@ -88,12 +90,19 @@ impl fmt::Display for IssueError {
                  its key away so that a new one is made",
                 authority.display()
             ),
+            Self::File(error) => error.fmt(f),
             Self::Library(what) => write!(f, "the certificate could not be made: {what}"),
         }
     }
 }
 
 impl std::error::Error for IssueError {}
+
+impl From<FileError> for IssueError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
 
 impl From<rcgen::Error> for IssueError {
     fn from(error: rcgen::Error) -> Self {
@@ -113,7 +122,7 @@ pub fn make_authority(name: &str, validity: Validity) -> Result<Made, IssueError
     params.use_authority_key_identifier_extension = false;
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
-    made(&certificate, String::new(), &key)
+    made(&certificate, "", &key)
 }
 
 /// Makes a certificate that nobody vouches for: clients have to be given this very certificate.
@@ -124,7 +133,7 @@ pub fn self_signed(purpose: &Purpose, validity: Validity) -> Result<Made, IssueE
     let params = leaf(purpose, validity)?;
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
-    made(&certificate, String::new(), &key)
+    made(&certificate, "", &key)
 }
 
 /// A CA with its key, ready to sign.
@@ -192,7 +201,7 @@ impl Authority {
         }
         let key = KeyPair::generate()?;
         let certificate = leaf(purpose, validity)?.signed_by(&key, &self.issuer)?;
-        made(&certificate, self.chain_below_root(), &key)
+        made(&certificate, &self.chain_below_root(), &key)
     }
 
     fn chain_below_root(&self) -> String {
@@ -206,14 +215,10 @@ fn certificate_pem(der: &[u8]) -> String {
     pem::encode_config(&pem::Pem::new("CERTIFICATE", der), ending)
 }
 
-fn made(
-    certificate: &rcgen::Certificate,
-    chain: String,
-    key: &KeyPair,
-) -> Result<Made, IssueError> {
+fn made(certificate: &rcgen::Certificate, chain: &str, key: &KeyPair) -> Result<Made, IssueError> {
     let facts = facts(certificate.der())
         .ok_or_else(|| IssueError::Library("it cannot be read back".to_owned()))?;
-    Ok(Made { certificate_pem: certificate.pem() + &chain, key_pem: key.serialize_pem(), facts })
+    Ok(Made { certificate_pem: certificate.pem() + chain, key_pem: key.serialize_pem(), facts })
 }
 
 fn params(name: &str, validity: Validity) -> Result<CertificateParams, IssueError> {

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension};
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
 use x509_parser::oid_registry::Oid;
 use x509_parser::parse_x509_certificate;
 use x509_parser::prelude::FromDer;
@@ -89,7 +89,10 @@ pub(crate) fn key_kind(public_key: &[u8]) -> String {
         Ok(PublicKey::RSA(key)) => format!("RSA {} bits", key.key_size()),
         Ok(PublicKey::EC(_)) => {
             let curve = info.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
-            format!("ECDSA {}", curve.map_or_else(|| "of an unnamed curve".to_owned(), curve_name))
+            format!(
+                "ECDSA {}",
+                curve.map_or_else(|| "of an unnamed curve".to_owned(), |curve| curve_name(&curve))
+            )
         }
         _ => match info.algorithm.algorithm.to_id_string().as_str() {
             "1.3.101.112" => "Ed25519".to_owned(),
@@ -99,7 +102,7 @@ pub(crate) fn key_kind(public_key: &[u8]) -> String {
     }
 }
 
-fn curve_name(curve: Oid<'_>) -> String {
+fn curve_name(curve: &Oid<'_>) -> String {
     match curve.to_id_string().as_str() {
         "1.2.840.10045.3.1.7" => "P-256".to_owned(),
         "1.3.132.0.34" => "P-384".to_owned(),
@@ -153,18 +156,19 @@ fn key_usages(certificate: &X509Certificate<'_>) -> Vec<&'static str> {
     let Ok(Some(usage)) = certificate.key_usage() else {
         return Vec::new();
     };
-    let rows: [(fn(&KeyUsage) -> bool, _); 9] = [
-        (KeyUsage::digital_signature, "digital signature"),
-        (KeyUsage::non_repudiation, "non-repudiation"),
-        (KeyUsage::key_encipherment, "key encipherment"),
-        (KeyUsage::data_encipherment, "data encipherment"),
-        (KeyUsage::key_agreement, "key agreement"),
-        (KeyUsage::key_cert_sign, "certificate signing"),
-        (KeyUsage::crl_sign, "CRL signing"),
-        (KeyUsage::encipher_only, "encipher only"),
-        (KeyUsage::decipher_only, "decipher only"),
+    let usage = usage.value;
+    let rows = [
+        (usage.digital_signature(), "digital signature"),
+        (usage.non_repudiation(), "non-repudiation"),
+        (usage.key_encipherment(), "key encipherment"),
+        (usage.data_encipherment(), "data encipherment"),
+        (usage.key_agreement(), "key agreement"),
+        (usage.key_cert_sign(), "certificate signing"),
+        (usage.crl_sign(), "CRL signing"),
+        (usage.encipher_only(), "encipher only"),
+        (usage.decipher_only(), "decipher only"),
     ];
-    rows.iter().filter_map(|(is, name)| is(usage.value).then_some(*name)).collect()
+    rows.iter().filter_map(|(is, name)| is.then_some(*name)).collect()
 }
 
 fn extended_key_usages(certificate: &X509Certificate<'_>) -> Vec<String> {

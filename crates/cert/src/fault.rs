@@ -57,6 +57,11 @@ pub enum Fault {
     NotYetValid(UnixTime),
     /// The certificate may not sign others.
     NotAnAuthority,
+    /// Of a CA's two files only this one is there.
+    WithoutPartner {
+        /// The other one.
+        missing: PathBuf,
+    },
     /// It is there already, and may not be replaced.
     Exists,
     /// It, or its directory, cannot be written.
@@ -141,6 +146,12 @@ impl fmt::Display for FileError {
                 f,
                 "{path}: this certificate may not sign others (it is no CA): name another \
                  directory, or move this file away so that a CA is made"
+            ),
+            Fault::WithoutPartner { missing } => write!(
+                f,
+                "{path}: is there, but {} is not: bring that back, or move this one away so that a \
+                 new CA is made, whose ca.pem all clients then need",
+                missing.display()
             ),
             Fault::Exists => {
                 write!(f, "{path}: exists and is not overwritten: say --force to replace it")

@@ -6,6 +6,7 @@
 
 mod authority;
 mod chain;
+mod directory;
 mod facts;
 mod fault;
 mod key;
@@ -16,10 +17,11 @@ mod save;
 
 pub use authority::{Authority, IssueError, Made, Purpose, Validity, make_authority, self_signed};
 pub use chain::{Identity, read_certificates, read_revocation_lists};
+pub use directory::{Directory, Issued};
 pub use facts::{CertificateFacts, facts, is_signed_by};
 pub use fault::{Fault, FileError};
 pub use key::PrivateKey;
 pub use moment::{DAY_S, UnixTime};
-pub use names::{BadName, Name, check_common_name};
+pub use names::{BadName, Name, check_common_name, loopback_names, machine_name};
 pub use pem::{Contents, read_anything};
 pub use save::{NewFile, make_private_directory, save};

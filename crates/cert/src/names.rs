@@ -1,7 +1,7 @@
 //! The names a certificate can carry: host names, IP addresses, and the name of a client.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustls_pki_types::DnsName;
 
@@ -80,6 +80,24 @@ pub fn check_common_name(text: &str) -> Result<(), BadName> {
          -, found \"{}\"",
         text.escape_debug()
     )))
+}
+
+/// What reaches this machine from itself: `localhost` and its addresses.
+#[must_use]
+pub fn loopback_names() -> Vec<Name> {
+    vec![
+        Name::Dns("localhost".to_owned()),
+        Name::Ip(Ipv4Addr::LOCALHOST.into()),
+        Name::Ip(Ipv6Addr::LOCALHOST.into()),
+    ]
+}
+
+/// The name of this machine, if it is one that a certificate can carry.
+#[must_use]
+pub fn machine_name() -> Option<Name> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok()?;
+    Name::parse(name).ok().filter(|name| !loopback_names().contains(name))
 }
 
 /// The subject of a server: its first name that is short enough.

@@ -11,7 +11,7 @@ fn file(room: &Room, name: &str, content: &'static str, secret: bool) -> NewFile
 }
 
 fn mode(room: &Room, name: &str) -> u32 {
-    room.path(name).metadata().unwrap().permissions().mode() & 0o777
+    room.path(name).metadata().expect("a file").permissions().mode() & 0o777
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
 mod broker;
+mod cert;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -20,8 +21,10 @@ struct Entry {
     everyday: bool,
 }
 
-const COMMANDS: &[Entry] =
-    &[Entry { describe: broker::describe, run: broker::run, everyday: true }];
+const COMMANDS: &[Entry] = &[
+    Entry { describe: broker::describe, run: broker::run, everyday: true },
+    Entry { describe: cert::describe, run: cert::run, everyday: true },
+];
 
 /// The whole program, for reading the command line.
 pub(crate) fn program() -> Command {

@@ -8,6 +8,7 @@
 //! already, for instance to see what another broker does with the same scripts.
 
 mod broker;
+mod cert;
 mod configuration;
 mod foreign;
 mod hostile;
