@@ -5,6 +5,7 @@
 
 mod broker;
 mod cert;
+mod passwd;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
+    Entry { describe: passwd::describe, run: passwd::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.

@@ -17,5 +17,6 @@ mod mosquitto;
 mod mosquitto_tests;
 mod mqttjs_tests;
 mod paho_tests;
+mod passwd;
 mod program;
 mod room;
