@@ -341,6 +341,10 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
+        if target.since >= outgoing.retained && outgoing.retained > 0 {
+            // It was published before the subscription and has been sent as what was retained.
+            return;
+        }
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -480,6 +484,7 @@ impl Delivery {
             // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
             retain_as_published: true,
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
+            since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
         outgoing.paced = true;

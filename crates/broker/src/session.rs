@@ -89,6 +89,8 @@ pub struct Session {
 pub(crate) struct Terms {
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
+    /// The number of the last retained message that was set when it was made.
+    pub(crate) since: u64,
 }
 
 /// An answer to a client that may have to wait its turn.
