@@ -2,7 +2,6 @@
 
 use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
-use crate::crowd::PATIENCE_MS;
 use crate::delivery::Continuation;
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
@@ -60,8 +59,9 @@ impl Shard {
     /// Sees to it that receivers which do not keep up are not waited for without end.
     fn watch_crowds(&mut self) {
         for receiver in std::mem::take(&mut self.delivery.crowded) {
-            let deadline = self.delivery.now.mono_ms + PATIENCE_MS;
-            self.timers.insert(deadline, Timer::Crowd(receiver));
+            if let Some(deadline) = self.delivery.patience_ends(receiver) {
+                self.timers.insert(deadline, Timer::Crowd(receiver));
+            }
         }
     }
 
