@@ -226,10 +226,10 @@ fn a_receiver_that_trickles_cannot_have_its_publisher_wait_again_and_again() {
         // It reads what eases it, just in time.
         w.pass_ms(350);
         waited_ms += 350;
-        w.stall_after("r", 250);
+        let waiting = w.unsent("r");
+        w.stall_after("r", waiting);
         w.settle();
         w.stall("r");
-        w.pass_ms(100);
         if w.counters().slow_consumers > 0 {
             break;
         }
