@@ -235,12 +235,14 @@ impl Shard {
             let topic = outgoing.view.topic.as_bytes();
             let message = outgoing.message(&mut self.delivery.pool);
             let part = self.placement.retained_part(topic, self.commons.retained_parts());
+            let mut sequence = 0;
             self.commons.change_retained(part, &mut |retained| {
                 // Counted with the part in hand, so that of one topic the last set is the highest.
-                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+                sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
                 retained.set(message, sequence);
             });
-            self.delivery.journal.push(Record::Retained(message.clone()));
+            let message = message.clone();
+            self.delivery.journal.push(Record::Retained { sequence, message });
             outgoing.durable = true;
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
