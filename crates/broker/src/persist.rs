@@ -66,6 +66,9 @@ pub enum Record {
         key: SessionKey,
         /// Since when, in milliseconds of wall time since 1970.
         since_ms: u64,
+        /// Whether its will is still to be published. If not it is forgotten, whether it was
+        /// published or discarded.
+        keeps_will: bool,
     },
     /// The session and all it owned is gone.
     SessionEnded(SessionKey),
