@@ -40,7 +40,7 @@ pub enum Fault {
     /// What is found at the start is not flushed before going on.
     EndNotFlushedAtOpen,
     /// That a session ended is not noticed for some.
-    EndOfSessionForgotten,
+    SessionEndForgotten,
 }
 
 impl Fault {
@@ -62,7 +62,7 @@ impl Fault {
         Self::StragglerDropped,
         Self::MovingCutShort,
         Self::EndNotFlushedAtOpen,
-        Self::EndOfSessionForgotten,
+        Self::SessionEndForgotten,
     ];
 }
 

@@ -13,9 +13,14 @@ mod error;
 mod faults;
 mod format;
 mod index;
+mod inspection;
 mod options;
 mod recovery;
+mod store;
 mod supply;
+mod supply_thread;
+mod writer;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
@@ -27,5 +32,7 @@ pub use engine::Figures;
 pub use error::StoreError;
 pub use faults::{Fault, Faults};
 pub use format::VERSION;
+pub use inspection::{Inspection, SegmentFigures, compact};
 pub use options::{Durability, Options};
 pub use recovery::{Recovered, RecoveredInFlight, RecoveredSession, RecoveredSubscription};
+pub use store::{Answer, ShardStore, Store};

@@ -129,6 +129,7 @@ pub(crate) trait SupplyLine<F>: std::fmt::Debug + Send {
     fn take(&mut self, bytes: u32) -> Result<Segment<F>, StoreError>;
 
     /// Prepares the next segment now, if none is ready. A line that works by itself needs no telling.
+    #[cfg(test)]
     fn work_ahead(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -166,6 +167,7 @@ where
         self.supply.prepare(bytes)
     }
 
+    #[cfg(test)]
     fn work_ahead(&mut self) -> Result<(), StoreError> {
         if self.ready.is_none() {
             self.ready = Some(self.supply.prepare(0)?);

@@ -40,6 +40,7 @@ impl Encoder {
 }
 
 /// Terms of a delivery, without the place of its message.
+#[derive(Clone, Copy)]
 pub(super) struct OwedTerms<'a> {
     pub(super) key: SessionKey,
     pub(super) sequence: Sequence,

@@ -8,7 +8,7 @@ use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::format::record::{FRAME_BYTES, Stored, StoredMessage};
 use crate::format::segment::file_name;
-use crate::index::{Location, OwedAt};
+use crate::index::{Index, Location, OwedAt};
 use noctule_broker::{Message, MessageParts, Owed, Sequence, SessionKey};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -26,19 +26,8 @@ pub(crate) struct Loading<F> {
 impl<F: DiskFile + Debug> Engine<F> {
     /// Where the next messages of a session are: at least one, and as many as have `bytes_max`.
     pub(crate) fn loading(&self, key: SessionKey, after: Sequence, bytes_max: usize) -> Loading<F> {
-        let (mut places, mut bytes) = (Vec::new(), 0);
-        if let Some(session) = self.index.sessions.get(&key) {
-            for owed in session.queue.after(after) {
-                bytes += owed.bytes as usize;
-                if bytes > bytes_max && !places.is_empty() {
-                    break;
-                }
-                if let Some(segment) = self.segment(owed.at.segment) {
-                    places.push((owed, segment.file.clone(), segment.capacity));
-                }
-            }
-        }
-        Loading { key, places }
+        let file = |id| self.segment(id).map(|found| (found.file.clone(), found.capacity));
+        Loading::plan(&self.index, key, (after, bytes_max), &file)
     }
 
     /// A window onto the segment of a record, to read it through.
@@ -49,6 +38,29 @@ impl<F: DiskFile + Debug> Engine<F> {
 }
 
 impl<F: DiskFile> Loading<F> {
+    /// Looks up the next messages of a session, behind a sequence and up to so many bytes; `file`
+    /// opens a segment and says how large it is.
+    pub(crate) fn plan(
+        index: &Index,
+        key: SessionKey,
+        (after, bytes_max): (Sequence, usize),
+        file: &dyn Fn(u32) -> Option<(Arc<F>, u32)>,
+    ) -> Self {
+        let (mut places, mut bytes) = (Vec::new(), 0);
+        if let Some(session) = index.sessions.get(&key) {
+            for owed in session.queue.after(after) {
+                bytes += owed.bytes as usize;
+                if bytes > bytes_max && !places.is_empty() {
+                    break;
+                }
+                if let Some((file, capacity)) = file(owed.at.segment) {
+                    places.push((owed, file, capacity));
+                }
+            }
+        }
+        Self { key, places }
+    }
+
     /// Reads them, in order.
     ///
     /// # Errors
@@ -129,7 +141,7 @@ pub(crate) struct Window<F> {
 }
 
 impl<F: DiskFile> Window<F> {
-    fn new(file: Arc<F>, id: u32, capacity: u32) -> Self {
+    pub(crate) fn new(file: Arc<F>, id: u32, capacity: u32) -> Self {
         Self { file, id, capacity, begin: 0, bytes: Vec::new() }
     }
 

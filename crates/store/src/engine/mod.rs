@@ -19,7 +19,7 @@ mod replay;
 mod scan;
 
 pub(crate) use load::{Loading, Window, read_message, read_will};
-pub(crate) use open::{Opened, find, open};
+pub(crate) use open::{find, open};
 pub(crate) use replay::Replayed;
 
 use crate::disk::DiskFile;
@@ -90,6 +90,7 @@ pub struct Figures {
 
 impl<F: DiskFile + Debug> Engine<F> {
     /// Writes records and waits until they are on stable storage.
+    #[cfg(test)]
     pub(crate) fn commit(&mut self, group: &[Vec<Record>]) -> Result<(), StoreError> {
         if self.options.faults.planted(Fault::AcknowledgedBeforeFlush) {
             self.flush()?;
@@ -151,6 +152,10 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// What the shards have to be given.
     pub(crate) fn recovered(&self) -> Result<Recovered, StoreError> {
         recover(&self.index, self.wall_ms, &|at| self.window(at))
+    }
+
+    pub(crate) fn segments_begun(&self) -> u64 {
+        self.segments_begun
     }
 
     pub(crate) fn figures(&self) -> Figures {

@@ -107,7 +107,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         read: &ReadBatch<'_>,
     ) -> Result<(), StoreError> {
         let segment = read.segment;
-        if offset % 5 == 0 && self.options.faults.planted(Fault::StragglerDropped) {
+        if offset.is_multiple_of(5) && self.options.faults.planted(Fault::StragglerDropped) {
             return Ok(());
         }
         match *record {

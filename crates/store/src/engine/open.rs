@@ -60,7 +60,6 @@ pub(crate) struct Opened<F> {
 }
 
 /// Locks a directory, reads the log in it, and puts the directory in order.
-#[expect(clippy::type_complexity, reason = "two things that part here")]
 pub(crate) fn open<D: Disk>(
     disk: Arc<D>,
     options: Options,

@@ -153,8 +153,7 @@ pub(crate) fn extent<F: DiskFile>(
         let begin = first_linked(&runs, faults);
         let contradicted = later.iter().map(Run::flushed_max).chain([end.beyond]).max();
         if contradicted.is_some_and(|flushed| flushed > last.number) {
-            let found = "a batch is missing or damaged here that later ones build on";
-            return Err(StoreError::damaged(file_name(end.id), u64::from(end.end), found));
+            return Err(missing(end, &later));
         }
         let first = &runs[begin];
         if last.oldest >= first.id || faults.planted(Fault::WatermarkIgnored) {
@@ -163,21 +162,34 @@ pub(crate) fn extent<F: DiskFile>(
         // Something before this group is needed: so it must follow on it, or never have been
         // promised.
         if begin == 0 {
-            let name = file_name(last.oldest);
-            return Err(StoreError::damaged(name, 0, "this file of the log is missing"));
+            let found = "the log needs a segment that is gone: either that is missing, or a batch here \
+                         that says otherwise is missing or damaged";
+            return Err(StoreError::damaged(file_name(end.id), u64::from(end.end), found));
         }
         later.extend(runs.drain(begin..).rev());
     }
 }
 
-/// No segment holds anything.
+/// No segment holds anything that the log could begin with.
 fn nothing<F: DiskFile>(later: Vec<Run<F>>) -> Result<Extent<F>, StoreError> {
-    match later.iter().find(|run| run.flushed_max() > 0) {
+    match later.iter().filter(|run| run.flushed_max() > 0).min_by_key(|run| run.id) {
         Some(run) => {
             let found = "the beginning of the log is missing or damaged here";
-            Err(StoreError::damaged(file_name(run.id), u64::from(run.end), found))
+            let offset = if run.last.is_none() { DATA_START } else { 0 };
+            Err(StoreError::damaged(file_name(run.id), u64::from(offset), found))
         }
         None => Ok(Extent { kept: Vec::new(), dropped: later, last: None }),
+    }
+}
+
+/// Something is missing behind `end`: in the segment after it, if that begins with something that is
+/// not whole, or there.
+fn missing<F: DiskFile>(end: &Run<F>, later: &[Run<F>]) -> StoreError {
+    let found = "a batch is missing or damaged here that later ones build on";
+    let next = later.iter().min_by_key(|run| run.id).filter(|_| end.beyond == 0);
+    match next.filter(|next| next.last.is_none() && next.beyond > 0) {
+        Some(next) => StoreError::damaged(file_name(next.id), u64::from(DATA_START), found),
+        None => StoreError::damaged(file_name(end.id), u64::from(end.end), found),
     }
 }
 

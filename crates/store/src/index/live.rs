@@ -29,9 +29,4 @@ impl Live {
     pub(crate) fn in_segment(&self, segment: u32) -> u64 {
         self.0.get(&segment).copied().unwrap_or(0)
     }
-
-    /// The first segment with anything in it.
-    pub(crate) fn first(&self) -> Option<u32> {
-        self.0.first_key_value().map(|(segment, _)| *segment)
-    }
 }

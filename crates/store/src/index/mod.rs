@@ -56,9 +56,10 @@ impl Index {
     pub(crate) fn accepts(&self, record: &Stored<'_>) -> bool {
         let session = |key: &SessionKey| self.sessions.get(key);
         match record {
-            Stored::Session { .. } => true,
-            Stored::SessionEnded { key } | Stored::Away { key, .. } => session(key).is_some(),
-            Stored::Subscribed { key, .. }
+            Stored::Session { .. } | Stored::Message(_) => true,
+            Stored::SessionEnded { key }
+            | Stored::Away { key, .. }
+            | Stored::Subscribed { key, .. }
             | Stored::Owed { key, .. }
             | Stored::Received { key, .. } => session(key).is_some(),
             Stored::Unsubscribed { key, filter } => {
@@ -75,7 +76,6 @@ impl Index {
                     old.sequence < *sequence || self.faults.planted(Fault::OldRetainedWins)
                 })
             }
-            Stored::Message(_) => true,
         }
     }
 
@@ -102,7 +102,7 @@ impl Index {
                 }
             }
             Stored::SessionEnded { key } => {
-                if self.faults.planted(Fault::EndOfSessionForgotten) && key.0.is_multiple_of(3) {
+                if self.faults.planted(Fault::SessionEndForgotten) && key.0.is_multiple_of(3) {
                     return;
                 }
                 if let Some(session) = self.sessions.remove(key) {

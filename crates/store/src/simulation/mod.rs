@@ -8,6 +8,7 @@ mod life;
 mod model;
 mod planted;
 mod story;
+mod threads;
 
 use crate::faults::Faults;
 use life::live;

@@ -10,15 +10,23 @@ const SEEDS: u64 = 2_000;
 #[test]
 fn every_planted_fault_is_found() {
     let mut missed = Vec::new();
-    println!("{:<28} seeds until found", "fault");
+    println!("{:<24} {:>6}   how the last of them failed", "fault", "seeds");
     for fault in Fault::ALL {
         // A fault may also lead to a bug of ours being asserted.
-        let found = (0..SEEDS).find(|seed| {
-            let lived = catch_unwind(AssertUnwindSafe(|| live(*seed, Faults::plant(*fault))));
-            !matches!(lived, Ok(Ok(_)))
-        });
-        match found {
-            Some(seed) => println!("{:<28} {}", format!("{fault:?}"), seed + 1),
+        let wrong = |seed| {
+            let lived = catch_unwind(AssertUnwindSafe(|| live(seed, Faults::plant(*fault))));
+            match lived {
+                Ok(Ok(_)) => None,
+                Ok(Err(wrong)) => Some((seed, wrong)),
+                Err(_) => Some((seed, "an assertion failed".to_owned())),
+            }
+        };
+        match (0..SEEDS).find_map(wrong) {
+            Some((seed, wrong)) => {
+                let how: String =
+                    wrong.lines().next().unwrap_or_default().chars().take(90).collect();
+                println!("{:<24} {:>6}   {how}", format!("{fault:?}"), seed + 1);
+            }
             None => missed.push(fault),
         }
     }
