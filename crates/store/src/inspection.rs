@@ -133,15 +133,16 @@ const VERIFIED_AT_ONCE: usize = 1 << 20;
 ///
 /// # Errors
 /// As [`Store::open`](crate::Store::open), and if something fails; nothing is lost then.
-pub fn compact(path: &Path) -> Result<(u64, u64), StoreError> {
+pub fn compact(path: &Path, options: Options) -> Result<(u64, u64), StoreError> {
     // It has to exist: a wrong path must not become an empty store.
     drop(Inspection::open(path)?);
     let opened = Directory::open(path);
     let disk = Arc::new(opened.map_err(StoreError::io("open", path.display().to_string()))?);
     let before = size(&disk)?;
-    let (log, supply) = open(disk.clone(), Options::default())?;
+    let (log, supply) = open(disk.clone(), options)?;
     let mut engine = log.start(Box::new(AtHand::new(supply)))?;
     while engine.tidy()? {}
+    engine.close()?;
     drop(engine);
     Ok((before, size(&disk)?))
 }

@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How often the free space is looked at, and making a segment is tried again.
@@ -28,7 +28,19 @@ enum Order<F> {
 #[derive(Debug)]
 pub(crate) struct SupplyThread<F> {
     ready: Receiver<Result<Segment<F>, StoreError>>,
-    orders: Sender<Order<F>>,
+    /// None when it is to end.
+    orders: Option<Sender<Order<F>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<F> Drop for SupplyThread<F> {
+    fn drop(&mut self) {
+        // It holds the directory; when the store is closed, others may open it.
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl<F: DiskFile + Debug> SupplyThread<F> {
@@ -41,17 +53,18 @@ impl<F: DiskFile + Debug> SupplyThread<F> {
         let (orders, received) = channel();
         let (sender, ready) = channel();
         let worker = Worker { supply, disk, shared, ready: sender, wanted: None };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("store-supply".into())
             .spawn(move || worker.run(&received))
             .map_err(StoreError::io("start a thread for", "the supply of segments"))?;
-        let line = Self { ready, orders };
+        let line = Self { ready, orders: Some(orders), thread: Some(thread) };
         line.order(Order::Prepare(0))?;
         Ok(line)
     }
 
     fn order(&self, order: Order<F>) -> Result<(), StoreError> {
-        self.orders.send(order).map_err(|_| StoreError::Stopped)
+        let sent = self.orders.as_ref().and_then(|orders| orders.send(order).ok());
+        sent.ok_or(StoreError::Stopped)
     }
 
     fn receive(&self) -> Result<Segment<F>, StoreError> {

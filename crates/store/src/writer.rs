@@ -70,7 +70,7 @@ impl<F: DiskFile + Debug> Writer<F> {
                 self.carry_out(asked)?;
             }
             if closing {
-                return self.engine.flush();
+                return self.engine.close();
             }
         }
     }

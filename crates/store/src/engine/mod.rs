@@ -121,6 +121,17 @@ impl<F: DiskFile + Debug> Engine<F> {
         })
     }
 
+    /// Puts everything on stable storage, and then the word that it is there: with that, whatever is
+    /// found damaged later was not just unfinished.
+    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        self.guarded(|engine| {
+            engine.begin_batch(0)?;
+            engine.finish_batch()?;
+            engine.flush_files()
+        })
+    }
+
     /// Does what is not urgent: moves records out of old segments, and gives up what is not needed.
     /// Returns whether there is more to do.
     pub(crate) fn tidy(&mut self) -> Result<bool, StoreError> {

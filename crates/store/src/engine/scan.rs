@@ -153,7 +153,7 @@ pub(crate) fn extent<F: DiskFile>(
         let begin = first_linked(&runs, faults);
         let contradicted = later.iter().map(Run::flushed_max).chain([end.beyond]).max();
         if contradicted.is_some_and(|flushed| flushed > last.number) {
-            return Err(missing(end, &later));
+            return Err(missing(Some(end), &later));
         }
         let first = &runs[begin];
         if last.oldest >= first.id || faults.planted(Fault::WatermarkIgnored) {
@@ -172,24 +172,24 @@ pub(crate) fn extent<F: DiskFile>(
 
 /// No segment holds anything that the log could begin with.
 fn nothing<F: DiskFile>(later: Vec<Run<F>>) -> Result<Extent<F>, StoreError> {
-    match later.iter().filter(|run| run.flushed_max() > 0).min_by_key(|run| run.id) {
-        Some(run) => {
-            let found = "the beginning of the log is missing or damaged here";
-            let offset = if run.last.is_none() { DATA_START } else { 0 };
-            Err(StoreError::damaged(file_name(run.id), u64::from(offset), found))
-        }
-        None => Ok(Extent { kept: Vec::new(), dropped: later, last: None }),
+    if later.iter().any(|run| run.flushed_max() > 0) {
+        return Err(missing(None, &later));
     }
+    Ok(Extent { kept: Vec::new(), dropped: later, last: None })
 }
 
-/// Something is missing behind `end`: in the segment after it, if that begins with something that is
-/// not whole, or there.
-fn missing<F: DiskFile>(end: &Run<F>, later: &[Run<F>]) -> StoreError {
+/// Something later builds on what should follow `end`: it is missing there, or at the beginning of
+/// the next segment if nothing whole is in that.
+fn missing<F: DiskFile>(end: Option<&Run<F>>, later: &[Run<F>]) -> StoreError {
     let found = "a batch is missing or damaged here that later ones build on";
-    let next = later.iter().min_by_key(|run| run.id).filter(|_| end.beyond == 0);
-    match next.filter(|next| next.last.is_none() && next.beyond > 0) {
-        Some(next) => StoreError::damaged(file_name(next.id), u64::from(DATA_START), found),
-        None => StoreError::damaged(file_name(end.id), u64::from(end.end), found),
+    let next = later.iter().min_by_key(|run| run.id);
+    let hollow = next.filter(|next| next.last.is_none());
+    match end.filter(|end| end.beyond > 0 || hollow.is_none()) {
+        Some(end) => StoreError::damaged(file_name(end.id), u64::from(end.end), found),
+        None => {
+            let name = next.map_or_else(String::new, |next| file_name(next.id));
+            StoreError::damaged(name, u64::from(DATA_START), found)
+        }
     }
 }
 

@@ -17,6 +17,9 @@ fn written(seed: u64) -> (SimulatedDisk, Model) {
     for _ in 0..60 {
         engine.commit(&[story.turn(), story.turn()]).unwrap();
     }
+    if seed.is_multiple_of(2) {
+        engine.close().unwrap();
+    }
     (disk, story.now.seen())
 }
 
@@ -37,8 +40,9 @@ fn a_bit_that_flips_in_a_store_at_rest_is_noticed() {
             match start(&copy, Faults::default()).and_then(|engine| Model::of(&engine)) {
                 Ok(found) if found == whole => harmless += 1,
                 Ok(found) => {
-                    // Nothing can tell the last batch from one that was not finished.
-                    assert!(is_last_batch(&disk, &name, bit), "{}", found.differences(&whole));
+                    // After a crash nothing can tell the last batch from one that was not finished.
+                    let last = is_last_batch(&disk, &name, bit) && !seed.is_multiple_of(2);
+                    assert!(last, "{}", found.differences(&whole));
                     cut += 1;
                 }
                 Err(StoreError::Damaged { file, .. }) => {
