@@ -45,11 +45,14 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::Message;
+pub use message::{Message, MessageParts};
+/// Words of MQTT that records are made of.
+pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
+pub use noctule_mqtt::{PacketId, QoS};
 pub use noctule_session::Now;
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
+pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Ticket};
 pub use retained::Retained;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};

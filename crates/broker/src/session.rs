@@ -4,7 +4,7 @@ use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::memory::Owing;
 use crate::message::Message;
-use crate::persist::{Owed, Record, Sequence, SessionKey};
+use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
 use crate::queue::Queue;
 use crate::retained::Cursor;
 use noctule_mqtt::packet::SubscriptionOptions;
@@ -161,7 +161,10 @@ impl Session {
             key: self.key,
             client_id: self.client_id.clone(),
             expiry: self.expiry.seconds(),
-            will: self.will.as_ref().map(|will| will.message.clone()),
+            will: self
+                .will
+                .as_ref()
+                .map(|will| RecordedWill { message: will.message.clone(), delay: will.delay }),
         }
     }
 
