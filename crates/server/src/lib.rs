@@ -5,6 +5,7 @@
 
 mod clock;
 mod commons;
+mod durable;
 mod event_loop;
 mod limits;
 mod log;
@@ -13,5 +14,6 @@ mod memory;
 pub mod options;
 mod run;
 mod sockets;
+mod storage;
 
 pub use run::{StartError, run};

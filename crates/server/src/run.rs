@@ -2,14 +2,17 @@
 
 use crate::clock::Clock;
 use crate::commons::{Access, Shared};
+use crate::durable::{self, Kept};
 use crate::event_loop::EventLoop;
 use crate::limits;
 use crate::log::LogQueue;
 use crate::mailboxes::Mailboxes;
-use crate::options::Config;
+use crate::options::{Config, Durability};
+use crate::storage::Storage;
 use mio::Poll;
-use noctule_broker::{Limits, Settings, Shard, ShardId};
+use noctule_broker::{Limits, MemoryStore, Settings, Shard, ShardId};
 use noctule_net::{Listener, bind_all};
+use noctule_store::{Recovered, Store, StoreError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::error::Error;
@@ -17,9 +20,9 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
@@ -40,6 +43,8 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The store cannot be opened.
+    Store(StoreError),
     /// The operating system refused something that is always needed.
     System {
         /// What for.
@@ -65,6 +70,7 @@ impl fmt::Display for StartError {
                 )
             }
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Store(error) => error.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -74,6 +80,7 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listen { error, .. } | Self::System { error, .. } => Some(error),
+            Self::Store(error) => error.source(),
         }
     }
 }
@@ -97,23 +104,45 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let limits = limits::limits(&config, open_files);
     let shards = usize::from(config.shards.or_else(processors));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
+    let mailboxes = Arc::new(mailboxes);
+    let shared = Arc::new(Shared::new(shards as u16, random_number()?));
+    let mut clock = Clock::start();
+    let (store, recovered) = if config.in_memory {
+        (None, Recovered { next_key: 1, ..Recovered::default() })
+    } else {
+        let (store, recovered) = durable::open(&config, &mailboxes).map_err(StartError::Store)?;
+        (Some(store), recovered)
+    };
     let building = Building {
         limits,
-        clock: Clock::start(),
-        shared: Arc::new(Shared::new(shards as u16, random_number()?)),
-        mailboxes: Arc::new(mailboxes),
+        clock,
+        next_key: recovered.next_key,
+        all_given_back: Barrier::new(shards),
+        shared: Arc::clone(&shared),
+        mailboxes,
     };
+    let home = |client_id: &str| noctule_broker::home(&Access(Arc::clone(&shared)), client_id);
+    let mut kept = durable::divide(recovered, shards, clock.now(), home).into_iter();
     let mut loops = Vec::with_capacity(shards);
     for (number, poll) in polls.into_iter().enumerate() {
         let listeners: io::Result<Vec<_>> = listeners.iter().map(Listener::try_clone).collect();
         let listeners = listeners.map_err(system("listen in several threads"))?;
-        loops.push(Plan { number, poll, listeners, seed: random_seed()? });
+        let storage = match &store {
+            Some(store) => Storage::Log(store.for_shard(ShardId(number as u16))),
+            None => Storage::Memory(MemoryStore::default()),
+        };
+        let kept = kept.next().unwrap_or_default();
+        loops.push(Plan { number, poll, listeners, storage, kept, seed: random_seed()? });
     }
-    say_hello(&listeners, shards, started);
+    say_hello(&listeners, &config, shards, started);
     drop(listeners);
     let served = serve(&building, loops, signals);
+    let closed = store.map_or(Ok(()), Store::close).map_err(StartError::Store);
+    if served.is_ok() && closed.is_ok() {
+        say("goodbye");
+    }
     log.drain(LOG_PATIENCE);
-    served
+    served.and(closed)
 }
 
 /// As many loops as the process may use processors.
@@ -136,6 +165,9 @@ fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
 struct Building {
     limits: Limits,
     clock: Clock,
+    next_key: u64,
+    /// Passed when all shards have been given back what was stored.
+    all_given_back: Barrier,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
 }
@@ -145,22 +177,33 @@ struct Plan {
     number: usize,
     poll: Poll,
     listeners: Vec<Listener>,
+    storage: Storage,
+    kept: Kept,
     seed: [u8; 32],
 }
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
-        let settings = Settings { limits: self.limits.clone(), seed: plan.seed, next_key: 1 };
+        let (limits, next_key) = (self.limits.clone(), self.next_key);
+        let settings = Settings { limits, seed: plan.seed, next_key };
         let mut clock = self.clock;
-        let shard = if self.mailboxes.loops() == 1 {
+        let mut shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())
         } else {
             let access = Rc::new(Access(Arc::clone(&self.shared)));
             Shard::among(settings, ShardId(plan.number as u16), access, clock.now())
         };
+        if let Some((retained, next)) = plan.kept.retained {
+            shard.restore_retained(retained, next);
+        }
+        for session in plan.kept.sessions {
+            shard.restore(session, clock.now());
+        }
+        self.all_given_back.wait();
         let post = (plan.number, Arc::clone(&self.mailboxes));
         let connections_max = self.limits.connections_max;
-        EventLoop::new(shard, clock, plan.poll, plan.listeners, connections_max, post)?.run()
+        let (poll, listeners, storage) = (plan.poll, plan.listeners, plan.storage);
+        EventLoop::new(shard, clock, poll, listeners, connections_max, storage, post)?.run()
     }
 }
 
@@ -210,7 +253,6 @@ fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<
                 }
             }
         }
-        say("goodbye");
         Ok(())
     })
 }
@@ -252,14 +294,33 @@ fn end_in_time(ended: Receiver<()>) -> Result<(), StartError> {
 }
 
 /// The lines on standard output by which people and programs know that it runs.
-fn say_hello(listeners: &[Listener], shards: usize, started: Instant) {
+fn say_hello(listeners: &[Listener], config: &Config, shards: usize, started: Instant) {
     say(&format!("Noctule {}", env!("CARGO_PKG_VERSION")));
     for listener in listeners {
         say(&format!("  listening on {} (MQTT)", listener.address()));
     }
+    say(&format!("  {}", durability(config)));
     let loops = if shards == 1 { "1 loop".to_owned() } else { format!("{shards} loops") };
     let elapsed = started.elapsed().as_millis();
     say(&format!("  ready in {elapsed} ms, with {loops}; Ctrl-C stops it"));
+}
+
+/// What an acknowledgement promises.
+fn durability(config: &Config) -> String {
+    let place = config.data_dir.join("store").display().to_string();
+    match config.durability {
+        _ if config.in_memory => {
+            "in memory: sessions and retained messages end with the process".to_owned()
+        }
+        Durability::Always => format!("acknowledged is stored, in {place}"),
+        Durability::Interval => format!(
+            "stored in {place}, flushed every {:?}: a failure of the machine loses what came since",
+            config.durability_interval
+        ),
+        Durability::Never => {
+            format!("stored in {place}, never flushed: a failure of the machine loses messages")
+        }
+    }
 }
 
 /// A line for people. That nobody may be there to read it is no reason to fail.

@@ -25,6 +25,7 @@ use crate::memory::{CommonMemory, Memory, Owner, Pressure};
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
+use crate::restore::Unrouted;
 use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
@@ -185,6 +186,8 @@ pub struct Shard {
     timers: Wheel<Timer>,
     actions: VecDeque<Action>,
     due: Vec<Timer>,
+    /// Messages given back that are to be routed when all shards are ready.
+    unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
     random: ChaCha12Rng,
@@ -237,11 +240,24 @@ impl Shard {
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
+            unrouted: Vec::new(),
             emptied,
             random,
             // Shards share the store, so no two may give the same key.
             next_key: settings.next_key + u64::from(id.0),
         }
+    }
+
+    pub(crate) fn commons(&self) -> &dyn Commons {
+        &*self.commons
+    }
+
+    pub(crate) fn keep_unrouted(&mut self, unrouted: impl Iterator<Item = Unrouted>) {
+        self.unrouted.extend(unrouted);
+    }
+
+    pub(crate) fn take_unrouted(&mut self) -> Vec<Unrouted> {
+        std::mem::take(&mut self.unrouted)
     }
 
     pub(crate) fn set_now(&mut self, now: Now) {

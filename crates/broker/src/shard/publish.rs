@@ -234,6 +234,11 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
+        if outgoing.view.retain && self.delivery.store.lacks_space {
+            self.delivery.dropped.store_full += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         if outgoing.view.retain {
             // Before routing, so that whoever subscribes next cannot see an older one.
             let topic = outgoing.view.topic.as_bytes();
@@ -309,12 +314,24 @@ impl Shard {
         let ticket = routed.durable.then(|| self.delivery.journal.ticket());
         let answer = Answer::Ack { packet, packet_id, reason };
         self.delivery.answer_after(session, answer, ticket, routed.replies);
+        if routed.durable && self.delivery.store.is_backed_up {
+            self.wait_for_store(handle);
+        }
         self.block_if_waiting_too_much(handle, session);
     }
 
     fn speaks_reasons(&self, handle: ConnectionHandle) -> bool {
         let connection = self.delivery.connections.get(handle);
         connection.is_some_and(|connection| connection.version.has_reason_codes())
+    }
+
+    /// Stops reading a publisher of durable messages until the store has caught up.
+    fn wait_for_store(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = self.delivery.connections.get_mut(handle)
+            && connection.holds.add(Hold::Store)
+        {
+            self.delivery.waiting_for_store.push(handle);
+        }
     }
 
     /// Stops reading a connection that has too many answers waiting for the store.

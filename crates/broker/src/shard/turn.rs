@@ -6,7 +6,7 @@ use crate::delivery::Continuation;
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
 use crate::mail::Mail;
-use crate::persist::{Owed, Ticket};
+use crate::persist::{Owed, StoreState, Ticket};
 use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
@@ -90,6 +90,16 @@ impl Shard {
                 let bytes_max = self.delivery.limits.queue_resident_bytes_max;
                 let (key, after) = (found.key, found.queue.spilled_after());
                 self.actions.push_back(Action::Load { session, key, after, bytes_max });
+            }
+        }
+    }
+
+    /// What the store can take has changed.
+    pub fn on_store_state(&mut self, state: StoreState) {
+        self.delivery.store = state;
+        if !state.is_backed_up {
+            for publisher in std::mem::take(&mut self.delivery.waiting_for_store) {
+                self.delivery.lift(publisher, Hold::Store);
             }
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Broker {
     word: String,
     // In this order, so that the process is gone before its directory.
     program: Option<Program>,
-    _room: Option<Room>,
+    room: Option<Room>,
 }
 
 impl Broker {
@@ -36,10 +36,18 @@ impl Broker {
 
     /// `noctule broker` on this port.
     pub(crate) fn on_port(port: u16, flags: &[&str]) -> Self {
-        let room = Room::new();
+        Self::in_room(Room::new(), port, flags)
+    }
+
+    /// `noctule broker` where another one has been.
+    pub(crate) fn in_room(room: Room, port: u16, flags: &[&str]) -> Self {
         let mut command = noctule();
         command.args(["broker", "--port", &port.to_string()]).args(flags).current_dir(room.path());
-        if let Ok(shards) = std::env::var(SHARDS) {
+        // Many brokers are started, and each writes its files ahead.
+        command.args(["--store-segment-bytes", "1MiB"]);
+        if let Ok(shards) = std::env::var(SHARDS)
+            && !flags.contains(&"--shards")
+        {
             command.args(["--shards", &shards]);
         }
         let program = Program::start(&mut command);
@@ -48,13 +56,13 @@ impl Broker {
             listeners.push(address);
         }
         assert!(!listeners.is_empty(), "ready without a listener");
-        Self { listeners, word: unique(), program: Some(program), _room: Some(room) }
+        Self { listeners, word: unique(), program: Some(program), room: Some(room) }
     }
 
     fn external(address: &str) -> Self {
         let found = address.to_socket_addrs().ok().and_then(|mut found| found.next());
         let listener = found.unwrap_or_else(|| panic!("{EXTERNAL}={address} is no host:port"));
-        Self { listeners: vec![listener], word: unique(), program: None, _room: None }
+        Self { listeners: vec![listener], word: unique(), program: None, room: None }
     }
 
     /// All addresses it says that it listens on.
@@ -99,6 +107,25 @@ impl Broker {
         let program = self.program.take().expect("a broker that we started");
         program.signal(signal);
         program.finish()
+    }
+
+    /// As [`end_by`](Self::end_by), leaving what it has written.
+    pub(crate) fn end_in_its_room(mut self, signal: Signal) -> (Finished, Room) {
+        let room = self.room.take().expect("a broker that we started");
+        (self.end_by(signal), room)
+    }
+
+    /// Kills our broker with SIGKILL, and leaves what it has written.
+    pub(crate) fn kill(mut self) -> Room {
+        let program = self.program.take().expect("a broker that we started");
+        program.signal(Signal::KILL);
+        program.finish();
+        self.room.take().expect("a broker that we started")
+    }
+
+    /// The directory it was started in.
+    pub(crate) fn room(&self) -> &Room {
+        self.room.as_ref().expect("a broker that we started")
     }
 
     fn address(&self) -> SocketAddr {

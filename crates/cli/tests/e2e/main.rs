@@ -10,6 +10,7 @@
 mod broker;
 mod cert;
 mod configuration;
+mod durable;
 mod foreign;
 mod hostile;
 mod lifecycle;

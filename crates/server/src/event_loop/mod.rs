@@ -19,10 +19,11 @@ mod report;
 use crate::clock::Clock;
 use crate::mailboxes::{Letter, Mailboxes};
 use crate::sockets::{Ending, Sockets};
+use crate::storage::Storage;
 use accept::Listening;
 use mio::{Events, Interest, Poll, Token, Waker};
 use noctule_broker::{
-    Action, Cause, ConnectionHandle, Event, Mail, MemoryStore, Now, Parcel, Shard, Verdict,
+    Action, Cause, ConnectionHandle, Event, Mail, Now, Parcel, Shard, StoreState, Verdict,
 };
 use noctule_net::Listener;
 use std::collections::VecDeque;
@@ -57,7 +58,8 @@ pub(crate) struct EventLoop {
     poll: Poll,
     clock: Clock,
     shard: Shard,
-    store: MemoryStore,
+    storage: Storage,
+    store_state: StoreState,
     listeners: Vec<Listening>,
     connections_max: usize,
     sockets: Sockets,
@@ -98,6 +100,7 @@ impl EventLoop {
         poll: Poll,
         listeners: Vec<Listener>,
         connections_max: usize,
+        storage: Storage,
         (number, mailboxes): (usize, Arc<Mailboxes>),
     ) -> io::Result<Self> {
         let mut written = Vec::new();
@@ -108,7 +111,8 @@ impl EventLoop {
             poll,
             clock,
             shard,
-            store: MemoryStore::default(),
+            storage,
+            store_state: StoreState::default(),
             listeners: Vec::new(),
             connections_max,
             sockets: Sockets::default(),
@@ -150,6 +154,9 @@ impl EventLoop {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut now = self.clock.now();
+        self.shard.go_on_restored(now);
+        self.shard.work(now);
+        self.settle(now);
         loop {
             if self.may_end(now) {
                 return Ok(());
@@ -365,12 +372,15 @@ impl EventLoop {
                 self.shard.handle(Event::Authenticated { connection, verdict }, now);
             }
             Action::Persist { ticket, records } => {
-                self.store.persist(records);
-                self.shard.handle(Event::Persisted(ticket), now);
+                if let Some(event) = self.storage.persist(ticket, records) {
+                    self.shard.handle(event, now);
+                }
+                self.look_at_store();
             }
-            Action::Load { session, key, bytes_max, .. } => {
-                let messages = self.store.load(key, bytes_max);
-                self.shard.handle(Event::Loaded { session, messages }, now);
+            Action::Load { session, key, after, bytes_max } => {
+                if let Some(event) = self.storage.load(session, key, after, bytes_max) {
+                    self.shard.handle(event, now);
+                }
             }
             Action::Close(connection) => {
                 if let Some(socket) = self.sockets.of(connection)
@@ -390,6 +400,15 @@ impl EventLoop {
                 self.send_home(connection, to, departure);
             }
             Action::Report(report) => self.report(&report),
+        }
+    }
+
+    /// Tells the shard what the store can take, if that has changed.
+    fn look_at_store(&mut self) {
+        let state = self.storage.state();
+        if state != self.store_state {
+            self.store_state = state;
+            self.shard.on_store_state(state);
         }
     }
 

@@ -18,6 +18,11 @@ impl EventLoop {
                 Letter::Arrival { pipe, peer, departure } => {
                     self.welcome(pipe, peer, departure, now);
                 }
+                Letter::Stored(event) => {
+                    self.shard.handle(event, now);
+                    self.look_at_store();
+                }
+                Letter::StoreState => self.look_at_store(),
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();
                     self.stop_by_ms = Some(now.mono_ms + LINGER_MS);

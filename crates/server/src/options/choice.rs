@@ -55,6 +55,18 @@ choice! {
 }
 
 choice! {
+    /// When a message counts as stored, so that it may be acknowledged.
+    Durability, "always|interval|never" {
+        /// When it is on stable storage.
+        Always = "always",
+        /// When the operating system has it, which is flushed at an interval.
+        Interval = "interval",
+        /// When the operating system has it.
+        Never = "never",
+    }
+}
+
+choice! {
     /// What a publisher sees when a session that is owed its message has a full queue.
     OnQueueFull, "drop-new|refuse" {
         /// The message is acknowledged; this session does not get it.

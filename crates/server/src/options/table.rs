@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{Hello, OnQueueFull};
+use super::choice::{Durability, Hello, OnQueueFull};
 use super::limit::{Auto, Limit};
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
@@ -49,8 +49,27 @@ option_table! {
         /// Directory for certificates and stored messages.
         /// It is made if it is missing, readable by its owner alone. A relative path begins at the
         /// working directory.
-        data_dir: PathBuf = PathBuf::from("./noctule-data") => flags(&["data-dir"])
-            .waits_for("the store or TLS exists");
+        data_dir: PathBuf = PathBuf::from("./noctule-data") => flags(&["data-dir"]);
+
+        /// When a message counts as stored, so that it may be acknowledged.
+        /// `always` is when it is on stable storage for whoever is owed it across a crash. With
+        /// `interval` the operating system has it and is told to flush at an interval: if the machine
+        /// fails, what came since is lost. With `never` the operating system flushes when it likes.
+        durability: Durability = Durability::Always => flags(&["durability"]);
+
+        /// How often the store is flushed with `durability = "interval"`.
+        durability_interval: Duration = Duration::from_secs(1) => flags(&["durability-interval"])
+            .range(10, seconds(3600));
+
+        /// Whether to keep everything in memory and nothing on disk.
+        /// Sessions, queues and retained messages end with the process, and acknowledgements promise
+        /// no more than that.
+        in_memory: bool = false => flags(&["in-memory"]).off(&["no-in-memory"]);
+
+        /// Size of a file of the store.
+        /// Files are written with zeros ahead of their use, so at least twice as much is taken.
+        store_segment_bytes: ByteSize = ByteSize(32 * MIB) => flags(&["store-segment-bytes"])
+            .range(MIB, GIB);
 
         /// Who is greeted with a message HELLO on `$SYS/broker/connection/CLIENT_ID`.
         /// `waiting` greets clients that subscribe to exactly this topic, and 3.1 and 3.1.1
@@ -156,7 +175,7 @@ option_table! {
         /// Most disk space that a session's queue takes.
         /// A full queue takes no new message; see `session.on_queue_full`.
         queue_disk_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(GIB))
-            => flags(&["queue-disk-bytes-max"]).at_least(KIB).waits_for("the store exists");
+            => flags(&["queue-disk-bytes-max"]).at_least(KIB);
 
         /// Most subscriptions of a client.
         /// One more is refused in SUBACK (reason code 0x97; 0x80 in version 3).
@@ -176,7 +195,7 @@ option_table! {
         /// Most bytes that wait to be written by the store.
         /// Beyond it nothing is read from publishers of durable messages until they are written.
         store_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(64 * MIB))
-            => flags(&["store-bytes-max"]).at_least(KIB).waits_for("the store exists");
+            => flags(&["store-bytes-max"]).at_least(KIB);
 
         /// Most memory that messages, sessions and connections take.
         /// At 80 % of it those who send much are read slowly, at 90 % QoS 0 is dropped for whoever
