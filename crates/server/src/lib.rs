@@ -5,13 +5,21 @@
 
 mod clock;
 mod commons;
+mod door;
 mod event_loop;
 mod limits;
 mod log;
 mod mailboxes;
 mod memory;
+mod opening;
 pub mod options;
+mod own_certificate;
 mod run;
 mod sockets;
+mod strangers;
+mod tls_files;
+mod tls_watch;
 
+pub use opening::quoted_path;
 pub use run::{StartError, run};
+pub use tls_files::TlsError;

@@ -2,15 +2,18 @@
 
 use crate::clock::Clock;
 use crate::commons::{Access, Shared};
+use crate::door::Door;
 use crate::event_loop::EventLoop;
 use crate::limits;
 use crate::log::LogQueue;
 use crate::mailboxes::Mailboxes;
+use crate::opening::{Opened, open};
 use crate::options::Config;
+use crate::tls_files::TlsError;
+use crate::tls_watch::ReadAgain;
 use mio::Poll;
 use noctule_broker::{Limits, Settings, Shard, ShardId};
-use noctule_net::{Listener, bind_all};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::error::Error;
 use std::fmt;
@@ -19,9 +22,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::info;
 use tracing::level_filters::LevelFilter;
 
 /// How long stopping may take.
@@ -37,9 +41,13 @@ pub enum StartError {
     Listen {
         /// Which.
         address: SocketAddr,
+        /// The flag that chooses another port.
+        flag: &'static str,
         /// Why not.
         error: io::Error,
     },
+    /// TLS cannot be offered.
+    Tls(TlsError),
     /// The operating system refused something that is always needed.
     System {
         /// What for.
@@ -52,19 +60,26 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => write!(
-                f,
-                "cannot listen on {address}: port {} is in use by another program; stop it or \
-                 choose another port with --port",
-                address.port()
-            ),
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Self::Listen { address, error, flag } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {address}: port {} is in use by another program; stop it or \
+                     choose another port with --{flag}",
+                    address.port()
+                )
+            }
+            Self::Listen { address, error, .. }
+                if error.kind() == io::ErrorKind::AddrNotAvailable =>
+            {
                 write!(
                     f,
                     "cannot listen on {address}: this machine has no such address; see --bind"
                 )
             }
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen { address, error, .. } => {
+                write!(f, "cannot listen on {address}: {error}")
+            }
+            Self::Tls(error) => error.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -74,6 +89,7 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listen { error, .. } | Self::System { error, .. } => Some(error),
+            Self::Tls(error) => Some(error),
         }
     }
 }
@@ -83,6 +99,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// Runs the broker until SIGINT (Ctrl-C) or SIGTERM ends it. A second one ends the process at once.
+/// SIGHUP has it read the files of TLS again.
 ///
 /// # Errors
 /// [`StartError`] if it cannot start.
@@ -90,10 +107,9 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 pub fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
     let log = start_log(config.verbose).map_err(system("start a thread"))?;
-    let signals = Signals::new([SIGINT, SIGTERM]).map_err(system("wait for signals"))?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
-    let listeners = bind_all(&config.bind, config.port)
-        .map_err(|(address, error)| StartError::Listen { address, error })?;
+    let Opened { doors, lines, read_again } = open(&config)?;
     let limits = limits::limits(&config, open_files);
     let shards = usize::from(config.shards.or_else(processors));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
@@ -105,13 +121,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let mut loops = Vec::with_capacity(shards);
     for (number, poll) in polls.into_iter().enumerate() {
-        let listeners: io::Result<Vec<_>> = listeners.iter().map(Listener::try_clone).collect();
-        let listeners = listeners.map_err(system("listen in several threads"))?;
-        loops.push(Plan { number, poll, listeners, seed: random_seed()? });
+        let doors: io::Result<Vec<_>> = doors.iter().map(Door::try_clone).collect();
+        let doors = doors.map_err(system("listen in several threads"))?;
+        loops.push(Plan { number, poll, doors, seed: random_seed()? });
     }
-    say_hello(&listeners, shards, started);
-    drop(listeners);
-    let served = serve(&building, loops, signals);
+    say_hello(&lines, shards, started);
+    drop(doors);
+    let served = serve(&building, loops, signals, read_again.as_ref());
     log.drain(LOG_PATIENCE);
     served
 }
@@ -144,7 +160,7 @@ struct Building {
 struct Plan {
     number: usize,
     poll: Poll,
-    listeners: Vec<Listener>,
+    doors: Vec<Door>,
     seed: [u8; 32],
 }
 
@@ -160,7 +176,7 @@ impl Building {
         };
         let post = (plan.number, Arc::clone(&self.mailboxes));
         let connections_max = self.limits.connections_max;
-        EventLoop::new(shard, clock, plan.poll, plan.listeners, connections_max, post)?.run()
+        EventLoop::new(shard, clock, plan.poll, plan.doors, connections_max, post)?.run()
     }
 }
 
@@ -182,7 +198,12 @@ impl Drop for Watch<'_> {
 }
 
 /// Runs the loops, each in its thread, and passes signals on, until all have ended.
-fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<(), StartError> {
+fn serve(
+    building: &Building,
+    plans: Vec<Plan>,
+    mut signals: Signals,
+    read_again: Option<&Sender<ReadAgain>>,
+) -> Result<(), StartError> {
     let running = AtomicUsize::new(plans.len());
     let signal_handle = signals.handle();
     let (_ended, end) = channel();
@@ -200,7 +221,7 @@ fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<
                 .map_err(system("start a thread"))?;
             threads.push(thread);
         }
-        pass_on_signals(&mut signals, &building.mailboxes, end)?;
+        pass_on_signals(&mut signals, &building.mailboxes, end, read_again)?;
         for thread in threads {
             match thread.join() {
                 Ok(result) => result.map_err(system("wait for events"))?,
@@ -215,16 +236,24 @@ fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<
     })
 }
 
-/// Passes the first signal on to the loops, and ends the process with the second, or when the loops
-/// take too long.
+/// Passes the first signal to end on to the loops, and ends the process with the second, or when the
+/// loops take too long.
 fn pass_on_signals(
     signals: &mut Signals,
     mailboxes: &Mailboxes,
     ended: Receiver<()>,
+    read_again: Option<&Sender<ReadAgain>>,
 ) -> Result<(), StartError> {
     let mut ended = Some(ended);
     let mut asked = false;
     for signal in signals.forever() {
+        if signal == SIGHUP {
+            let told = read_again.is_some_and(|thread| thread.send(ReadAgain).is_ok());
+            if !told {
+                info!("SIGHUP: without TLS there is nothing to read again");
+            }
+            continue;
+        }
         if asked {
             say("stopped at once");
             std::process::exit(128 + signal);
@@ -252,10 +281,10 @@ fn end_in_time(ended: Receiver<()>) -> Result<(), StartError> {
 }
 
 /// The lines on standard output by which people and programs know that it runs.
-fn say_hello(listeners: &[Listener], shards: usize, started: Instant) {
+fn say_hello(lines: &[String], shards: usize, started: Instant) {
     say(&format!("Noctule {}", env!("CARGO_PKG_VERSION")));
-    for listener in listeners {
-        say(&format!("  listening on {} (MQTT)", listener.address()));
+    for line in lines {
+        say(&format!("  {line}"));
     }
     let loops = if shards == 1 { "1 loop".to_owned() } else { format!("{shards} loops") };
     let elapsed = started.elapsed().as_millis();

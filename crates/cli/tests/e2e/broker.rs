@@ -38,7 +38,8 @@ impl Broker {
     pub(crate) fn on_port(port: u16, flags: &[&str]) -> Self {
         let room = Room::new();
         let mut command = noctule();
-        command.args(["broker", "--port", &port.to_string()]).args(flags).current_dir(room.path());
+        command.args(["broker", "--port", &port.to_string(), "--tls-port", "0"]).args(flags);
+        command.current_dir(room.path());
         if let Ok(shards) = std::env::var(SHARDS) {
             command.args(["--shards", &shards]);
         }

@@ -1,10 +1,11 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
 use super::{APPETITE_MIN, EventLoop};
+use crate::door::Door;
 use crate::sockets::{Ending, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Now};
-use noctule_net::{Listener, Pipe};
+use noctule_net::Pipe;
 use std::io;
 use std::net::SocketAddr;
 use tracing::{debug, warn};
@@ -20,7 +21,7 @@ const ANSWERED_OVER_LIMIT: usize = 64;
 
 /// A listener and when to ask it.
 pub(super) struct Listening {
-    pub(super) listener: Listener,
+    pub(super) listener: Door,
     /// There may be connections to accept, from this moment on.
     pub(super) ready_at_ms: Option<u64>,
     /// When it may be said again that accepting fails.
@@ -92,6 +93,7 @@ impl EventLoop {
             peer,
             readable: false,
             read_closed: false,
+            heard: false,
             writable: true,
             listed: false,
             appetite: 4 * APPETITE_MIN,

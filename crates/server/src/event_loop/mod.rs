@@ -17,14 +17,16 @@ mod post;
 mod report;
 
 use crate::clock::Clock;
+use crate::door::Door;
 use crate::mailboxes::{Letter, Mailboxes};
 use crate::sockets::{Ending, Sockets};
+use crate::strangers::Strangers;
 use accept::Listening;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{
     Action, Cause, ConnectionHandle, Event, Mail, MemoryStore, Now, Parcel, Shard, Verdict,
 };
-use noctule_net::Listener;
+use noctule_net::Pipe;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -42,6 +44,8 @@ const APPETITE_MIN: usize = 1_024;
 const COSTLY: Duration = Duration::from_millis(8);
 /// The time for reading after which a turn comes to its end.
 const READING: Duration = Duration::from_millis(32);
+/// Steps of TLS handshakes in one turn, some 0.3 ms each: nobody else waits for many of them.
+const HANDSHAKES_PER_TURN: usize = 2;
 /// Events taken from the operating system at once.
 const EVENTS: usize = 1_024;
 /// Pieces written at once.
@@ -60,6 +64,9 @@ pub(crate) struct EventLoop {
     store: MemoryStore,
     listeners: Vec<Listening>,
     connections_max: usize,
+    /// Steps of handshakes that this turn has left.
+    handshakes: usize,
+    strangers: Strangers,
     sockets: Sockets,
     scratch: Box<[u8]>,
     /// Which of the loops this is.
@@ -96,7 +103,7 @@ impl EventLoop {
         shard: Shard,
         clock: Clock,
         poll: Poll,
-        listeners: Vec<Listener>,
+        listeners: Vec<Door>,
         connections_max: usize,
         (number, mailboxes): (usize, Arc<Mailboxes>),
     ) -> io::Result<Self> {
@@ -111,6 +118,8 @@ impl EventLoop {
             store: MemoryStore::default(),
             listeners: Vec::new(),
             connections_max,
+            handshakes: 0,
+            strangers: Strangers::default(),
             sockets: Sockets::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             number,
@@ -129,7 +138,7 @@ impl EventLoop {
         };
         for mut listener in listeners {
             let token = Token(FIRST_LISTENER + event_loop.listeners.len());
-            event_loop.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+            listener.register(event_loop.poll.registry(), token)?;
             event_loop.listeners.push(Listening { listener, ready_at_ms: None, complain_at_ms: 0 });
         }
         Ok(event_loop)
@@ -165,6 +174,7 @@ impl EventLoop {
     }
 
     fn turn(&mut self, events: &Events, now: Now) {
+        self.handshakes = HANDSHAKES_PER_TURN;
         for event in events {
             match event.token() {
                 WAKER => self.read_letters(now),
@@ -244,9 +254,10 @@ impl EventLoop {
             socket.read_closed |= event.is_read_closed() || event.is_error();
             self.list(connection);
         }
+        // TLS may have something to write that this loop did not.
         if event.is_writable()
             && let Some(socket) = self.sockets.of(connection)
-            && !std::mem::replace(&mut socket.writable, true)
+            && (!std::mem::replace(&mut socket.writable, true) || socket.pipe.wants_write())
         {
             self.dirty.push(connection);
         }
@@ -279,6 +290,13 @@ impl EventLoop {
                 // `Resume` will list it again.
                 return spent;
             }
+            if socket.pipe.is_handshaking() {
+                if self.handshakes == 0 {
+                    self.list(connection);
+                    return spent;
+                }
+                self.handshakes -= 1;
+            }
             let most = socket.appetite.min(self.scratch.len());
             match socket.pipe.read(&mut self.scratch[..most]) {
                 Ok(0) => {
@@ -286,8 +304,13 @@ impl EventLoop {
                     return spent;
                 }
                 Ok(read) => {
-                    let drained = read < most && !socket.read_closed;
+                    let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
+                    if !std::mem::replace(&mut socket.heard, true)
+                        && matches!(socket.pipe, Pipe::Tcp(_))
+                    {
+                        self.strangers.begins(socket.peer, &self.scratch[..read], now.mono_ms);
+                    }
                     if !discard {
                         spent += self.hand_in(connection, read, now);
                     }
@@ -306,6 +329,7 @@ impl EventLoop {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    self.strangers.fails(socket.peer, &error, now.mono_ms);
                     let cause = Cause::Failed(error.to_string().into());
                     self.ended.push_back((connection, cause));
                     return spent;
@@ -396,6 +420,9 @@ impl EventLoop {
     /// Writes as much of a connection's output as the socket takes.
     fn write(&mut self, connection: ConnectionHandle) {
         loop {
+            if !self.flush(connection) {
+                return;
+            }
             let Some(socket) = self.sockets.of(connection) else {
                 return;
             };
@@ -422,7 +449,7 @@ impl EventLoop {
             match written {
                 Ok(written) => {
                     // What did not fit will be asked for when there is room.
-                    socket.writable = written == wanted;
+                    socket.writable = written == wanted && !socket.pipe.wants_write();
                     let ending = socket.ending;
                     self.shard.on_written(connection, written);
                     if written == whole && ending == Ending::No {
@@ -443,6 +470,31 @@ impl EventLoop {
             }
         }
         self.finish_if_flushed(connection);
+    }
+
+    /// Lets leave what the pipe has taken before. Says whether it is all gone.
+    fn flush(&mut self, connection: ConnectionHandle) -> bool {
+        let Some(socket) = self.sockets.of(connection) else {
+            return false;
+        };
+        if !socket.pipe.wants_write() {
+            return true;
+        }
+        let flushed = if socket.writable {
+            socket.pipe.flush()
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        };
+        match flushed {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                let cause = Cause::Failed(error.to_string().into());
+                self.ended.push_back((connection, cause));
+            }
+        }
+        socket.writable = false;
+        false
     }
 
     /// The output of a connection is empty: if the broker is done with it, its peer is told.

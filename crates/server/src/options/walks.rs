@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use super::limit::{Auto, Limit};
+use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, Seconds};
 use super::spec::Shape;
 use super::table::{Config, LimitOptions, OPTIONS, SECTIONS, SessionOptions};
@@ -41,6 +41,11 @@ pub(crate) fn changed_everywhere() -> Config {
         port: 1,
         tls: false,
         tls_port: 2,
+        cert: Auto::Set("c.pem".into()),
+        key: Auto::Set("c.key".into()),
+        client_ca: Optional::Set("clients.pem".into()),
+        client_auth: super::ClientAuth::Optional,
+        client_crl: Optional::Set("void.pem".into()),
         data_dir: "elsewhere".into(),
         hello: super::Hello::Never,
         log_messages: false,
@@ -143,7 +148,7 @@ fn zero_is_accepted_only_as_a_port() {
     let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
     let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
     // A directory may have any name.
-    assert_eq!(keys, ["port", "tls_port", "data_dir"]);
+    assert_eq!(keys, ["port", "tls_port", "cert", "key", "client_ca", "client_crl", "data_dir"]);
 }
 
 #[test]
