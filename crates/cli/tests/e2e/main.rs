@@ -20,3 +20,6 @@ mod paho_tests;
 mod passwd;
 mod program;
 mod room;
+mod tls;
+mod tls_client;
+mod tls_files;
