@@ -2,18 +2,18 @@
 //!
 //! What people should know of it is gathered as lines and printed when everything stands.
 
+use crate::clock::time_of_day;
 use crate::door::Door;
 use crate::options::Config;
 use crate::run::StartError;
 use crate::tls_files::{TlsError, TlsFiles};
 use crate::tls_watch::{ReadAgain, watch};
-use noctule_cert::{Issued, UnixTime};
+use noctule_cert::Issued;
 use noctule_net::{Listener, TlsAcceptor, bind_all};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::SystemTime;
 use tracing::warn;
 
 /// The doors, and what came of opening them.
@@ -62,7 +62,7 @@ fn open_tls(
     plain_port: Option<u16>,
     opened: &mut Opened,
 ) -> Result<(), StartError> {
-    let now = UnixTime::from(SystemTime::now());
+    let now = time_of_day();
     let files = TlsFiles::new(config);
     let issued = files.ensure(now).map_err(StartError::Tls)?;
     let (settings, warning) = files.read(now).map_err(StartError::Tls)?;

@@ -5,14 +5,14 @@
 //! cannot be used is said once, and what was in use stays. Once a day the certificate's end is looked
 //! at, and a certificate that the broker has made by itself is renewed.
 
+use crate::clock::time_of_day;
 use crate::tls_files::{Stamp, TlsError, TlsFiles};
-use noctule_cert::UnixTime;
 use noctule_net::TlsAcceptor;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// How often the files are looked at.
@@ -82,7 +82,7 @@ impl Watch {
     }
 
     fn replace(&self) -> Result<(), TlsError> {
-        let (settings, warning) = self.files.read(UnixTime::from(SystemTime::now()))?;
+        let (settings, warning) = self.files.read(time_of_day())?;
         if let Some(warning) = warning {
             warn!("{warning}");
         }
@@ -90,7 +90,7 @@ impl Watch {
     }
 
     fn renew(&mut self) {
-        match self.files.ensure(UnixTime::from(SystemTime::now())) {
+        match self.files.ensure(time_of_day()) {
             Ok(Some(issued)) => info!(until = %issued.facts.not_after, "certificate renewed"),
             Ok(None) => {}
             Err(error) => warn!("the certificate cannot be renewed: {error}"),
