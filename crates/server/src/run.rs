@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::commons::{Access, Shared};
 use crate::door::Door;
 use crate::event_loop::EventLoop;
+use crate::gate::Gate;
 use crate::limits;
 use crate::log::LogQueue;
 use crate::mailboxes::Mailboxes;
@@ -12,13 +13,14 @@ use crate::options::Config;
 use crate::tls_files::TlsError;
 use crate::tls_watch::ReadAgain;
 use mio::Poll;
+use noctule_auth::PasswordFileError;
 use noctule_broker::{Limits, Settings, Shard, ShardId};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +48,13 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// Anybody in the network could come in, and nobody has said that this is meant.
+    Open {
+        /// An address that others reach.
+        address: IpAddr,
+    },
+    /// The password file cannot be used.
+    Passwords(PasswordFileError),
     /// TLS cannot be offered.
     Tls(TlsError),
     /// The operating system refused something that is always needed.
@@ -79,6 +88,13 @@ impl fmt::Display for StartError {
             Self::Listen { address, error, .. } => {
                 write!(f, "cannot listen on {address}: {error}")
             }
+            Self::Open { address } => write!(
+                f,
+                "listening on {address} would let anybody in: name a password file \
+                 (--password-file; `noctule passwd` makes one), require certificates of clients \
+                 (--client-ca), or say --allow-anonymous if that is meant"
+            ),
+            Self::Passwords(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
@@ -89,6 +105,8 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listen { error, .. } | Self::System { error, .. } => Some(error),
+            Self::Open { .. } => None,
+            Self::Passwords(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
     }
@@ -109,15 +127,18 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let log = start_log(config.verbose).map_err(system("start a thread"))?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
-    let Opened { doors, lines, read_again } = open(&config)?;
-    let limits = limits::limits(&config, open_files);
     let shards = usize::from(config.shards.or_else(processors));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
+    let mailboxes = Arc::new(mailboxes);
+    let gate = Arc::new(Gate::open(&config, &mailboxes)?);
+    let Opened { doors, lines, read_again } = open(&config)?;
+    let limits = limits::limits(&config, open_files);
     let building = Building {
         limits,
         clock: Clock::start(),
         shared: Arc::new(Shared::new(shards as u16, random_number()?)),
-        mailboxes: Arc::new(mailboxes),
+        mailboxes,
+        gate,
     };
     let mut loops = Vec::with_capacity(shards);
     for (number, poll) in polls.into_iter().enumerate() {
@@ -154,6 +175,7 @@ struct Building {
     clock: Clock,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
+    gate: Arc<Gate>,
 }
 
 /// What one loop is built with, in its own thread: a shard never leaves its thread.
@@ -176,7 +198,8 @@ impl Building {
         };
         let post = (plan.number, Arc::clone(&self.mailboxes));
         let connections_max = self.limits.connections_max;
-        EventLoop::new(shard, clock, plan.poll, plan.doors, connections_max, post)?.run()
+        let gate = Arc::clone(&self.gate);
+        EventLoop::new(shard, clock, plan.poll, plan.doors, connections_max, gate, post)?.run()
     }
 }
 

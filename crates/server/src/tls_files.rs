@@ -5,13 +5,13 @@
 
 use crate::options::{Auto, ClientAuth, Config};
 use crate::own_certificate::{OwnCertificate, RENEWAL_DAYS};
+use crate::stamp::{Stamp, stamp};
 use noctule_cert::{
     FileError, Identity, IssueError, Issued, UnixTime, read_certificates, read_revocation_lists,
 };
 use noctule_net::{BadTlsSettings, ClientCertificates, ClientTrust, TlsSettings};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Why TLS cannot be offered; one line.
 #[derive(Debug)]
@@ -55,9 +55,6 @@ pub(crate) struct TlsFiles {
     /// The one that the broker cares for, if nobody named another.
     own: Option<OwnCertificate>,
 }
-
-/// What can be told about a file without reading it; it changes with its content.
-pub(crate) type Stamp = Option<(u64, u64, SystemTime)>;
 
 impl TlsFiles {
     /// The files that the configuration names.
@@ -124,13 +121,8 @@ impl TlsFiles {
 
     /// What can be told about each file without reading it.
     pub(crate) fn stamps(&self) -> Vec<Stamp> {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = |path: &PathBuf| {
-            let metadata = path.metadata().ok()?;
-            Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
-        };
         let always = [&self.certificate, &self.key];
         let rest = self.client_ca.iter().chain(&self.client_crl);
-        always.into_iter().chain(rest).map(stamp).collect()
+        always.into_iter().chain(rest).map(|path| stamp(path)).collect()
     }
 }

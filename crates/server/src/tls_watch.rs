@@ -6,7 +6,8 @@
 //! at, and a certificate that the broker has made by itself is renewed.
 
 use crate::clock::time_of_day;
-use crate::tls_files::{Stamp, TlsError, TlsFiles};
+use crate::stamp::Stamp;
+use crate::tls_files::{TlsError, TlsFiles};
 use noctule_net::TlsAcceptor;
 use std::io;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ mod configuration;
 mod foreign;
 mod hostile;
 mod lifecycle;
+mod login;
 mod mosquitto;
 mod mosquitto_tests;
 mod mqttjs_tests;

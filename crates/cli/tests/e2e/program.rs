@@ -118,7 +118,8 @@ impl Program {
         }
     }
 
-    fn complaints(&self) -> String {
+    /// What standard error has said so far.
+    pub(crate) fn complaints(&self) -> String {
         self.complaints.lock().expect("a reader that does not panic").clone()
     }
 

@@ -2,6 +2,7 @@
 
 use super::{APPETITE_MIN, EventLoop};
 use crate::door::Door;
+use crate::gate::Origin;
 use crate::sockets::{Ending, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Now};
@@ -71,6 +72,16 @@ impl EventLoop {
         }
         // There may be more; the next turn comes at once.
         self.listeners[index].ready_at_ms = Some(now.mono_ms);
+    }
+
+    /// What is known of a connection besides what it says.
+    pub(super) fn origin_of(&mut self, connection: ConnectionHandle) -> Origin {
+        let socket = self.sockets.of(connection);
+        let facts = socket.as_ref().and_then(|socket| socket.pipe.tls_facts());
+        Origin {
+            has_certificate: facts.is_some_and(|facts| facts.client_certificate.is_some()),
+            is_local: socket.is_some_and(|socket| socket.peer.ip().is_loopback()),
+        }
     }
 
     /// Takes a connection's socket in.

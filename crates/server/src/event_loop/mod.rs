@@ -18,13 +18,14 @@ mod report;
 
 use crate::clock::Clock;
 use crate::door::Door;
+use crate::gate::Gate;
 use crate::mailboxes::{Letter, Mailboxes};
 use crate::sockets::{Ending, Sockets};
 use crate::strangers::Strangers;
 use accept::Listening;
 use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{
-    Action, Cause, ConnectionHandle, Event, Mail, MemoryStore, Now, Parcel, Shard, Verdict,
+    Action, Cause, ConnectionHandle, Event, Mail, MemoryStore, Now, Parcel, Shard,
 };
 use noctule_net::Pipe;
 use std::collections::VecDeque;
@@ -64,6 +65,7 @@ pub(crate) struct EventLoop {
     store: MemoryStore,
     listeners: Vec<Listening>,
     connections_max: usize,
+    gate: Arc<Gate>,
     /// Steps of handshakes that this turn has left.
     handshakes: usize,
     strangers: Strangers,
@@ -105,6 +107,7 @@ impl EventLoop {
         poll: Poll,
         listeners: Vec<Door>,
         connections_max: usize,
+        gate: Arc<Gate>,
         (number, mailboxes): (usize, Arc<Mailboxes>),
     ) -> io::Result<Self> {
         let mut written = Vec::new();
@@ -118,6 +121,7 @@ impl EventLoop {
             store: MemoryStore::default(),
             listeners: Vec::new(),
             connections_max,
+            gate,
             handshakes: 0,
             strangers: Strangers::default(),
             sockets: Sockets::default(),
@@ -384,9 +388,12 @@ impl EventLoop {
 
     fn carry_out(&mut self, action: Action, now: Now) {
         match action {
-            Action::Authenticate { connection, credentials: _ } => {
-                let verdict = Verdict::Accepted;
-                self.shard.handle(Event::Authenticated { connection, verdict }, now);
+            Action::Authenticate { connection, credentials } => {
+                let origin = self.origin_of(connection);
+                let asker = (self.number, connection);
+                if let Some(verdict) = self.gate.ask(credentials, origin, asker) {
+                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
+                }
             }
             Action::Persist { ticket, records } => {
                 self.store.persist(records);

@@ -67,6 +67,16 @@ option_table! {
         /// Each CA in `client_ca` then needs a list.
         client_crl: Optional<PathBuf> = Optional::None => flags(&["client-crl"]);
 
+        /// File with the users and their passwords, made by `noctule passwd`.
+        /// With it, a client gives the name and password of a user, shows a certificate, or is refused
+        /// (reason code 0x86 or 0x87; return code 4 or 5 in version 3). A changed file is read again.
+        password_file: Optional<PathBuf> = Optional::None => flags(&["password-file"]);
+
+        /// Whether clients may connect without saying who they are.
+        /// Without a password file those of this machine may in any case, and the broker does not start
+        /// on other addresses unless clients have to show certificates or this is set.
+        allow_anonymous: bool = false => flags(&["allow-anonymous"]).off(&["no-allow-anonymous"]);
+
         /// Directory for certificates and, when the store exists, messages.
         /// It is made if it is missing, readable by its owner alone. A relative path begins at the
         /// working directory.

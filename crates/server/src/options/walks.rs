@@ -46,6 +46,8 @@ pub(crate) fn changed_everywhere() -> Config {
         client_ca: Optional::Set("clients.pem".into()),
         client_auth: super::ClientAuth::Optional,
         client_crl: Optional::Set("void.pem".into()),
+        password_file: Optional::Set("passwords".into()),
+        allow_anonymous: true,
         data_dir: "elsewhere".into(),
         hello: super::Hello::Never,
         log_messages: false,
@@ -148,7 +150,10 @@ fn zero_is_accepted_only_as_a_port() {
     let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
     let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
     // A directory may have any name.
-    assert_eq!(keys, ["port", "tls_port", "cert", "key", "client_ca", "client_crl", "data_dir"]);
+    assert_eq!(
+        keys,
+        ["port", "tls_port", "cert", "key", "client_ca", "client_crl", "password_file", "data_dir"]
+    );
 }
 
 #[test]
