@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::broker::Broker;
 use crate::mosquitto::{Subscriber, VERSIONS, message, publish};
 use crate::program::Program;
@@ -84,6 +86,70 @@ fn large_messages_pass_through_tls_both_ways() {
     assert_eq!(publisher.receive(4), [0x40, 2, 0, 2]);
     let expected = publish_at_most_once(&topic, &payload);
     assert!(subscriber.receive(expected.len()) == expected);
+}
+
+#[test]
+fn a_reader_that_stalls_over_tls_gets_everything_in_order_when_it_reads_again() {
+    let broker = Broker::ours(&[]);
+    let topic = broker.topic("slow");
+    let mut subscriber = TlsClient::new(&broker, &broker.path(CA));
+    let mut subscribing = subscribe(&topic);
+    // QoS 1: nothing may be dropped; three megabytes are more than socket and output hold.
+    *subscribing.last_mut().unwrap() = 1;
+    subscriber.send(&[connect(&broker.id("s")), subscribing].concat());
+    subscriber.receive(4 + 5);
+    let mut publisher = TlsClient::new(&broker, &broker.path(CA));
+    publisher.send(&connect(&broker.id("p")));
+    publisher.receive(4);
+    let payload = |number: u32| [&number.to_be_bytes(), &[b'x'; 10_000][..]].concat();
+    for number in 0..300 {
+        publisher.send(&publish_at_least_once(&topic, &payload(number)));
+        assert_eq!(publisher.receive(4), [0x40, 2, 0, 2]);
+    }
+    let whole = publish_at_least_once(&topic, &payload(0)).len();
+    for number in 0..300 {
+        let packet = subscriber.receive(whole);
+        assert_eq!(packet[0] & 0xf6, 0x32, "message {number}");
+        assert!(packet.ends_with(&payload(number)), "message {number}");
+    }
+}
+
+#[test]
+fn a_thousand_clients_on_each_port_talk_across() {
+    const CLIENTS: usize = 1_000;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let broker = Broker::ours(&[]);
+    let ca = broker.path(CA);
+    let config = TlsClient::config(&ca, None);
+    let topic = |kind: &str, number: usize| broker.topic(&format!("{kind}{number}"));
+    let mut plain = Vec::new();
+    let mut over_tls = Vec::new();
+    for number in 0..CLIENTS {
+        let mut stream = broker.connect();
+        let id = broker.id(&format!("p{number}"));
+        stream.write_all(&[connect(&id), subscribe(&topic("p", number))].concat()).unwrap();
+        stream.read_exact(&mut [0; 9]).unwrap();
+        plain.push(stream);
+        let mut client = TlsClient::sharing(&broker, &config);
+        let id = broker.id(&format!("t{number}"));
+        client.send(&[connect(&id), subscribe(&topic("t", number))].concat());
+        client.receive(9);
+        over_tls.push(client);
+    }
+    for number in 0..CLIENTS {
+        let other = (number * 7 + 1) % CLIENTS;
+        plain[number].write_all(&publish_at_most_once(&topic("t", other), b"from plain")).unwrap();
+        over_tls[number].send(&publish_at_most_once(&topic("p", other), b"from tls"));
+    }
+    for number in 0..CLIENTS {
+        let expected = publish_at_most_once(&topic("p", number), b"from tls");
+        let mut received = vec![0; expected.len()];
+        plain[number].read_exact(&mut received).unwrap();
+        assert!(received == expected, "plain {number}");
+        let expected = publish_at_most_once(&topic("t", number), b"from plain");
+        assert!(over_tls[number].receive(expected.len()) == expected, "TLS {number}");
+    }
 }
 
 #[test]

@@ -19,15 +19,23 @@ pub(crate) struct TlsClient(StreamOwned<ClientConnection, TcpStream>);
 impl TlsClient {
     /// To the broker's TLS port, trusting what is in the PEM file `ca`.
     pub(crate) fn new(broker: &Broker, ca: &Path) -> Self {
-        Self::over(tcp(broker), ca, None)
+        Self::sharing(broker, &Self::config(ca, None))
     }
 
     /// As [`new`](Self::new), with a certificate and a key of its own.
     pub(crate) fn with(broker: &Broker, ca: &Path, certificate: &Path, key: &Path) -> Self {
-        Self::over(tcp(broker), ca, Some((certificate, key)))
+        Self::sharing(broker, &Self::config(ca, Some((certificate, key))))
     }
 
-    fn over(socket: TcpStream, ca: &Path, own: Option<(&Path, &Path)>) -> Self {
+    /// With settings that other clients have, too.
+    pub(crate) fn sharing(broker: &Broker, config: &Arc<ClientConfig>) -> Self {
+        let name = "localhost".try_into().expect("a name");
+        let session = ClientConnection::new(Arc::clone(config), name).expect("a client");
+        Self(StreamOwned::new(session, tcp(broker)))
+    }
+
+    /// Settings that trust `ca`, with a certificate and a key of one's own.
+    pub(crate) fn config(ca: &Path, own: Option<(&Path, &Path)>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(ca).expect("a file") {
             roots.add(certificate.expect("a certificate")).expect("a CA");
@@ -36,7 +44,7 @@ impl TlsClient {
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots);
-        let config = match own {
+        Arc::new(match own {
             Some((certificate, key)) => {
                 let chain = CertificateDer::pem_file_iter(certificate).expect("a file");
                 let chain = chain.collect::<Result<_, _>>().expect("certificates");
@@ -44,10 +52,7 @@ impl TlsClient {
                 builder.with_client_auth_cert(chain, key).expect("a pair")
             }
             None => builder.with_no_client_auth(),
-        };
-        let name = "localhost".try_into().expect("a name");
-        let session = ClientConnection::new(Arc::new(config), name).expect("a client");
-        Self(StreamOwned::new(session, socket))
+        })
     }
 
     /// Sends bytes, with a handshake before them if there was none.

@@ -427,12 +427,15 @@ impl EventLoop {
     /// Writes as much of a connection's output as the socket takes.
     fn write(&mut self, connection: ConnectionHandle) {
         loop {
-            if !self.flush(connection) {
-                return;
-            }
             let Some(socket) = self.sockets.of(connection) else {
                 return;
             };
+            if socket.pipe.wants_write() {
+                if self.flush(connection) {
+                    continue;
+                }
+                return;
+            }
             let Some(output) = self.shard.output(connection) else {
                 return;
             };
@@ -484,9 +487,6 @@ impl EventLoop {
         let Some(socket) = self.sockets.of(connection) else {
             return false;
         };
-        if !socket.pipe.wants_write() {
-            return true;
-        }
         let flushed = if socket.writable {
             socket.pipe.flush()
         } else {
