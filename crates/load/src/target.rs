@@ -45,7 +45,8 @@ pub enum How {
 impl Target {
     /// Noctule in its default configuration.
     pub fn noctule(program: &Path) -> Self {
-        let words = [&program.to_string_lossy(), "broker", "--port", "0"].map(String::from);
+        let words =
+            [&program.to_string_lossy(), "broker", "--port", "0", "--no-tls"].map(String::from);
         Self::command("noctule", words.into(), None)
     }
 

@@ -57,7 +57,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 fn pass_on(answer: Answer, mailboxes: &Mailboxes) {
     match answer {
         Answer::Event { shard, event } => {
-            mailboxes.post_from_outside(usize::from(shard.0), Letter::Stored(event));
+            mailboxes.write_from_outside(usize::from(shard.0), Letter::Stored(event));
         }
         Answer::Space { enough, free_bytes } => {
             let free_mib = free_bytes >> 20;

@@ -9,7 +9,7 @@
 //! them: the reader leaves emptied ones in the box, the writer finds them there.
 
 use mio::Waker;
-use noctule_broker::{Departure, Event, Mail, Parcel};
+use noctule_broker::{ConnectionHandle, Departure, Event, Mail, Parcel, Verdict};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,8 @@ pub(crate) enum Letter {
     Stored(Event),
     /// What the store can take has changed.
     StoreState,
+    /// Whether a client of that loop may connect, which took time to find out.
+    Verdict { connection: ConnectionHandle, verdict: Verdict },
     /// Tell the clients, let their output drain, and end.
     Stop,
 }
@@ -102,12 +104,12 @@ impl Mailboxes {
     /// Writes to every loop from outside.
     pub(crate) fn tell_all(&self, letter: impl Fn() -> Letter) {
         for to in 0..self.loops() {
-            self.post_from_outside(to, letter());
+            self.write_from_outside(to, letter());
         }
     }
 
-    /// Writes to a loop from outside.
-    pub(crate) fn post_from_outside(&self, to: usize, letter: Letter) {
+    /// Writes to one loop from outside.
+    pub(crate) fn write_from_outside(&self, to: usize, letter: Letter) {
         self.post(self.loops(), to, &mut vec![letter], &mut Vec::new());
     }
 

@@ -23,7 +23,7 @@ fn what_was_acknowledged_is_there_after_the_broker_was_killed() {
             publish_lines(&broker, version, &["-q", qos, "-t", "a/b"], &lines);
             publish(&broker, version, &["-q", qos, "-r", "-t", "kept", "-m", "last"]);
             let room = broker.kill();
-            let broker = Broker::in_room(room, 0, &[]);
+            let broker = Broker::in_room(room, &[]);
             let back = Subscriber::begin(&broker, version, &flags);
             for line in &lines {
                 assert_eq!(back.next(), message("a/b", qos.parse().unwrap(), false, line));
@@ -48,7 +48,7 @@ fn sessions_are_found_again_with_another_number_of_loops() {
     for (number, shards) in ["3", "8", "2"].iter().enumerate() {
         let payload = number.to_string();
         publish(&broker, "mqttv311", &["-q", "1", "-r", "-t", "x", "-m", &payload]);
-        broker = Broker::in_room(broker.kill(), 0, &["--shards", shards]);
+        broker = Broker::in_room(broker.kill(), &["--shards", shards]);
     }
     for id in ids {
         let flags = ["-c", "-i", id, "-q", "1", "-t", "x"];
@@ -70,7 +70,7 @@ fn what_was_delivered_does_not_come_again_after_an_orderly_end() {
     publish(&broker, "mqttv311", &["-q", "1", "-t", "x", "-m", "two"]);
     let (finished, room) = broker.end_in_its_room(Signal::INT);
     finished.well();
-    let broker = Broker::in_room(room, 0, &[]);
+    let broker = Broker::in_room(room, &[]);
     let back = Subscriber::begin(&broker, "mqttv311", &flags);
     assert_eq!(back.next(), message("x", 1, false, "two"));
     publish(&broker, "mqttv311", &["-q", "1", "-t", "end", "-m", "end"]);
@@ -79,7 +79,7 @@ fn what_was_delivered_does_not_come_again_after_an_orderly_end() {
 
 #[test]
 fn in_memory_nothing_is_written() {
-    let broker = Broker::ours(&["--in-memory"]);
+    let broker = Broker::ours(&["--in-memory", "--no-tls"]);
     publish(&broker, "mqttv311", &["-q", "1", "-r", "-t", "x", "-m", "y"]);
     let written = std::fs::read_dir(broker.room().path()).unwrap().count();
     assert_eq!(written, 0);
@@ -108,7 +108,7 @@ fn a_second_broker_in_the_same_directory_is_told_so() {
 fn a_data_directory_that_cannot_be_is_one_clear_line() {
     let room = Room::new();
     room.file("taken", b"");
-    let line = complaint_of(&room, &["--data-dir", "taken"]);
+    let line = complaint_of(&room, &["--data-dir", "taken", "--no-tls"]);
     assert!(line.contains("taken") && line.contains("data directory"), "{line}");
 }
 

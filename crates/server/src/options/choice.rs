@@ -67,6 +67,16 @@ choice! {
 }
 
 choice! {
+    /// Whether clients of the TLS port have to show a certificate.
+    ClientAuth, "required|optional" {
+        /// Who shows none is refused.
+        Required = "required",
+        /// Who shows one must show a valid one.
+        Optional = "optional",
+    }
+}
+
+choice! {
     /// What a publisher sees when a session that is owed its message has a full queue.
     OnQueueFull, "drop-new|refuse" {
         /// The message is acknowledged; this session does not get it.

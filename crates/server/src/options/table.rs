@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{Durability, Hello, OnQueueFull};
-use super::limit::{Auto, Limit};
+use super::choice::{ClientAuth, Durability, Hello, OnQueueFull};
+use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
 use super::value::Value;
@@ -38,15 +38,46 @@ option_table! {
         port: u16 = 1883 => flags(&["port"]).short('p').range(0, TWO_BYTES);
 
         /// Whether to offer MQTT over TLS beside the plain port.
-        tls: bool = true => flags(&["tls", "ssl"]).off(&["no-tls", "no-ssl"])
-            .waits_for("TLS exists");
+        tls: bool = true => flags(&["tls", "ssl"]).off(&["no-tls", "no-ssl"]);
 
         /// TCP port for MQTT over TLS.
         /// `0` takes any free one; the broker prints it.
-        tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES)
-            .waits_for("TLS exists");
+        tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES);
 
-        /// Directory for certificates and stored messages.
+        /// PEM file with the server's certificate, and those between it and a root behind it.
+        /// `auto` is `tls/server.pem` in the data directory, which is made if it is missing, with a CA
+        /// whose file `tls/ca.pem` clients trust. `cert` and `key` are set together; they may be one
+        /// file. Changed files are used for new connections without a restart.
+        cert: Auto<PathBuf> = Auto::Auto => flags(&["cert"]);
+
+        /// PEM file with the key of the server's certificate.
+        /// `auto` is `tls/server.key` in the data directory.
+        key: Auto<PathBuf> = Auto::Auto => flags(&["key"]);
+
+        /// PEM file with the CAs that sign certificates of clients.
+        /// With it, clients of the TLS port show a certificate; see `client_auth`.
+        client_ca: Optional<PathBuf> = Optional::None => flags(&["client-ca"]);
+
+        /// Whether clients of the TLS port have to show a certificate.
+        /// It counts if there is a `client_ca`. `optional` lets those in that show none; one that is
+        /// shown has to be valid in any case.
+        client_auth: ClientAuth = ClientAuth::Required => flags(&["client-auth"]);
+
+        /// PEM file with certificate revocation lists: certificates of clients that are void.
+        /// Each CA in `client_ca` then needs a list.
+        client_crl: Optional<PathBuf> = Optional::None => flags(&["client-crl"]);
+
+        /// File with the users and their passwords, made by `noctule passwd`.
+        /// With it, a client gives the name and password of a user, shows a certificate, or is refused
+        /// (reason code 0x86 or 0x87; return code 4 or 5 in version 3). A changed file is read again.
+        password_file: Optional<PathBuf> = Optional::None => flags(&["password-file"]);
+
+        /// Whether clients may connect without saying who they are.
+        /// Without a password file those of this machine may in any case, and the broker does not start
+        /// on other addresses unless clients have to show certificates or this is set.
+        allow_anonymous: bool = false => flags(&["allow-anonymous"]).off(&["no-allow-anonymous"]);
+
+        /// Directory for certificates and, when the store exists, messages.
         /// It is made if it is missing, readable by its owner alone. A relative path begins at the
         /// working directory.
         data_dir: PathBuf = PathBuf::from("./noctule-data") => flags(&["data-dir"]);
@@ -122,7 +153,7 @@ option_table! {
             .range(64, PACKET_BYTES_GREATEST);
 
         /// Longest time until the CONNECT of a new connection has been accepted.
-        /// Then the connection is closed.
+        /// Then the connection is closed. With TLS, the handshake is part of that time.
         connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
             .range(10, seconds(3600));
 
