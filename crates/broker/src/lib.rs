@@ -41,5 +41,8 @@ pub use noctule_session::Now;
 pub use outbox::Outbox;
 pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
 pub use retained::Retained;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};
