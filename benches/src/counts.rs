@@ -2,31 +2,26 @@
 //! runs itself under callgrind, which starts to count where a cell begins and writes down what it
 //! has where it ends.
 
-use crate::design::{Design, One, Receiving, Two};
-use crate::work::Cell;
+use crate::design::NAMES;
 use crate::{Room, Setting};
 use noctule_load::table::{Table, figure};
 use std::process::Command;
 
 /// Counts the cells and prints a table.
 pub(crate) fn run(settings: &[Setting], operations: usize) -> Result<(), String> {
-    let headings =
-        ["filters", "shards", "cell", Two::NAME, Receiving::NAME, One::NAME, "one / two"];
+    let ratio = format!("{} / {}", NAMES[NAMES.len() - 1], NAMES[0]);
+    let headings: Vec<&str> =
+        ["filters", "shards", "cell"].into_iter().chain(NAMES).chain([ratio.as_str()]).collect();
     let mut table = Table::new(&headings, 3);
     for setting in settings {
-        let two = counted(setting, Two::NAME, operations)?;
-        let receiving = counted(setting, Receiving::NAME, operations)?;
-        let one = counted(setting, One::NAME, operations)?;
+        let counts = NAMES.iter().map(|name| counted(setting, name, operations));
+        let counts = counts.collect::<Result<Vec<_>, _>>()?;
         for (index, cell) in setting.cells().iter().enumerate() {
-            table.row(vec![
-                setting.to_string(),
-                setting.shards.to_string(),
-                cell.name().into(),
-                figure(Some(two[index])),
-                figure(Some(receiving[index])),
-                figure(Some(one[index])),
-                figure(Some(one[index] / two[index])),
-            ]);
+            let mut row = vec![setting.to_string(), setting.shards.to_string(), cell.name().into()];
+            row.extend(counts.iter().map(|of_design| figure(Some(of_design[index]))));
+            let last = counts[counts.len() - 1][index];
+            row.push(figure(Some(last / counts[0][index])));
+            table.row(row);
         }
         eprintln!("{setting}, {} shards: counted", setting.shards);
     }
@@ -72,30 +67,18 @@ fn counted(setting: &Setting, design: &str, operations: usize) -> Result<Vec<f64
 }
 
 /// The function that a cell is, as valgrind names it.
-const MEASURED: &str = "routing::work::Work<D>::measured";
+const MEASURED: &str = "routing::work::Work<D>::work";
 
 fn total(report: &str) -> Option<f64> {
     report.lines().find_map(|line| line.strip_prefix("totals:")?.trim().parse().ok())
 }
 
-/// What runs under callgrind: prints how many operations each call of `measured` did.
+/// What runs under callgrind: prints how many operations each call of `work` did.
 pub(crate) fn under_callgrind(setting: &Setting, design: &str, operations: usize) {
-    match design {
-        Two::NAME => cells::<Two>(setting, operations),
-        Receiving::NAME => cells::<Receiving>(setting, operations),
-        _ => cells::<One>(setting, operations),
-    }
-}
-
-fn cells<D: Design>(setting: &Setting, operations: usize) {
-    let mut work = setting.work::<D>();
+    let mut work = setting.work(design);
     for &cell in setting.cells() {
         for _ in 0..2 {
-            if cell == Cell::Unsubscribe {
-                work.with_guests();
-            } else {
-                work.without_guests();
-            }
+            work.prepare(cell);
             println!("{}", work.measured(cell, operations));
         }
     }

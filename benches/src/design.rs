@@ -4,11 +4,14 @@
 
 use crate::locks::{Access, Locks, SEED};
 use noctule_broker::ShardId;
-use noctule_broker::bench::{OneIndex, SentAlong, TwoLevels};
+use noctule_broker::bench::{Directory, Found, OneIndex, SentAlong, TwoLevels};
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// All designs, by the names they have in tables. The first is what the others are compared with.
+pub(crate) const NAMES: [&str; 4] = [Two::NAME, Receiving::NAME, One::NAME, Common::NAME];
 
 /// A way to route.
 pub(crate) trait Design: Sized {
@@ -137,6 +140,44 @@ impl Design for One {
     }
 }
 
+/// Filters in common, sessions at home.
+pub(crate) struct Common {
+    first: u16,
+    routers: Vec<Directory>,
+    sent: Vec<(ShardId, Arc<[Found]>)>,
+}
+
+impl Design for Common {
+    const NAME: &'static str = "directory";
+
+    fn new(locks: &Arc<Locks>, shards: Range<u16>) -> Self {
+        let access = Rc::new(Access(Arc::clone(locks)));
+        let router = |shard| Directory::new(SEED, ShardId(shard), access.clone(), access.clone());
+        Self { first: shards.start, routers: shards.map(router).collect(), sent: Vec::new() }
+    }
+
+    fn subscribe(&mut self, shard: u16, filter: TopicFilter<'_>, session: u32) {
+        self.routers[usize::from(shard - self.first)].subscribe(filter, session);
+    }
+
+    fn unsubscribe(&mut self, shard: u16, filter: TopicFilter<'_>, session: u32) {
+        self.routers[usize::from(shard - self.first)].unsubscribe(filter, session);
+    }
+
+    fn publish(&mut self, shard: u16, topic: TopicName<'_>) -> usize {
+        let Self { first, routers, sent } = self;
+        let here = usize::from(shard - *first);
+        let mut found = routers[here].route(topic, |(other, founds)| {
+            sent.push((*other, Arc::clone(founds)));
+        });
+        for (other, founds) in sent.drain(..) {
+            let other = usize::from(other.0.wrapping_sub(*first));
+            found += routers.get_mut(other).map_or(0, |router| router.receive(topic, &founds));
+        }
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,13 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn both_designs_find_the_same_receivers() {
+    fn all_designs_find_the_same_receivers() {
         let expected = found::<Two>(1);
         assert!(expected.iter().sum::<usize>() > 500);
         for shards in [1, 2, 8] {
             assert_eq!(found::<Two>(shards), expected, "two levels, {shards} shards");
             assert_eq!(found::<Receiving>(shards), expected, "receiving, {shards} shards");
             assert_eq!(found::<One>(shards), expected, "one index, {shards} shards");
+            assert_eq!(found::<Common>(shards), expected, "directory, {shards} shards");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the shards of a benchmark share, with the locks that the broker's building puts around it:
-//! the interest map of the one design, the index of the other.
+//! the interest map of the one design, the index or the directory of the others.
 
-use noctule_broker::bench::{CommonIndex, CommonParts};
+use noctule_broker::bench::{CommonIndex, DirectoryPart, Parts};
 use noctule_broker::{Commons, Epochs, INTEREST_PARTS, Interest, Retained};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -15,6 +15,7 @@ pub(crate) struct Locks {
     sequence: AtomicU64,
     interest: Vec<RwLock<Interest>>,
     index: Vec<RwLock<CommonIndex>>,
+    directory: Vec<RwLock<DirectoryPart>>,
     retained: Mutex<Retained>,
 }
 
@@ -25,6 +26,7 @@ impl Locks {
     pub(crate) fn new(shards: u16) -> Arc<Self> {
         let interest = || RwLock::new(Interest::new(SEED));
         let index = || RwLock::new(CommonIndex::new(SEED));
+        let directory = || RwLock::new(DirectoryPart::new(SEED));
         Arc::new(Self {
             shards,
             epochs: Arc::default(),
@@ -32,6 +34,7 @@ impl Locks {
             sequence: AtomicU64::new(0),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             index: std::iter::repeat_with(index).take(INTEREST_PARTS).collect(),
+            directory: std::iter::repeat_with(directory).take(INTEREST_PARTS).collect(),
             retained: Mutex::default(),
         })
     }
@@ -89,12 +92,22 @@ impl Commons for Access {
     }
 }
 
-impl CommonParts for Access {
+impl Parts<CommonIndex> for Access {
     fn read_part(&self, part: usize, read: &mut dyn FnMut(&CommonIndex)) {
         read(&self.0.index[part].read().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn change_part(&self, part: usize, change: &mut dyn FnMut(&mut CommonIndex)) {
         change(&mut self.0.index[part].write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Parts<DirectoryPart> for Access {
+    fn read_part(&self, part: usize, read: &mut dyn FnMut(&DirectoryPart)) {
+        read(&self.0.directory[part].read().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn change_part(&self, part: usize, change: &mut dyn FnMut(&mut DirectoryPart)) {
+        change(&mut self.0.directory[part].write().unwrap_or_else(PoisonError::into_inner));
     }
 }

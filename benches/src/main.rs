@@ -1,5 +1,5 @@
-//! `routing`: two-level routing against one shared index, with the broker's own types. The designs
-//! are in `design`, what is done with them in `work`; each way to measure has a module, and reading
+//! `routing`: two-level routing against one shared index and what lies between, with the broker's own
+//! types. The designs are in `design`, what is done with them in `work`; each way to measure has a module, and reading
 //! the command line is done here.
 
 mod counts;
@@ -12,14 +12,14 @@ mod times;
 mod work;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use design::{Design, One, Receiving, Two};
+use design::{Common, Design, NAMES, One, Receiving, Two};
 use mix::Top;
 use noctule_load::statistics::range;
 use noctule_load::table::figure;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use work::{Cell, Work};
+use work::{Cell, Work, Workable};
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -67,8 +67,18 @@ struct Setting {
 }
 
 impl Setting {
-    fn work<D: Design>(&self) -> Work<D> {
-        Work::new(self.shards, self.top, self.filters, self.many)
+    /// The design of that name, in this state.
+    fn work(&self, design: &str) -> Box<dyn Workable> {
+        match design {
+            Two::NAME => self.work_of::<Two>(),
+            Receiving::NAME => self.work_of::<Receiving>(),
+            One::NAME => self.work_of::<One>(),
+            _ => self.work_of::<Common>(),
+        }
+    }
+
+    fn work_of<D: Design + 'static>(&self) -> Box<dyn Workable> {
+        Box::new(Work::<D>::new(self.shards, self.top, self.filters, self.many))
     }
 
     fn cells(&self) -> &'static [Cell] {
@@ -98,10 +108,9 @@ impl fmt::Display for Setting {
 }
 
 fn command() -> Command {
-    let names = [Two::NAME, Receiving::NAME, One::NAME];
-    let design = Arg::new("design").required(true).value_parser(names);
+    let design = Arg::new("design").required(true).value_parser(NAMES);
     Command::new("routing")
-        .about("Two-level routing against one shared index")
+        .about("Two-level routing against one shared index, and against a shared directory")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(with_settings(

@@ -1,7 +1,7 @@
 //! Bytes per filter: how the resident memory of a fresh process grows while it subscribes.
 
 use crate::Setting;
-use crate::design::{Design, One, Two};
+use crate::design::{Common, Design, NAMES, One, Receiving, Two};
 use crate::locks::Locks;
 use crate::mix::Top;
 use crate::work::{fill, parsed, shard_of};
@@ -11,17 +11,14 @@ use std::process::Command;
 
 /// Measures each design in processes of its own and prints a table.
 pub(crate) fn run(settings: &[Setting]) -> Result<(), String> {
-    let headings = ["filters", "shards", Two::NAME, One::NAME, "one / two"];
+    let headings: Vec<&str> = ["filters", "shards"].into_iter().chain(NAMES).collect();
     let mut table = Table::new(&headings, 2);
     for setting in settings {
-        let [two, one] = [measured(setting, Two::NAME)?, measured(setting, One::NAME)?];
-        table.row(vec![
-            setting.to_string(),
-            setting.shards.to_string(),
-            figure(Some(two)),
-            figure(Some(one)),
-            figure(Some(one / two)),
-        ]);
+        let mut row = vec![setting.to_string(), setting.shards.to_string()];
+        for name in NAMES {
+            row.push(figure(Some(measured(setting, name)?)));
+        }
+        table.row(row);
     }
     print!("{}", table.text());
     Ok(())
@@ -42,7 +39,12 @@ fn measured(setting: &Setting, design: &str) -> Result<f64, String> {
 
 /// What a process of its own does: prints the bytes per subscription.
 pub(crate) fn grown(setting: &Setting, design: &str) -> Result<(), String> {
-    let bytes = if design == Two::NAME { growth::<Two>(setting) } else { growth::<One>(setting) };
+    let bytes = match design {
+        Two::NAME => growth::<Two>(setting),
+        Receiving::NAME => growth::<Receiving>(setting),
+        One::NAME => growth::<One>(setting),
+        _ => growth::<Common>(setting),
+    };
     println!("{}", bytes?);
     Ok(())
 }

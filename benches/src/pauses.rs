@@ -4,7 +4,7 @@
 //! publish without anybody beside it says how much of it is the machine's.
 
 use crate::Setting;
-use crate::design::{Design, One, Two};
+use crate::design::{Common, Design, One, Two};
 use crate::locks::Locks;
 use crate::mix::{self, HOT_TOPICS};
 use crate::work::{GUEST_SESSIONS, GUESTS, guests, parsed};
@@ -33,13 +33,13 @@ pub(crate) fn run(settings: &[Setting], rounds: usize) {
     ];
     let mut table = Table::new(&headings, 3);
     for setting in settings.iter().filter(|setting| setting.shards > 1) {
-        let mut two = Vec::new();
-        let mut one = Vec::new();
+        let mut found = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..rounds {
-            two.push(round::<Two>(setting));
-            one.push(round::<One>(setting));
+            found[0].push(round::<Two>(setting));
+            found[1].push(round::<One>(setting));
+            found[2].push(round::<Common>(setting));
         }
-        for (name, rounds) in [(Two::NAME, two), (One::NAME, one)] {
+        for (name, rounds) in [Two::NAME, One::NAME, Common::NAME].into_iter().zip(found) {
             let mut row = vec![setting.to_string(), setting.shards.to_string(), name.into()];
             let columns = rounds[0].len();
             row.extend((0..columns).map(|column| {

@@ -68,9 +68,38 @@ const PUBLISHES_PER_CHANGE: usize = 20;
 /// The filter that many have.
 const MANY: &str = "plant/alarm";
 
+/// A design at work, whichever it is.
+pub(crate) trait Workable {
+    /// Makes ready for a cell, without being measured.
+    fn prepare(&mut self, cell: Cell);
+
+    /// Does the work of a cell, about `operations` operations, and returns how many they were.
+    fn measured(&mut self, cell: Cell, operations: usize) -> usize;
+}
+
+impl<D: Design> Workable for Work<D> {
+    fn prepare(&mut self, cell: Cell) {
+        if cell == Cell::Unsubscribe {
+            self.all_guests(true);
+            return;
+        }
+        self.all_guests(false);
+        if std::mem::take(&mut self.joined) {
+            for session in GUEST_SESSIONS..GUEST_SESSIONS + GUESTS {
+                let shard = shard_of(session, self.shards);
+                self.design.unsubscribe(shard, parsed(MANY), session as u32);
+            }
+        }
+    }
+
+    fn measured(&mut self, cell: Cell, operations: usize) -> usize {
+        self.work(cell, operations)
+    }
+}
+
 /// A design at work.
 pub(crate) struct Work<D> {
-    pub(crate) design: D,
+    design: D,
     shards: u16,
     topics: Vec<String>,
     guests: Vec<TopicFilter<'static>>,
@@ -104,10 +133,9 @@ impl<D: Design> Work<D> {
         }
     }
 
-    /// Does the work of a cell, all of it about `operations` operations, and returns how many they
-    /// were. Not inlined, so that a tool that counts can tell where it begins and ends.
+    /// Not inlined, so that a tool that counts can tell where it begins and ends.
     #[inline(never)]
-    pub(crate) fn measured(&mut self, cell: Cell, operations: usize) -> usize {
+    fn work(&mut self, cell: Cell, operations: usize) -> usize {
         match cell {
             Cell::Hot => self.publishes(operations, HOT_TOPICS, false),
             Cell::Warm => self.publishes(operations, WARM_TOPICS, false),
@@ -174,22 +202,6 @@ impl<D: Design> Work<D> {
             std::hint::black_box(self.design.publish(shard, topic));
         }
         operations
-    }
-
-    /// Lets all guests in without measuring it.
-    pub(crate) fn with_guests(&mut self) {
-        self.all_guests(true);
-    }
-
-    /// Takes all guests out again without measuring it.
-    pub(crate) fn without_guests(&mut self) {
-        self.all_guests(false);
-        if std::mem::take(&mut self.joined) {
-            for session in GUEST_SESSIONS..GUEST_SESSIONS + GUESTS {
-                let shard = shard_of(session, self.shards);
-                self.design.unsubscribe(shard, parsed(MANY), session as u32);
-            }
-        }
     }
 }
 

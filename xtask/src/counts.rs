@@ -6,6 +6,7 @@
 //! subtracted. The invariant: a count is divided by the messages that the driver says arrived, each
 //! once and in order.
 
+mod side_by_side;
 mod subject;
 mod tools;
 
@@ -38,8 +39,9 @@ struct Cost {
     system_calls: f64,
 }
 
-/// The command. Takes `--messages N` (at least 10,000) and `--broker "PROGRAM ARGUMENTS"`, another
-/// program to count, which must say `listening on ADDRESS:PORT (MQTT)`.
+/// The command. Takes `--messages N` (at least 10,000), `--broker "PROGRAM ARGUMENTS"`, another
+/// program to count, which must say `listening on ADDRESS:PORT (MQTT)`, and `--shards 1,2,8`, which
+/// counts it with each of these numbers of loops and compares them, without bounds.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
     let options = Options::parse(arguments)?;
     tools::check()?;
@@ -61,6 +63,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         }),
         messages: options.messages,
     };
+    if !options.shards.is_empty() {
+        side_by_side::run(&bench, &options.shards)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut complaints = Vec::new();
     println!("{}", headings());
     for bound in BOUNDS {
@@ -78,11 +84,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
 struct Options {
     messages: u64,
     broker: Option<Vec<String>>,
+    /// Numbers of loops to compare.
+    shards: Vec<u16>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, Failure> {
-        let mut options = Self { messages: MESSAGES_MIN, broker: None };
+        let mut options = Self { messages: MESSAGES_MIN, broker: None, shards: Vec::new() };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| Failure(format!("{word} needs a value")))?;
@@ -94,6 +102,12 @@ impl Options {
                 }
                 "--broker" => {
                     options.broker = Some(value.split_whitespace().map(String::from).collect());
+                }
+                "--shards" => {
+                    let numbers = value.split(',').map(|word| word.trim().parse().ok());
+                    let numbers = numbers.map(|number| number.filter(|number| *number > 0));
+                    let wrong = || Failure(format!("--shards: '{value}' is no list like 1,2,8"));
+                    options.shards = numbers.collect::<Option<_>>().ok_or_else(wrong)?;
                 }
                 other => return Err(Failure(format!("there is no option '{other}'"))),
             }
@@ -249,7 +263,11 @@ mod tests {
         assert_eq!(parse(&["--messages", "20000"]).unwrap().messages, 20_000);
         let broker = parse(&["--broker", "prog --port 0"]).unwrap().broker;
         assert_eq!(broker.unwrap(), ["prog", "--port", "0"]);
+        assert_eq!(parse(&["--shards", "1,2, 8"]).unwrap().shards, [1, 2, 8]);
         for wrong in [&["--messages", "9999"][..], &["--messages"], &["--fast", "1"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in [&["--shards", "1,,2"][..], &["--shards", "0"], &["--shards", "many"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }

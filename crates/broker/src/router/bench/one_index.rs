@@ -1,99 +1,17 @@
-//! Ways to route, side by side, for the benchmark that compares them: [`TwoLevels`] is the broker's
-//! own [`Router`], also with shards that ask nobody about what was sent to them; [`OneIndex`] is
-//! what it would be with one index of all sessions in common parts. For `benches` alone; nothing in
-//! the broker may use it. All share the index, the cache, the epochs and the merging of targets, so
-//! that they differ in nothing else.
+//! One index of the sessions of all shards. A route has the targets on each of them, and a message
+//! that crosses takes along those of the shard it goes to.
 
-use super::{CACHED_TOPIC_BYTES_MAX, Cached, Route, Router, Target};
+use super::super::{CACHED_TOPIC_BYTES_MAX, Cached, Route, Router, Target, refusal};
+use super::{Parts, subscriber};
 use crate::arena::Handle;
 use crate::commons::{Commons, ShardId};
 use crate::limits::Limits;
 use crate::session::SessionHandle;
 use crate::subscriptions::{FilterIndex, Listed, Subscriber};
 use noctule_mqtt::packet::SubscriptionOptions;
-use noctule_mqtt::{QoS, TopicFilter, TopicName};
-use std::fmt;
+use noctule_mqtt::{TopicFilter, TopicName};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// The broker's router: a shard's own index, and the interest map for the others.
-#[derive(Debug)]
-pub struct TwoLevels {
-    router: Router,
-    limits: Limits,
-    /// By place in the cache, whether the route there knows of this shard only.
-    partial: Vec<bool>,
-}
-
-impl TwoLevels {
-    /// The router of one shard.
-    pub fn new(seed: u64, shard: ShardId, commons: Rc<dyn Commons>) -> Self {
-        let router = Router::new(seed, shard, commons);
-        Self { partial: vec![false; router.cache.len()], router, limits: Limits::default() }
-    }
-
-    /// Subscribes the shard's session number `session`.
-    pub fn subscribe(&mut self, filter: TopicFilter<'_>, session: u32) {
-        self.router.subscribe(filter, subscriber(session));
-    }
-
-    /// Takes the subscription back.
-    pub fn unsubscribe(&mut self, filter: TopicFilter<'_>, session: u32) {
-        self.router.unsubscribe(filter, Handle::numbered(session));
-    }
-
-    /// Finds the route, calls `elsewhere` with each other shard that wants the topic, and returns
-    /// how many sessions of this one do.
-    pub fn route(&mut self, topic: TopicName<'_>, mut elsewhere: impl FnMut(ShardId)) -> usize {
-        let route = self.router.route(topic, &self.limits);
-        route.elsewhere.iter().for_each(|other| elsewhere(other.shard));
-        route.targets.len()
-    }
-
-    /// As [`route`](Self::route), where some routes in the cache may come from
-    /// [`receive`](Self::receive) and are of no use.
-    pub fn route_whole(&mut self, topic: TopicName<'_>, elsewhere: impl FnMut(ShardId)) -> usize {
-        let place = usize::from(self.router.place(topic.as_bytes()).0);
-        if std::mem::take(&mut self.partial[place]) {
-            self.router.cache[place] = None;
-        }
-        self.route(topic, elsewhere)
-    }
-
-    /// How many sessions of this shard want what another one has sent here. Asks nobody who else
-    /// does, and a change elsewhere does not concern it.
-    pub fn receive(&mut self, topic: TopicName<'_>) -> usize {
-        let router = &mut self.router;
-        let bytes = topic.as_bytes();
-        let place = usize::from(router.place(bytes).0);
-        if let Some(cached) = &router.cache[place]
-            && *cached.topic == *bytes
-        {
-            let (holds, own) = (&cached.holds, &router.own);
-            let mut noted = holds.counters.iter().zip(&holds.epochs);
-            let still = holds.changes.0 == own.changes()
-                || noted.all(|(counter, epochs)| own.epoch(*counter) == epochs.0);
-            if still {
-                return cached.route.targets.len();
-            }
-        }
-        let holds = router.note(topic);
-        let mut matches = std::mem::take(&mut router.matches);
-        router.index.matching(topic, |subscriber| matches.push(*subscriber));
-        matches.sort_unstable_by_key(|subscriber| subscriber.session);
-        let targets = matches
-            .chunk_by(|one, other| one.session == other.session)
-            .map(Target::merged)
-            .collect();
-        matches.clear();
-        router.matches = matches;
-        let route = Route { targets, ..Route::default() };
-        let found = route.targets.len();
-        router.cache[place] = Some(Box::new(Cached { topic: bytes.into(), holds, route }));
-        self.partial[place] = true;
-        found
-    }
-}
 
 /// A part of the one index.
 #[derive(Debug)]
@@ -130,15 +48,6 @@ impl Listed for Anywhere {
     }
 }
 
-/// Access to the parts of the one index, as [`Commons`] is to those of the interest map.
-pub trait CommonParts: fmt::Debug {
-    /// Reads a part.
-    fn read_part(&self, part: usize, read: &mut dyn FnMut(&CommonIndex));
-
-    /// Changes a part.
-    fn change_part(&self, part: usize, change: &mut dyn FnMut(&mut CommonIndex));
-}
-
 /// The targets on another shard, which travel with the message.
 pub type SentAlong = Arc<[SomeTarget]>;
 
@@ -152,7 +61,7 @@ pub struct OneIndex {
     /// Its index stays empty; its cache and counters are used.
     router: Router,
     limits: Limits,
-    parts: Rc<dyn CommonParts>,
+    parts: Rc<dyn Parts<CommonIndex>>,
     /// By place in the cache, what belongs to the route there.
     sent_along: Vec<Vec<(ShardId, SentAlong)>>,
     matches: Vec<Anywhere>,
@@ -164,7 +73,7 @@ impl OneIndex {
         seed: u64,
         shard: ShardId,
         commons: Rc<dyn Commons>,
-        parts: Rc<dyn CommonParts>,
+        parts: Rc<dyn Parts<CommonIndex>>,
     ) -> Self {
         let router = Router::new(seed, shard, commons);
         let sent_along = vec![Vec::new(); router.cache.len()];
@@ -223,7 +132,7 @@ impl OneIndex {
         }
         matches.sort_unstable_by_key(Listed::key);
         let place = usize::from(self.router.place(bytes).0);
-        let mut route = Route { refusal: super::refusal(topic, &self.limits), ..Route::default() };
+        let mut route = Route { refusal: refusal(topic, &self.limits), ..Route::default() };
         let mut sent_along = Vec::new();
         for here in matches.chunk_by(|one, other| one.shard == other.shard) {
             let targets = here.chunk_by(|one, other| one.session == other.session).map(merged);
@@ -252,9 +161,4 @@ fn merged(subscriptions: &[Anywhere]) -> Target {
     let subscribers: smallvec::SmallVec<[Subscriber; 4]> =
         subscriptions.iter().map(alone).collect();
     Target::merged(&subscribers)
-}
-
-fn subscriber(session: u32) -> Subscriber {
-    let options = SubscriptionOptions::qos(QoS::AtLeastOnce);
-    Subscriber { session: Handle::numbered(session), options, identifier: None, durable: false }
 }
