@@ -2,7 +2,7 @@
 //! the interest map of the one design, the index or the directory of the others.
 
 use noctule_broker::bench::{CommonIndex, DirectoryPart, Parts};
-use noctule_broker::{Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +12,7 @@ pub(crate) struct Locks {
     shards: u16,
     epochs: Arc<Epochs>,
     connections: AtomicUsize,
+    memory: Arc<CommonMemory>,
     sequence: AtomicU64,
     interest: Vec<RwLock<Interest>>,
     index: Vec<RwLock<CommonIndex>>,
@@ -31,6 +32,7 @@ impl Locks {
             shards,
             epochs: Arc::default(),
             connections: AtomicUsize::new(0),
+            memory: Arc::default(),
             sequence: AtomicU64::new(0),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             index: std::iter::repeat_with(index).take(INTEREST_PARTS).collect(),
@@ -65,6 +67,10 @@ impl Commons for Access {
 
     fn connections(&self) -> &AtomicUsize {
         &self.0.connections
+    }
+
+    fn memory(&self) -> &Arc<CommonMemory> {
+        &self.0.memory
     }
 
     fn read_interest(&self, part: usize, read: &mut dyn FnMut(&Interest)) {

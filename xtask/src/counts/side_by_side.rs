@@ -8,19 +8,12 @@ use crate::shell::Failure;
 pub(super) fn run(bench: &Bench, shards: &[u16]) -> Result<(), Failure> {
     println!("{}", headings(shards));
     for bound in BOUNDS {
-        let costs = shards.iter().map(|shards| with_loops(bench, *shards).cost(bound.mode));
+        let costs = shards.iter().map(|shards| bench.with_loops(*shards).cost(bound.mode));
         let costs = costs.collect::<Result<Vec<_>, _>>()?;
         println!("{}", line(bound.mode, "instructions", &costs, |cost| cost.instructions));
         println!("{}", line(bound.mode, "system calls", &costs, |cost| cost.system_calls));
     }
     Ok(())
-}
-
-fn with_loops(bench: &Bench, shards: u16) -> Bench {
-    let mut broker = bench.broker.clone();
-    broker.extend(["--shards".into(), shards.to_string()]);
-    let (room, driver) = (bench.room.clone(), bench.driver.clone());
-    Bench { room, driver, broker, messages: bench.messages }
 }
 
 fn headings(shards: &[u16]) -> String {

@@ -4,6 +4,7 @@
 //! the client has seen it is routed to it. Retained messages follow the SUBACK.
 
 use super::Shard;
+use crate::memory::{Pressure, subscription_bytes};
 use crate::persist::Record;
 use crate::retained::Cursor;
 use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
@@ -59,6 +60,13 @@ impl Shard {
         let is_new = !found.subscriptions.contains_key(text);
         if is_new && found.subscriptions.len() >= limits.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
+        }
+        if is_new && self.delivery.pressure >= Pressure::NewWork {
+            self.delivery.dropped.memory_subscriptions += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        if is_new {
+            self.delivery.memory.sessions += subscription_bytes(text);
         }
         found.subscriptions.insert(text.into(), terms);
         let durable = found.is_persistent();
@@ -123,6 +131,7 @@ impl Shard {
             return ReasonCode::NoSubscriptionExisted;
         }
         found.replays.remove(filter.as_str());
+        self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());
             self.delivery.journal.push(Record::Unsubscribed { key, filter });
