@@ -29,6 +29,7 @@ mod parcel;
 mod persist;
 mod postbag;
 mod queue;
+mod restore;
 mod retained;
 mod router;
 mod session;
@@ -45,11 +46,15 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::Message;
+pub use message::{Message, MessageParts};
+/// Words of MQTT that records are made of.
+pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
+pub use noctule_mqtt::{PacketId, QoS};
 pub use noctule_session::Now;
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
+pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Ticket};
+pub use restore::{StoredInFlight, StoredSession, home, restore_retained};
 pub use retained::Retained;
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -180,7 +180,7 @@ impl Shard {
     }
 
     /// A received QoS 2 message is stored: routes it. Its PUBREC follows in its own turn.
-    pub(super) fn route_received(
+    pub(crate) fn route_received(
         &mut self,
         session: SessionHandle,
         key: SessionKey,
@@ -240,15 +240,18 @@ impl Shard {
             let message = outgoing.message(&mut self.delivery.pool);
             let part = self.placement.retained_part(topic, self.commons.retained_parts());
             let memory = self.commons.memory();
+            let mut sequence = 0;
             self.commons.change_retained(part, &mut |retained| {
                 let before = retained.bytes();
                 // Counted with the part in hand, so that of one topic the last set is the highest.
-                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+                sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
                 retained.set(message, sequence);
                 memory.retained_changed(before, retained.bytes());
             });
-            self.delivery.journal.push(Record::Retained(message.clone()));
+            let message = message.clone();
+            self.delivery.journal.push(Record::Retained { sequence, message });
             outgoing.durable = true;
+            outgoing.retained = sequence;
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
