@@ -119,5 +119,6 @@ pub trait Parts<P>: fmt::Debug {
 
 fn subscriber(session: u32) -> Subscriber {
     let options = SubscriptionOptions::qos(QoS::AtLeastOnce);
-    Subscriber { session: Handle::numbered(session), options, identifier: None, durable: false }
+    let session = Handle::numbered(session);
+    Subscriber { session, options, identifier: None, durable: false, since: 0 }
 }

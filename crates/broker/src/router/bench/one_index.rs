@@ -33,6 +33,7 @@ struct Anywhere {
     options: SubscriptionOptions,
     identifier: Option<u32>,
     durable: bool,
+    since: u64,
     shard: ShardId,
 }
 
@@ -82,9 +83,9 @@ impl OneIndex {
 
     /// Subscribes the shard's session number `session`.
     pub fn subscribe(&mut self, filter: TopicFilter<'_>, session: u32) {
-        let Subscriber { session, options, identifier, durable } = subscriber(session);
+        let Subscriber { session, options, identifier, durable, since } = subscriber(session);
         let shard = self.router.shard;
-        let entry = Anywhere { session, options, identifier, durable, shard };
+        let entry = Anywhere { session, options, identifier, durable, since, shard };
         self.change(filter, |index| {
             index.insert(filter, entry);
         });
@@ -157,6 +158,7 @@ fn merged(subscriptions: &[Anywhere]) -> Target {
         options: one.options,
         identifier: one.identifier,
         durable: one.durable,
+        since: one.since,
     };
     let subscribers: smallvec::SmallVec<[Subscriber; 4]> =
         subscriptions.iter().map(alone).collect();
