@@ -1,5 +1,5 @@
 //! Ways to route, side by side, for the benchmark that compares them: [`TwoLevels`] is the broker's
-//! own [`Router`], also with shards that ask nobody about what was sent to them; [`OneIndex`] is
+//! own router, also with shards that ask nobody about what was sent to them; [`OneIndex`] is
 //! what it would be with one index of all sessions in common parts; [`Directory`] keeps the filters
 //! in common and the sessions at home. For `benches` alone; nothing in the broker may use it. All
 //! share the index, the cache, the epochs and the merging of targets, so that they differ in nothing

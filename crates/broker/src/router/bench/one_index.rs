@@ -120,7 +120,7 @@ impl OneIndex {
         self.router.cache[place].as_ref().map_or(0, |cached| cached.route.targets.len())
     }
 
-    /// As [`Router::look_up`], of the common index.
+    /// As the router does it, of the common index.
     fn look_up(&mut self, topic: TopicName<'_>) -> usize {
         let bytes = topic.as_bytes();
         assert!(bytes.len() <= CACHED_TOPIC_BYTES_MAX, "topics of the benchmark are short");
