@@ -22,6 +22,12 @@ impl<T> Handle<T> {
     pub const fn slot(self) -> usize {
         self.slot as usize
     }
+
+    /// Names nothing: for benchmarks of what only compares handles.
+    #[cfg(feature = "bench")]
+    pub(crate) const fn numbered(slot: u32) -> Self {
+        Self { slot, generation: 0, kind: PhantomData }
+    }
 }
 
 impl<T> Clone for Handle<T> {

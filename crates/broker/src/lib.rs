@@ -56,5 +56,8 @@ pub use parcel::Parcel;
 pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
 pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};

@@ -7,6 +7,9 @@
 //! subscriptions elsewhere do not disturb it. There are two sets of counters: the shard's own, and
 //! those of the interest map, from which a route has the other shards that want its topic.
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 use crate::commons::{Commons, EPOCHS, Epochs, Placement, ShardId};
 use crate::limits::Limits;
 use crate::session::SessionHandle;
