@@ -8,6 +8,7 @@ use crate::arena::Arena;
 use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
+use crate::faults::{Fault, fault};
 use crate::limits::{Limits, OnQueueFull};
 use crate::mail::{Mail, ReplyTo};
 use crate::message::{Message, MessagePool};
@@ -298,6 +299,9 @@ impl Delivery {
                     && connection.outbox.len() <= self.limits.unsent_bytes_max
             });
         let Some((handle, connection)) = ready else {
+            if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
+                return;
+            }
             let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
             match self.enqueue(target.session, owed) {
                 Queued::Refused => outgoing.refused = true,
@@ -482,8 +486,9 @@ impl Delivery {
         let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
+        let ticket = ticket.filter(|_| !fault(Fault::AckBeforeTicket));
         let waits = replies + u16::from(ticket.is_some());
-        if waits == 0 && session.answers.is_empty() {
+        if waits == 0 && (session.answers.is_empty() || fault(Fault::AckOutOfOrder)) {
             self.write_answer(handle, answer);
             return;
         }

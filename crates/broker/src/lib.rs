@@ -14,6 +14,7 @@ mod commons;
 mod connection;
 mod counters;
 mod delivery;
+pub mod faults;
 mod limits;
 mod mail;
 mod memory_store;
@@ -42,4 +43,6 @@ pub use outbox::Outbox;
 pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
 pub use retained::Retained;
 pub use session::{Expiry, Session, SessionHandle};
-pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};
+pub use shard::{
+    Action, Credentials, Event, Leftovers, Population, Report, Settings, Shard, Verdict,
+};

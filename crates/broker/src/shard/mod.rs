@@ -7,15 +7,19 @@ mod accept;
 mod acknowledge;
 mod close;
 mod input;
+mod leftovers;
 mod publish;
 mod subscribe;
 mod turn;
+
+pub use leftovers::Leftovers;
 
 use crate::arena::Handle;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
+use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::mail::Departure;
 use crate::outbox::Outbox;
@@ -259,7 +263,8 @@ impl Shard {
     pub fn on_closed(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
-            self.commons.connections().fetch_sub(1, Ordering::Relaxed);
+            let leaves = usize::from(!fault(Fault::ConnectionLeaked));
+            self.commons.connections().fetch_sub(leaves, Ordering::Relaxed);
             let unsent = connection.outbox.len();
             if let Some(buffer) = connection.outbox.advance(unsent) {
                 self.delivery.outputs.recycle(buffer);
@@ -291,7 +296,7 @@ impl Shard {
         }
         let half = self.delivery.limits.unsent_bytes_max / 2;
         let waits = connection.stalled || connection.choked;
-        if !waits || connection.outbox.len() > half {
+        if !waits || connection.outbox.len() > half || fault(Fault::QueueNotPumped) {
             return;
         }
         let stalled = std::mem::replace(&mut connection.stalled, false);

@@ -2,8 +2,10 @@
 
 use super::Shard;
 use super::input::Sender;
+use crate::commons::{Commons, Placement};
 use crate::connection::{Cause, ConnectionHandle};
-use crate::delivery::{Continuation, push_ack};
+use crate::delivery::{Continuation, Delivery, push_ack};
+use crate::faults::{Fault, fault};
 use crate::message::{Message, MessageView};
 use crate::outgoing::Outgoing;
 use crate::persist::{Record, SessionKey};
@@ -124,6 +126,7 @@ impl Shard {
                 self.revive_answer(session, PacketType::Pubrec, packet_id);
                 return Ok(());
             }
+            Received::Duplicate if fault(Fault::DuplicateRouted) => {}
             Received::Duplicate => {
                 // Its PUBREC may still be waiting for those who are owed it.
                 if !self.revive_answer(session, PacketType::Pubrec, packet_id) {
@@ -230,18 +233,9 @@ impl Shard {
                 });
             }
         }
-        if outgoing.view.retain {
+        if outgoing.view.retain && !fault(Fault::RetainedSetLate) {
             // Before routing, so that whoever subscribes next cannot see an older one.
-            let topic = outgoing.view.topic.as_bytes();
-            let message = outgoing.message(&mut self.delivery.pool);
-            let part = self.placement.retained_part(topic, self.commons.retained_parts());
-            self.commons.change_retained(part, &mut |retained| {
-                // Counted with the part in hand, so that of one topic the last set is the highest.
-                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
-                retained.set(message, sequence);
-            });
-            self.delivery.journal.push(Record::Retained(message.clone()));
-            outgoing.durable = true;
+            keep(&*self.commons, &self.placement, &mut self.delivery, outgoing);
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
@@ -263,6 +257,9 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
+        if outgoing.view.retain && fault(Fault::RetainedSetLate) {
+            keep(&*self.commons, &self.placement, &mut self.delivery, outgoing);
+        }
         Ok(Routed { reason, durable: outgoing.durable, replies })
     }
 
@@ -353,4 +350,23 @@ impl Shard {
             })
         })
     }
+}
+
+/// Keeps a message as its topic's retained one, and records it.
+fn keep(
+    commons: &dyn Commons,
+    placement: &Placement,
+    delivery: &mut Delivery,
+    outgoing: &mut Outgoing<'_>,
+) {
+    let topic = outgoing.view.topic.as_bytes();
+    let message = outgoing.message(&mut delivery.pool);
+    let part = placement.retained_part(topic, commons.retained_parts());
+    commons.change_retained(part, &mut |retained| {
+        // Counted with the part in hand, so that of one topic the last set is the highest.
+        let sequence = commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+        retained.set(message, sequence);
+    });
+    delivery.journal.push(Record::Retained(message.clone()));
+    outgoing.durable = true;
 }

@@ -4,6 +4,7 @@
 //! the client has seen it is routed to it. Retained messages follow the SUBACK.
 
 use super::Shard;
+use crate::faults::{Fault, fault};
 use crate::persist::Record;
 use crate::retained::Cursor;
 use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
@@ -70,6 +71,8 @@ impl Shard {
                 identifier: terms.identifier,
             });
         }
+        let last_retained = || self.commons.retained_sequence().load(Ordering::SeqCst);
+        let early = fault(Fault::RetainedReadEarly).then(last_retained);
         let Terms { options, identifier } = terms;
         self.router.subscribe(filter, Subscriber { session, options, identifier, durable });
         let wants_retained = match options.retain_handling {
@@ -80,7 +83,7 @@ impl Shard {
         if wants_retained {
             let part = self.first_retained_part(filter);
             // Read after the subscription is in: what is set later is routed to it.
-            let up_to = self.commons.retained_sequence().load(Ordering::SeqCst);
+            let up_to = early.unwrap_or_else(last_retained);
             replays.insert(text.into(), Replay { terms, up_to, part, cursor: Cursor::Start });
         }
         Ok(())
@@ -146,6 +149,12 @@ impl Shard {
         let ticket = persistent
             .then(|| self.delivery.journal.ticket())
             .filter(|_| !self.delivery.journal.is_empty());
+        if fault(Fault::ReplayOvertakesSuback)
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            found.replays.extend(replays.clone());
+            self.delivery.replay(session);
+        }
         self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
     }
 }

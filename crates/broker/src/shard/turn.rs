@@ -4,6 +4,7 @@ use super::{Action, Event, Shard, Timer};
 use crate::commons::ShardId;
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
+use crate::faults::{Fault, fault};
 use crate::mail::{Mail, ReplyTo};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
@@ -28,6 +29,8 @@ impl Shard {
     /// Everything that was read in this turn has been handed in: goes on with long work, and asks
     /// for what has to be stored or loaded.
     pub fn end_turn(&mut self) {
+        #[cfg(feature = "planted-faults")]
+        self.router.come_late();
         self.replay_retained();
         if let Some((ticket, records)) = self.delivery.journal.take() {
             self.actions.push_back(Action::Persist { ticket, records });
@@ -79,6 +82,9 @@ impl Shard {
         let deadline =
             if connection.blocked { now.mono_ms } else { connection.last_heard_ms } + patience;
         if deadline > now.mono_ms {
+            if fault(Fault::KeepAliveForgotten) {
+                return;
+            }
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
         } else {
             let keep_alive = connection.keep_alive.seconds();
@@ -113,7 +119,7 @@ impl Shard {
 
     fn on_persisted(&mut self, persisted: Ticket, now: Now) {
         while let Some((ticket, _)) = self.delivery.waiting.front()
-            && *ticket <= persisted
+            && (*ticket <= persisted || fault(Fault::TicketIgnored))
         {
             let Some((_, continuation)) = self.delivery.waiting.pop_front() else {
                 return;
