@@ -17,6 +17,7 @@ use crate::outgoing::{
     FormKey, FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish,
 };
 use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
+use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Session, SessionHandle, Terms};
@@ -110,8 +111,8 @@ pub(crate) struct Delivery {
     pub(crate) loads: Vec<SessionHandle>,
     /// Sessions with retained messages on their way to new subscriptions, each once.
     pub(crate) replays: VecDeque<SessionHandle>,
-    /// Letters to other shards, by shard.
-    pub(crate) mail: Vec<Vec<Mail>>,
+    /// What is written to other shards, by shard.
+    pub(crate) postbags: Vec<Postbag>,
     pub(crate) pool: MessagePool,
     forms: Forms,
     scratch: Vec<u8>,
@@ -119,10 +120,10 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(limits: Limits, shards: u16) -> Self {
-        let mut mail = Vec::new();
-        mail.resize_with(usize::from(shards), Vec::new);
+        let mut postbags = Vec::new();
+        postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
-            mail,
+            postbags,
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
@@ -139,10 +140,15 @@ impl Delivery {
         }
     }
 
-    /// Writes a letter to another shard.
+    /// The connection that a session has, once its CONNACK is written.
+    pub(crate) fn connection_of(&self, session: SessionHandle) -> Option<ConnectionHandle> {
+        self.sessions.get(session).and_then(|found| found.connection)
+    }
+
+    /// Writes a letter that is no message to another shard.
     pub(crate) fn post(&mut self, to: ShardId, letter: Mail) {
-        if let Some(letters) = self.mail.get_mut(usize::from(to.0)) {
-            letters.push(letter);
+        if let Some(postbag) = self.postbags.get_mut(usize::from(to.0)) {
+            postbag.push(letter);
         }
     }
 
@@ -153,22 +159,25 @@ impl Delivery {
         own: ShardId,
         elsewhere: &[Elsewhere],
         outgoing: &mut Outgoing<'_>,
+        publisher: Option<ConnectionHandle>,
         asks: Option<SessionHandle>,
     ) -> u16 {
-        let acknowledged = outgoing.view.qos != QoS::AtMostOnce;
+        let asks = asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
         let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
-            let message = outgoing.message(&mut self.pool).clone();
             let reply = asks
-                .filter(|_| acknowledged && (*durable || may_refuse))
+                .filter(|_| *durable || may_refuse)
                 .and_then(|session| self.sessions.get(session).map(|found| (session, found)))
                 .map(|(session, found)| {
                     let number = found.answers.next_number();
                     ReplyTo { shard: own, session, number }
                 });
             replies += u16::from(reply.is_some());
-            self.post(*shard, Mail::Publish { message, reply });
+            if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
+                let covering = Covering { from: own, publisher, reply };
+                postbag.push_message(outgoing, covering, &mut self.pool);
+            }
         }
         replies
     }
@@ -180,8 +189,11 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
-        self.forms.begin(outgoing);
         let mut targets = route.targets.as_slice();
+        if targets.is_empty() {
+            return;
+        }
+        self.forms.begin(outgoing);
         while !targets.is_empty() {
             let served = self.deliver_alike(targets, outgoing, from);
             let Some((target, rest)) = targets[served..].split_first() else {

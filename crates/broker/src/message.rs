@@ -3,7 +3,7 @@
 //! Most messages at QoS 0 never become one. Those that are short-lived come from a pool and go back
 //! to it, so that a message at QoS 1 costs no allocation either.
 
-use noctule_mqtt::codec::Frame;
+use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{PacketType, Property, PropertyBuffer, QoS, TopicName};
@@ -33,19 +33,18 @@ struct Body {
 impl Body {
     /// Becomes the message of a PUBLISH, by copying its packet whole: it may be what a receiver
     /// gets, and finding its parts again costs nothing.
-    fn take_publish(&mut self, frame: &Frame<'_>, publish: &Publish<'_>, has_properties: bool) {
-        let payload_at = frame.bytes.len() - publish.payload.len();
+    fn take_publish(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) {
+        let payload_at = packet.bytes.len() - view.payload.len();
         self.bytes.clear();
-        self.bytes.extend_from_slice(frame.bytes);
-        let passed_on = !publish.dup && !frame.has_padded_length();
-        self.header_len = if passed_on { frame.header_len as u8 } else { 0 };
-        self.has_properties = has_properties;
-        self.topic_at = frame.header_len as u32 + 2;
-        self.topic_len = publish.topic.map_or(0, |topic| topic.as_bytes().len()) as u32;
-        self.properties_at = (payload_at - publish.properties.as_bytes().len()) as u32;
+        self.bytes.extend_from_slice(packet.bytes);
+        self.header_len = if packet.passable { packet.header_len as u8 } else { 0 };
+        self.has_properties = packet.has_properties;
+        self.topic_at = packet.header_len as u32 + 2;
+        self.topic_len = view.topic.as_bytes().len() as u32;
+        self.properties_at = (payload_at - view.properties.len()) as u32;
         self.payload_at = payload_at as u32;
-        self.qos = publish.qos;
-        self.retain = publish.retain;
+        self.qos = view.qos;
+        self.retain = view.retain;
     }
 }
 
@@ -61,14 +60,9 @@ const SPARE_BYTES_MAX: usize = 1_024;
 
 impl MessagePool {
     /// The message of a PUBLISH.
-    pub(crate) fn message(
-        &mut self,
-        frame: &Frame<'_>,
-        publish: &Publish<'_>,
-        has_properties: bool,
-    ) -> Message {
+    pub(crate) fn message(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) -> Message {
         let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
-        body.take_publish(frame, publish, has_properties);
+        body.take_publish(view, packet);
         Message(body.shareable())
     }
 
@@ -98,6 +92,20 @@ pub(crate) struct MessageView<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+}
+
+impl<'a> MessageView<'a> {
+    /// The parts of a packet; none if it has no topic.
+    #[inline]
+    pub(crate) fn of_publish(publish: &Publish<'a>) -> Option<Self> {
+        Some(Self {
+            topic: publish.topic?,
+            properties: publish.properties.as_bytes(),
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+        })
+    }
 }
 
 impl Message {
@@ -150,13 +158,14 @@ impl Message {
         &self.0.bytes[self.0.topic_at as usize..][..self.0.topic_len as usize]
     }
 
-    /// The packet it came in, with the length of its fixed header and whether it has properties, if
-    /// it can be passed on as it is but for its packet identifier.
-    pub(crate) fn packet(&self) -> Option<(&[u8], usize, bool)> {
-        match self.0.header_len {
-            0 => None,
-            header_len => Some((&self.0.bytes, usize::from(header_len), self.0.has_properties)),
-        }
+    /// The packet it came in, if that can be passed on as it is but for its packet identifier.
+    pub(crate) fn packet(&self) -> Option<RawPublish<'_>> {
+        (self.0.header_len != 0).then(|| RawPublish {
+            bytes: &self.0.bytes,
+            header_len: usize::from(self.0.header_len),
+            has_properties: self.0.has_properties,
+            passable: true,
+        })
     }
 
     /// The properties to pass on, checked, without their length.

@@ -17,8 +17,8 @@ use crate::mailboxes::{Letter, Mailboxes};
 use crate::sockets::{Ending, Socket, Sockets};
 use mio::{Events, Interest, Poll, Token, Waker};
 use noctule_broker::{
-    Action, Cause, ConnectionHandle, Departure, Event, Mail, MemoryStore, Now, Report, Shard,
-    ShardId, Verdict,
+    Action, Cause, ConnectionHandle, Departure, Event, Mail, MemoryStore, Now, Parcel, Report,
+    Shard, ShardId, Verdict,
 };
 use noctule_net::{Listener, Pipe};
 use std::collections::VecDeque;
@@ -76,6 +76,9 @@ pub(crate) struct EventLoop {
     /// Letters being read.
     read: Vec<Letter>,
     mail: Vec<Mail>,
+    /// Parcels to be given back, by the loop whose they are.
+    emptied: Vec<Vec<Parcel>>,
+    parcels: Vec<Parcel>,
     /// Sockets that may have something to read.
     to_read: VecDeque<ConnectionHandle>,
     dirty: Vec<ConnectionHandle>,
@@ -113,6 +116,8 @@ impl EventLoop {
     ) -> io::Result<Self> {
         let mut written = Vec::new();
         written.resize_with(mailboxes.loops(), Vec::new);
+        let mut emptied = Vec::new();
+        emptied.resize_with(mailboxes.loops(), Vec::new);
         let mut event_loop = Self {
             poll,
             clock,
@@ -127,6 +132,8 @@ impl EventLoop {
             written,
             read: Vec::new(),
             mail: Vec::new(),
+            emptied,
+            parcels: Vec::new(),
             to_read: VecDeque::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
@@ -547,7 +554,7 @@ impl EventLoop {
 
     fn read_letters(&mut self, now: Now) {
         let mut letters = std::mem::take(&mut self.read);
-        self.mailboxes.collect(self.number, &mut letters);
+        self.mailboxes.collect(self.number, &mut letters, &mut self.emptied);
         for letter in letters.drain(..) {
             match letter {
                 Letter::Mail(mail) => self.shard.on_mail(mail, now),
@@ -563,6 +570,9 @@ impl EventLoop {
             }
         }
         self.read = letters;
+        for (from, emptied) in self.emptied.iter_mut().enumerate() {
+            self.shard.take_emptied(ShardId(from as u16), emptied);
+        }
     }
 
     /// A connection comes from the loop that accepted it, to stay.
@@ -596,11 +606,15 @@ impl EventLoop {
             if to == self.number {
                 continue;
             }
-            self.shard.take_mail(ShardId(to as u16), &mut self.mail);
+            let other = ShardId(to as u16);
+            self.shard.take_mail(other, &mut self.mail);
             let letters = &mut self.written[to];
             letters.extend(self.mail.drain(..).map(Letter::Mail));
             if !letters.is_empty() {
-                self.mailboxes.post(self.number, to, letters);
+                self.mailboxes.post(self.number, to, letters, &mut self.parcels);
+                for parcel in self.parcels.drain(..) {
+                    self.shard.supply_parcel(other, parcel);
+                }
             }
         }
     }

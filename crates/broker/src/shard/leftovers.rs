@@ -3,6 +3,7 @@
 //! Nothing here is asked for while messages flow; some counts walk through all sessions.
 
 use super::Shard;
+use crate::postbag::Postbag;
 
 /// What a shard holds. In one that all clients have left, and whose timers have run out, everything
 /// is zero but the retained messages, which are not among them.
@@ -51,7 +52,7 @@ impl Shard {
             waiting: delivery.waiting.len(),
             loads: delivery.loads.len(),
             replays: delivery.replays.len(),
-            letters: delivery.mail.iter().map(Vec::len).sum(),
+            letters: delivery.postbags.iter().map(Postbag::letters).sum(),
             actions: self.actions.len(),
             timers: self.timers.len(),
             ..Leftovers::default()

@@ -8,6 +8,7 @@ mod acknowledge;
 mod close;
 mod input;
 mod leftovers;
+mod mail;
 mod publish;
 mod subscribe;
 mod turn;
@@ -23,6 +24,7 @@ use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::mail::Departure;
 use crate::outbox::Outbox;
+use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, SessionKey, Ticket};
 use crate::router::Router;
 use crate::session::SessionHandle;
@@ -173,6 +175,8 @@ pub struct Shard {
     timers: Wheel<Timer>,
     actions: VecDeque<Action>,
     due: Vec<Timer>,
+    /// Parcels of other shards that have been emptied, by shard.
+    emptied: Vec<Vec<Parcel>>,
     random: ChaCha12Rng,
     next_key: u64,
 }
@@ -199,6 +203,8 @@ impl Shard {
     pub fn among(settings: Settings, id: ShardId, commons: Rc<dyn Commons>, now: Now) -> Self {
         let mut random = ChaCha12Rng::from_seed(settings.seed);
         let hash_seed = random.next_u64();
+        let mut emptied = Vec::new();
+        emptied.resize_with(usize::from(commons.shards()), Vec::new);
         Self {
             delivery: Delivery::new(settings.limits, commons.shards()),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
@@ -209,6 +215,7 @@ impl Shard {
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
+            emptied,
             random,
             next_key: 1,
         }

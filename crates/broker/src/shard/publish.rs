@@ -7,7 +7,7 @@ use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, Delivery, push_ack};
 use crate::faults::{Fault, fault};
 use crate::message::{Message, MessageView};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
@@ -48,17 +48,11 @@ impl Shard {
         // We announce no topic aliases, so there are none [MQTT5-3.3.2-8].
         let alias =
             if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
-        let (None, Some(topic)) = (alias, publish.topic) else {
+        let (None, Some(view)) = (alias, MessageView::of_publish(&publish)) else {
             return Err(Violation::TopicAliasInvalid { alias: alias.unwrap_or(0) });
         };
-        let view = MessageView {
-            topic,
-            properties: publish.properties.as_bytes(),
-            payload: publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-        };
-        let mut outgoing = Outgoing::of_publish(view, frame, &publish, sender.version);
+        let packet = RawPublish::new(frame, &publish, sender.version);
+        let mut outgoing = Outgoing::of_packet(view, packet);
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 self.publish_at_least_once(sender, cached, packet_id, publish.dup, &mut outgoing)
@@ -248,7 +242,9 @@ impl Shard {
         let replies = if route.elsewhere.is_empty() {
             0
         } else {
-            self.delivery.send_elsewhere(self.id, &route.elsewhere, outgoing, asks)
+            let publisher = from.and_then(|from| self.delivery.connection_of(from));
+            let elsewhere = &route.elsewhere;
+            self.delivery.send_elsewhere(self.id, elsewhere, outgoing, publisher, asks)
         };
         let reason = if outgoing.refused {
             ReasonCode::QuotaExceeded

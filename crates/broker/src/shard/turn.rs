@@ -1,13 +1,10 @@
 //! What is not a packet: answers to actions, the end of a turn, the passing of time.
 
 use super::{Action, Event, Shard, Timer};
-use crate::commons::ShardId;
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
-use crate::mail::{Mail, ReplyTo};
-use crate::message::Message;
-use crate::outgoing::Outgoing;
+use crate::mail::Mail;
 use crate::persist::{Owed, Ticket};
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
@@ -152,7 +149,7 @@ impl Shard {
 
     /// One of the events that an answer waits for has happened; it is sent if it was the last and
     /// the answer's turn has come.
-    fn complete_answer(
+    pub(super) fn complete_answer(
         &mut self,
         session: SessionHandle,
         number: AckNumber,
@@ -180,44 +177,6 @@ impl Shard {
             return self.close(unspeakable, Cause::QuotaExceeded, now);
         }
         self.unblock(session, now);
-    }
-
-    /// Mail came from another shard.
-    pub fn on_mail(&mut self, mail: Mail, now: Now) {
-        match mail {
-            Mail::Publish { message, reply } => {
-                self.on_publish_mail(&message, reply);
-                self.delivery.pool.recycle(message);
-            }
-            Mail::Settled { reply, refused } => {
-                self.complete_answer(reply.session, reply.number, refused, now);
-            }
-        }
-    }
-
-    /// Takes the letters written to another shard since the last call, in order.
-    pub fn take_mail(&mut self, to: ShardId, into: &mut Vec<Mail>) {
-        if let Some(letters) = self.delivery.mail.get_mut(usize::from(to.0)) {
-            into.append(letters);
-        }
-    }
-
-    /// A message of a client of another shard, for the sessions here.
-    fn on_publish_mail(&mut self, message: &Message, reply: Option<ReplyTo>) {
-        let mut outgoing = Outgoing::of_message(message);
-        let route = self.router.route(outgoing.view.topic, &self.delivery.limits);
-        self.delivery.route(route, &mut outgoing, None);
-        let Some(reply) = reply else {
-            return;
-        };
-        let refused = outgoing.refused;
-        if outgoing.durable {
-            let ticket = self.delivery.journal.ticket();
-            let next = Continuation::Reply { reply, refused };
-            self.delivery.waiting.push_back((ticket, next));
-        } else {
-            self.delivery.post(reply.shard, Mail::Settled { reply, refused });
-        }
     }
 
     /// Reads a connection again whose answers were waiting, once half of them have left.

@@ -62,7 +62,9 @@ impl Shards {
         match self.boxes[from][to].pop_front() {
             Some(Letter::Mail(mail)) => {
                 let what = match &mail {
+                    Mail::Packets { .. } => "messages",
                     Mail::Publish { .. } => "a message",
+                    Mail::Receipt { .. } => "word how far its mail was read",
                     Mail::Settled { .. } => "word that a message is settled",
                 };
                 self.note(format!("shard {to} gets {what} from shard {from}"));
