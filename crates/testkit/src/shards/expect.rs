@@ -62,13 +62,18 @@ impl Shards {
 
     /// Takes the next packet that a client has heard.
     pub fn next_heard(&mut self, name: &str) -> Option<Said> {
-        self.clients.get_mut(name)?.client.inbox.pop_front()
+        let client = &mut self.clients.get_mut(name)?.client;
+        client.line.stamps.pop_front();
+        client.inbox.pop_front()
     }
 
     /// Takes everything that a client has heard.
     pub fn all_heard(&mut self, name: &str) -> Vec<Said> {
-        let seat = self.clients.get_mut(name);
-        seat.map(|seat| seat.client.inbox.drain(..).collect()).unwrap_or_default()
+        let Some(seat) = self.clients.get_mut(name) else {
+            return Vec::new();
+        };
+        seat.client.line.stamps.clear();
+        seat.client.inbox.drain(..).collect()
     }
 
     /// A client has heard nothing more.
@@ -133,7 +138,7 @@ impl Shards {
         }
         let letters: usize = self.boxes.iter().flatten().map(VecDeque::len).sum();
         let busy = self.nodes.iter().any(|node| {
-            node.shard.has_work() || !node.asked.is_empty() || node.store.spilled() > 0
+            node.shard.borrow().has_work() || !node.asked.is_empty() || node.store.spilled() > 0
         });
         if busy || letters > 0 {
             self.fail(&format!("work is left, and {letters} letters"));
