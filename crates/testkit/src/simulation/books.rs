@@ -201,14 +201,18 @@ impl Books {
         stored
     }
 
-    /// CONNACK has accepted a client; without a session, it begins anew. Larger messages than
-    /// `bytes_max` it does not take.
-    pub(super) fn connected(&mut self, name: &str, present: bool, bytes_max: Option<usize>) {
-        let book = self.sessions.entry(name.into()).or_default();
-        if !present {
+    /// CONNACK has accepted a client, who does not take larger messages than `bytes_max`.
+    pub(super) fn connected(&mut self, name: &str, bytes_max: Option<usize>) {
+        self.sessions.entry(name.into()).or_default().bytes_max = bytes_max;
+    }
+
+    /// A client finds another session than it had, in which it may have asked for something already.
+    pub(super) fn replaced(&mut self, name: &str) {
+        if let Some(book) = self.sessions.get_mut(name) {
+            let ever = std::mem::take(&mut book.ever);
             book.end();
+            book.ever = ever;
         }
-        book.bytes_max = bytes_max;
     }
 
     /// A session is over, or may be, and with it all it was owed.
@@ -402,13 +406,13 @@ impl Book {
         let may = |(filter, ever): &(&String, &Ever)| {
             ever.until.is_none_or(|until| heard.number < until)
                 && (ever.local || !own || heard.retain)
-                && ever.qos >= heard.qos
                 && matches(filter, heard.topic)
         };
         let (mut any, mut rap) = (false, false);
         let mut identifiers: BTreeSet<u32> = BTreeSet::new();
         for (_, ever) in self.ever.iter().filter(may) {
-            any = true;
+            any |= ever.qos >= heard.qos;
+            // Of overlapping subscriptions, one message comes with what any of them asked for.
             rap |= ever.retain_as_published;
         }
         for (filter, ever) in &self.ever {

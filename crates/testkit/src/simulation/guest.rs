@@ -31,6 +31,8 @@ pub(super) struct Guest {
     /// The session expiry interval of this connection, in seconds.
     pub(super) expiry: u32,
     pub(super) packet_bytes_max: Option<u32>,
+    /// The number of its session.
+    pub(super) life: u64,
     keep_alive: u16,
     last_id: u16,
     /// Unfinished messages to the broker, oldest first.
@@ -110,6 +112,7 @@ impl Guest {
             phase: Phase::Away,
             expiry: 0,
             packet_bytes_max: None,
+            life: 0,
             keep_alive: 0,
             last_id: 0,
             sending: VecDeque::new(),
@@ -249,18 +252,24 @@ impl Guest {
         self.silent_until_ms = 0;
         let label = stage.past.last().map_or("", String::as_str);
         if self.expiry == 0 && stage.lives.has_claimed(label) {
-            self.begin_anew(stage, usize::MAX);
+            self.begin_anew(stage, None);
             stage.books.ended(&self.name);
         }
     }
 
-    /// There is no session: whatever is unfinished is nothing any more, but for what was sent on
-    /// this connection.
-    pub(super) fn begin_anew(&mut self, stage: &mut Stage, connection: usize) {
-        for lost in self.sending.iter().filter(|one| one.connection != connection) {
-            stage.books.abandoned(lost.number);
-        }
-        self.sending.retain(|one| one.connection == connection);
+    /// Its session is another, or none: whatever is unfinished is nothing any more, but for what was
+    /// said to the session of this number already.
+    pub(super) fn begin_anew(&mut self, stage: &mut Stage, life: Option<u64>) {
+        let name = &self.name;
+        self.sending.retain(|one| {
+            let label = format!("{name}#{}", one.connection);
+            let stays = life.is_some() && stage.lives.number(&label) == life;
+            if !stays {
+                stage.books.abandoned(one.number);
+                stage.values.abandoned(&one.publish.topic, one.number);
+            }
+            stays
+        });
         self.held.clear();
         self.retained = Seen::default();
     }

@@ -105,9 +105,14 @@ impl Guest {
             return Err("CONNACK came before its session was stored".into());
         }
         let bytes_max = self.packet_bytes_max.map(|bytes| bytes as usize);
-        stage.books.connected(&self.name, present, bytes_max);
-        if !present {
-            self.begin_anew(stage, self.connections);
+        stage.books.connected(&self.name, bytes_max);
+        let same = present && stage.lives.is_of(&self.label, self.life);
+        let life = stage.lives.number(&self.label);
+        self.life = life.unwrap_or(0);
+        if !same {
+            // It may be one that an attempt of its own began without its knowing.
+            if present { stage.books.replaced(&self.name) } else { stage.books.ended(&self.name) }
+            self.begin_anew(stage, life);
             self.ask_again(stage);
         }
         self.repeat_unfinished(stage);

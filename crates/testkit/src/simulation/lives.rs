@@ -33,6 +33,8 @@ pub(super) struct Visit {
     /// Whether it has been given its session, and whether there was one; none if either may be.
     pub(super) present: Option<Option<bool>>,
     pub(super) replaced: bool,
+    /// The number of the session it was given, and of the one before if it may be that.
+    pub(super) life: Option<(u64, Option<u64>)>,
 }
 
 /// The sessions of one client identifier.
@@ -124,13 +126,16 @@ impl Lives {
             fate.cancel(now);
         }
         life.number += u64::from(!present);
+        let number = life.number;
         life.exists = true;
         life.holder = Some(label.into());
         life.expires_ms = None;
         life.expiry = expiry;
         life.will = visit.will;
         if let Some(visit) = self.visits.get_mut(label) {
-            visit.present = Some(if unsure && !visit.clean { None } else { Some(present) });
+            let unsure = unsure && !visit.clean;
+            visit.present = Some(if unsure { None } else { Some(present) });
+            visit.life = Some((number, unsure.then(|| number - 1)));
         }
     }
 
@@ -192,6 +197,17 @@ impl Lives {
     /// Whether a connection must have found a session, if that is certain.
     pub(super) fn present(&self, label: &str) -> Option<bool> {
         self.visits.get(label).and_then(|visit| visit.present.flatten())
+    }
+
+    /// Whether a connection was given, or may have been, the session of this number.
+    pub(super) fn is_of(&self, label: &str, number: u64) -> bool {
+        let life = self.visits.get(label).and_then(|visit| visit.life);
+        life.is_some_and(|(one, other)| one == number || other == Some(number))
+    }
+
+    /// The number of the session that a connection was given.
+    pub(super) fn number(&self, label: &str) -> Option<u64> {
+        self.visits.get(label).and_then(|visit| visit.life).map(|(number, _)| number)
     }
 
     /// The connection that has a client identifier's session.

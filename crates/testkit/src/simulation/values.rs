@@ -26,6 +26,8 @@ struct Change {
     clears: bool,
     at_most_once: bool,
     label: String,
+    /// It is not sent again.
+    lost: bool,
 }
 
 impl Values {
@@ -38,7 +40,7 @@ impl Values {
         at_most_once: bool,
         label: &str,
     ) {
-        let change = Change { number, clears, at_most_once, label: label.into() };
+        let change = Change { number, clears, at_most_once, label: label.into(), lost: false };
         self.topics.entry(topic.into()).or_default().since.push(change);
     }
 
@@ -49,6 +51,15 @@ impl Values {
         };
         if let Some(at) = topic.since.iter().position(|change| change.number == number) {
             topic.settle(at);
+        }
+    }
+
+    /// A value is not sent again; whether it was set nobody knows.
+    pub(super) fn abandoned(&mut self, topic: &str, number: usize) {
+        let topic = self.topics.get_mut(topic);
+        let mut changes = topic.into_iter().flat_map(|topic| &mut topic.since);
+        if let Some(change) = changes.find(|change| change.number == number) {
+            change.lost = true;
         }
     }
 
@@ -84,7 +95,7 @@ impl Values {
                 return Err(format!("{name} is retained as {found:?}, and should be {topic:?}"));
             }
             topic.now = found;
-            topic.since.clear();
+            topic.since.retain(|change| !change.lost && !change.at_most_once);
         }
         Ok(())
     }
