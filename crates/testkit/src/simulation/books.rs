@@ -37,6 +37,7 @@ struct Posted {
     topic: String,
     qos: QoS,
     retain: bool,
+    bytes: usize,
     /// It was sent more than once.
     repeated: bool,
     /// When it is acknowledged, it is in the queue of every session that is kept in the store.
@@ -151,6 +152,7 @@ impl Books {
             topic: new.topic.into(),
             qos: new.qos,
             retain: new.retain,
+            bytes: new.bytes,
             repeated: false,
             firm: new.firm,
             candidates,
@@ -201,9 +203,20 @@ impl Books {
         stored
     }
 
-    /// CONNACK has accepted a client, who does not take larger messages than `bytes_max`.
-    pub(super) fn connected(&mut self, name: &str, bytes_max: Option<usize>) {
-        self.sessions.entry(name.into()).or_default().bytes_max = bytes_max;
+    /// A client takes no larger messages than this from now on, or any.
+    pub(super) fn takes(&mut self, name: &str, bytes_max: Option<usize>) {
+        let book = self.sessions.entry(name.into()).or_default();
+        book.bytes_max = bytes_max;
+        let Some(most) = bytes_max else {
+            return;
+        };
+        book.owed.retain(|number| self.messages[*number].bytes <= most);
+        for number in &self.unacknowledged {
+            let posted = &mut self.messages[*number];
+            if posted.bytes > most {
+                posted.candidates.remove(name);
+            }
+        }
     }
 
     /// A client finds another session than it had, in which it may have asked for something already.

@@ -188,6 +188,7 @@ impl Guest {
             }
             if !self.is_witness && dice.chance(15) {
                 self.packet_bytes_max = Some(1_000);
+                stage.books.takes(&self.name, Some(1_000));
                 connect = connect.packet_max(1_000);
             }
         }

@@ -73,8 +73,6 @@ impl Guest {
             Said::Unsuback { id, .. } => match self.asked.remove(id) {
                 Some(Asked::Unsubscribe(filter)) => {
                     stage.books.unsubscribed(&self.name, &filter);
-                    self.retained.granted.remove(&filter);
-                    self.retained.asked_on.remove(&filter);
                     Ok(())
                 }
                 _ => Err(format!("UNSUBACK {id} for nothing")),
@@ -105,7 +103,7 @@ impl Guest {
             return Err("CONNACK came before its session was stored".into());
         }
         let bytes_max = self.packet_bytes_max.map(|bytes| bytes as usize);
-        stage.books.connected(&self.name, bytes_max);
+        stage.books.takes(&self.name, bytes_max);
         let same = present && stage.lives.is_of(&self.label, self.life);
         let life = stage.lives.number(&self.label);
         self.life = life.unwrap_or(0);
