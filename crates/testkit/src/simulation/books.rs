@@ -101,6 +101,8 @@ struct Book {
     owed: BTreeSet<usize>,
     delivered: BTreeMap<usize, usize>,
     last: BTreeMap<(String, String, QoS, QoS), usize>,
+    /// Its number among the sessions of this client, as far as the client knows.
+    number: u64,
     /// It does not take larger messages.
     bytes_max: Option<usize>,
 }
@@ -143,7 +145,8 @@ impl Books {
             let fits = book.bytes_max.is_none_or(|most| new.bytes <= most);
             if wanted != QoS::AtMostOnce && fits {
                 subscribed.insert(name.clone(), book.life);
-                let candidate = Candidate { life: book.life, standing: standing(name) };
+                let standing = standing(name).filter(|standing| *standing == book.number);
+                let candidate = Candidate { life: book.life, standing };
                 candidates.insert(name.clone(), candidate);
             }
         }
@@ -217,6 +220,11 @@ impl Books {
                 posted.candidates.remove(name);
             }
         }
+    }
+
+    /// A client knows that it has the session of this number.
+    pub(super) fn finds(&mut self, name: &str, number: u64) {
+        self.sessions.entry(name.into()).or_default().number = number;
     }
 
     /// A client finds another session than it had, in which it may have asked for something already.
@@ -403,7 +411,7 @@ impl Books {
 
 impl Book {
     fn end(&mut self) {
-        *self = Self { life: self.life + 1, bytes_max: self.bytes_max, ..Self::default() };
+        *self = Self { life: self.life + 1, number: self.number, bytes_max: self.bytes_max, ..Self::default() };
     }
 
     /// The QoS at which messages of `topic` are surely wanted, its own ones or others'.

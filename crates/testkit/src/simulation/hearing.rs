@@ -107,6 +107,7 @@ impl Guest {
         let same = present && stage.lives.is_of(&self.label, self.life);
         let life = stage.lives.number(&self.label);
         self.life = life.unwrap_or(0);
+        stage.books.finds(&self.name, self.life);
         if !same {
             // It may be one that an attempt of its own began without its knowing.
             if present { stage.books.replaced(&self.name) } else { stage.books.ended(&self.name) }
@@ -229,10 +230,11 @@ impl Guest {
             return Ok(());
         }
         let live = seen.live.entry((topic.into(), qos)).or_default();
-        if retain && number < *live {
+        if copy && number < *live {
             return Err(format!("it hears retained message {number} after live {live}"));
         }
-        if !copy {
+        // With the publisher's own flag, nobody can tell the one from the other.
+        if !retain {
             *live = (*live).max(number);
         }
         Ok(())
