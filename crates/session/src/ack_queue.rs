@@ -121,7 +121,11 @@ impl<A> AckQueue<A> {
     /// The peer has repeated a packet whose answer still waits: sends it after all. Returns
     /// whether there was such an answer. Of several the newest is meant: the peer may have used the
     /// identifier of an abandoned one again.
-    pub fn revive(&mut self, is_it: impl Fn(&A) -> bool) -> bool
+    ///
+    /// Where it would overtake answers to packets that were repeated before it, it is sent behind
+    /// them if it `may_move`, and is not revived if it may not: the packet is then to be dealt with
+    /// anew, as those before it were.
+    pub fn revive(&mut self, may_move: bool, is_it: impl Fn(&A) -> bool) -> bool
     where
         A: Clone,
     {
@@ -136,6 +140,9 @@ impl<A> AckQueue<A> {
         if !overtakes {
             entry.abandoned = false;
             return true;
+        }
+        if !may_move {
+            return false;
         }
         let (answer, waits) = (entry.answer.clone(), u16::from(entry.waits > 0));
         let heir = self.push(answer, waits);
@@ -171,8 +178,8 @@ mod tests {
         let mut queue = AckQueue::default();
         let (first, second) = (queue.push(1, 1), queue.push(2, 1));
         queue.abandon_all();
-        assert!(queue.revive(|answer| *answer == 2));
-        assert!(!queue.revive(|answer| *answer == 9));
+        assert!(queue.revive(true, |answer| *answer == 2));
+        assert!(!queue.revive(true, |answer| *answer == 9));
         queue.complete(first, |_| ());
         queue.complete(second, |_| ());
         assert_eq!(drain(&mut queue), [2]);
@@ -186,9 +193,10 @@ mod tests {
         queue.complete(first, |_| ());
         assert!(drain(&mut queue).is_empty(), "the first is gone");
         // The peer repeats both on a new connection; the first is answered anew.
-        assert!(!queue.revive(|answer| *answer == 1));
+        assert!(!queue.revive(true, |answer| *answer == 1));
         let again = queue.push(1, 1);
-        assert!(queue.revive(|answer| *answer == 2));
+        assert!(!queue.revive(false, |answer| *answer == 2), "in its place it comes before the first");
+        assert!(queue.revive(true, |answer| *answer == 2));
         queue.complete(second, |answer| *answer = 20);
         assert!(drain(&mut queue).is_empty());
         queue.complete(again, |_| ());
@@ -204,7 +212,7 @@ mod tests {
         let new = queue.push((7, "new"), 1);
         assert_eq!(queue.iter_live().collect::<Vec<_>>(), [&(7, "new")]);
         queue.abandon_all();
-        assert!(queue.revive(|(id, _)| *id == 7));
+        assert!(queue.revive(true, |(id, _)| *id == 7));
         queue.complete(old, |_| ());
         assert_eq!(queue.pop_ready(), None);
         queue.complete(new, |_| ());

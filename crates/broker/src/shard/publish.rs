@@ -340,7 +340,10 @@ impl Shard {
         wanted_id: PacketId,
     ) -> bool {
         self.delivery.sessions.get_mut(session).is_some_and(|found| {
-            found.answers.revive(|answer| {
+            // A message of QoS 1 is better routed twice than before one that was repeated before it:
+            // of a retained topic the older would stay.
+            let may_move = wanted != PacketType::Puback;
+            found.answers.revive(may_move, |answer| {
                 matches!(answer, Answer::Ack { packet, packet_id, .. }
                     if (*packet, *packet_id) == (wanted, wanted_id))
             })
