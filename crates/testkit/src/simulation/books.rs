@@ -34,6 +34,7 @@ pub(super) struct Books {
 #[derive(Debug)]
 struct Posted {
     publisher: String,
+    era: u64,
     topic: String,
     qos: QoS,
     retain: bool,
@@ -80,6 +81,8 @@ pub(super) struct Heard<'a> {
 #[derive(Debug)]
 pub(super) struct New<'a> {
     pub(super) publisher: &'a str,
+    /// Of its messages, those of an era are in order.
+    pub(super) era: u64,
     pub(super) topic: &'a str,
     pub(super) qos: QoS,
     pub(super) retain: bool,
@@ -100,7 +103,7 @@ struct Book {
     ever: BTreeMap<String, Ever>,
     owed: BTreeSet<usize>,
     delivered: BTreeMap<usize, usize>,
-    last: BTreeMap<(String, String, QoS, QoS), usize>,
+    last: BTreeMap<(String, u64, String, QoS, QoS), usize>,
     /// Its number among the sessions of this client, as far as the client knows.
     number: u64,
     /// It does not take larger messages.
@@ -152,6 +155,7 @@ impl Books {
         }
         self.messages.push(Posted {
             publisher: new.publisher.into(),
+            era: new.era,
             topic: new.topic.into(),
             qos: new.qos,
             retain: new.retain,
@@ -167,9 +171,11 @@ impl Books {
         number
     }
 
-    /// A client sends a message again.
-    pub(super) fn repeated(&mut self, number: usize) {
-        self.messages[number].repeated = true;
+    /// A client sends a message again, on a connection on which it is firm or not.
+    pub(super) fn repeated(&mut self, number: usize, firm: bool) {
+        let posted = &mut self.messages[number];
+        posted.repeated = true;
+        posted.firm &= firm;
     }
 
     /// Whether a message was sent more than once.
@@ -341,7 +347,8 @@ impl Books {
         if posted.repeated && posted.qos == QoS::AtLeastOnce && (!whole || self.lossy) {
             return Ok(rap);
         }
-        let key = (posted.publisher.clone(), posted.topic.clone(), posted.qos, qos);
+        let (publisher, topic) = (posted.publisher.clone(), posted.topic.clone());
+        let key = (publisher, posted.era, topic, posted.qos, qos);
         match book.last.insert(key, number) {
             Some(last) if last > number => {
                 Err(format!("{name} hears message {number} after message {last}"))

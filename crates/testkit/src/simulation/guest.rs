@@ -33,6 +33,8 @@ pub(super) struct Guest {
     pub(super) packet_bytes_max: Option<u32>,
     /// The number of its session.
     pub(super) life: u64,
+    /// Counts the times it began anew: order holds within each.
+    era: u64,
     keep_alive: u16,
     last_id: u16,
     /// Unfinished messages to the broker, oldest first.
@@ -113,6 +115,7 @@ impl Guest {
             expiry: 0,
             packet_bytes_max: None,
             life: 0,
+            era: 0,
             keep_alive: 0,
             last_id: 0,
             sending: VecDeque::new(),
@@ -175,6 +178,7 @@ impl Guest {
             (true, false) => u32::MAX,
         };
         let clean = if v5 { dice.chance(if lasts { 10 } else { 50 }) } else { !lasts };
+        self.era += u64::from(clean);
         self.keep_alive = if self.is_witness { 0 } else { dice.pick(&[0, 0, 5, 20, 60]) };
         let mut connect = Connecting::of(self.version)
             .id(&self.name)
@@ -272,7 +276,13 @@ impl Guest {
             stays
         });
         self.held.clear();
-        self.retained = Seen::default();
+        self.era += 1;
+        let asked_on = std::mem::take(&mut self.retained.asked_on);
+        let in_it = |on: &usize| {
+            life.is_some() && stage.lives.number(&format!("{}#{on}", self.name)) == life
+        };
+        let asked_on = asked_on.into_iter().filter(|(_, on)| in_it(on)).collect();
+        self.retained = Seen { asked_on, ..Seen::default() };
     }
 
     /// Says nothing for a while, also when it is due.
@@ -350,6 +360,7 @@ impl Guest {
         let unknowable = clears == Some(true);
         let new = New {
             publisher: &self.name,
+            era: self.era,
             topic,
             qos: words.qos,
             retain: words.retain,
@@ -473,7 +484,8 @@ impl Guest {
             self.owes.push_back(if sending.received {
                 pubrel(sending.publish.packet_id())
             } else {
-                stage.books.repeated(sending.number);
+                let twice = sending.publish.qos == QoS::ExactlyOnce;
+                stage.books.repeated(sending.number, !(twice && self.expiry > 0));
                 sending.publish.clone().dup().into()
             });
         }
