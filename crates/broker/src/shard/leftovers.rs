@@ -31,6 +31,9 @@ pub struct Leftovers {
     pub loads: usize,
     /// Sessions with retained messages on their way.
     pub replays: usize,
+    /// Filters whose retained messages connected clients wait for, though nothing else is under way
+    /// to them.
+    pub replays_due: usize,
     /// Letters to other shards that nobody has taken.
     pub letters: usize,
     /// Actions that nobody has carried out.
@@ -60,6 +63,10 @@ impl Shard {
         for session in delivery.sessions.handles().filter_map(|one| delivery.sessions.get(one)) {
             left.queued_messages += session.queue.len();
             left.queued_bytes += session.queue.bytes();
+            let idle = session.queue.is_empty() && session.outbound.is_empty();
+            if idle && session.connection.is_some() {
+                left.replays_due += session.replays.len();
+            }
             left.inflight += session.outbound.len();
         }
         left

@@ -258,7 +258,8 @@ impl Guest {
         let label = stage.past.last().map_or("", String::as_str);
         if self.expiry == 0 && stage.lives.has_claimed(label) {
             self.begin_anew(stage, None);
-            stage.books.ended(&self.name);
+            // What it has asked for on connections that are not over may yet be done.
+            stage.books.replaced(&self.name);
         }
     }
 

@@ -110,7 +110,11 @@ impl Guest {
         stage.books.finds(&self.name, self.life);
         if !same {
             // It may be one that an attempt of its own began without its knowing.
-            if present { stage.books.replaced(&self.name) } else { stage.books.ended(&self.name) }
+            if present || stage.may_come_back(&self.name) {
+                stage.books.replaced(&self.name);
+            } else {
+                stage.books.ended(&self.name);
+            }
             self.begin_anew(stage, life);
             self.ask_again(stage);
         }

@@ -242,6 +242,12 @@ impl Stage {
         }
     }
 
+    /// Whether earlier connections of a client may still do something.
+    fn may_come_back(&self, name: &str) -> bool {
+        let prefix = format!("{name}#");
+        self.past.iter().any(|label| label.starts_with(&prefix) && !self.w.is_over(label))
+    }
+
     /// Forgets what is over.
     fn tidy(&mut self) {
         self.drops = self.w.drops();
