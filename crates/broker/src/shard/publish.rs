@@ -109,8 +109,8 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
         };
-        let persistent = found.is_persistent();
-        match found.inbound.on_publish(packet_id, persistent) {
+        let storing = stores_received(found);
+        match found.inbound.on_publish(packet_id, storing) {
             Received::New if found.inbound.held() > limit => {
                 found.inbound.refuse(packet_id);
                 return Err(Violation::ReceiveMaximumExceeded { limit: limit as u16 });
@@ -131,7 +131,7 @@ impl Shard {
                 return Ok(());
             }
         }
-        let outcome = self.take_exactly_once(sender, cached, packet_id, outgoing);
+        let outcome = self.take_exactly_once(sender, cached, packet_id, storing, outgoing);
         // What was not taken must not be held: its repetition would be answered and lost.
         if !matches!(outcome, Ok(true))
             && let Some(found) = self.delivery.sessions.get_mut(session)
@@ -147,13 +147,13 @@ impl Shard {
         sender: &Sender,
         cached: Option<CachedRoute>,
         packet_id: PacketId,
+        storing: bool,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<bool, Violation> {
         // It is among those that are held already.
         self.check_receive_maximum(sender, 0)?;
         let Sender { connection, session, .. } = *sender;
-        let persistent = self.delivery.sessions.get(session).is_some_and(Session::is_persistent);
-        if persistent && self.takes_topic(outgoing)? {
+        if storing && self.takes_topic(outgoing)? {
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
             self.block_if_waiting_too_much(connection, session);
@@ -349,6 +349,12 @@ impl Shard {
             })
         })
     }
+}
+
+/// Whether a QoS 2 message is stored before it is routed. One of a session that keeps nothing any
+/// more may still come behind others that are being stored, and must not overtake them.
+fn stores_received(session: &Session) -> bool {
+    session.is_persistent() || session.inbound.is_storing()
 }
 
 /// Keeps a message as its topic's retained one, and records it.
