@@ -3,6 +3,7 @@
 
 use noctule_broker::faults::{Fault, plant};
 use noctule_testkit::Plan;
+use std::io::Write;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -49,13 +50,20 @@ fn run(seeds: std::ops::Range<u64>, minutes: u64, fault: Option<Fault>) -> ExitC
     for seed in seeds {
         runs += 1;
         match (Plan { seed, minutes, whole_story }).run() {
-            Ok(totals) => println!("seed {seed}: {totals:?}"),
+            Ok(totals) => say(&format!("seed {seed}: {totals:?}")),
             Err(story) => {
                 failed += 1;
-                println!("{story}");
+                say(&story);
             }
         }
     }
-    println!("{runs} runs of {minutes} minutes, {failed} failed");
+    say(&format!("{runs} runs of {minutes} minutes, {failed} failed"));
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says a line, to whoever still listens.
+fn say(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(1);
+    }
 }

@@ -186,6 +186,8 @@ impl Books {
     /// A client has given a message up.
     pub(super) fn abandoned(&mut self, number: usize) {
         self.unacknowledged.remove(&number);
+        // It may be routed whenever its old session's store is done with it.
+        self.messages[number].repeated = true;
     }
 
     /// The broker has acknowledged a message to its publisher. Returns the sessions for which it

@@ -432,6 +432,9 @@ impl Guest {
             }
             packet = Some(one.retain_handling(handling));
             stage.books.subscribing(&self.name, filter, wish);
+            if wish.qos == QoS::AtMostOnce {
+                self.retained.fresh.remove(*filter);
+            }
             self.retained.asked_on.entry((*filter).into()).or_insert(self.connections);
             asked.push(((*filter).to_owned(), wish, handling));
         }

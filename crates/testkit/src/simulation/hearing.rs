@@ -103,7 +103,10 @@ impl Guest {
             return Err("CONNACK came before its session was stored".into());
         }
         let bytes_max = self.packet_bytes_max.map(|bytes| bytes as usize);
-        stage.books.takes(&self.name, bytes_max);
+        // An earlier connection that takes no large ones may get the session back.
+        if bytes_max.is_some() || !stage.may_come_back(&self.name) {
+            stage.books.takes(&self.name, bytes_max);
+        }
         let same = present && stage.lives.is_of(&self.label, self.life);
         let life = stage.lives.number(&self.label);
         self.life = life.unwrap_or(0);
@@ -164,7 +167,7 @@ impl Guest {
             }
             stage.books.subscribed(&self.name, filter);
             self.retained.granted.insert(filter.clone());
-            if *handling == RetainHandling::Always {
+            if *handling == RetainHandling::Always && wish.qos != QoS::AtMostOnce {
                 self.retained.fresh.insert(filter.clone(), self.connections);
             }
         }

@@ -104,7 +104,9 @@ impl Values {
 impl Topic {
     fn settle(&mut self, at: usize) {
         self.now = self.since[at].value();
-        self.since.drain(..=at);
+        let later = self.since.split_off(at + 1);
+        self.since.retain(|change| change.lost);
+        self.since.extend(later);
     }
 }
 
