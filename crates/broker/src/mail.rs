@@ -32,6 +32,8 @@ pub enum Mail {
         publisher: Option<ConnectionHandle>,
         /// Who waits to hear that it is settled; nobody if nobody is owed it durably.
         reply: Option<ReplyTo>,
+        /// The number it was retained with; zero if it was not.
+        retained: u64,
         /// As with packets.
         receipt: Option<u64>,
     },
@@ -42,6 +44,17 @@ pub enum Mail {
         from: ShardId,
         /// How far.
         read: u64,
+    },
+    /// A receiver on the writing shard does not keep up with a publisher of the reading one, which
+    /// is not read until [`Mail::SpeedUp`] comes.
+    SlowDown {
+        /// The publisher.
+        publisher: ConnectionHandle,
+    },
+    /// A receiver that a publisher waits for is waited for no longer.
+    SpeedUp {
+        /// The publisher.
+        publisher: ConnectionHandle,
     },
     /// A message is stored for whoever was owed it on the writing shard.
     Settled {
@@ -57,7 +70,10 @@ impl Mail {
     pub(crate) fn receipt_place(&mut self) -> Option<&mut Option<u64>> {
         match self {
             Self::Packets { receipt, .. } | Self::Publish { receipt, .. } => Some(receipt),
-            Self::Receipt { .. } | Self::Settled { .. } => None,
+            Self::Receipt { .. }
+            | Self::SlowDown { .. }
+            | Self::SpeedUp { .. }
+            | Self::Settled { .. } => None,
         }
     }
 }

@@ -3,11 +3,13 @@
 //! Most messages at QoS 0 never become one. Those that are short-lived come from a pool and go back
 //! to it, so that a message at QoS 1 costs no allocation either.
 
+use crate::memory::CommonMemory;
 use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
-use noctule_mqtt::{PacketType, Property, PropertyBuffer, QoS, TopicName};
+use noctule_mqtt::{PacketType, Properties, Property, PropertyBuffer, QoS, TopicName, Violation};
 use std::fmt;
+use std::sync::Arc as StdArc;
 use triomphe::{Arc, UniqueArc};
 
 /// A shared, immutable application message.
@@ -28,9 +30,48 @@ struct Body {
     payload_at: u32,
     qos: QoS,
     retain: bool,
+    /// Where its bytes are counted, if that is not done by whoever has it.
+    meter: Option<StdArc<CommonMemory>>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.subtract_large(self.bytes.capacity());
+        }
+    }
 }
 
 impl Body {
+    /// Counts its bytes by themselves if they are many, for as long as anybody has them.
+    fn measure(&mut self, meter: &StdArc<CommonMemory>) {
+        if self.bytes.capacity() > METERED_BYTES {
+            meter.add_large(self.bytes.capacity());
+            self.meter = Some(StdArc::clone(meter));
+        }
+    }
+
+    /// Topic, properties and payload, one behind the other.
+    fn of_parts(view: &MessageView<'_>) -> Self {
+        let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
+        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
+        bytes.extend_from_slice(view.topic.as_bytes());
+        bytes.extend_from_slice(view.properties);
+        bytes.extend_from_slice(view.payload);
+        Self {
+            bytes,
+            header_len: 0,
+            has_properties: false,
+            topic_at: 0,
+            topic_len: topic_len as u32,
+            properties_at: topic_len as u32,
+            payload_at: (topic_len + properties_len) as u32,
+            qos: view.qos,
+            retain: view.retain,
+            meter: None,
+        }
+    }
+
     /// Becomes the message of a PUBLISH, by copying its packet whole: it may be what a receiver
     /// gets, and finding its parts again costs nothing.
     fn take_publish(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) {
@@ -52,18 +93,39 @@ impl Body {
 #[derive(Default)]
 pub(crate) struct MessagePool {
     spare: Vec<UniqueArc<Body>>,
+    /// Counts the large ones.
+    meter: StdArc<CommonMemory>,
 }
+
+/// Messages over this size are counted once, and not with each of those who have them.
+const METERED_BYTES: usize = 2_048;
 
 /// So many spare messages of at most this size are kept.
 const SPARE_MAX: usize = 1_024;
 const SPARE_BYTES_MAX: usize = 1_024;
 
 impl MessagePool {
+    /// A pool without messages, whose large ones are counted there.
+    pub(crate) fn new(meter: &StdArc<CommonMemory>) -> Self {
+        Self { spare: Vec::new(), meter: StdArc::clone(meter) }
+    }
+
     /// The message of a PUBLISH.
+    #[inline]
     pub(crate) fn message(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) -> Message {
         let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
         body.take_publish(view, packet);
+        if packet.bytes.len() > SPARE_BYTES_MAX {
+            body.measure(&self.meter);
+        }
         Message(body.shareable())
+    }
+
+    /// A message of the broker's own making.
+    pub(crate) fn own(&self, view: &MessageView<'_>) -> Message {
+        let mut body = Body::of_parts(view);
+        body.measure(&self.meter);
+        Message(Arc::new(body))
     }
 
     /// Takes a message back from one who is done with it; if he was the last, it is used again.
@@ -108,30 +170,62 @@ impl<'a> MessageView<'a> {
     }
 }
 
+/// What a store keeps of a message, and gives back to have it made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageParts<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The properties to pass on, without their length.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The QoS it was published with.
+    pub qos: QoS,
+    /// Whether it was published to be retained.
+    pub retain: bool,
+}
+
 impl Message {
-    /// Makes a message of its parts.
-    pub(crate) fn new(view: &MessageView<'_>) -> Self {
-        let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
-        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
-        bytes.extend_from_slice(view.topic.as_bytes());
-        bytes.extend_from_slice(view.properties);
-        bytes.extend_from_slice(view.payload);
-        Self(Arc::new(Body {
-            bytes,
-            header_len: 0,
-            has_properties: false,
-            topic_at: 0,
-            topic_len: topic_len as u32,
-            properties_at: topic_len as u32,
-            payload_at: (topic_len + properties_len) as u32,
-            qos: view.qos,
-            retain: view.retain,
+    /// Makes a message of parts that come from outside, and checks them.
+    ///
+    /// # Errors
+    /// What is wrong with the topic name or with the properties of a PUBLISH.
+    pub fn from_parts(parts: &MessageParts<'_>) -> Result<Self, Violation> {
+        let carrier = Carrier::Packet(PacketType::Publish);
+        Ok(Self::new(&MessageView {
+            topic: TopicName::new(parts.topic)?,
+            properties: Properties::check(parts.properties, carrier)?.as_bytes(),
+            payload: parts.payload,
+            qos: parts.qos,
+            retain: parts.retain,
         }))
+    }
+
+    /// Its parts.
+    pub fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
+            topic: self.topic(),
+            properties: self.properties(),
+            payload: self.payload(),
+            qos: self.qos(),
+            retain: self.retain(),
+        }
+    }
+
+    /// A number that two messages have in common if they are one, shared; it says so only as long
+    /// as both are held.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Makes a message of its parts, counted with whoever has it.
+    pub(crate) fn new(view: &MessageView<'_>) -> Self {
+        Self(Arc::new(Body::of_parts(view)))
     }
 
     /// Makes the message of a will: its properties without the will delay, which concerns the
     /// server alone.
-    pub(crate) fn of_will(will: &Will<'_>) -> Self {
+    pub(crate) fn of_will(will: &Will<'_>, pool: &MessagePool) -> Self {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Publish));
         for property in will.properties {
             if !matches!(property, Property::WillDelayInterval(_)) {
@@ -139,7 +233,7 @@ impl Message {
                 let _ = properties.push(property);
             }
         }
-        Self::new(&MessageView {
+        pool.own(&MessageView {
             topic: will.topic,
             properties: properties.as_properties().as_bytes(),
             payload: will.payload,
@@ -193,6 +287,18 @@ impl Message {
         self.0.bytes.capacity() + size_of::<Body>() + size_of::<usize>()
     }
 
+    /// How many bytes count with each of those who have it.
+    #[inline]
+    pub(crate) fn weight(&self) -> usize {
+        let counted = if self.0.meter.is_some() { 0 } else { self.0.bytes.capacity() };
+        counted + size_of::<Body>() + size_of::<usize>()
+    }
+
+    /// Whether its bytes are counted by themselves.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.0.meter.is_some()
+    }
+
     pub(crate) fn view(&self) -> MessageView<'_> {
         MessageView {
             topic: TopicName::from_checked(self.topic_bytes()),
@@ -226,3 +332,34 @@ impl PartialEq for Message {
 }
 
 impl Eq for Message {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTS: MessageParts<'_> = MessageParts {
+        topic: "a/b",
+        properties: &[1, 1],
+        payload: b"x",
+        qos: QoS::AtLeastOnce,
+        retain: true,
+    };
+
+    #[test]
+    fn a_message_is_made_of_its_parts_again_and_bad_parts_are_refused() {
+        let message = Message::from_parts(&PARTS).unwrap();
+        assert_eq!(message.parts(), PARTS);
+        let refused = |parts| Message::from_parts(&parts).is_err();
+        assert!(refused(MessageParts { topic: "a/#", ..PARTS }));
+        assert!(refused(MessageParts { properties: &[1, 2], ..PARTS }));
+        assert!(refused(MessageParts { properties: &[36, 1], ..PARTS }), "not of PUBLISH");
+    }
+
+    #[test]
+    fn shared_messages_have_one_identity() {
+        let (one, other) =
+            (Message::from_parts(&PARTS).unwrap(), Message::from_parts(&PARTS).unwrap());
+        assert_eq!(one.identity(), one.clone().identity());
+        assert_ne!(one.identity(), other.identity());
+    }
+}

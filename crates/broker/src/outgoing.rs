@@ -23,6 +23,10 @@ pub(crate) struct Outgoing<'a> {
     shared: bool,
     /// The same as something to keep, made when the first receiver needs that.
     kept: Option<Message>,
+    /// The number it was retained with; zero if it was not.
+    pub(crate) retained: u64,
+    /// Whether it is sent when there is room for it, so that no queue need refuse it.
+    pub(crate) paced: bool,
     /// Whether a session is owed it across a crash, so that its sender has to wait.
     pub(crate) durable: bool,
     /// Whether a session refused it because its queue is full.
@@ -68,14 +72,23 @@ impl<'a> Outgoing<'a> {
     #[inline]
     fn new(view: MessageView<'a>, packet: Option<RawPublish<'a>>, kept: Option<Message>) -> Self {
         let shared = view.payload.len() > COPY_MAX;
-        Self { view, packet, shared, kept, durable: false, refused: false }
+        Self {
+            view,
+            packet,
+            shared,
+            kept,
+            retained: 0,
+            paced: false,
+            durable: false,
+            refused: false,
+        }
     }
 
     /// The message as something to keep.
     pub(crate) fn message(&mut self, pool: &mut MessagePool) -> &Message {
         self.kept.get_or_insert_with(|| match self.packet {
             Some(packet) => pool.message(&self.view, packet),
-            None => Message::new(&self.view),
+            None => pool.own(&self.view),
         })
     }
 

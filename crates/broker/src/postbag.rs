@@ -12,6 +12,8 @@ use crate::message::MessagePool;
 use crate::outgoing::Outgoing;
 use crate::parcel::Parcel;
 
+/// A box with more unread bytes than this is full.
+const UNREAD_MAX: u64 = 512 * 1024;
 /// A receipt is asked for whenever so many bytes were written since the last one.
 const RECEIPT_BYTES: u64 = 32 * 1024;
 /// Emptied parcels are kept for use up to this size, and so many of them.
@@ -27,7 +29,7 @@ pub(crate) struct Postbag {
     written: u64,
     asked: u64,
     read: u64,
-    /// Publishers that are not read until the box is emptier.
+    /// Publishers that are not read until the box is emptier; none unless it was full.
     pub(crate) waiting: Vec<ConnectionHandle>,
 }
 
@@ -66,7 +68,8 @@ impl Postbag {
             self.begin_parcel(from);
         }
         if let Some(Mail::Packets { parcel, .. }) = self.letters.last_mut() {
-            self.written += parcel.push(&outgoing.view, packet, publisher, reply) as u64;
+            self.written +=
+                parcel.push(&outgoing.view, packet, publisher, reply, outgoing.retained) as u64;
         }
     }
 
@@ -84,9 +87,17 @@ impl Postbag {
         pool: &mut MessagePool,
     ) {
         let Covering { from, publisher, reply } = covering;
+        let retained = outgoing.retained;
         let message = outgoing.message(pool).clone();
         self.written += message.bytes() as u64;
-        self.letters.push(Mail::Publish { from, message, publisher, reply, receipt: None });
+        self.letters.push(Mail::Publish {
+            from,
+            message,
+            publisher,
+            reply,
+            retained,
+            receipt: None,
+        });
     }
 
     /// Bytes of messages that the other shard has not said to have read. As it is asked only now
@@ -95,9 +106,16 @@ impl Postbag {
         self.written - self.read
     }
 
-    /// The other shard has read so far.
-    pub(crate) fn on_receipt(&mut self, read: u64) {
+    /// Whether publishers have to wait.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.unread() > UNREAD_MAX
+    }
+
+    /// The other shard has read so far. Returns who has waited long enough.
+    pub(crate) fn on_receipt(&mut self, read: u64) -> Vec<ConnectionHandle> {
         self.read = self.read.max(read);
+        if self.unread() <= UNREAD_MAX / 2 { std::mem::take(&mut self.waiting) } else { Vec::new() }
     }
 
     /// Moves the letters to `into`. The last message among them asks for a receipt if it is time for

@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::commons::ShardId;
 use crate::connection::ConnectionHandle;
+use crate::crowd::Publisher;
 use crate::delivery::Continuation;
 use crate::mail::{Mail, ReplyTo};
 use crate::outgoing::Outgoing;
@@ -20,15 +21,20 @@ struct Foreign {
 impl Shard {
     /// Mail came from another shard.
     pub fn on_mail(&mut self, mail: Mail, now: Now) {
+        self.delivery.now = now;
         match mail {
             Mail::Packets { from, parcel, receipt } => self.on_parcel(from, parcel, receipt),
-            Mail::Publish { from, message, publisher, reply, receipt } => {
+            Mail::Publish { from, message, publisher, reply, retained, receipt } => {
                 let foreign = Foreign { from, publisher, reply };
-                self.on_foreign(&foreign, None, &mut Outgoing::of_message(&message));
+                let mut outgoing = Outgoing::of_message(&message);
+                outgoing.retained = retained;
+                self.on_foreign(&foreign, None, &mut outgoing);
                 self.delivery.pool.recycle(message);
                 self.give_receipt(from, receipt);
             }
-            Mail::Receipt { from, read } => self.on_receipt(from, read),
+            Mail::Receipt { from, read } => self.delivery.on_receipt(from, read),
+            Mail::SlowDown { publisher } => self.delivery.slow_down(publisher),
+            Mail::SpeedUp { publisher } => self.delivery.speed_up(publisher),
             Mail::Settled { reply, refused } => {
                 self.complete_answer(reply.session, reply.number, refused, now);
             }
@@ -63,6 +69,7 @@ impl Shard {
             hint = self.router.cached(packed.view.topic.as_bytes(), hint);
             let foreign = Foreign { from, publisher: packed.publisher, reply: packed.reply };
             let mut outgoing = Outgoing::of_packet(packed.view, packed.packet);
+            outgoing.retained = packed.retained;
             self.on_foreign(&foreign, hint, &mut outgoing);
         }
         self.give_receipt(from, receipt);
@@ -85,7 +92,9 @@ impl Shard {
             Some(found) => self.router.at(found),
             None => self.router.route(outgoing.view.topic, &self.delivery.limits),
         };
-        self.delivery.route(route, outgoing, None);
+        let publisher =
+            foreign.publisher.map(|connection| Publisher { shard: Some(foreign.from), connection });
+        self.delivery.route_foreign(route, outgoing, publisher);
         if let Some(reply) = foreign.reply {
             self.reply(reply, outgoing.durable, outgoing.refused);
         }
@@ -105,12 +114,6 @@ impl Shard {
     fn give_receipt(&mut self, to: ShardId, receipt: Option<u64>) {
         if let Some(read) = receipt {
             self.delivery.post(to, Mail::Receipt { from: self.id, read });
-        }
-    }
-
-    fn on_receipt(&mut self, from: ShardId, read: u64) {
-        if let Some(postbag) = self.delivery.postbags.get_mut(usize::from(from.0)) {
-            postbag.on_receipt(read);
         }
     }
 }

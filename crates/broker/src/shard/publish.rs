@@ -6,6 +6,8 @@ use crate::commons::{Commons, Placement};
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, Delivery, push_ack};
 use crate::faults::{Fault, fault};
+use crate::holds::Hold;
+use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
@@ -227,6 +229,14 @@ impl Shard {
                 });
             }
         }
+        if outgoing.view.retain
+            && !outgoing.view.payload.is_empty()
+            && self.delivery.pressure >= Pressure::NewWork
+        {
+            self.delivery.dropped.memory_retained += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         if outgoing.view.retain && !fault(Fault::RetainedSetLate) {
             // Before routing, so that whoever subscribes next cannot see an older one.
             keep(&*self.commons, &self.placement, &mut self.delivery, outgoing);
@@ -305,7 +315,7 @@ impl Shard {
         if waiting >= self.delivery.limits.acks_waiting_max
             && let Some(connection) = self.delivery.connections.get_mut(handle)
         {
-            connection.blocked = true;
+            connection.holds.add(Hold::Answers);
         }
     }
 
@@ -367,11 +377,17 @@ fn keep(
     let topic = outgoing.view.topic.as_bytes();
     let message = outgoing.message(&mut delivery.pool);
     let part = placement.retained_part(topic, commons.retained_parts());
+    let memory = commons.memory();
+    let mut sequence = 0;
     commons.change_retained(part, &mut |retained| {
+        let before = retained.bytes();
         // Counted with the part in hand, so that of one topic the last set is the highest.
-        let sequence = commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+        sequence = commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
         retained.set(message, sequence);
+        memory.retained_changed(before, retained.bytes());
     });
-    delivery.journal.push(Record::Retained(message.clone()));
+    let message = message.clone();
+    delivery.journal.push(Record::Retained { sequence, message });
     outgoing.durable = true;
+    outgoing.retained = sequence;
 }

@@ -34,6 +34,7 @@ impl Shards {
                 self.dice = dice;
             }
             if !busy && !self.nodes.iter().any(|node| node.shard.borrow().has_work()) {
+                self.check_memory();
                 return;
             }
         }
@@ -42,6 +43,7 @@ impl Shards {
 
     pub(super) fn turn(&mut self, at: usize) -> bool {
         let mut busy = self.read_sockets(at);
+        self.nodes[at].shard.borrow_mut().work(self.now);
         self.nodes[at].shard.borrow_mut().end_turn();
         busy |= self.carry_out(at);
         busy |= self.post(at);
@@ -67,6 +69,8 @@ impl Shards {
                     Mail::Packets { .. } => "messages",
                     Mail::Publish { .. } => "a message",
                     Mail::Receipt { .. } => "word how far its mail was read",
+                    Mail::SlowDown { .. } => "word that a receiver does not keep up",
+                    Mail::SpeedUp { .. } => "word that a receiver is waited for no longer",
                     Mail::Settled { .. } => "word that a message is settled",
                 };
                 self.note(format!("shard {to} gets {what} from shard {from}"));

@@ -193,6 +193,13 @@ impl Shards {
         })
     }
 
+    /// Whether a client has said something that no shard has read.
+    pub(crate) fn is_anything_unread(&self) -> bool {
+        self.clients.values().any(|seat| {
+            seat.client.state == State::Open && !seat.client.unread.is_empty()
+        })
+    }
+
     /// Now, in monotonic milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
         self.now.mono_ms

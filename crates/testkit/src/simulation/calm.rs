@@ -60,7 +60,11 @@ impl Simulation {
                 guest.answer(&mut self.stage, usize::MAX);
             }
             if !busy && self.stage.w.undecided() == 0 {
-                return;
+                if !self.stage.w.is_anything_unread() {
+                    return;
+                }
+                // A publisher waits for a receiver, which it does not for long.
+                self.stage.w.let_time_pass(500);
             }
         }
         self.stage.w.fail("the clients do not come to rest");
