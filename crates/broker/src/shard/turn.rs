@@ -235,9 +235,10 @@ impl Shard {
                 }
             }
         });
-        if let Some(unspeakable) = self.delivery.release_answers(session) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
-            return self.close(unspeakable, Cause::QuotaExceeded, now);
+        while let Some(unspeakable) = self.delivery.release_answers(session) {
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. What
+            // is ready behind it goes with the connection, and must not wait for an event of its own.
+            self.close(unspeakable, Cause::QuotaExceeded, now);
         }
         self.unblock(session);
     }

@@ -6,7 +6,7 @@
 //! connection; and that is compared with what was done to the connection.
 
 use super::Shards;
-use crate::client::State;
+use crate::client::{Client, State};
 use crate::packets::Said;
 use crate::simulation::number_in;
 use noctule_broker::{Cause, Message, Record, SessionKey};
@@ -193,11 +193,11 @@ impl Shards {
         })
     }
 
-    /// Whether a client has said something that no shard has read.
-    pub(crate) fn is_anything_unread(&self) -> bool {
-        self.clients.values().any(|seat| {
-            seat.client.state == State::Open && !seat.client.unread.is_empty()
-        })
+    /// The first client that has said something which no shard has read.
+    pub(crate) fn unread(&self) -> Option<&str> {
+        let unread = |client: &Client| client.state == State::Open && !client.unread.is_empty();
+        let found = self.clients.iter().find(|(_, seat)| unread(&seat.client));
+        found.map(|(name, _)| name.as_str())
     }
 
     /// Now, in monotonic milliseconds.

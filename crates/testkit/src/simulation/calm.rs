@@ -60,14 +60,15 @@ impl Simulation {
                 guest.answer(&mut self.stage, usize::MAX);
             }
             if !busy && self.stage.w.undecided() == 0 {
-                if !self.stage.w.is_anything_unread() {
+                if self.stage.w.unread().is_none() {
                     return;
                 }
                 // A publisher waits for a receiver, which it does not for long.
                 self.stage.w.let_time_pass(500);
             }
         }
-        self.stage.w.fail("the clients do not come to rest");
+        let unread = self.stage.w.unread();
+        self.stage.w.fail(&format!("the clients do not come to rest; unread is {unread:?}"));
     }
 
     fn judge_mail(&self) {
