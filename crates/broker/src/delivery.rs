@@ -9,6 +9,7 @@ use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::crowd::{Marks, Publisher};
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
@@ -421,6 +422,9 @@ impl Delivery {
                     && connection.outbox.len() <= self.marks.crowded
             });
         let Some((handle, connection)) = ready else {
+            if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
+                return;
+            }
             let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
             match self.enqueue(target.session, owed, outgoing.paced) {
                 Queued::Refused => outgoing.refused = true,
@@ -658,8 +662,9 @@ impl Delivery {
         let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
+        let ticket = ticket.filter(|_| !fault(Fault::AckBeforeTicket));
         let waits = replies + u16::from(ticket.is_some());
-        if waits == 0 && session.answers.is_empty() {
+        if waits == 0 && (session.answers.is_empty() || fault(Fault::AckOutOfOrder)) {
             self.write_answer(handle, answer);
             return;
         }

@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod crowd;
 mod delivery;
+pub mod faults;
 mod holds;
 mod limits;
 mod losses;
@@ -60,4 +61,6 @@ pub use retained::Retained;
 #[doc(hidden)]
 pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
-pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};
+pub use shard::{
+    Action, Credentials, Event, Leftovers, Population, Report, Settings, Shard, Verdict,
+};

@@ -126,6 +126,11 @@ impl<L: Listed> FilterIndex<L> {
         self.len
     }
 
+    /// How many levels there are in the tree of filters with wildcards, the root not counted.
+    pub(crate) fn levels(&self) -> usize {
+        self.nodes.len() - 1 - self.free.len()
+    }
+
     /// Lists an entry under a filter, or replaces the one of the same key.
     pub(crate) fn insert(&mut self, filter: TopicFilter<'_>, entry: L) -> Change {
         let listing = if filter.has_wildcard() {

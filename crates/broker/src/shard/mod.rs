@@ -7,16 +7,20 @@ mod accept;
 mod acknowledge;
 mod close;
 mod input;
+mod leftovers;
 mod mail;
 mod publish;
 mod subscribe;
 mod turn;
+
+pub use leftovers::Leftovers;
 
 use crate::arena::Handle;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::losses::Lost;
@@ -336,8 +340,9 @@ impl Shard {
         self.delivery.now = now;
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
+            let leaves = usize::from(!fault(Fault::ConnectionLeaked));
             self.delivery.forget_weight(&mut connection);
-            self.commons.connections().fetch_sub(1, Ordering::Relaxed);
+            self.commons.connections().fetch_sub(leaves, Ordering::Relaxed);
             let unsent = connection.outbox.len();
             if let Some(buffer) = connection.outbox.advance(unsent) {
                 self.delivery.outputs.recycle(buffer);
@@ -385,7 +390,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        if connection.outbox.len() <= half {
+        if connection.outbox.len() <= half && !fault(Fault::QueueNotPumped) {
             let stalled = std::mem::replace(&mut connection.stalled, false);
             let session = connection.session.filter(|_| stalled);
             self.delivery.lift(handle, Hold::Deaf);
