@@ -31,7 +31,7 @@ use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
 use crate::restore::Unrouted;
 use crate::router::Router;
-use crate::session::SessionHandle;
+use crate::session::{SessionHandle, Terms};
 use crate::wheel::Wheel;
 use hashbrown::HashMap;
 use noctule_mqtt::packet::Disconnect;
@@ -39,7 +39,7 @@ use noctule_mqtt::{Packet, ProtocolVersion, ReasonCode};
 use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -190,6 +190,8 @@ pub struct Shard {
     timers: Wheel<Timer>,
     actions: VecDeque<Action>,
     due: Vec<Timer>,
+    /// Subscriptions of sessions that are over, to be taken out.
+    leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
@@ -244,6 +246,7 @@ impl Shard {
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
+            leaving: VecDeque::new(),
             unrouted: Vec::new(),
             emptied,
             random,
@@ -416,7 +419,9 @@ impl Shard {
     /// Whether the shard has work of its own to go on with, so that the driver should come back
     /// without waiting for sockets.
     pub fn has_work(&self) -> bool {
-        !self.delivery.replays.is_empty() || !self.delivery.released.is_empty()
+        !self.delivery.replays.is_empty()
+            || !self.delivery.released.is_empty()
+            || !self.leaving.is_empty()
     }
 
     /// What has happened so far.
@@ -470,10 +475,12 @@ impl Shard {
     }
 
     fn is_held(&self, handle: ConnectionHandle) -> bool {
-        self.delivery
-            .connections
-            .get(handle)
-            .is_some_and(|connection| !connection.holds.is_free() || connection.is_being_accepted())
+        // What was held back is dealt with first, or it would grow with what comes behind it.
+        self.delivery.connections.get(handle).is_some_and(|connection| {
+            !connection.holds.is_free()
+                || !connection.held.is_empty()
+                || connection.is_being_accepted()
+        })
     }
 }
 

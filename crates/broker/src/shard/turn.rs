@@ -38,6 +38,7 @@ impl Shard {
         self.delivery.now = now;
         self.release();
         self.replay_retained();
+        self.take_out_subscriptions();
         self.watch_crowds();
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
