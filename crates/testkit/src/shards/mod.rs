@@ -28,7 +28,6 @@ use crate::store::PromptStore;
 use crate::transcript::{Entry, Transcript};
 use crate::world::Pieces;
 use commons::Shared;
-use watch::Watch;
 use noctule_broker::{
     Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Population, Settings, Shard,
     ShardId,
@@ -39,6 +38,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use watch::Watch;
 
 /// See the module.
 pub struct Shards {
