@@ -1,0 +1,75 @@
+//! Opening a connection: name look-up, TCP, and TLS if it is wanted. No MQTT here.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, ClientConfig};
+
+use crate::address::Address;
+use crate::reason::Reason;
+
+/// A stream of bytes in both directions.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// An open connection.
+pub(crate) struct Connection {
+    pub(crate) reader: ReadHalf<Box<dyn Stream>>,
+    pub(crate) writer: WriteHalf<Box<dyn Stream>>,
+}
+
+/// Opens a connection, encrypted if there is a configuration for it.
+pub(crate) async fn open(
+    address: Address,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Connection, Reason> {
+    let tcp = TcpStream::connect((address.host.as_str(), address.port))
+        .await
+        .map_err(|error| Reason::Network(format!("cannot connect to {address}: {error}")))?;
+    // Small packets that wait for an answer must not wait for more data; without the option they
+    // come late and nothing breaks.
+    let _ = tcp.set_nodelay(true);
+    let stream: Box<dyn Stream> = match tls {
+        None => Box::new(tcp),
+        Some(config) => Box::new(encrypt(&address, config, tcp).await?),
+    };
+    let (reader, writer) = tokio::io::split(stream);
+    Ok(Connection { reader, writer })
+}
+
+async fn encrypt(
+    address: &Address,
+    config: Arc<ClientConfig>,
+    tcp: TcpStream,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Reason> {
+    let name = ServerName::try_from(address.host.clone()).map_err(|_| {
+        Reason::Tls(format!("\"{}\" is no name that a certificate could be for", address.host))
+    })?;
+    TlsConnector::from(config).connect(name, tcp).await.map_err(|error| tls_reason(address, &error))
+}
+
+/// What a failed handshake means. Only what concerns certificates and agreement is final; a
+/// connection that broke meanwhile is one that broke.
+fn tls_reason(address: &Address, error: &io::Error) -> Reason {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(problem)) => Reason::Tls(format!(
+            "the certificate of {address} is not accepted: {problem}; name the CA or the \
+             certificate to trust"
+        )),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            Reason::Tls(format!("{address} does not answer with TLS; is this the plain port?"))
+        }
+        Some(rustls::Error::AlertReceived(alert)) => Reason::Tls(format!(
+            "{address} ended the handshake: {alert:?}; it may ask for a client certificate or for \
+             another version of TLS"
+        )),
+        Some(other) => Reason::Tls(other.to_string()),
+        None => Reason::Network(format!("the TLS handshake with {address} broke off: {error}")),
+    }
+}
