@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, ClientConfig};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
 use crate::address::Address;
 use crate::reason::Reason;
@@ -59,8 +59,8 @@ fn tls_reason(address: &Address, error: &io::Error) -> Reason {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidCertificate(problem)) => Reason::Tls(format!(
-            "the certificate of {address} is not accepted: {problem}; name the CA or the \
-             certificate to trust"
+            "the certificate of {address} is not accepted: {}",
+            certificate_words(problem)
         )),
         Some(rustls::Error::InvalidMessage(_)) => {
             Reason::Tls(format!("{address} does not answer with TLS; is this the plain port?"))
@@ -71,5 +71,25 @@ fn tls_reason(address: &Address, error: &io::Error) -> Reason {
         )),
         Some(other) => Reason::Tls(other.to_string()),
         None => Reason::Network(format!("the TLS handshake with {address} broke off: {error}")),
+    }
+}
+
+/// What is wrong with a certificate, and what helps.
+fn certificate_words(problem: &CertificateError) -> String {
+    match problem {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired; the broker needs a new one".into()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet; is this machine's clock right?".into()
+        }
+        CertificateError::UnknownIssuer => {
+            "its issuer is not trusted; name the CA or the certificate to trust".into()
+        }
+        CertificateError::BadSignature => {
+            "another CA of the same name has signed it; name the CA or the certificate to trust"
+                .into()
+        }
+        other => other.to_string(),
     }
 }

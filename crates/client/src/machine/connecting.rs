@@ -215,7 +215,8 @@ impl Machine {
         self.tell(Event::Reconnecting { attempt, delay, reason });
     }
 
-    /// The user wants to leave: what is under way is finished, if it does not take too long.
+    /// The user wants to leave: what is under way is finished, if it does not take too long. An
+    /// attempt to connect that is under way is, too, if something waits for it; no other follows.
     pub(crate) fn leave(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         if self.leave_ms.is_some() {
@@ -229,11 +230,19 @@ impl Machine {
             Phase::Closing | Phase::Ended(_) => {}
             Phase::Idle | Phase::Waiting { .. } => self.end(Arc::new(Reason::Asked)),
             Phase::Opening { .. } | Phase::AwaitConnack { .. } => {
-                self.leave_link(&[]);
-                self.actions.push_back(Action::Close { last_words: Vec::new() });
-                self.end(Arc::new(Reason::Asked));
+                self.leave_ms = Some(now_ms + milliseconds(self.options.leave_timeout));
+                if self.backlog.is_empty() && self.outbound.is_empty() {
+                    self.give_attempt_up();
+                }
             }
         }
+    }
+
+    /// Leaves before there is a connection.
+    pub(super) fn give_attempt_up(&mut self) {
+        self.leave_link(&[]);
+        self.actions.push_back(Action::Close { last_words: Vec::new() });
+        self.end(Arc::new(Reason::Asked));
     }
 
     /// Says DISCONNECT if the user wants to leave and nothing is under way.

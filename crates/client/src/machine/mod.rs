@@ -218,9 +218,10 @@ impl Machine {
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         match self.phase {
             Phase::Idle | Phase::Closing | Phase::Ended(_) => None,
-            Phase::Waiting { until_ms }
-            | Phase::Opening { until_ms }
-            | Phase::AwaitConnack { until_ms } => Some(until_ms),
+            Phase::Waiting { until_ms } => Some(until_ms),
+            Phase::Opening { until_ms } | Phase::AwaitConnack { until_ms } => {
+                Some(until_ms.min(self.leave_ms.unwrap_or(until_ms)))
+            }
             Phase::Connected => {
                 let due = [self.ping_due(), self.silence_due(), self.answer_due(), self.leave_ms];
                 due.into_iter().flatten().min()
@@ -234,6 +235,9 @@ impl Machine {
         let is_due = |due: Option<u64>| due.is_some_and(|due| now_ms >= due);
         match self.phase {
             Phase::Waiting { until_ms } if now_ms >= until_ms => self.open(),
+            Phase::Opening { .. } | Phase::AwaitConnack { .. } if is_due(self.leave_ms) => {
+                self.give_attempt_up();
+            }
             Phase::Opening { until_ms } if now_ms >= until_ms => {
                 self.no_answer("connection", self.options.connect_timeout);
             }
