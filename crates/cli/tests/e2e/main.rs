@@ -8,13 +8,17 @@
 //! already, for instance to see what another broker does with the same scripts.
 
 mod broker;
+mod client_cuts;
+mod client_restarts;
 mod configuration;
 mod foreign;
 mod hostile;
 mod lifecycle;
 mod mosquitto;
+mod mosquitto_broker;
 mod mosquitto_tests;
 mod mqttjs_tests;
 mod paho_tests;
 mod program;
+mod proxy;
 mod room;

@@ -26,19 +26,20 @@ fn names() -> Vec<String> {
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("sound parameters"))
+        .expect("sound parameters")
 }
 
-fn issued_by(issuer: &CertifiedIssuer<'static, KeyPair>, params: CertificateParams) -> Identity {
-    let key = KeyPair::generate().unwrap();
-    Identity { certificate: params.signed_by(&key, issuer).unwrap(), key }
+fn issued_by(issuer: &CertifiedIssuer<'static, KeyPair>, params: &CertificateParams) -> Identity {
+    let key = KeyPair::generate().expect("sound parameters");
+    Identity { certificate: params.signed_by(&key, issuer).expect("sound parameters"), key }
 }
 
 fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Identity {
-    let mut params = CertificateParams::new(names()).unwrap();
+    let mut params = CertificateParams::new(names()).expect("sound parameters");
     change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    Identity { certificate: params.self_signed(&key).unwrap(), key }
+    let key = KeyPair::generate().expect("sound parameters");
+    Identity { certificate: params.self_signed(&key).expect("sound parameters"), key }
 }
 
 /// What comes of connecting to a server with this identity, at `host`.
@@ -81,18 +82,20 @@ fn acceptor(server: &Identity, clients: Option<&CertifiedIssuer<'static, KeyPair
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .unwrap();
+        .expect("sound parameters");
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(issuer) => {
             let mut roots = RootCertStore::empty();
-            roots.add(issuer.der().clone()).unwrap();
+            roots.add(issuer.der().clone()).expect("sound parameters");
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
+            builder.with_client_cert_verifier(verifier.build().expect("sound parameters"))
         }
     };
-    let key = PrivateKeyDer::try_from(server.key.serialize_der()).unwrap();
-    let config = builder.with_single_cert(vec![server.certificate.der().clone()], key).unwrap();
+    let key = PrivateKeyDer::try_from(server.key.serialize_der()).expect("sound parameters");
+    let config = builder
+        .with_single_cert(vec![server.certificate.der().clone()], key)
+        .expect("sound parameters");
     TlsAcceptor::from(Arc::new(config))
 }
 
@@ -103,7 +106,7 @@ fn trusting(pem: &str) -> TlsOptions {
 #[tokio::test]
 async fn a_chain_to_the_given_authority_is_accepted_and_no_other() {
     let authority = authority();
-    let server = issued_by(&authority, CertificateParams::new(names()).unwrap());
+    let server = issued_by(&authority, &CertificateParams::new(names()).unwrap());
     let good = trusting(&authority.pem());
     assert_eq!(connect(&server, None, "localhost", good.clone()).await, Ok(()));
     assert_eq!(connect(&server, None, "127.0.0.1", good).await, Ok(()));
@@ -156,8 +159,8 @@ async fn a_pinned_certificate_does_not_vouch_for_others_of_its_name() {
 #[tokio::test]
 async fn a_client_certificate_is_shown_to_brokers_that_ask_for_one() {
     let authority = authority();
-    let server = issued_by(&authority, CertificateParams::new(names()).unwrap());
-    let me = issued_by(&authority, CertificateParams::default());
+    let server = issued_by(&authority, &CertificateParams::new(names()).unwrap());
+    let me = issued_by(&authority, &CertificateParams::default());
     let room = Room::new();
     let certificate = room.file("me.pem", &me.certificate.pem());
     let key = room.file("me.key", &me.key.serialize_pem());
@@ -175,13 +178,13 @@ impl Room {
     fn new() -> Self {
         let name = format!("certificates-{}", std::process::id());
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&path).unwrap();
+        std::fs::create_dir_all(&path).expect("the target directory is writable");
         Self(path)
     }
 
     fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.0.join(name);
-        std::fs::write(&path, content).unwrap();
+        std::fs::write(&path, content).expect("the target directory is writable");
         path
     }
 }
