@@ -170,7 +170,14 @@ impl Client {
         self.request(subscribe, Some((id, Recipient::Callback(Box::new(callback)))))
     }
 
-    /// The messages that no subscription of this client explains: those of a resumed session whose
+    /// Subscribes without a stream of its own: the messages go to
+    /// [`other_messages`](Self::other_messages), in the order in which they come for all such
+    /// subscriptions together. Returns what the broker granted.
+    pub fn subscribe_only(&self, subscribe: Subscribe) -> Publishing {
+        self.request(subscribe, None)
+    }
+
+    /// The messages that no stream or callback of this client is for: those of a resumed session whose
     /// filters were not subscribed to again, and greetings of a broker.
     pub fn other_messages(&self) -> Messages {
         let (sender, receiver) = mpsc::channel(self.stream_count_max);

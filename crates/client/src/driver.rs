@@ -281,7 +281,11 @@ impl Driver {
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Open => {
-                    let open = transport::open(self.options.address.clone(), self.tls.clone());
+                    let open = transport::open(
+                        self.options.address.clone(),
+                        self.options.bind_address,
+                        self.tls.clone(),
+                    );
                     self.opening = Some(Box::pin(open));
                 }
                 Action::Close { last_words } => self.close(last_words).await,

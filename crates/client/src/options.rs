@@ -1,6 +1,7 @@
 //! What a client is to be: where it connects, as whom, how it keeps its session, and its limits.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub enum Session {
     /// default, with an hour. Before MQTT 5 no session can be ended that way, and this means
     /// [`Connection`](Self::Connection).
     Client(Duration),
+    /// A new one at first; it outlives lost connections and the client for this long. Before MQTT 5
+    /// this means [`Connection`](Self::Connection).
+    Fresh(Duration),
     /// It is resumed if it is there and outlives the client for this long; before MQTT 5 for as
     /// long as the broker likes. Needs a client identifier of its own.
     Persistent(Duration),
@@ -79,6 +83,7 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct ClientOptions {
     pub(crate) address: Address,
+    pub(crate) bind_address: Option<IpAddr>,
     pub(crate) tls: Option<TlsOptions>,
     pub(crate) version: ProtocolVersion,
     pub(crate) client_id: String,
@@ -121,6 +126,7 @@ impl ClientOptions {
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             address: Address::new(host, port),
+            bind_address: None,
             tls: None,
             version: ProtocolVersion::V5,
             client_id: random_client_id(),
@@ -162,6 +168,13 @@ impl ClientOptions {
     pub fn tls(mut self, tls: TlsOptions) -> Self {
         self.address.tls = true;
         self.tls = Some(tls);
+        self
+    }
+
+    /// Connects from this address of the machine.
+    #[must_use]
+    pub fn bind_address(mut self, address: IpAddr) -> Self {
+        self.bind_address = Some(address);
         self
     }
 

@@ -1,10 +1,11 @@
 //! Opening a connection: name look-up, TCP, and TLS if it is wanted. No MQTT here.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
@@ -26,9 +27,10 @@ pub(crate) struct Connection {
 /// Opens a connection, encrypted if there is a configuration for it.
 pub(crate) async fn open(
     address: Address,
+    bind_address: Option<IpAddr>,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Connection, Reason> {
-    let tcp = TcpStream::connect((address.host.as_str(), address.port))
+    let tcp = connect(&address, bind_address)
         .await
         .map_err(|error| Reason::Network(format!("cannot connect to {address}: {error}")))?;
     // Small packets that wait for an answer must not wait for more data; without the option they
@@ -40,6 +42,22 @@ pub(crate) async fn open(
     };
     let (reader, writer) = tokio::io::split(stream);
     Ok(Connection { reader, writer })
+}
+
+/// Tries the addresses of the host in turn.
+async fn connect(address: &Address, bind_address: Option<IpAddr>) -> io::Result<TcpStream> {
+    let place = (address.host.as_str(), address.port);
+    let Some(own) = bind_address else { return TcpStream::connect(place).await };
+    let mut failure = io::Error::other("the name has no address of the kind to connect from");
+    for peer in lookup_host(place).await?.filter(|peer| peer.is_ipv4() == own.is_ipv4()) {
+        let socket = if own.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(own, 0))?;
+        match socket.connect(peer).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 async fn encrypt(

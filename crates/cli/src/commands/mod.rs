@@ -4,6 +4,9 @@
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
 mod broker;
+mod publish;
+mod request;
+mod subscribe;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -20,8 +23,12 @@ struct Entry {
     everyday: bool,
 }
 
-const COMMANDS: &[Entry] =
-    &[Entry { describe: broker::describe, run: broker::run, everyday: true }];
+const COMMANDS: &[Entry] = &[
+    Entry { describe: broker::describe, run: broker::run, everyday: true },
+    Entry { describe: publish::describe, run: publish::run, everyday: true },
+    Entry { describe: subscribe::describe, run: subscribe::run, everyday: true },
+    Entry { describe: request::describe, run: request::run, everyday: false },
+];
 
 /// The whole program, for reading the command line.
 pub(crate) fn program() -> Command {

@@ -60,8 +60,8 @@ impl Machine {
     fn clean_start(&self) -> bool {
         match self.options.session {
             Session::Connection => true,
-            Session::Client(_) if self.version() < ProtocolVersion::V5 => true,
-            Session::Client(_) => !self.has_session,
+            Session::Client(_) | Session::Fresh(_) if self.version() < ProtocolVersion::V5 => true,
+            Session::Client(_) | Session::Fresh(_) => !self.has_session,
             Session::Persistent(_) => false,
         }
     }
@@ -373,7 +373,7 @@ fn connect_properties(options: &ClientOptions) -> Result<PropertyBuffer, Error> 
     let own = options.properties.as_properties();
     let expiry = match options.session {
         Session::Connection => 0,
-        Session::Client(expiry) | Session::Persistent(expiry) => {
+        Session::Client(expiry) | Session::Fresh(expiry) | Session::Persistent(expiry) => {
             u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
         }
     };

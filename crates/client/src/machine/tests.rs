@@ -307,6 +307,10 @@ fn sessions_begin_and_end_as_the_options_say() {
         connects(V5, Session::Persistent(HOUR)),
         ["CONNECT expiry 3600", "CONNECT expiry 3600", "DISCONNECT 0x00"]
     );
+    assert_eq!(
+        connects(V5, Session::Fresh(HOUR)),
+        ["CONNECT clean expiry 3600", "CONNECT expiry 3600", "DISCONNECT 0x00"]
+    );
     let clean = ["CONNECT clean expiry 0", "CONNECT clean expiry 0", "DISCONNECT 0x00"];
     assert_eq!(connects(V5, Session::Connection), clean);
     assert_eq!(connects(V311, client), clean);
