@@ -10,8 +10,10 @@
 mod broker;
 mod client_cuts;
 mod client_restarts;
+mod command_tests;
 mod configuration;
 mod foreign;
+mod format_tests;
 mod hostile;
 mod lifecycle;
 mod mosquitto;
