@@ -11,6 +11,7 @@ mod message_format;
 mod output;
 mod printer;
 mod terminal;
+mod weather;
 
 use std::process::ExitCode;
 

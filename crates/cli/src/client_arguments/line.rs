@@ -24,7 +24,7 @@ pub(crate) fn prepared(line: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let (own, named) = take_options_file(own);
     let saved = match named {
         Some(path) => read(Path::new(&path))?,
-        None => configuration(name, mosquittos, std::env::var_os("XDG_CONFIG_HOME"), home())?,
+        None => configuration(name, *mosquittos, std::env::var_os("XDG_CONFIG_HOME"), home())?,
     };
     rest.extend(joined(saved.into_iter().map(OsString::from).chain(own)));
     Ok(rest)
@@ -37,7 +37,7 @@ fn home() -> Option<OsString> {
 /// The saved options of the user, if there are any.
 fn configuration(
     name: &str,
-    mosquittos: &str,
+    mosquittos: Option<&str>,
     directory: Option<OsString>,
     home: Option<OsString>,
 ) -> Result<Vec<String>, String> {
@@ -45,9 +45,10 @@ fn configuration(
     let Some(directory) = directory.map(PathBuf::from).or_else(below_home) else {
         return Ok(Vec::new());
     };
-    let files = [directory.join("noctule").join(name), directory.join(mosquittos)];
-    match files.iter().find(|file| file.is_file()) {
-        Some(file) => read(file),
+    let own = directory.join("noctule").join(name);
+    let mut files = [Some(own), mosquittos.map(|name| directory.join(name))].into_iter().flatten();
+    match files.find(|file| file.is_file()) {
+        Some(file) => read(&file),
         None => Ok(Vec::new()),
     }
 }
@@ -145,7 +146,7 @@ mod tests {
 
         let find = || {
             let directory = Some(directory.clone().into_os_string());
-            configuration("sub", "mosquitto_sub", directory, None).unwrap()
+            configuration("sub", Some("mosquitto_sub"), directory, None).unwrap()
         };
         assert!(find().is_empty());
         std::fs::write(directory.join("mosquitto_sub"), "-p 1").unwrap();

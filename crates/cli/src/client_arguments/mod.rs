@@ -16,5 +16,9 @@ pub(crate) use property::{PropertyOption, property_argument};
 
 /// The client commands, and the saved options of mosquitto's that they read if there are none of
 /// their own.
-pub(crate) const CLIENT_COMMANDS: &[(&str, &str)] =
-    &[("pub", "mosquitto_pub"), ("sub", "mosquitto_sub"), ("request", "mosquitto_rr")];
+pub(crate) const CLIENT_COMMANDS: &[(&str, Option<&str>)] = &[
+    ("pub", Some("mosquitto_pub")),
+    ("sub", Some("mosquitto_sub")),
+    ("request", Some("mosquitto_rr")),
+    ("sensor", None),
+];

@@ -6,6 +6,7 @@
 mod broker;
 mod publish;
 mod request;
+mod sensor;
 mod subscribe;
 
 use std::fmt::Write;
@@ -28,6 +29,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: publish::describe, run: publish::run, everyday: true },
     Entry { describe: subscribe::describe, run: subscribe::run, everyday: true },
     Entry { describe: request::describe, run: request::run, everyday: false },
+    Entry { describe: sensor::describe, run: sensor::run, everyday: true },
 ];
 
 /// The whole program, for reading the command line.
