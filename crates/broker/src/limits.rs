@@ -39,6 +39,11 @@ pub struct Limits {
     pub queue_messages_max: usize,
     /// Bytes of messages waiting in a session's queue.
     pub queue_bytes_max: usize,
+    /// Bytes of messages waiting in a persistent session's queue, those left to the store included,
+    /// if the store is on disk.
+    pub queue_stored_bytes_max: usize,
+    /// Whether what is left to the store takes memory all the same.
+    pub spills_to_memory: bool,
     /// How many of these bytes a persistent session keeps at hand; the rest is left to the store.
     pub queue_resident_bytes_max: usize,
     /// What happens beyond.
@@ -49,6 +54,8 @@ pub struct Limits {
     pub acks_waiting_max: usize,
     /// The longest session expiry interval granted, in seconds; `None` grants all.
     pub session_expiry_max: Option<u32>,
+    /// Bytes of memory that all shards take together; see [`Pressure`](crate::Pressure).
+    pub memory_max: usize,
     /// Retained topics visited for a new subscription before others have their turn.
     pub retained_slice: usize,
 }
@@ -68,11 +75,14 @@ impl Default for Limits {
             unsent_bytes_max: 1 << 20,
             queue_messages_max: 100_000,
             queue_bytes_max: 64 << 20,
+            queue_stored_bytes_max: 1 << 30,
+            spills_to_memory: true,
             queue_resident_bytes_max: 1 << 20,
             on_queue_full: OnQueueFull::DropNew,
             subscriptions_max: 10_000,
             acks_waiting_max: 1_000,
             session_expiry_max: None,
+            memory_max: usize::MAX,
             retained_slice: 1_000,
         }
     }

@@ -5,7 +5,7 @@
 //! part has been loaded to its end: so order is kept whatever is loaded when.
 
 use crate::limits::Limits;
-use crate::persist::Owed;
+use crate::persist::{Owed, Sequence};
 use std::collections::VecDeque;
 
 /// Messages waiting for their turn.
@@ -19,6 +19,8 @@ pub(crate) struct Queue {
 /// The part of the queue that only the store holds.
 #[derive(Debug, Default)]
 struct Spill {
+    /// It lies behind this message.
+    after: Sequence,
     messages: usize,
     bytes: usize,
     /// A load is on its way.
@@ -38,15 +40,18 @@ impl Queue {
         self.resident.len() + self.spill.as_ref().map_or(0, |spill| spill.messages)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.resident.is_empty() && self.spill.is_none()
+    /// How many bytes of messages wait, spilled ones included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.resident_bytes + self.spilled_bytes()
     }
 
-    /// Whether one more message of `bytes` would be too much.
-    pub(crate) fn is_full_for(&self, bytes: usize, limits: &Limits) -> bool {
-        let spilled = self.spill.as_ref().map_or(0, |spill| spill.bytes);
-        self.len() >= limits.queue_messages_max
-            || self.resident_bytes + spilled + bytes > limits.queue_bytes_max
+    /// How many bytes of messages are left to the store.
+    pub(crate) fn spilled_bytes(&self) -> usize {
+        self.spill.as_ref().map_or(0, |spill| spill.bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.resident.is_empty() && self.spill.is_none()
     }
 
     /// Where the next message goes, given whether the session may leave messages to the store.
@@ -62,9 +67,21 @@ impl Queue {
         self.resident.push_back(owed);
     }
 
+    /// Everything is left to the store: so many messages, of so many bytes.
+    pub(crate) fn leave_to_store(&mut self, messages: usize, bytes: usize) {
+        if messages > 0 {
+            let spill = Spill { after: Sequence(0), messages, bytes, loading: false };
+            self.spill = Some(Box::new(spill));
+        }
+    }
+
     /// A message of `bytes` was left to the store, at the end.
-    pub(crate) fn push_spilled(&mut self, bytes: usize) {
-        let spill = self.spill.get_or_insert_default();
+    pub(crate) fn push_spilled(&mut self, sequence: Sequence, bytes: usize) {
+        let spill = self.spill.get_or_insert_with(|| {
+            // It may be the first one that was ever owed.
+            let after = Sequence(sequence.0.saturating_sub(1));
+            Box::new(Spill { after, ..Spill::default() })
+        });
         spill.messages += 1;
         spill.bytes += bytes;
     }
@@ -92,12 +109,20 @@ impl Queue {
         }
     }
 
+    /// The message behind which the part lies that is left to the store.
+    pub(crate) fn spilled_after(&self) -> Sequence {
+        self.spill.as_ref().map_or(Sequence(0), |spill| spill.after)
+    }
+
     /// The messages of a load have come.
     pub(crate) fn loaded(&mut self, messages: Vec<Owed>) {
         let Some(spill) = &mut self.spill else {
             return;
         };
         spill.loading = false;
+        if let Some(last) = messages.last() {
+            spill.after = last.sequence;
+        }
         spill.messages = spill.messages.saturating_sub(messages.len());
         spill.bytes = spill.bytes.saturating_sub(messages.iter().map(Owed::bytes).sum());
         // A load that brings nothing although something is spilled would be asked for for ever.

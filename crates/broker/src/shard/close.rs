@@ -3,6 +3,7 @@
 use super::{Action, Report, Shard, Timer, disconnect};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::persist::Record;
+use crate::restore::away;
 use crate::session::{Expiry, SessionHandle, Will};
 use noctule_mqtt::packet::{Connack, Disconnect};
 use noctule_mqtt::{
@@ -18,6 +19,7 @@ const TIMER_STEP_MS: u64 = 120_000;
 impl Shard {
     /// The broker stops: publishes wills, tells everybody, closes every connection.
     pub fn shut_down(&mut self, now: Now) {
+        self.delivery.now = now;
         let all: Vec<_> = self.delivery.connections.handles().collect();
         // Wills first, while those who are to hear them are still there.
         for handle in &all {
@@ -99,11 +101,16 @@ impl Shard {
         if matches!(phase, Phase::Closing) {
             return;
         }
+        self.delivery.end_crowd(handle);
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
         connection.held = Vec::new();
         connection.partial.take();
         let session = connection.session.take();
         let hears_reasons =
             matches!(phase, Phase::Attached) && connection.version.server_may_disconnect();
+        self.delivery.weigh(handle);
         if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
             self.delivery.send(handle, &disconnect(reason));
         }
@@ -159,7 +166,21 @@ impl Shard {
             will.due_ms = Some(due);
             deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
         }
+        if let Some(found) = self.delivery.sessions.get(handle).filter(|found| found.stored) {
+            self.delivery.journal.push(away(found, now.wall_ms));
+        }
         if let Some(deadline) = deadline {
+            self.set_session_timer(handle, deadline, now);
+        }
+    }
+
+    /// Has a session looked at that was given back, when its will or its end is due.
+    pub(crate) fn watch_restored(&mut self, handle: SessionHandle, now: Now) {
+        let due = self.delivery.sessions.get(handle).and_then(|found| {
+            let will = found.will.as_ref().and_then(|will| will.due_ms);
+            [will, found.expires_ms].into_iter().flatten().min()
+        });
+        if let Some(deadline) = due {
             self.set_session_timer(handle, deadline, now);
         }
     }
@@ -187,6 +208,7 @@ impl Shard {
         let Some(session) = self.delivery.sessions.remove(handle) else {
             return;
         };
+        self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = TopicFilter::new(filter) {
@@ -233,6 +255,7 @@ mod tests {
                     Action::Close(handle) => shard.on_closed(handle, Cause::PeerClosed, now),
                     _ => {}
                 }
+                shard.work(now);
                 shard.end_turn();
                 if let Some(Action::Persist { ticket, .. }) = shard.actions.back() {
                     let ticket = *ticket;

@@ -4,6 +4,8 @@
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
 mod broker;
+mod cert;
+mod passwd;
 mod publish;
 mod request;
 mod sensor;
@@ -26,6 +28,8 @@ struct Entry {
 
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
+    Entry { describe: cert::describe, run: cert::run, everyday: true },
+    Entry { describe: passwd::describe, run: passwd::run, everyday: false },
     Entry { describe: publish::describe, run: publish::run, everyday: true },
     Entry { describe: subscribe::describe, run: subscribe::run, everyday: true },
     Entry { describe: request::describe, run: request::run, everyday: false },

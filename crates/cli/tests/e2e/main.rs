@@ -8,6 +8,7 @@
 //! already, for instance to see what another broker does with the same scripts.
 
 mod broker;
+mod cert;
 mod client_cuts;
 mod client_restarts;
 mod command_tests;
@@ -22,6 +23,7 @@ mod mosquitto_broker;
 mod mosquitto_tests;
 mod mqttjs_tests;
 mod paho_tests;
+mod passwd;
 mod program;
 mod proxy;
 mod room;
