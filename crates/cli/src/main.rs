@@ -10,6 +10,7 @@ mod commands;
 mod message_format;
 mod output;
 mod printer;
+mod shell;
 mod terminal;
 mod weather;
 

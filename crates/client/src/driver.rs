@@ -219,17 +219,31 @@ impl Driver {
         self.machine.wrote(now_ms, count);
     }
 
-    /// Takes what waits with the first message too, so that they leave together.
+    /// Takes what waits with the first message too, so that they leave together. What was asked for
+    /// before a message goes before it: whoever subscribes and then publishes sees the message.
     fn on_publish(&mut self, now_ms: u64, first: Option<PublishRequest>) {
-        // All handles are gone: the controls say so as well.
-        let Some(first) = first else { return };
-        let mut next = Some(first);
+        let mut next = first;
         while let Some((publish, outcome)) = next {
+            let leaves = self.catch_up(now_ms);
             let token = outcome.map(|outcome| self.expect(outcome));
             self.machine.publish(now_ms, publish, token);
+            if leaves {
+                return self.on_leave(now_ms);
+            }
             let goes_on = self.machine.wants_publishes() && !self.machine.output_is_full();
             next = if goes_on { self.channels.publishes.try_recv().ok() } else { None };
         }
+    }
+
+    /// Does what has been asked for so far, but for leaving: whether that was asked for, too.
+    fn catch_up(&mut self, now_ms: u64) -> bool {
+        while let Ok(control) = self.channels.controls.try_recv() {
+            if matches!(control, Control::Leave) {
+                return true;
+            }
+            self.on_control(now_ms, Some(control));
+        }
+        false
     }
 
     fn on_control(&mut self, now_ms: u64, control: Option<Control>) {

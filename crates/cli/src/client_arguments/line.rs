@@ -90,7 +90,7 @@ fn take_options_file(line: Vec<OsString>) -> (Vec<OsString>, Option<OsString>) {
 }
 
 /// Joins `-D PACKET PROPERTY VALUE` into two words.
-fn joined(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn joined(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut out = Vec::new();
     let mut words = words.peekable();
     while let Some(word) = words.next() {

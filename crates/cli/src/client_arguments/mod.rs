@@ -11,8 +11,8 @@ mod security;
 
 pub(crate) use connection::{Connection, arguments, connection, qos};
 pub(crate) use duration::duration;
-pub(crate) use line::prepared;
-pub(crate) use property::{PropertyOption, property_argument};
+pub(crate) use line::{joined, prepared};
+pub(crate) use property::{PROPERTY, PropertyOption, property_argument};
 
 /// The client commands, and the saved options of mosquitto's that they read if there are none of
 /// their own.
@@ -21,4 +21,5 @@ pub(crate) const CLIENT_COMMANDS: &[(&str, Option<&str>)] = &[
     ("sub", Some("mosquitto_sub")),
     ("request", Some("mosquitto_rr")),
     ("sensor", None),
+    ("shell", None),
 ];

@@ -9,6 +9,7 @@ mod passwd;
 mod publish;
 mod request;
 mod sensor;
+mod shell;
 mod subscribe;
 
 use std::fmt::Write;
@@ -33,6 +34,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: publish::describe, run: publish::run, everyday: true },
     Entry { describe: subscribe::describe, run: subscribe::run, everyday: true },
     Entry { describe: request::describe, run: request::run, everyday: false },
+    Entry { describe: shell::describe, run: shell::run, everyday: true },
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
 ];
 

@@ -28,3 +28,4 @@ mod program;
 mod proxy;
 mod room;
 mod sensor_tests;
+mod shell_tests;
