@@ -4,6 +4,7 @@
 //! Exit codes: 0 fine, 1 could not be done (with a line that says why), 2 wrong usage. Client
 //! commands have more: 27 for a time-out, and the broker's reason code if it refused.
 
+mod board;
 mod client_arguments;
 mod client_run;
 mod commands;

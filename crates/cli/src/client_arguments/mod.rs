@@ -22,4 +22,5 @@ pub(crate) const CLIENT_COMMANDS: &[(&str, Option<&str>)] = &[
     ("request", Some("mosquitto_rr")),
     ("sensor", None),
     ("shell", None),
+    ("dashboard", None),
 ];

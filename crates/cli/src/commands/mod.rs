@@ -5,6 +5,7 @@
 
 mod broker;
 mod cert;
+mod dashboard;
 mod passwd;
 mod publish;
 mod request;
@@ -36,6 +37,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: request::describe, run: request::run, everyday: false },
     Entry { describe: shell::describe, run: shell::run, everyday: true },
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
+    Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
 ];
 
 /// The whole program, for reading the command line.

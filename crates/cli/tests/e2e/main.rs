@@ -13,6 +13,7 @@ mod client_cuts;
 mod client_restarts;
 mod command_tests;
 mod configuration;
+mod dashboard_tests;
 mod example_tests;
 mod foreign;
 mod format_tests;
