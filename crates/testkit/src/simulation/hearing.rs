@@ -113,7 +113,8 @@ impl Guest {
         stage.books.finds(&self.name, self.life);
         if !same {
             // It may be one that an attempt of its own began without its knowing.
-            if present || stage.may_come_back(&self.name) {
+            let is_last = stage.lives.current(&self.name) == life;
+            if present || !is_last || stage.may_come_back(&self.name) {
                 stage.books.replaced(&self.name);
             } else {
                 stage.books.ended(&self.name);
@@ -207,7 +208,7 @@ impl Guest {
             identifiers: properties.iter().filter_map(identifier).collect(),
         };
         let as_published = stage.books.delivered(&self.name, &heard)?;
-        if !publish.topic.starts_with("r/") {
+        if !publish.topic.starts_with("r/") && !publish.topic.starts_with("$d/") {
             return Ok(());
         }
         self.hear_value(&heard, as_published, stage)
