@@ -195,7 +195,10 @@ mod tests {
         // The peer repeats both on a new connection; the first is answered anew.
         assert!(!queue.revive(true, |answer| *answer == 1));
         let again = queue.push(1, 1);
-        assert!(!queue.revive(false, |answer| *answer == 2), "in its place it comes before the first");
+        assert!(
+            !queue.revive(false, |answer| *answer == 2),
+            "in its place it comes before the first"
+        );
         assert!(queue.revive(true, |answer| *answer == 2));
         queue.complete(second, |answer| *answer = 20);
         assert!(drain(&mut queue).is_empty());

@@ -55,7 +55,10 @@ impl Shards {
     pub(super) fn choose_box(&self, dice: &mut Dice) -> Option<(usize, usize)> {
         let mut full = Vec::new();
         for (from, row) in self.boxes.iter().enumerate() {
-            let waiting = row.iter().enumerate().filter(|(to, letters)| self.bells[*to] && !letters.is_empty());
+            let waiting = row
+                .iter()
+                .enumerate()
+                .filter(|(to, letters)| self.bells[*to] && !letters.is_empty());
             full.extend(waiting.map(|(to, _)| (from, to)));
         }
         (!full.is_empty()).then(|| dice.pick(&full))

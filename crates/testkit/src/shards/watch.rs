@@ -182,9 +182,8 @@ impl Shards {
             let patience = u64::from(line.keep_alive) * 1_500;
             let listened_to = line.accepted && !client.paused && seat.at.is_some();
             let open = client.state == State::Open;
-            (open && listened_to && patience > 0 && now > heard + patience + LATE_MS).then(|| {
-                format!("{name} has been silent since {heard} ms and is still connected")
-            })
+            (open && listened_to && patience > 0 && now > heard + patience + LATE_MS)
+                .then(|| format!("{name} has been silent since {heard} ms and is still connected"))
         })
     }
 
@@ -202,9 +201,9 @@ impl Shards {
 
     /// Whether a connection's shard has let go of it, or it never had one.
     pub(crate) fn is_over(&self, name: &str) -> bool {
-        self.clients.get(name).is_none_or(|seat| {
-            matches!(seat.client.state, State::ClosedByServer | State::Closed)
-        })
+        self.clients
+            .get(name)
+            .is_none_or(|seat| matches!(seat.client.state, State::ClosedByServer | State::Closed))
     }
 
     /// The DISCONNECT that a client was sent, if it was.

@@ -326,7 +326,8 @@ impl Books {
         }
         let book = self.sessions.entry(name.into()).or_default();
         let own = posted.publisher == name;
-        let rap = book.allows(heard, own).map_err(|why| format!("{name} hears {heard:?}, {why}"))?;
+        let rap =
+            book.allows(heard, own).map_err(|why| format!("{name} hears {heard:?}, {why}"))?;
         if retain && !rap {
             // A copy from before the subscription: may come for each, and after newer ones.
             return Ok(rap);
@@ -343,7 +344,11 @@ impl Books {
                 || posted.qos == QoS::AtMostOnce
                 || (!dup && (!posted.repeated || posted.qos == QoS::ExactlyOnce));
             let wrong = once && !rap;
-            return if wrong { Err(format!("{name} hears message {number} again")) } else { Ok(rap) };
+            return if wrong {
+                Err(format!("{name} hears message {number} again"))
+            } else {
+                Ok(rap)
+            };
         }
         // Of what was sent again, a receiver may have missed the first.
         if posted.repeated && posted.qos == QoS::AtLeastOnce && (!whole || self.lossy) {
@@ -420,13 +425,19 @@ impl Books {
 
 impl Book {
     fn end(&mut self) {
-        *self = Self { life: self.life + 1, number: self.number, bytes_max: self.bytes_max, ..Self::default() };
+        *self = Self {
+            life: self.life + 1,
+            number: self.number,
+            bytes_max: self.bytes_max,
+            ..Self::default()
+        };
     }
 
     /// The QoS at which messages of `topic` are surely wanted, its own ones or others'.
     fn sure_qos(&self, topic: &str, own: bool) -> Option<QoS> {
         let sure = self.filters.iter().filter_map(|(filter, entry)| Some((filter, entry.sure?)));
-        let wanted = sure.filter(|(filter, sure)| !(own && sure.no_local) && matches(filter, topic));
+        let wanted =
+            sure.filter(|(filter, sure)| !(own && sure.no_local) && matches(filter, topic));
         wanted.map(|(_, sure)| sure.qos).max()
     }
 

@@ -277,7 +277,9 @@ impl Simulation {
         let w = &self.stage.w;
         for (shard, left) in w.leftovers().iter().enumerate() {
             if *left != Leftovers::default() {
-                w.fail(&format!("everybody has left shard {shard}, and something is there: {left:?}"));
+                w.fail(&format!(
+                    "everybody has left shard {shard}, and something is there: {left:?}"
+                ));
             }
         }
         for (what, left) in w.left_between() {
@@ -304,11 +306,8 @@ impl super::Stage {
     /// Gives one verdict.
     pub(super) fn decide(&mut self, nth: usize) {
         let refused = self.w.undecided_name(nth).is_some_and(|name| self.refused.contains(&name));
-        let verdict = if refused {
-            Verdict::Refused(ReasonCode::NotAuthorized)
-        } else {
-            Verdict::Accepted
-        };
+        let verdict =
+            if refused { Verdict::Refused(ReasonCode::NotAuthorized) } else { Verdict::Accepted };
         self.w.give_verdict(nth, verdict);
         self.digest();
     }

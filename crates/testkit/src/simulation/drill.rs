@@ -31,7 +31,9 @@ impl Simulation {
         if granted && undisturbed {
             let last = self.guests[subscriber].retained.last.get(&topic).copied();
             if last != Some(first) {
-                self.stage.w.fail(&format!("{name} subscribes while {first} is set, and knows {last:?}"));
+                self.stage
+                    .w
+                    .fail(&format!("{name} subscribes while {first} is set, and knows {last:?}"));
             }
             if let Some(second) = self.publish_kept(publisher, &topic) {
                 self.rest();

@@ -54,7 +54,9 @@ pub(super) struct Guest {
 pub(super) enum Phase {
     Away,
     /// CONNACK has not come; whether it says things before that.
-    Connecting { eagerly: bool },
+    Connecting {
+        eagerly: bool,
+    },
     Connected,
 }
 
@@ -171,7 +173,9 @@ impl Guest {
         let v5 = self.version == ProtocolVersion::V5;
         let lasts = self.lasting != dice.chance(15);
         // 3.1 is not told whether its session is there; so it must not end by itself.
-        let lasts = lasts && (self.version != ProtocolVersion::V31 || stage.course.limits.session_expiry_max.is_none());
+        let lasts = lasts
+            && (self.version != ProtocolVersion::V31
+                || stage.course.limits.session_expiry_max.is_none());
         self.expiry = match (lasts, v5) {
             (false, _) => 0,
             (true, true) => dice.pick(&[10, 60, 600, u32::MAX]),
@@ -180,10 +184,8 @@ impl Guest {
         let clean = if v5 { dice.chance(if lasts { 10 } else { 50 }) } else { !lasts };
         self.era += u64::from(clean);
         self.keep_alive = if self.is_witness { 0 } else { dice.pick(&[0, 0, 5, 20, 60]) };
-        let mut connect = Connecting::of(self.version)
-            .id(&self.name)
-            .clean(clean)
-            .keep_alive(self.keep_alive);
+        let mut connect =
+            Connecting::of(self.version).id(&self.name).clean(clean).keep_alive(self.keep_alive);
         self.packet_bytes_max = None;
         if v5 {
             connect = connect.expiry(self.expiry);

@@ -48,9 +48,8 @@ impl Guest {
             other => return Err(format!("it keeps to the rules and was closed: {other}")),
         };
         let told = stage.w.last_word(&self.label);
-        let could_be_told = self.is_v5()
-            && stage.w.heard_all(&self.label)
-            && stage.w.is_accepted(&self.label);
+        let could_be_told =
+            self.is_v5() && stage.w.heard_all(&self.label) && stage.w.is_accepted(&self.label);
         if could_be_told && told != reason {
             return Err(format!("it was closed because {cause}, and told {told:?}"));
         }
@@ -68,7 +67,9 @@ impl Guest {
             }
             Said::Connack { .. } if stage.refused.contains(&self.label) => Ok(()),
             Said::Publish(publish) => self.hear_publish(publish, stage),
-            Said::Ack { packet, id, reason } => self.hear_ack(*packet, *id, *reason, batches, stage),
+            Said::Ack { packet, id, reason } => {
+                self.hear_ack(*packet, *id, *reason, batches, stage)
+            }
             Said::Suback { id, reasons } => self.hear_suback(*id, reasons, batches, stage),
             Said::Unsuback { id, .. } => match self.asked.remove(id) {
                 Some(Asked::Unsubscribe(filter)) => {
@@ -77,19 +78,13 @@ impl Guest {
                 }
                 _ => Err(format!("UNSUBACK {id} for nothing")),
             },
-            Said::Pingresp => Ok(()),
             // Why it is closed is judged when it is.
-            Said::Disconnect { .. } => Ok(()),
+            Said::Pingresp | Said::Disconnect { .. } => Ok(()),
             other => Err(format!("it does not expect {other}")),
         }
     }
 
-    fn hear_connack(
-        &mut self,
-        flag: bool,
-        batches: u64,
-        stage: &mut Stage,
-    ) -> Result<(), String> {
+    fn hear_connack(&mut self, flag: bool, batches: u64, stage: &mut Stage) -> Result<(), String> {
         self.phase = Phase::Connected;
         let due = stage.lives.present(&self.label);
         // 3.1 is not told.
@@ -276,8 +271,13 @@ impl Guest {
         }
         // [MQTT5-4.6.0-2] [MQTT5-4.6.0-3]
         let earlier = self.sending.iter().take(at);
-        if let Some(passed) = earlier.into_iter().find(|one| one.publish.qos == qos && !one.received) {
-            return Err(format!("{packet} {id} comes before that of {}", passed.publish.packet_id()));
+        if let Some(passed) =
+            earlier.into_iter().find(|one| one.publish.qos == qos && !one.received)
+        {
+            return Err(format!(
+                "{packet} {id} comes before that of {}",
+                passed.publish.packet_id()
+            ));
         }
         self.judge_ack(at, reason, batches, stage)?;
         if packet == PacketType::Puback || reason.is_error() {
@@ -303,7 +303,11 @@ impl Guest {
         if reason.is_error() {
             stage.books.abandoned(number);
             let full = reason == ReasonCode::QuotaExceeded && stage.course.refuses();
-            return if full { Ok(()) } else { Err(format!("message {number} is refused: {reason}")) };
+            return if full {
+                Ok(())
+            } else {
+                Err(format!("message {number} is refused: {reason}"))
+            };
         }
         let stored = stage.books.acknowledged(number);
         if stage.w.drops().1 > 0 || sending.received {

@@ -111,7 +111,9 @@ impl Lives {
         let expiry = self.granted(visit.expiry);
         let (wills, life) = self.life_and_wills(&visit.id);
         let mut unsure = false;
-        if let Some(expires) = life.expires_ms.filter(|_| life.exists && now >= life.expires_ms.unwrap_or(0)) {
+        if let Some(expires) =
+            life.expires_ms.filter(|_| life.exists && now >= life.expires_ms.unwrap_or(0))
+        {
             unsure = now < expires + LATE_MS;
             life.end(wills, expires, !unsure);
         }
@@ -236,7 +238,12 @@ impl Lives {
     ///
     /// # Errors
     /// If it should not have been published.
-    pub(super) fn will_heard(&mut self, number: usize, now: u64, counts: bool) -> Result<(), String> {
+    pub(super) fn will_heard(
+        &mut self,
+        number: usize,
+        now: u64,
+        counts: bool,
+    ) -> Result<(), String> {
         let Some(fate) = self.wills.get_mut(&number) else {
             return Err(format!("will {number} is nobody's"));
         };

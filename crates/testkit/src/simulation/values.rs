@@ -101,8 +101,7 @@ impl Values {
         }
         for (name, topic) in &mut self.topics {
             let found = there.get(name).copied();
-            let may_be = found == topic.now
-                || topic.since.iter().any(|one| one.value() == found);
+            let may_be = found == topic.now || topic.since.iter().any(|one| one.value() == found);
             if !may_be {
                 return Err(format!("{name} is retained as {found:?}, and should be {topic:?}"));
             }
