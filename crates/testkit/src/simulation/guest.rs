@@ -438,7 +438,7 @@ impl Guest {
             }
             packet = Some(one.retain_handling(handling));
             stage.books.subscribing(&self.name, filter, wish);
-            if wish.qos == QoS::AtMostOnce {
+            if wish.qos == QoS::AtMostOnce || wish.no_local {
                 self.retained.fresh.remove(*filter);
             }
             self.retained.asked_on.entry((*filter).into()).or_insert(self.connections);

@@ -163,7 +163,8 @@ impl Guest {
             }
             stage.books.subscribed(&self.name, filter);
             self.retained.granted.insert(filter.clone());
-            if *handling == RetainHandling::Always && wish.qos != QoS::AtMostOnce {
+            let complete = wish.qos != QoS::AtMostOnce && !wish.no_local;
+            if *handling == RetainHandling::Always && complete {
                 self.retained.fresh.insert(filter.clone(), self.connections);
             }
         }
