@@ -1,6 +1,8 @@
 //! The store on the file system of this machine, in directories of its own: locks, modes, messages,
 //! and a process that is killed again and again.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use noctule_broker::{
     Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionHandle, SessionKey, ShardId,
     Ticket,
