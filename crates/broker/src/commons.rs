@@ -5,6 +5,7 @@
 //! locks can give each part its own. Everything else is one shard's alone or travels as
 //! [`Mail`](crate::mail::Mail). A shard without others has a [`Solitude`].
 
+use crate::memory::CommonMemory;
 use crate::retained::Retained;
 use crate::subscriptions::{FilterIndex, Listed, Presence};
 use noctule_mqtt::{TopicFilter, TopicName};
@@ -34,6 +35,9 @@ pub trait Commons: fmt::Debug {
 
     /// Connections of all shards.
     fn connections(&self) -> &AtomicUsize;
+
+    /// What all shards take of memory.
+    fn memory(&self) -> &Arc<CommonMemory>;
 
     /// Reads a part of the interest map.
     fn read_interest(&self, part: usize, read: &mut dyn FnMut(&Interest));
@@ -206,6 +210,7 @@ pub(crate) struct Solitude {
     seed: u64,
     epochs: Arc<Epochs>,
     connections: AtomicUsize,
+    memory: Arc<CommonMemory>,
     retained_sequence: AtomicU64,
     retained: RefCell<Retained>,
 }
@@ -216,6 +221,7 @@ impl Solitude {
             seed,
             epochs: Arc::default(),
             connections: AtomicUsize::new(0),
+            memory: Arc::default(),
             retained_sequence: AtomicU64::new(0),
             retained: RefCell::default(),
         }
@@ -237,6 +243,10 @@ impl Commons for Solitude {
 
     fn connections(&self) -> &AtomicUsize {
         &self.connections
+    }
+
+    fn memory(&self) -> &Arc<CommonMemory> {
+        &self.memory
     }
 
     fn read_interest(&self, _: usize, _: &mut dyn FnMut(&Interest)) {}

@@ -10,6 +10,8 @@
 //! behind its CONNECT waits for it.
 
 use crate::arena::Handle;
+use crate::crowd::{Crowd, Patience};
+use crate::holds::Holds;
 use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::router::CachedRoute;
@@ -31,10 +33,8 @@ pub struct Connection {
     pub(crate) dirty: bool,
     /// Whether more could have been put out, had there been room.
     pub(crate) stalled: bool,
-    /// Nothing is processed until some of its answers have left.
-    pub(crate) blocked: bool,
-    /// Nothing more is read until it has read of its answers.
-    pub(crate) choked: bool,
+    /// Why its input is not processed, if it is not.
+    pub(crate) holds: Holds,
     /// The version was announced, and is not just assumed.
     pub(crate) announced: bool,
     /// Opened when there were as many connections as allowed.
@@ -53,6 +53,13 @@ pub struct Connection {
     pub(crate) held: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) last_heard_ms: u64,
+    /// If it does not keep up with what it is sent.
+    pub(crate) crowd: Option<Box<Crowd>>,
+    /// How many bytes it counts with.
+    pub(crate) counted: usize,
+    pub(crate) patience: Patience,
+    /// How many receivers of its messages it waits for.
+    pub(crate) crowds_ahead: u32,
 }
 
 /// How far a connection has come.
@@ -87,8 +94,7 @@ impl Connection {
             version: ProtocolVersion::V311,
             dirty: false,
             stalled: false,
-            blocked: false,
-            choked: false,
+            holds: Holds::default(),
             announced: false,
             over_limit,
             keep_alive: KeepAlive::new(0),
@@ -100,6 +106,10 @@ impl Connection {
             held: Vec::new(),
             outbox: Outbox::default(),
             last_heard_ms: now_ms,
+            crowd: None,
+            counted: 0,
+            patience: Patience::default(),
+            crowds_ahead: 0,
         }
     }
 
@@ -136,6 +146,8 @@ pub enum Cause {
     TakenOver,
     /// A message was refused and this version has no other way to say so.
     QuotaExceeded,
+    /// It was sending a large packet while memory was short.
+    MemoryShort,
     /// The broker stops.
     ShuttingDown,
 }
@@ -153,7 +165,7 @@ impl Cause {
         match self {
             Self::TakenOver => Some(ReasonCode::SessionTakenOver),
             Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
-            Self::QuotaExceeded => Some(ReasonCode::QuotaExceeded),
+            Self::QuotaExceeded | Self::MemoryShort => Some(ReasonCode::QuotaExceeded),
             Self::Violation(violation) => Some(violation.reason_code()),
             Self::Disconnected
             | Self::DisconnectedWithWill
@@ -180,9 +192,10 @@ impl fmt::Display for Cause {
             Self::TakenOver => {
                 f.write_str("another connection with the same client identifier took over")
             }
-            Self::QuotaExceeded => {
-                f.write_str("a message was refused because a subscriber's queue is full")
-            }
+            Self::QuotaExceeded => f.write_str(
+                "a message was refused: a subscriber's queue is full, or memory is short",
+            ),
+            Self::MemoryShort => f.write_str("it sent a large packet while memory was short"),
             Self::ShuttingDown => f.write_str("the broker stops"),
         }
     }

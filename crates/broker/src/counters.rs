@@ -37,6 +37,12 @@ counters! {
         publish_received,
         /// PUBLISH packets put into outputs.
         publish_sent,
+        /// Times that a publisher was not read because a receiver did not keep up.
+        publishers_slowed,
+        /// Times that a publisher was not read because another shard did not keep up.
+        publishers_slowed_by_mail,
+        /// Times that a receiver counted as slow, having been waited for.
+        slow_consumers,
         /// Sessions that ended because their expiry interval passed.
         sessions_expired,
     }
@@ -53,6 +59,18 @@ counters! {
         queue_full,
         /// The packet is larger than the client accepts `[MQTT5-3.1.2-25]`.
         packet_too_large,
+        /// QoS 0, and memory is short.
+        memory_at_most_once,
+        /// Not put into a session's queue because memory is short.
+        memory_queued,
+        /// Not retained, and not routed, because memory is short.
+        memory_retained,
+        /// Subscriptions refused because memory is short.
+        memory_subscriptions,
+        /// New sessions refused because memory is short.
+        memory_sessions,
+        /// Connections closed because memory is short and they sent a large packet.
+        memory_packets,
         /// Published below `$SYS/`, which clients may not.
         reserved_topic,
     }

@@ -8,20 +8,26 @@ use crate::arena::Arena;
 use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
+use crate::crowd::{Marks, Publisher};
+use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
+use crate::losses::{Losses, Lost};
 use crate::mail::{Mail, ReplyTo};
+use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{
     FormKey, FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish,
 };
 use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
+use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Session, SessionHandle, Terms};
 use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
-use noctule_session::{AckNumber, Acknowledged, ToSend};
+use noctule_session::{AckNumber, Acknowledged, Now, ToSend};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What is done once a ticket is persisted.
 #[derive(Debug)]
@@ -105,23 +111,46 @@ pub(crate) struct Delivery {
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
     pub(crate) dropped: Dropped,
+    pub(crate) losses: Losses,
     /// Sessions whose spilled messages are to be loaded.
     pub(crate) loads: Vec<SessionHandle>,
     /// Sessions with retained messages on their way to new subscriptions, each once.
     pub(crate) replays: VecDeque<SessionHandle>,
-    /// Letters to other shards, by shard.
-    pub(crate) mail: Vec<Vec<Mail>>,
+    /// What is written to other shards, by shard.
+    pub(crate) postbags: Vec<Postbag>,
     pub(crate) pool: MessagePool,
+    /// The time of what is being done.
+    pub(crate) now: Now,
+    pub(crate) marks: Marks,
+    /// What clients take, mail apart.
+    pub(crate) memory: Memory,
+    /// What the other shards know of it.
+    pub(crate) told: usize,
+    pub(crate) pressure: Pressure,
+    /// Crowded receivers that the message being routed has met.
+    pub(crate) met: Vec<ConnectionHandle>,
+    /// Receivers that are crowded since the shard looked last.
+    pub(crate) crowded: Vec<ConnectionHandle>,
+    /// Connections whose input is wanted again.
+    pub(crate) released: VecDeque<ConnectionHandle>,
     forms: Forms,
     scratch: Vec<u8>,
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits, shards: u16) -> Self {
-        let mut mail = Vec::new();
-        mail.resize_with(usize::from(shards), Vec::new);
+    pub(crate) fn new(limits: Limits, shards: u16, memory: &Arc<CommonMemory>, now: Now) -> Self {
+        let mut postbags = Vec::new();
+        postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
-            mail,
+            postbags,
+            now,
+            marks: Marks::new(&limits),
+            memory: Memory::default(),
+            told: 0,
+            pressure: Pressure::None,
+            met: Vec::new(),
+            crowded: Vec::new(),
+            released: VecDeque::new(),
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
@@ -130,18 +159,24 @@ impl Delivery {
             outputs: Outputs::default(),
             counters: Counters::default(),
             dropped: Dropped::default(),
+            losses: Losses::default(),
             loads: Vec::new(),
             replays: VecDeque::new(),
-            pool: MessagePool::default(),
+            pool: MessagePool::new(memory),
             forms: Forms::default(),
             scratch: Vec::new(),
         }
     }
 
-    /// Writes a letter to another shard.
+    /// The connection that a session has, once its CONNACK is written.
+    pub(crate) fn connection_of(&self, session: SessionHandle) -> Option<ConnectionHandle> {
+        self.sessions.get(session).and_then(|found| found.connection)
+    }
+
+    /// Writes a letter that is no message to another shard.
     pub(crate) fn post(&mut self, to: ShardId, letter: Mail) {
-        if let Some(letters) = self.mail.get_mut(usize::from(to.0)) {
-            letters.push(letter);
+        if let Some(postbag) = self.postbags.get_mut(usize::from(to.0)) {
+            postbag.push(letter);
         }
     }
 
@@ -152,35 +187,98 @@ impl Delivery {
         own: ShardId,
         elsewhere: &[Elsewhere],
         outgoing: &mut Outgoing<'_>,
+        publisher: Option<ConnectionHandle>,
         asks: Option<SessionHandle>,
     ) -> u16 {
-        let acknowledged = outgoing.view.qos != QoS::AtMostOnce;
+        let asks = asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
         let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
-            let message = outgoing.message(&mut self.pool).clone();
             let reply = asks
-                .filter(|_| acknowledged && (*durable || may_refuse))
+                .filter(|_| *durable || may_refuse)
                 .and_then(|session| self.sessions.get(session).map(|found| (session, found)))
                 .map(|(session, found)| {
                     let number = found.answers.next_number();
                     ReplyTo { shard: own, session, number }
                 });
             replies += u16::from(reply.is_some());
-            self.post(*shard, Mail::Publish { message, reply });
+            if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
+                let covering = Covering { from: own, publisher, reply };
+                postbag.push_message(outgoing, covering, &mut self.pool);
+                if postbag.is_full() {
+                    self.wait_for_mail(*shard, publisher);
+                }
+            }
         }
         replies
     }
 
-    /// Hands a message to every target of its route. `from` is the session that published it.
+    /// A box is full: whoever wrote to it is not read until it is emptier.
+    #[cold]
+    fn wait_for_mail(&mut self, to: ShardId, publisher: Option<ConnectionHandle>) {
+        if let Some(publisher) = publisher
+            && let Some(connection) = self.connections.get_mut(publisher)
+            && connection.holds.add(Hold::Mail)
+            && let Some(postbag) = self.postbags.get_mut(usize::from(to.0))
+        {
+            self.counters.publishers_slowed_by_mail += 1;
+            postbag.waiting.push(publisher);
+        }
+    }
+
+    /// Another shard has read so far; those who waited for it go on if that is enough.
+    pub(crate) fn on_receipt(&mut self, from: ShardId, read: u64) {
+        let waiting = match self.postbags.get_mut(usize::from(from.0)) {
+            Some(postbag) => postbag.on_receipt(read),
+            None => return,
+        };
+        for publisher in waiting {
+            self.lift(publisher, Hold::Mail);
+        }
+    }
+
+    /// Hands a message to every target of its route. `from` is the session that published it, if it
+    /// is one of this shard.
     pub(crate) fn route(
         &mut self,
         route: &Route,
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
-        self.forms.begin(outgoing);
+        self.deliver_all(route, outgoing, from);
+        if !self.met.is_empty() {
+            let publisher = from
+                .and_then(|session| self.connection_of(session))
+                .map(|connection| Publisher { shard: None, connection });
+            self.meet_crowd(publisher, route.targets.len());
+        }
+    }
+
+    /// As [`route`](Self::route), for a message of another shard's client.
+    pub(crate) fn route_foreign(
+        &mut self,
+        route: &Route,
+        outgoing: &mut Outgoing<'_>,
+        publisher: Option<Publisher>,
+    ) {
+        self.deliver_all(route, outgoing, None);
+        if !self.met.is_empty() {
+            self.meet_crowd(publisher, route.targets.len());
+        }
+    }
+
+    #[inline]
+    fn deliver_all(
+        &mut self,
+        route: &Route,
+        outgoing: &mut Outgoing<'_>,
+        from: Option<SessionHandle>,
+    ) {
         let mut targets = route.targets.as_slice();
+        if targets.is_empty() {
+            return;
+        }
+        self.forms.begin(outgoing);
         while !targets.is_empty() {
             let served = self.deliver_alike(targets, outgoing, from);
             let Some((target, rest)) = targets[served..].split_first() else {
@@ -208,10 +306,10 @@ impl Delivery {
             return 0;
         }
         let qos = outgoing.view.qos;
-        let unsent_max = self.limits.unsent_bytes_max;
+        let crowded = self.marks.crowded;
         let is_alike = |connection: &Connection| {
             connection.version.has_properties() == key.has_properties()
-                && connection.outbox.len() <= unsent_max
+                && connection.outbox.len() <= crowded
                 && bytes.len() <= connection.packet_bytes_max as usize
         };
         // The publisher itself may have terms of its own.
@@ -243,6 +341,10 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
+        if target.since >= outgoing.retained && outgoing.retained > 0 {
+            // It was published before the subscription and has been sent as what was retained.
+            return;
+        }
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -262,9 +364,17 @@ impl Delivery {
         let Some(connection) = self.connections.get_mut(handle) else {
             return;
         };
-        if connection.outbox.len() > self.limits.unsent_bytes_max {
-            self.dropped.slow_consumer += 1;
-            return;
+        if connection.outbox.len() > self.marks.crowded {
+            self.met.push(handle);
+            if connection.is_over(&self.marks) {
+                if self.pressure >= Pressure::AtMostOnce {
+                    self.dropped.memory_at_most_once += 1;
+                } else {
+                    self.dropped.slow_consumer += 1;
+                }
+                self.losses.note(target.session, Lost { at_most_once: 1, queued: 0 });
+                return;
+            }
         }
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
@@ -295,15 +405,17 @@ impl Delivery {
                 !(persistent && qos == QoS::ExactlyOnce)
                     && session.queue.is_empty()
                     && session.outbound.has_room(connection.window)
-                    && connection.outbox.len() <= self.limits.unsent_bytes_max
+                    && session.owing.bytes <= self.limits.queue_bytes_max
+                    && connection.outbox.len() <= self.marks.crowded
             });
         let Some((handle, connection)) = ready else {
             let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
-            match self.enqueue(target.session, owed) {
+            match self.enqueue(target.session, owed, outgoing.paced) {
                 Queued::Refused => outgoing.refused = true,
                 Queued::Waiting { durable } => {
                     outgoing.durable |= durable;
                     self.pump(target.session);
+                    self.meet(target.session);
                 }
             }
             return;
@@ -320,6 +432,7 @@ impl Delivery {
             self.journal.push(Record::Owed { key, owed, spilled: false });
             outgoing.durable = true;
         }
+        self.memory.owed += session.owe(&owed);
         let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
         };
@@ -331,6 +444,17 @@ impl Delivery {
         self.counters.publish_sent += 1;
     }
 
+    /// A message for this session had to wait: notes the receiver if it is crowded.
+    fn meet(&mut self, session: SessionHandle) {
+        if let Some(found) = self.sessions.get(session)
+            && let Some(handle) = found.connection
+            && let Some(connection) = self.connections.get(handle)
+            && connection.outbox.len() + found.queue.bytes() > self.marks.crowded
+        {
+            self.met.push(handle);
+        }
+    }
+
     /// Whether one more retained message can be sent without filling the session's queue or
     /// output with them.
     pub(crate) fn has_room_for_retained(&self, session: SessionHandle) -> bool {
@@ -339,8 +463,10 @@ impl Delivery {
         };
         let connection = found.connection.and_then(|handle| self.connections.get(handle));
         found.queue.is_empty()
+            && found.owing.bytes <= self.limits.queue_bytes_max
             && connection.is_some_and(|connection| {
-                connection.outbox.len() <= self.limits.unsent_bytes_max / 2
+                found.outbound.has_room(connection.window)
+                    && connection.outbox.len() <= self.limits.unsent_bytes_max / 2
             })
     }
 
@@ -358,20 +484,29 @@ impl Delivery {
             // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
             retain_as_published: true,
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
+            since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
+        outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);
     }
 
-    /// Puts a message at the end of a session's queue, if there is room.
-    fn enqueue(&mut self, handle: SessionHandle, owed: Owed) -> Queued {
+    /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
+    /// waited for room.
+    fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
         let Some(session) = self.sessions.get_mut(handle) else {
             return Queued::Waiting { durable: false };
         };
         let bytes = owed.bytes();
-        if session.queue.is_full_for(bytes, &self.limits) {
-            self.dropped.queue_full += 1;
+        let is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        if !paced && (is_full || self.pressure >= Pressure::NewWork) {
+            if is_full {
+                self.dropped.queue_full += 1;
+            } else {
+                self.dropped.memory_queued += 1;
+            }
+            self.losses.note(handle, Lost { at_most_once: 0, queued: 1 });
             return match self.limits.on_queue_full {
                 OnQueueFull::DropNew => Queued::Waiting { durable: false },
                 OnQueueFull::Refuse => Queued::Refused,
@@ -385,11 +520,13 @@ impl Delivery {
             Place::Spilled => {
                 self.journal.push(record(owed));
                 session.queue.push_spilled(bytes);
+                self.memory.spilled += bytes;
             }
             Place::Resident => {
                 if durable {
                     self.journal.push(record(owed.clone()));
                 }
+                self.memory.owed += session.owe(&owed);
                 session.queue.push(owed);
             }
         }
@@ -399,10 +536,17 @@ impl Delivery {
     /// Puts out what a session's client may be sent now: messages in flight that have not been sent
     /// on this connection, then the queue.
     pub(crate) fn pump(&mut self, handle: SessionHandle) {
-        let Some(session) = self.sessions.get_mut(handle) else {
+        let Some(connection) = self.connection_of(handle) else {
             return;
         };
-        let Some(connection_handle) = session.connection else {
+        self.pump_out(handle, connection);
+        if self.connections.get(connection).is_some_and(|found| found.crowd.is_some()) {
+            self.ease(connection);
+        }
+    }
+
+    fn pump_out(&mut self, handle: SessionHandle, connection_handle: ConnectionHandle) {
+        let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
         let Some(connection) = self.connections.get_mut(connection_handle) else {
@@ -426,7 +570,9 @@ impl Delivery {
                         OneDelivery { terms: owed.form_terms(has_properties), dup, packet_id };
                     if !connection.accepts(publish_size(&view, &delivery.terms)) {
                         self.dropped.packet_too_large += 1;
-                        discard(session, packet_id, &mut self.journal);
+                        if let Some(owed) = discard(session, packet_id, &mut self.journal) {
+                            self.memory.owed -= session.settle(&owed);
+                        }
                         continue;
                     }
                     let outbox = self.outputs.open(connection_handle, connection);
@@ -568,12 +714,14 @@ enum Queued {
 }
 
 /// A message is given up: its place in flight is free, and the session is not owed it any more.
-fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) {
-    if let Acknowledged::Done(owed) = session.outbound.discard(packet_id)
-        && session.is_persistent()
-    {
+fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) -> Option<Owed> {
+    let Acknowledged::Done(owed) = session.outbound.discard(packet_id) else {
+        return None;
+    };
+    if session.is_persistent() {
         journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
     }
+    Some(owed)
 }
 
 /// Appends an acknowledgement that reports success, which looks the same in all versions.

@@ -5,22 +5,29 @@
 //! no socket, clock, file, thread or lock. Whoever drives it does, in every turn:
 //!
 //! 1. hand in what was read ([`Shard::on_bytes`]), closed connections, events, and the time;
-//! 2. [`Shard::end_turn`], then carry out the actions and hand in their answers, until there are
+//! 2. [`Shard::work`], once;
+//! 3. [`Shard::end_turn`], then carry out the actions and hand in their answers, until there are
 //!    none;
-//! 3. write the output of every connection in [`Shard::take_dirty`], once.
+//! 4. write the output of every connection in [`Shard::take_dirty`], once.
 
 mod arena;
 mod commons;
 mod connection;
 mod counters;
+mod crowd;
 mod delivery;
+mod holds;
 mod limits;
+mod losses;
 mod mail;
+mod memory;
 mod memory_store;
 mod message;
 mod outbox;
 mod outgoing;
+mod parcel;
 mod persist;
+mod postbag;
 mod queue;
 mod retained;
 mod router;
@@ -34,7 +41,9 @@ pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle};
 pub use counters::{Counters, Dropped};
 pub use limits::{Limits, OnQueueFull};
+pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
+pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
 pub use message::{Message, MessageParts};
 /// Words of MQTT that records are made of.
@@ -42,6 +51,7 @@ pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
 pub use noctule_mqtt::{PacketId, QoS};
 pub use noctule_session::Now;
 pub use outbox::Outbox;
+pub use parcel::Parcel;
 pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Ticket};
 pub use retained::Retained;
 pub use session::{Expiry, Session, SessionHandle};

@@ -49,6 +49,8 @@ pub struct Limits {
     pub acks_waiting_max: usize,
     /// The longest session expiry interval granted, in seconds; `None` grants all.
     pub session_expiry_max: Option<u32>,
+    /// Bytes of memory that all shards take together; see [`Pressure`](crate::Pressure).
+    pub memory_max: usize,
     /// Retained topics visited for a new subscription before others have their turn.
     pub retained_slice: usize,
 }
@@ -73,6 +75,7 @@ impl Default for Limits {
             subscriptions_max: 10_000,
             acks_waiting_max: 1_000,
             session_expiry_max: None,
+            memory_max: usize::MAX,
             retained_slice: 1_000,
         }
     }

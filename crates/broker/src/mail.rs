@@ -2,8 +2,9 @@
 //! written, which is what keeps the order of a publisher's messages across shards.
 
 use crate::ShardId;
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionHandle};
 use crate::message::Message;
+use crate::parcel::Parcel;
 use crate::session::SessionHandle;
 use noctule_session::AckNumber;
 use std::fmt;
@@ -11,12 +12,49 @@ use std::fmt;
 /// A letter from one shard to another.
 #[derive(Debug)]
 pub enum Mail {
-    /// A message for the receiving shard's sessions.
+    /// Messages for the receiving shard's sessions, as packets.
+    Packets {
+        /// Who wrote it.
+        from: ShardId,
+        /// The packets.
+        parcel: Parcel,
+        /// If the writer wants to know how far its mail was read: the number of bytes of messages
+        /// that it had written, this letter's included.
+        receipt: Option<u64>,
+    },
+    /// A message for the receiving shard's sessions that is shared instead of copied.
     Publish {
+        /// Who wrote it.
+        from: ShardId,
         /// The message.
         message: Message,
+        /// The connection that it came on.
+        publisher: Option<ConnectionHandle>,
         /// Who waits to hear that it is settled; nobody if nobody is owed it durably.
         reply: Option<ReplyTo>,
+        /// The number it was retained with; zero if it was not.
+        retained: u64,
+        /// As with packets.
+        receipt: Option<u64>,
+    },
+    /// Messages of the other shard were dealt with: so many bytes of those it has written to this
+    /// one, since they began.
+    Receipt {
+        /// Who has read.
+        from: ShardId,
+        /// How far.
+        read: u64,
+    },
+    /// A receiver on the writing shard does not keep up with a publisher of the reading one, which
+    /// is not read until [`Mail::SpeedUp`] comes.
+    SlowDown {
+        /// The publisher.
+        publisher: ConnectionHandle,
+    },
+    /// A receiver that a publisher waits for is waited for no longer.
+    SpeedUp {
+        /// The publisher.
+        publisher: ConnectionHandle,
     },
     /// A message is stored for whoever was owed it on the writing shard.
     Settled {
@@ -25,6 +63,19 @@ pub enum Mail {
         /// Whether a session refused it because its queue is full.
         refused: bool,
     },
+}
+
+impl Mail {
+    /// Where a letter with messages asks for a receipt.
+    pub(crate) fn receipt_place(&mut self) -> Option<&mut Option<u64>> {
+        match self {
+            Self::Packets { receipt, .. } | Self::Publish { receipt, .. } => Some(receipt),
+            Self::Receipt { .. }
+            | Self::SlowDown { .. }
+            | Self::SpeedUp { .. }
+            | Self::Settled { .. } => None,
+        }
+    }
 }
 
 /// Names the acknowledgement that waits for a letter's answer.

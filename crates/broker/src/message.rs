@@ -3,11 +3,13 @@
 //! Most messages at QoS 0 never become one. Those that are short-lived come from a pool and go back
 //! to it, so that a message at QoS 1 costs no allocation either.
 
-use noctule_mqtt::codec::Frame;
+use crate::memory::CommonMemory;
+use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{PacketType, Properties, Property, PropertyBuffer, QoS, TopicName, Violation};
 use std::fmt;
+use std::sync::Arc as StdArc;
 use triomphe::{Arc, UniqueArc};
 
 /// A shared, immutable application message.
@@ -28,24 +30,62 @@ struct Body {
     payload_at: u32,
     qos: QoS,
     retain: bool,
+    /// Where its bytes are counted, if that is not done by whoever has it.
+    meter: Option<StdArc<CommonMemory>>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.subtract_large(self.bytes.capacity());
+        }
+    }
 }
 
 impl Body {
+    /// Counts its bytes by themselves if they are many, for as long as anybody has them.
+    fn measure(&mut self, meter: &StdArc<CommonMemory>) {
+        if self.bytes.capacity() > METERED_BYTES {
+            meter.add_large(self.bytes.capacity());
+            self.meter = Some(StdArc::clone(meter));
+        }
+    }
+
+    /// Topic, properties and payload, one behind the other.
+    fn of_parts(view: &MessageView<'_>) -> Self {
+        let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
+        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
+        bytes.extend_from_slice(view.topic.as_bytes());
+        bytes.extend_from_slice(view.properties);
+        bytes.extend_from_slice(view.payload);
+        Self {
+            bytes,
+            header_len: 0,
+            has_properties: false,
+            topic_at: 0,
+            topic_len: topic_len as u32,
+            properties_at: topic_len as u32,
+            payload_at: (topic_len + properties_len) as u32,
+            qos: view.qos,
+            retain: view.retain,
+            meter: None,
+        }
+    }
+
     /// Becomes the message of a PUBLISH, by copying its packet whole: it may be what a receiver
     /// gets, and finding its parts again costs nothing.
-    fn take_publish(&mut self, frame: &Frame<'_>, publish: &Publish<'_>, has_properties: bool) {
-        let payload_at = frame.bytes.len() - publish.payload.len();
+    fn take_publish(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) {
+        let payload_at = packet.bytes.len() - view.payload.len();
         self.bytes.clear();
-        self.bytes.extend_from_slice(frame.bytes);
-        let passed_on = !publish.dup && !frame.has_padded_length();
-        self.header_len = if passed_on { frame.header_len as u8 } else { 0 };
-        self.has_properties = has_properties;
-        self.topic_at = frame.header_len as u32 + 2;
-        self.topic_len = publish.topic.map_or(0, |topic| topic.as_bytes().len()) as u32;
-        self.properties_at = (payload_at - publish.properties.as_bytes().len()) as u32;
+        self.bytes.extend_from_slice(packet.bytes);
+        self.header_len = if packet.passable { packet.header_len as u8 } else { 0 };
+        self.has_properties = packet.has_properties;
+        self.topic_at = packet.header_len as u32 + 2;
+        self.topic_len = view.topic.as_bytes().len() as u32;
+        self.properties_at = (payload_at - view.properties.len()) as u32;
         self.payload_at = payload_at as u32;
-        self.qos = publish.qos;
-        self.retain = publish.retain;
+        self.qos = view.qos;
+        self.retain = view.retain;
     }
 }
 
@@ -53,23 +93,39 @@ impl Body {
 #[derive(Default)]
 pub(crate) struct MessagePool {
     spare: Vec<UniqueArc<Body>>,
+    /// Counts the large ones.
+    meter: StdArc<CommonMemory>,
 }
+
+/// Messages over this size are counted once, and not with each of those who have them.
+const METERED_BYTES: usize = 2_048;
 
 /// So many spare messages of at most this size are kept.
 const SPARE_MAX: usize = 1_024;
 const SPARE_BYTES_MAX: usize = 1_024;
 
 impl MessagePool {
+    /// A pool without messages, whose large ones are counted there.
+    pub(crate) fn new(meter: &StdArc<CommonMemory>) -> Self {
+        Self { spare: Vec::new(), meter: StdArc::clone(meter) }
+    }
+
     /// The message of a PUBLISH.
-    pub(crate) fn message(
-        &mut self,
-        frame: &Frame<'_>,
-        publish: &Publish<'_>,
-        has_properties: bool,
-    ) -> Message {
+    #[inline]
+    pub(crate) fn message(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) -> Message {
         let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
-        body.take_publish(frame, publish, has_properties);
+        body.take_publish(view, packet);
+        if packet.bytes.len() > SPARE_BYTES_MAX {
+            body.measure(&self.meter);
+        }
         Message(body.shareable())
+    }
+
+    /// A message of the broker's own making.
+    pub(crate) fn own(&self, view: &MessageView<'_>) -> Message {
+        let mut body = Body::of_parts(view);
+        body.measure(&self.meter);
+        Message(Arc::new(body))
     }
 
     /// Takes a message back from one who is done with it; if he was the last, it is used again.
@@ -98,6 +154,20 @@ pub(crate) struct MessageView<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+}
+
+impl<'a> MessageView<'a> {
+    /// The parts of a packet; none if it has no topic.
+    #[inline]
+    pub(crate) fn of_publish(publish: &Publish<'a>) -> Option<Self> {
+        Some(Self {
+            topic: publish.topic?,
+            properties: publish.properties.as_bytes(),
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+        })
+    }
 }
 
 /// What a store keeps of a message, and gives back to have it made again.
@@ -148,29 +218,14 @@ impl Message {
         Arc::as_ptr(&self.0).addr()
     }
 
-    /// Makes a message of its parts.
+    /// Makes a message of its parts, counted with whoever has it.
     pub(crate) fn new(view: &MessageView<'_>) -> Self {
-        let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
-        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
-        bytes.extend_from_slice(view.topic.as_bytes());
-        bytes.extend_from_slice(view.properties);
-        bytes.extend_from_slice(view.payload);
-        Self(Arc::new(Body {
-            bytes,
-            header_len: 0,
-            has_properties: false,
-            topic_at: 0,
-            topic_len: topic_len as u32,
-            properties_at: topic_len as u32,
-            payload_at: (topic_len + properties_len) as u32,
-            qos: view.qos,
-            retain: view.retain,
-        }))
+        Self(Arc::new(Body::of_parts(view)))
     }
 
     /// Makes the message of a will: its properties without the will delay, which concerns the
     /// server alone.
-    pub(crate) fn of_will(will: &Will<'_>) -> Self {
+    pub(crate) fn of_will(will: &Will<'_>, pool: &MessagePool) -> Self {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Publish));
         for property in will.properties {
             if !matches!(property, Property::WillDelayInterval(_)) {
@@ -178,7 +233,7 @@ impl Message {
                 let _ = properties.push(property);
             }
         }
-        Self::new(&MessageView {
+        pool.own(&MessageView {
             topic: will.topic,
             properties: properties.as_properties().as_bytes(),
             payload: will.payload,
@@ -197,13 +252,14 @@ impl Message {
         &self.0.bytes[self.0.topic_at as usize..][..self.0.topic_len as usize]
     }
 
-    /// The packet it came in, with the length of its fixed header and whether it has properties, if
-    /// it can be passed on as it is but for its packet identifier.
-    pub(crate) fn packet(&self) -> Option<(&[u8], usize, bool)> {
-        match self.0.header_len {
-            0 => None,
-            header_len => Some((&self.0.bytes, usize::from(header_len), self.0.has_properties)),
-        }
+    /// The packet it came in, if that can be passed on as it is but for its packet identifier.
+    pub(crate) fn packet(&self) -> Option<RawPublish<'_>> {
+        (self.0.header_len != 0).then(|| RawPublish {
+            bytes: &self.0.bytes,
+            header_len: usize::from(self.0.header_len),
+            has_properties: self.0.has_properties,
+            passable: true,
+        })
     }
 
     /// The properties to pass on, checked, without their length.
@@ -229,6 +285,18 @@ impl Message {
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         self.0.bytes.capacity() + size_of::<Body>() + size_of::<usize>()
+    }
+
+    /// How many bytes count with each of those who have it.
+    #[inline]
+    pub(crate) fn weight(&self) -> usize {
+        let counted = if self.0.meter.is_some() { 0 } else { self.0.bytes.capacity() };
+        counted + size_of::<Body>() + size_of::<usize>()
+    }
+
+    /// Whether its bytes are counted by themselves.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.0.meter.is_some()
     }
 
     pub(crate) fn view(&self) -> MessageView<'_> {

@@ -23,9 +23,35 @@ pub struct Outbox {
     head: Vec<u8>,
     sent: usize,
     /// What follows the head; there only when a large payload is waiting.
-    #[allow(clippy::box_collection, reason = "idle connections pay 8 bytes for it, not 32")]
-    rest: Option<Box<VecDeque<Segment>>>,
+    rest: Option<Box<Rest>>,
     bytes: usize,
+}
+
+/// Behind the head, boxed because an idle connection should not pay for it.
+#[derive(Debug, Default)]
+struct Rest {
+    segments: VecDeque<Segment>,
+    /// Bytes of payloads among them that are counted elsewhere.
+    metered: usize,
+}
+
+impl Rest {
+    fn push_payload(&mut self, message: Message) {
+        self.metered += metered_bytes(&message);
+        self.segments.push_back(Segment::Payload(message));
+    }
+
+    fn pop(&mut self) -> Option<Segment> {
+        let segment = self.segments.pop_front();
+        if let Some(Segment::Payload(message)) = &segment {
+            self.metered -= metered_bytes(message);
+        }
+        segment
+    }
+}
+
+fn metered_bytes(message: &Message) -> usize {
+    if message.is_metered() { message.payload().len() } else { 0 }
 }
 
 #[derive(Debug)]
@@ -47,6 +73,13 @@ impl Outbox {
     /// How many bytes are waiting.
     pub fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// How many of these bytes count with the connection: all but payloads that are counted by
+    /// themselves.
+    pub(crate) fn weight(&self) -> usize {
+        // A part of the first payload may have left.
+        self.bytes.saturating_sub(self.rest.as_ref().map_or(0, |rest| rest.metered))
     }
 
     /// Whether nothing is waiting.
@@ -73,10 +106,10 @@ impl Outbox {
 
     fn tail_of_rest(&mut self) -> &mut Vec<u8> {
         let rest = self.rest.get_or_insert_default();
-        if !matches!(rest.back(), Some(Segment::Copied(_))) {
-            rest.push_back(Segment::Copied(Vec::new()));
+        if !matches!(rest.segments.back(), Some(Segment::Copied(_))) {
+            rest.segments.push_back(Segment::Copied(Vec::new()));
         }
-        match rest.back_mut() {
+        match rest.segments.back_mut() {
             Some(Segment::Copied(buffer)) => buffer,
             _ => unreachable!("a copied segment was just put there"),
         }
@@ -108,7 +141,7 @@ impl Outbox {
     /// Appends the payload of `message` by reference.
     pub(crate) fn push_payload(&mut self, message: Message) {
         self.bytes += message.payload().len();
-        self.rest.get_or_insert_default().push_back(Segment::Payload(message));
+        self.rest.get_or_insert_default().push_payload(message);
     }
 
     /// All that is waiting, if it lies in one piece.
@@ -121,7 +154,7 @@ impl Outbox {
         let head = &self.head[self.sent.min(self.head.len())..];
         // Behind the head's end, `sent` counts into the first of the rest.
         let mut skip = self.sent.saturating_sub(self.head.len());
-        let rest = self.rest.iter().flat_map(|rest| rest.iter().map(Segment::bytes));
+        let rest = self.rest.iter().flat_map(|rest| rest.segments.iter().map(Segment::bytes));
         let mut filled = 0;
         for bytes in std::iter::once(head).chain(rest.map(|bytes| {
             let bytes = &bytes[skip..];
@@ -166,18 +199,18 @@ impl Outbox {
             && let Some(rest) = &mut self.rest
         {
             let past_head = self.sent - self.head.len();
-            match rest.front() {
+            match rest.segments.front() {
                 Some(Segment::Copied(_)) => self.sent = past_head,
                 Some(Segment::Payload(message)) if past_head >= message.payload().len() => {
                     self.sent = past_head - message.payload().len();
                 }
                 Some(Segment::Payload(_)) | None => break,
             }
-            self.head = match rest.pop_front() {
+            self.head = match rest.pop() {
                 Some(Segment::Copied(bytes)) => bytes,
                 Some(Segment::Payload(_)) | None => Vec::new(),
             };
-            if rest.is_empty() {
+            if rest.segments.is_empty() {
                 self.rest = None;
             }
         }

@@ -17,79 +17,86 @@ use smallvec::SmallVec;
 /// A message that is being routed.
 pub(crate) struct Outgoing<'a> {
     pub(crate) view: MessageView<'a>,
-    source: Source<'a>,
-    passable: Option<Passable<'a>>,
+    /// The packet it is in, if it is in one.
+    packet: Option<RawPublish<'a>>,
     /// Whether its payload is shared by its receivers instead of copied for each.
     shared: bool,
     /// The same as something to keep, made when the first receiver needs that.
     kept: Option<Message>,
+    /// The number it was retained with; zero if it was not.
+    pub(crate) retained: u64,
+    /// Whether it is sent when there is room for it, so that no queue need refuse it.
+    pub(crate) paced: bool,
     /// Whether a session is owed it across a crash, so that its sender has to wait.
     pub(crate) durable: bool,
     /// Whether a session refused it because its queue is full.
     pub(crate) refused: bool,
 }
 
-enum Source<'a> {
-    Packet { frame: &'a Frame<'a>, publish: &'a Publish<'a>, has_properties: bool },
-    Kept,
+/// A PUBLISH packet as it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawPublish<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// How long its fixed header is.
+    pub(crate) header_len: usize,
+    pub(crate) has_properties: bool,
+    /// Whether it can be passed on as it is, but for its packet identifier.
+    pub(crate) passable: bool,
 }
 
-/// A PUBLISH that can be passed on as it is, but for its packet identifier.
-#[derive(Clone, Copy)]
-struct Passable<'a> {
-    bytes: &'a [u8],
-    header_len: usize,
-    has_properties: bool,
+impl<'a> RawPublish<'a> {
+    /// The packet in `frame`, which was decoded as `publish`.
+    #[inline]
+    pub(crate) fn new(frame: &Frame<'a>, publish: &Publish<'a>, version: ProtocolVersion) -> Self {
+        Self {
+            bytes: frame.bytes,
+            header_len: frame.header_len,
+            has_properties: version.has_properties(),
+            passable: !publish.dup && !frame.has_padded_length(),
+        }
+    }
 }
 
 impl<'a> Outgoing<'a> {
-    /// A message that has just come in as `publish`, whose topic is known to be there.
+    /// A message that came in `packet`, whose parts are those of `view`.
     #[inline]
-    pub(crate) fn of_publish(
-        view: MessageView<'a>,
-        frame: &'a Frame<'a>,
-        publish: &'a Publish<'a>,
-        version: ProtocolVersion,
-    ) -> Self {
-        let has_properties = version.has_properties();
-        let source = Source::Packet { frame, publish, has_properties };
-        let passable = (!publish.dup && !frame.has_padded_length()).then_some(Passable {
-            bytes: frame.bytes,
-            header_len: frame.header_len,
-            has_properties,
-        });
-        Self::new(view, source, passable, None)
+    pub(crate) fn of_packet(view: MessageView<'a>, packet: RawPublish<'a>) -> Self {
+        Self::new(view, Some(packet), None)
     }
 
     /// A message that was kept.
     pub(crate) fn of_message(message: &'a Message) -> Self {
-        let passable = message.packet().map(|(bytes, header_len, has_properties)| Passable {
-            bytes,
-            header_len,
-            has_properties,
-        });
-        Self::new(message.view(), Source::Kept, passable, Some(message.clone()))
+        Self::new(message.view(), message.packet(), Some(message.clone()))
     }
 
     #[inline]
-    fn new(
-        view: MessageView<'a>,
-        source: Source<'a>,
-        passable: Option<Passable<'a>>,
-        kept: Option<Message>,
-    ) -> Self {
+    fn new(view: MessageView<'a>, packet: Option<RawPublish<'a>>, kept: Option<Message>) -> Self {
         let shared = view.payload.len() > COPY_MAX;
-        Self { view, source, passable, shared, kept, durable: false, refused: false }
+        Self {
+            view,
+            packet,
+            shared,
+            kept,
+            retained: 0,
+            paced: false,
+            durable: false,
+            refused: false,
+        }
     }
 
     /// The message as something to keep.
     pub(crate) fn message(&mut self, pool: &mut MessagePool) -> &Message {
-        self.kept.get_or_insert_with(|| match &self.source {
-            Source::Packet { frame, publish, has_properties } => {
-                pool.message(frame, publish, *has_properties)
-            }
-            Source::Kept => Message::new(&self.view),
+        self.kept.get_or_insert_with(|| match self.packet {
+            Some(packet) => pool.message(&self.view, packet),
+            None => pool.own(&self.view),
         })
+    }
+
+    /// The packet it came in, if that is small and can be passed on, so that copying it is the
+    /// cheapest way to hand it to somebody.
+    #[inline]
+    pub(crate) fn passable(&self) -> Option<RawPublish<'a>> {
+        self.packet.filter(|packet| packet.passable && !self.shared)
     }
 
     /// The message whose payload is to be sent from where it lies, if it is large.
@@ -102,10 +109,7 @@ impl<'a> Outgoing<'a> {
     /// packet identifier.
     #[inline]
     fn own_form(&self) -> Option<(FormKey, Place)> {
-        let Passable { bytes, header_len, has_properties } = self.passable?;
-        if self.shared {
-            return None;
-        }
+        let RawPublish { bytes, header_len, has_properties, .. } = self.passable()?;
         let key = FormKey::new(has_properties, self.view.qos, self.view.retain);
         let place = Place {
             of_frame: true,
@@ -119,7 +123,7 @@ impl<'a> Outgoing<'a> {
 
     /// The packet that can be passed on.
     fn frame_bytes(&self) -> &'a [u8] {
-        self.passable.map_or(&[], |packet| packet.bytes)
+        self.packet.map_or(&[], |packet| packet.bytes)
     }
 }
 

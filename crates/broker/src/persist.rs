@@ -43,6 +43,11 @@ impl Owed {
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.message.bytes()
     }
+
+    /// How many of them count with whoever is owed it.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.message.weight()
+    }
 }
 
 /// One change of what must survive.

@@ -38,15 +38,25 @@ impl Queue {
         self.resident.len() + self.spill.as_ref().map_or(0, |spill| spill.messages)
     }
 
+    /// How many bytes of messages wait, spilled ones included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.resident_bytes + self.spilled_bytes()
+    }
+
+    /// How many bytes of messages are left to the store.
+    pub(crate) fn spilled_bytes(&self) -> usize {
+        self.spill.as_ref().map_or(0, |spill| spill.bytes)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.resident.is_empty() && self.spill.is_none()
     }
 
-    /// Whether one more message of `bytes` would be too much.
-    pub(crate) fn is_full_for(&self, bytes: usize, limits: &Limits) -> bool {
-        let spilled = self.spill.as_ref().map_or(0, |spill| spill.bytes);
+    /// Whether one more message of `bytes` would be too much for a session that has `at_hand` bytes
+    /// of messages in this queue and in flight.
+    pub(crate) fn is_full_for(&self, bytes: usize, at_hand: usize, limits: &Limits) -> bool {
         self.len() >= limits.queue_messages_max
-            || self.resident_bytes + spilled + bytes > limits.queue_bytes_max
+            || at_hand + self.spilled_bytes() + bytes > limits.queue_bytes_max
     }
 
     /// Where the next message goes, given whether the session may leave messages to the store.

@@ -11,6 +11,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+/// What an entry takes beside its message.
+const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
+
 /// The retained messages of all topics.
 #[derive(Debug, Default)]
 pub struct Retained {
@@ -66,16 +69,21 @@ impl Retained {
         self.messages.len()
     }
 
+    /// How many bytes they count with, those of large ones apart.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.messages.len() * ENTRY_BYTES
+    }
+
     /// Keeps `message` as its topic's, or forgets the topic's if its payload is empty
     /// `[MQTT3-3.3.1-10]` `[MQTT5-3.3.1-6]`.
     pub(crate) fn set(&mut self, message: &Message, sequence: u64) {
         let old = if message.payload().is_empty() {
             self.messages.take(message.topic())
         } else {
-            self.bytes += message.bytes();
+            self.bytes += message.weight();
             self.messages.replace(Entry { message: message.clone(), sequence })
         };
-        self.bytes -= old.map_or(0, |old| old.message.bytes());
+        self.bytes -= old.map_or(0, |old| old.message.weight());
     }
 
     /// Calls `take` with the messages that match the wanted filter and were set in time, beginning
@@ -195,7 +203,7 @@ mod tests {
         let mut retained = Retained::default();
         retained.set(&message("a", b"1"), 1);
         retained.set(&message("a", b"2"), 1);
-        assert_eq!((retained.len(), retained.bytes), (1, message("a", b"2").bytes()));
+        assert_eq!((retained.len(), retained.bytes), (1, message("a", b"2").weight()));
         retained.set(&message("b", b""), 1);
         retained.set(&message("a", b""), 1);
         assert_eq!((retained.len(), retained.bytes), (0, 0));

@@ -16,6 +16,7 @@ use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A session that wants a topic: what its overlapping subscriptions come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) retain_as_published: bool,
     /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]`.
     pub(crate) identifiers: Option<Box<[u32]>>,
+    /// Messages that were retained with this number or a lower one came before all of them.
+    pub(crate) since: u64,
 }
 
 /// Where messages of a topic go.
@@ -132,6 +135,22 @@ impl Router {
     pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
         let change = self.index.insert(filter, subscriber);
         self.announce(filter, change);
+    }
+
+    /// Adds a new subscription. Returns the number of the last message that was retained when all
+    /// shards could find it: later ones are sent here as they are published.
+    pub(crate) fn subscribe_newly(
+        &mut self,
+        filter: TopicFilter<'_>,
+        subscriber: Subscriber,
+    ) -> u64 {
+        self.subscribe(filter, subscriber);
+        let since = self.commons.retained_sequence().load(Ordering::SeqCst);
+        if since > 0 && self.commons.shards() > 1 {
+            // Nothing was looked up in between.
+            self.index.insert(filter, Subscriber { since, ..subscriber });
+        }
+        since
     }
 
     /// Removes a subscription.
@@ -360,6 +379,7 @@ impl Target {
             own_qos: highest(true),
             retain_as_published: subscribers.iter().any(|one| one.options.retain_as_published),
             identifiers: (!identifiers.is_empty()).then(|| identifiers.into()),
+            since: subscribers.iter().map(|one| one.since).min().unwrap_or(0),
         }
     }
 }
@@ -379,6 +399,7 @@ mod tests {
             options: SubscriptionOptions::qos(qos),
             identifier: None,
             durable: false,
+            since: 0,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
+use crate::memory::Owing;
 use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
 use crate::queue::Queue;
@@ -72,6 +73,8 @@ pub struct Session {
     pub(crate) timer_ms: Option<u64>,
     /// Whether the store knows of it.
     pub(crate) stored: bool,
+    /// How much it is owed and has at hand, in its queue and in flight.
+    pub(crate) owing: Owing,
     /// The sequence of the next message it will be owed.
     pub(crate) next_sequence: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
@@ -86,6 +89,8 @@ pub struct Session {
 pub(crate) struct Terms {
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
+    /// The number of the last retained message that was set when it was made.
+    pub(crate) since: u64,
 }
 
 /// An answer to a client that may have to wait its turn.
@@ -138,6 +143,7 @@ impl Session {
             expires_ms: None,
             timer_ms: None,
             stored: false,
+            owing: Owing::default(),
             next_sequence: 0,
             replays: Replays::new(),
             replaying: false,

@@ -1,7 +1,10 @@
 //! The locks around what shards share. No rule lives here: the parts and their rules are the
 //! broker's.
 
-use noctule_broker::{Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+#[cfg(test)]
+mod races;
+
+use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,6 +18,7 @@ pub(crate) struct Shared {
     seed: u64,
     epochs: Arc<Epochs>,
     connections: AtomicUsize,
+    memory: Arc<CommonMemory>,
     interest: Vec<RwLock<Interest>>,
     retained_sequence: AtomicU64,
     retained: Vec<Mutex<Retained>>,
@@ -31,6 +35,7 @@ impl Shared {
             seed,
             epochs: Arc::default(),
             connections: AtomicUsize::new(0),
+            memory: Arc::default(),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
             retained: std::iter::repeat_with(Mutex::default).take(RETAINED_PARTS).collect(),
@@ -61,6 +66,10 @@ impl Commons for Access {
 
     fn connections(&self) -> &AtomicUsize {
         &self.0.connections
+    }
+
+    fn memory(&self) -> &Arc<CommonMemory> {
+        &self.0.memory
     }
 
     fn read_interest(&self, part: usize, read: &mut dyn FnMut(&Interest)) {

@@ -9,6 +9,7 @@ mod event_loop;
 mod limits;
 mod log;
 mod mailboxes;
+mod memory;
 pub mod options;
 mod run;
 mod sockets;

@@ -1,6 +1,7 @@
 //! The configured limits in the terms of the broker, and what `auto` comes to on this machine.
 
-use crate::options::{ByteSize, Config, Limit, OnQueueFull};
+use crate::memory::memory_for_broker;
+use crate::options::{Auto, ByteSize, Config, Limit, OnQueueFull};
 use noctule_broker::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -50,6 +51,12 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
         subscriptions_max: count(given.subscriptions_max),
         acks_waiting_max: count(given.acks_waiting_max),
         session_expiry_max: config.session.expiry_max.get().map(|seconds| seconds.0),
+        memory_max: match given.memory_max {
+            Auto::Set(limit) => bytes(limit),
+            Auto::Auto => memory_for_broker()
+                .and_then(|bytes| usize::try_from(bytes).ok())
+                .unwrap_or(usize::MAX),
+        },
         ..Limits::default()
     }
 }
@@ -87,7 +94,8 @@ mod tests {
         let config = Config::default();
         let (ours, theirs) = (limits(&config, 1_124), Limits::default());
         assert_eq!(ours.connections_max, 1_024);
-        let same = Limits { connections_max: theirs.connections_max, ..ours };
+        let (connections_max, memory_max) = (theirs.connections_max, theirs.memory_max);
+        let same = Limits { connections_max, memory_max, ..ours };
         assert_eq!(format!("{same:?}"), format!("{theirs:?}"));
     }
 }

@@ -4,9 +4,12 @@
 //! Letters of one sender arrive in their order. A batch costs one lock, and wakes the loop only if
 //! its bell has not been rung since it last looked: the loop stills the bell *before* it empties its
 //! boxes, so a letter is never left in a box behind a still bell.
+//!
+//! The parcels in which messages travel go back the same way, so that nothing is allocated for
+//! them: the reader leaves emptied ones in the box, the writer finds them there.
 
 use mio::Waker;
-use noctule_broker::{Departure, Mail};
+use noctule_broker::{Departure, Mail, Parcel};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,9 +30,19 @@ pub(crate) enum Letter {
 #[derive(Debug)]
 pub(crate) struct Mailboxes {
     /// By receiver, then sender.
-    boxes: Vec<Vec<Mutex<Vec<Letter>>>>,
+    boxes: Vec<Vec<Mutex<Mailbox>>>,
     bells: Vec<Bell>,
 }
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    letters: Vec<Letter>,
+    /// For the sender to use again.
+    emptied: Vec<Parcel>,
+}
+
+/// Emptied parcels that are kept in a box.
+const EMPTIED: usize = 4;
 
 #[derive(Debug)]
 struct Bell {
@@ -56,9 +69,20 @@ impl Mailboxes {
         self.bells.len()
     }
 
-    /// Puts letters from loop `from` into a loop's box and has it look.
-    pub(crate) fn post(&self, from: usize, to: usize, letters: &mut Vec<Letter>) {
-        self.boxes[to][from].lock().unwrap_or_else(PoisonError::into_inner).append(letters);
+    /// Puts letters from loop `from` into a loop's box and has it look. Takes the emptied parcels
+    /// that lie there.
+    pub(crate) fn post(
+        &self,
+        from: usize,
+        to: usize,
+        letters: &mut Vec<Letter>,
+        emptied: &mut Vec<Parcel>,
+    ) {
+        {
+            let mut mailbox = self.boxes[to][from].lock().unwrap_or_else(PoisonError::into_inner);
+            mailbox.letters.append(letters);
+            emptied.append(&mut mailbox.emptied);
+        }
         let bell = &self.bells[to];
         if !bell.rung.swap(true, Ordering::AcqRel) {
             // It fails only if the loop has ended, and then nobody is to be woken.
@@ -69,15 +93,21 @@ impl Mailboxes {
     /// Writes to every loop from outside.
     pub(crate) fn stop_all(&self) {
         for to in 0..self.loops() {
-            self.post(self.loops(), to, &mut vec![Letter::Stop]);
+            self.post(self.loops(), to, &mut vec![Letter::Stop], &mut Vec::new());
         }
     }
 
-    /// Takes all letters to a loop; those of one sender in their order.
-    pub(crate) fn collect(&self, to: usize, into: &mut Vec<Letter>) {
+    /// Takes all letters to a loop; those of one sender in their order. Leaves the emptied parcels
+    /// of each sender for it.
+    pub(crate) fn collect(&self, to: usize, into: &mut Vec<Letter>, emptied: &mut [Vec<Parcel>]) {
         self.bells[to].rung.store(false, Ordering::Release);
-        for sender in &self.boxes[to] {
-            into.append(&mut sender.lock().unwrap_or_else(PoisonError::into_inner));
+        for (from, mailbox) in self.boxes[to].iter().enumerate() {
+            let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+            into.append(&mut mailbox.letters);
+            if let Some(emptied) = emptied.get_mut(from) {
+                mailbox.emptied.append(emptied);
+                mailbox.emptied.truncate(EMPTIED);
+            }
         }
     }
 }
@@ -98,12 +128,12 @@ mod tests {
     fn a_batch_wakes_once_until_the_letters_are_collected() {
         let mut poll = Poll::new().unwrap();
         let boxes = Mailboxes::new(vec![Waker::new(poll.registry(), Token(0)).unwrap()]);
-        boxes.post(0, 0, &mut vec![Letter::Stop]);
+        boxes.post(0, 0, &mut vec![Letter::Stop], &mut Vec::new());
         assert!(wakes(&mut poll));
         boxes.stop_all();
         assert!(!wakes(&mut poll), "the bell was rung already");
         let mut letters = Vec::new();
-        boxes.collect(0, &mut letters);
+        boxes.collect(0, &mut letters, &mut []);
         assert_eq!(letters.len(), 2);
         boxes.stop_all();
         assert!(wakes(&mut poll));
@@ -123,7 +153,7 @@ mod tests {
                 // A wake that got lost would let this run into its deadline.
                 poll.poll(&mut events, Some(Duration::from_secs(20))).unwrap();
                 assert!(!events.is_empty(), "{} letters came, and no wake", letters.len());
-                boxes.collect(0, &mut letters);
+                boxes.collect(0, &mut letters, &mut []);
             }
         });
     }

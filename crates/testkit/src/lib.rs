@@ -24,6 +24,7 @@ mod client;
 mod dice;
 mod ledger;
 mod manners;
+mod memory;
 pub mod packets;
 mod peer;
 mod shards;

@@ -9,6 +9,7 @@ use super::{Action, Credentials, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
 use crate::mail::Departure;
+use crate::memory::{Pressure, session_bytes};
 use crate::message::Message;
 use crate::persist::SessionKey;
 use crate::session::{Expiry, Session, SessionHandle, Will};
@@ -61,7 +62,7 @@ impl Shard {
             expiry_cut: expiry != Expiry::granted(asked, None),
             will: connect.will.as_ref().map(|will| {
                 let delay = will.properties.will_delay_interval().unwrap_or(0);
-                (Message::of_will(will), delay)
+                (Message::of_will(will, &self.delivery.pool), delay)
             }),
             session_present: false,
         };
@@ -150,7 +151,8 @@ impl Shard {
         });
         match home {
             Some(home) if home != self.id => {
-                if let Some(connection) = self.delivery.connections.remove(handle) {
+                if let Some(mut connection) = self.delivery.connections.remove(handle) {
+                    self.delivery.forget_weight(&mut connection);
                     let departure = Departure(Box::new(connection));
                     let action = Action::HandOver { connection: handle, to: home, departure };
                     self.actions.push_back(action);
@@ -169,11 +171,13 @@ impl Shard {
     /// A connection has come from the shard that accepted it. What it brought with it, sent behind
     /// its CONNECT, is dealt with at once when its CONNACK is written.
     pub fn arrive(&mut self, departure: Departure, now: Now) -> ConnectionHandle {
+        self.delivery.now = now;
         let mut connection = *departure.0;
         connection.dirty = false;
         connection.last_route = None;
         connection.last_heard_ms = now.mono_ms;
         let handle = self.delivery.connections.insert(connection);
+        self.delivery.weigh(handle);
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
         self.claim(handle, now);
@@ -194,6 +198,13 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
+        if self.delivery.pressure >= Pressure::NewWork
+            && let Phase::AwaitVerdict(accepting) = &connection.phase
+            && !self.clients.contains_key(&accepting.client_id)
+        {
+            self.delivery.dropped.memory_sessions += 1;
+            return self.refuse(handle, ReasonCode::QuotaExceeded, now);
+        }
         let Phase::AwaitVerdict(mut accepting) =
             std::mem::replace(&mut connection.phase, Phase::Closing)
         else {
@@ -258,6 +269,7 @@ impl Shard {
     fn new_session(&mut self, client_id: Box<str>) -> SessionHandle {
         let key = SessionKey(self.next_key);
         self.next_key += 1;
+        self.delivery.memory.sessions += session_bytes(&client_id);
         let handle = self.delivery.sessions.insert(Session::new(client_id.clone(), key));
         self.clients.insert(client_id, handle);
         handle

@@ -38,6 +38,7 @@ impl Shard {
             && let Some(owed) = found.outbound.take_oldest_acknowledged(ack.packet_id)
         {
             let more_waits = found.has_more_to_send();
+            self.delivery.memory.owed -= found.settle(&owed);
             self.delivery.pool.recycle(owed.message);
             if more_waits {
                 self.send_more(session);
@@ -131,9 +132,10 @@ impl Shard {
         let Acknowledged::Done(owed) = acknowledged else {
             return;
         };
-        let Some(found) = self.delivery.sessions.get(session) else {
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
         };
+        self.delivery.memory.owed -= found.settle(&owed);
         if found.is_persistent() {
             let (key, sequence) = (found.key, owed.sequence);
             self.delivery.journal.push(Record::Delivered { key, sequence });

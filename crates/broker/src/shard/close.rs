@@ -18,6 +18,7 @@ const TIMER_STEP_MS: u64 = 120_000;
 impl Shard {
     /// The broker stops: publishes wills, tells everybody, closes every connection.
     pub fn shut_down(&mut self, now: Now) {
+        self.delivery.now = now;
         let all: Vec<_> = self.delivery.connections.handles().collect();
         // Wills first, while those who are to hear them are still there.
         for handle in &all {
@@ -99,11 +100,16 @@ impl Shard {
         if matches!(phase, Phase::Closing) {
             return;
         }
+        self.delivery.end_crowd(handle);
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
         connection.held = Vec::new();
         connection.partial.take();
         let session = connection.session.take();
         let hears_reasons =
             matches!(phase, Phase::Attached) && connection.version.server_may_disconnect();
+        self.delivery.weigh(handle);
         if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
             self.delivery.send(handle, &disconnect(reason));
         }
@@ -187,6 +193,7 @@ impl Shard {
         let Some(session) = self.delivery.sessions.remove(handle) else {
             return;
         };
+        self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = TopicFilter::new(filter) {
@@ -233,6 +240,7 @@ mod tests {
                     Action::Close(handle) => shard.on_closed(handle, Cause::PeerClosed, now),
                     _ => {}
                 }
+                shard.work(now);
                 shard.end_turn();
                 if let Some(Action::Persist { ticket, .. }) = shard.actions.back() {
                     let ticket = *ticket;

@@ -29,10 +29,10 @@ impl Shard {
                 return;
             };
             // Nearly always: an attached client, and packets that are whole.
-            if let (Phase::Attached, Some(session), false, true) = (
+            if let (Phase::Attached, Some(session), true, true) = (
                 &connection.phase,
                 connection.session,
-                connection.blocked,
+                connection.holds.is_free(),
                 connection.partial.is_empty(),
             ) && let Ok(Some(frame)) =
                 codec::next_frame(input, self.delivery.limits.packet_bytes_max)
@@ -74,7 +74,7 @@ impl Shard {
                 return Ok(None);
             }
         };
-        if connection.blocked {
+        if !connection.holds.is_free() {
             connection.held.extend_from_slice(input);
             return Ok(None);
         }
@@ -168,6 +168,7 @@ impl Shard {
         let held = std::mem::take(&mut connection.held);
         self.take_in(handle, &held, now);
         self.choke_if_deaf(handle);
+        self.delivery.weigh(handle);
         let free = self.wants_input(handle);
         if free {
             self.actions.push_back(Action::Resume(handle));

@@ -7,6 +7,7 @@ mod accept;
 mod acknowledge;
 mod close;
 mod input;
+mod mail;
 mod publish;
 mod subscribe;
 mod turn;
@@ -16,9 +17,13 @@ use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
+use crate::holds::Hold;
 use crate::limits::Limits;
+use crate::losses::Lost;
 use crate::mail::Departure;
+use crate::memory::{CommonMemory, Memory, Owner, Pressure};
 use crate::outbox::Outbox;
+use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, SessionKey, Ticket};
 use crate::router::Router;
 use crate::session::SessionHandle;
@@ -154,6 +159,13 @@ pub enum Report {
         /// Why.
         cause: Cause,
     },
+    /// Messages for a session are lost. Said once, and then every minute as long as it goes on.
+    Losing {
+        /// Its client identifier.
+        client_id: Box<str>,
+        /// How many since it was last said.
+        lost: Lost,
+    },
 }
 
 /// A set of sessions and their connections. See the crate's description for how to drive it.
@@ -169,6 +181,8 @@ pub struct Shard {
     timers: Wheel<Timer>,
     actions: VecDeque<Action>,
     due: Vec<Timer>,
+    /// Parcels of other shards that have been emptied, by shard.
+    emptied: Vec<Vec<Parcel>>,
     random: ChaCha12Rng,
     next_key: u64,
 }
@@ -180,7 +194,19 @@ enum Timer {
     KeepAlive(ConnectionHandle),
     /// The session's will is due, or its end.
     Session(SessionHandle),
+    /// A receiver was waited for.
+    Crowd(ConnectionHandle),
+    /// A connection was not read because memory was short.
+    Memory(ConnectionHandle),
+    /// It may be said again that messages for a session are lost.
+    Losses(SessionHandle),
 }
+
+/// While memory is short, who sends as much as this at once is not read for so long.
+const FLOOD_BYTES: usize = 4 * 1024;
+const BRAKE_MS: u64 = 100;
+/// When there is none left, who has sent as much as this of a packet goes.
+const LARGE_BYTES: usize = 64 * 1024;
 
 impl Shard {
     /// A shard without sessions, and without other shards.
@@ -195,8 +221,10 @@ impl Shard {
     pub fn among(settings: Settings, id: ShardId, commons: Rc<dyn Commons>, now: Now) -> Self {
         let mut random = ChaCha12Rng::from_seed(settings.seed);
         let hash_seed = random.next_u64();
+        let mut emptied = Vec::new();
+        emptied.resize_with(usize::from(commons.shards()), Vec::new);
         Self {
-            delivery: Delivery::new(settings.limits, commons.shards()),
+            delivery: Delivery::new(settings.limits, commons.shards(), commons.memory(), now),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
             commons,
@@ -205,6 +233,7 @@ impl Shard {
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
+            emptied,
             random,
             next_key: 1,
         }
@@ -216,6 +245,7 @@ impl Shard {
         let over_limit = others >= self.delivery.limits.connections_max;
         let connection = Connection::new(now.mono_ms, over_limit);
         let handle = self.delivery.connections.insert(connection);
+        self.delivery.weigh(handle);
         self.delivery.counters.connections_opened += 1;
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
@@ -227,6 +257,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
+        self.delivery.now = now;
         connection.last_heard_ms = now.mono_ms;
         self.delivery.counters.bytes_received += bytes.len() as u64;
         if connection.held.is_empty() {
@@ -234,6 +265,26 @@ impl Shard {
             self.choke_if_deaf(handle);
         } else {
             connection.held.extend_from_slice(bytes);
+        }
+        self.delivery.weigh(handle);
+        if self.delivery.pressure >= Pressure::Floods {
+            self.brake(handle, bytes.len(), now);
+        }
+    }
+
+    /// Memory is short, and these bytes came from a client: if they are many, it is not read for a
+    /// while, and if they are part of something large there is no room for, it goes.
+    #[cold]
+    fn brake(&mut self, handle: ConnectionHandle, bytes: usize, now: Now) {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        if self.delivery.pressure >= Pressure::NewWork && connection.partial.len() > LARGE_BYTES {
+            self.delivery.dropped.memory_packets += 1;
+            return self.close(handle, Cause::MemoryShort, now);
+        }
+        if bytes >= FLOOD_BYTES && connection.holds.add(Hold::Memory) {
+            self.timers.insert(now.mono_ms + BRAKE_MS, Timer::Memory(handle));
         }
     }
 
@@ -245,7 +296,7 @@ impl Shard {
         if let Some(connection) = self.delivery.connections.get_mut(handle)
             && connection.outbox.len() > most
         {
-            connection.choked = true;
+            connection.holds.add(Hold::Deaf);
         }
     }
 
@@ -257,8 +308,10 @@ impl Shard {
     /// The connection is gone: closed by the peer or the network for the given cause, or by the
     /// driver at the shard's own request. Its handle is stale from now on.
     pub fn on_closed(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
+        self.delivery.now = now;
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
+            self.delivery.forget_weight(&mut connection);
             self.commons.connections().fetch_sub(1, Ordering::Relaxed);
             let unsent = connection.outbox.len();
             if let Some(buffer) = connection.outbox.advance(unsent) {
@@ -270,7 +323,11 @@ impl Shard {
     /// The connections with new output since the last call, each once. They count as taken care of
     /// when their [`output`](Self::output) is asked for.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {
+        let from = into.len();
         into.append(&mut self.delivery.outputs.dirty);
+        for handle in &into[from..] {
+            self.delivery.weigh(*handle);
+        }
     }
 
     /// What is to be written on a connection; `None` if it is gone.
@@ -289,21 +346,30 @@ impl Shard {
         if let Some(buffer) = connection.outbox.advance(written) {
             self.delivery.outputs.recycle(buffer);
         }
+        let waits =
+            connection.stalled || connection.crowd.is_some() || connection.holds.has(Hold::Deaf);
+        self.delivery.weigh(handle);
+        if waits {
+            self.on_drained(handle);
+        }
+    }
+
+    /// Less waits on a connection on whose output something waits.
+    fn on_drained(&mut self, handle: ConnectionHandle) {
         let half = self.delivery.limits.unsent_bytes_max / 2;
-        let waits = connection.stalled || connection.choked;
-        if !waits || connection.outbox.len() > half {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
+        };
+        if connection.outbox.len() <= half {
+            let stalled = std::mem::replace(&mut connection.stalled, false);
+            let session = connection.session.filter(|_| stalled);
+            self.delivery.lift(handle, Hold::Deaf);
+            if let Some(session) = session {
+                self.delivery.pump(session);
+                self.revive_replays(session);
+            }
         }
-        let stalled = std::mem::replace(&mut connection.stalled, false);
-        let choked = std::mem::replace(&mut connection.choked, false);
-        let session = connection.session.filter(|_| stalled);
-        if choked && !self.is_held(handle) {
-            self.actions.push_back(Action::Resume(handle));
-        }
-        if let Some(session) = session {
-            self.delivery.pump(session);
-            self.revive_replays(session);
-        }
+        self.delivery.ease(handle);
     }
 
     /// The next thing to be done.
@@ -320,12 +386,38 @@ impl Shard {
     /// Whether the shard has work of its own to go on with, so that the driver should come back
     /// without waiting for sockets.
     pub fn has_work(&self) -> bool {
-        !self.delivery.replays.is_empty()
+        !self.delivery.replays.is_empty() || !self.delivery.released.is_empty()
     }
 
     /// What has happened so far.
     pub fn counters(&self) -> (&Counters, &Dropped) {
         (&self.delivery.counters, &self.delivery.dropped)
+    }
+
+    /// What the clients of this shard take of memory.
+    pub fn memory(&self) -> Memory {
+        self.delivery.memory()
+    }
+
+    /// What all shards take of memory.
+    pub fn common_memory(&self) -> &CommonMemory {
+        self.commons.memory()
+    }
+
+    /// How short memory is, as this shard has found at the end of its last turn.
+    pub fn pressure(&self) -> Pressure {
+        self.delivery.pressure
+    }
+
+    /// Who takes memory in this shard, and how many bytes. What is counted changes with every turn;
+    /// their sum is that of [`memory`](Self::memory) when a turn has ended.
+    pub fn owners(&self) -> impl Iterator<Item = (Owner, usize)> {
+        self.delivery.owners().map(|owner| (owner, self.delivery.bytes_of(owner)))
+    }
+
+    /// How many bytes of memory somebody takes; none if it is gone.
+    pub fn bytes_of(&self, owner: Owner) -> usize {
+        self.delivery.bytes_of(owner)
     }
 
     fn retained_len(&self) -> usize {
@@ -348,9 +440,10 @@ impl Shard {
     }
 
     fn is_held(&self, handle: ConnectionHandle) -> bool {
-        self.delivery.connections.get(handle).is_some_and(|connection| {
-            connection.blocked || connection.choked || connection.is_being_accepted()
-        })
+        self.delivery
+            .connections
+            .get(handle)
+            .is_some_and(|connection| !connection.holds.is_free() || connection.is_being_accepted())
     }
 }
 

@@ -4,8 +4,10 @@ use super::Shard;
 use super::input::Sender;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
+use crate::holds::Hold;
+use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
@@ -46,17 +48,11 @@ impl Shard {
         // We announce no topic aliases, so there are none [MQTT5-3.3.2-8].
         let alias =
             if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
-        let (None, Some(topic)) = (alias, publish.topic) else {
+        let (None, Some(view)) = (alias, MessageView::of_publish(&publish)) else {
             return Err(Violation::TopicAliasInvalid { alias: alias.unwrap_or(0) });
         };
-        let view = MessageView {
-            topic,
-            properties: publish.properties.as_bytes(),
-            payload: publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-        };
-        let mut outgoing = Outgoing::of_publish(view, frame, &publish, sender.version);
+        let packet = RawPublish::new(frame, &publish, sender.version);
+        let mut outgoing = Outgoing::of_packet(view, packet);
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 self.publish_at_least_once(sender, cached, packet_id, publish.dup, &mut outgoing)
@@ -230,20 +226,32 @@ impl Shard {
                 });
             }
         }
+        if outgoing.view.retain
+            && !outgoing.view.payload.is_empty()
+            && self.delivery.pressure >= Pressure::NewWork
+        {
+            self.delivery.dropped.memory_retained += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         if outgoing.view.retain {
             // Before routing, so that whoever subscribes next cannot see an older one.
             let topic = outgoing.view.topic.as_bytes();
             let message = outgoing.message(&mut self.delivery.pool);
             let part = self.placement.retained_part(topic, self.commons.retained_parts());
+            let memory = self.commons.memory();
             let mut sequence = 0;
             self.commons.change_retained(part, &mut |retained| {
+                let before = retained.bytes();
                 // Counted with the part in hand, so that of one topic the last set is the highest.
                 sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
                 retained.set(message, sequence);
+                memory.retained_changed(before, retained.bytes());
             });
             let message = message.clone();
             self.delivery.journal.push(Record::Retained { sequence, message });
             outgoing.durable = true;
+            outgoing.retained = sequence;
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
@@ -256,7 +264,9 @@ impl Shard {
         let replies = if route.elsewhere.is_empty() {
             0
         } else {
-            self.delivery.send_elsewhere(self.id, &route.elsewhere, outgoing, asks)
+            let publisher = from.and_then(|from| self.delivery.connection_of(from));
+            let elsewhere = &route.elsewhere;
+            self.delivery.send_elsewhere(self.id, elsewhere, outgoing, publisher, asks)
         };
         let reason = if outgoing.refused {
             ReasonCode::QuotaExceeded
@@ -314,7 +324,7 @@ impl Shard {
         if waiting >= self.delivery.limits.acks_waiting_max
             && let Some(connection) = self.delivery.connections.get_mut(handle)
         {
-            connection.blocked = true;
+            connection.holds.add(Hold::Answers);
         }
     }
 

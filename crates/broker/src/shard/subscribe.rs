@@ -4,6 +4,7 @@
 //! the client has seen it is routed to it. Retained messages follow the SUBACK.
 
 use super::Shard;
+use crate::memory::{Pressure, subscription_bytes};
 use crate::persist::Record;
 use crate::retained::Cursor;
 use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
@@ -25,7 +26,7 @@ impl Shard {
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut replays = Replays::new();
         for subscription in &subscribe.subscriptions {
-            let terms = Terms { options: subscription.options, identifier };
+            let terms = Terms { options: subscription.options, identifier, since: 0 };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
                 Ok(()) => ReasonCode::granted(subscription.options.qos),
                 Err(reason) => reason,
@@ -41,7 +42,7 @@ impl Shard {
         &mut self,
         session: SessionHandle,
         subscription: &Subscription<'_>,
-        terms: Terms,
+        mut terms: Terms,
         replays: &mut Replays,
     ) -> Result<(), ReasonCode> {
         let limits = &self.delivery.limits;
@@ -60,7 +61,13 @@ impl Shard {
         if is_new && found.subscriptions.len() >= limits.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
-        found.subscriptions.insert(text.into(), terms);
+        if is_new && self.delivery.pressure >= Pressure::NewWork {
+            self.delivery.dropped.memory_subscriptions += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        if is_new {
+            self.delivery.memory.sessions += subscription_bytes(text);
+        }
         let durable = found.is_persistent();
         if durable {
             self.delivery.journal.push(Record::Subscribed {
@@ -70,8 +77,26 @@ impl Shard {
                 identifier: terms.identifier,
             });
         }
-        let Terms { options, identifier } = terms;
-        self.router.subscribe(filter, Subscriber { session, options, identifier, durable });
+        let old = found.subscriptions.get(text).copied();
+        // A subscription that is replaced goes on: what is on its way is still owed.
+        terms.since = old.map_or(0, |old| old.since);
+        let subscriber = terms.subscriber(session, durable);
+        let up_to = match old {
+            None => {
+                let since = self.router.subscribe_newly(filter, subscriber);
+                terms.since = since;
+                since
+            }
+            Some(_) => {
+                self.router.subscribe(filter, subscriber);
+                // Read after the subscription is in: what is set later is routed to it.
+                self.commons.retained_sequence().load(Ordering::SeqCst)
+            }
+        };
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.subscriptions.insert(text.into(), terms);
+        }
+        let options = terms.options;
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,
@@ -79,8 +104,6 @@ impl Shard {
         };
         if wants_retained {
             let part = self.first_retained_part(filter);
-            // Read after the subscription is in: what is set later is routed to it.
-            let up_to = self.commons.retained_sequence().load(Ordering::SeqCst);
             replays.insert(text.into(), Replay { terms, up_to, part, cursor: Cursor::Start });
         }
         Ok(())
@@ -94,9 +117,7 @@ impl Shard {
         let durable = found.is_persistent();
         for (filter, terms) in &found.subscriptions {
             if let Ok(filter) = TopicFilter::new(filter) {
-                let Terms { options, identifier } = *terms;
-                let subscriber = Subscriber { session, options, identifier, durable };
-                self.router.subscribe(filter, subscriber);
+                self.router.subscribe(filter, terms.subscriber(session, durable));
             }
         }
     }
@@ -123,6 +144,7 @@ impl Shard {
             return ReasonCode::NoSubscriptionExisted;
         }
         found.replays.remove(filter.as_str());
+        self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());
             self.delivery.journal.push(Record::Unsubscribed { key, filter });
@@ -147,5 +169,12 @@ impl Shard {
             .then(|| self.delivery.journal.ticket())
             .filter(|_| !self.delivery.journal.is_empty());
         self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
+    }
+}
+
+impl Terms {
+    fn subscriber(self, session: SessionHandle, durable: bool) -> Subscriber {
+        let Self { options, identifier, since } = self;
+        Subscriber { session, options, identifier, durable, since }
     }
 }

@@ -1,21 +1,26 @@
 //! What is not a packet: answers to actions, the end of a turn, the passing of time.
 
-use super::{Action, Event, Shard, Timer};
-use crate::commons::ShardId;
+use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
-use crate::mail::{Mail, ReplyTo};
-use crate::message::Message;
-use crate::outgoing::Outgoing;
+use crate::holds::Hold;
+use crate::losses::SILENCE_MS;
+use crate::mail::Mail;
 use crate::persist::{Owed, Ticket};
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::{PacketType, ReasonCode, TopicFilter, Violation};
 use noctule_session::{AckNumber, Now};
 
+/// So many bytes that clients sent while they were not read are dealt with at once.
+const RELEASED_BYTES: usize = 256 * 1024;
+/// As much as this a connection counts for at the least.
+const RELEASED_BYTES_LEAST: usize = 4 * 1024;
+
 impl Shard {
     /// An action was carried out.
     pub fn handle(&mut self, event: Event, now: Now) {
+        self.delivery.now = now;
         match event {
             Event::Authenticated { connection, verdict } => {
                 self.on_verdict(connection, verdict, now);
@@ -25,10 +30,56 @@ impl Shard {
         }
     }
 
-    /// Everything that was read in this turn has been handed in: goes on with long work, and asks
-    /// for what has to be stored or loaded.
-    pub fn end_turn(&mut self) {
+    /// Goes on with long work: a slice of it, so that nobody else waits. To be called once in every
+    /// turn, and again as long as there [is some](Self::has_work).
+    pub fn work(&mut self, now: Now) {
+        self.delivery.now = now;
+        self.release();
         self.replay_retained();
+        self.watch_crowds();
+        for session in self.delivery.losses.take_fresh() {
+            self.say_losses(session, now);
+        }
+        self.delivery.balance(self.commons.memory());
+    }
+
+    /// Deals with the input of connections that may go on.
+    fn release(&mut self) {
+        let mut left = RELEASED_BYTES;
+        while let Some(handle) = self.delivery.released.pop_front() {
+            let held = self.delivery.connections.get(handle).map_or(0, |found| found.held.len());
+            self.release_input(handle, self.delivery.now);
+            left = left.saturating_sub(held.max(RELEASED_BYTES_LEAST));
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Sees to it that receivers which do not keep up are not waited for without end.
+    fn watch_crowds(&mut self) {
+        for receiver in std::mem::take(&mut self.delivery.crowded) {
+            if let Some(deadline) = self.delivery.patience_ends(receiver) {
+                self.timers.insert(deadline, Timer::Crowd(receiver));
+            }
+        }
+    }
+
+    /// Says how many messages for a session were lost, if any were, and looks again later.
+    fn say_losses(&mut self, session: SessionHandle, now: Now) {
+        let Some(lost) = self.delivery.losses.say(session) else {
+            return;
+        };
+        if let Some(found) = self.delivery.sessions.get(session) {
+            let client_id = found.client_id.clone();
+            self.actions.push_back(Action::Report(Report::Losing { client_id, lost }));
+        }
+        self.timers.insert(now.mono_ms + SILENCE_MS, Timer::Losses(session));
+    }
+
+    /// Everything that was read in this turn has been handed in: asks for what has to be stored or
+    /// loaded.
+    pub fn end_turn(&mut self) {
         if let Some((ticket, records)) = self.delivery.journal.take() {
             self.actions.push_back(Action::Persist { ticket, records });
         }
@@ -44,6 +95,7 @@ impl Shard {
     /// Time has passed: closes what has been silent for too long, ends sessions, publishes delayed
     /// wills.
     pub fn on_tick(&mut self, now: Now) {
+        self.delivery.now = now;
         let mut due = std::mem::take(&mut self.due);
         self.timers.expire(now.mono_ms, &mut due);
         for timer in due.drain(..) {
@@ -51,6 +103,13 @@ impl Shard {
                 Timer::Connect(connection) => self.on_connect_timeout(connection, now),
                 Timer::KeepAlive(connection) => self.on_keep_alive(connection, now),
                 Timer::Session(session) => self.on_session_timer(session, now),
+                Timer::Losses(session) => self.say_losses(session, now),
+                Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),
+                Timer::Crowd(receiver) => {
+                    if let Some(deadline) = self.delivery.lose_patience(receiver) {
+                        self.timers.insert(deadline, Timer::Crowd(receiver));
+                    }
+                }
             }
         }
         self.due = due;
@@ -77,7 +136,8 @@ impl Shard {
         // It does not run against a peer that we are not listening to for our own reasons. One that
         // does not read what it asked for is no such peer: this is what ends it.
         let deadline =
-            if connection.blocked { now.mono_ms } else { connection.last_heard_ms } + patience;
+            if connection.holds.is_ours() { now.mono_ms } else { connection.last_heard_ms }
+                + patience;
         if deadline > now.mono_ms {
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
         } else {
@@ -146,7 +206,7 @@ impl Shard {
 
     /// One of the events that an answer waits for has happened; it is sent if it was the last and
     /// the answer's turn has come.
-    fn complete_answer(
+    pub(super) fn complete_answer(
         &mut self,
         session: SessionHandle,
         number: AckNumber,
@@ -173,71 +233,29 @@ impl Shard {
             // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
             return self.close(unspeakable, Cause::QuotaExceeded, now);
         }
-        self.unblock(session, now);
-    }
-
-    /// Mail came from another shard.
-    pub fn on_mail(&mut self, mail: Mail, now: Now) {
-        match mail {
-            Mail::Publish { message, reply } => {
-                self.on_publish_mail(&message, reply);
-                self.delivery.pool.recycle(message);
-            }
-            Mail::Settled { reply, refused } => {
-                self.complete_answer(reply.session, reply.number, refused, now);
-            }
-        }
-    }
-
-    /// Takes the letters written to another shard since the last call, in order.
-    pub fn take_mail(&mut self, to: ShardId, into: &mut Vec<Mail>) {
-        if let Some(letters) = self.delivery.mail.get_mut(usize::from(to.0)) {
-            into.append(letters);
-        }
-    }
-
-    /// A message of a client of another shard, for the sessions here.
-    fn on_publish_mail(&mut self, message: &Message, reply: Option<ReplyTo>) {
-        let mut outgoing = Outgoing::of_message(message);
-        let route = self.router.route(outgoing.view.topic, &self.delivery.limits);
-        self.delivery.route(route, &mut outgoing, None);
-        let Some(reply) = reply else {
-            return;
-        };
-        let refused = outgoing.refused;
-        if outgoing.durable {
-            let ticket = self.delivery.journal.ticket();
-            let next = Continuation::Reply { reply, refused };
-            self.delivery.waiting.push_back((ticket, next));
-        } else {
-            self.delivery.post(reply.shard, Mail::Settled { reply, refused });
-        }
+        self.unblock(session);
     }
 
     /// Reads a connection again whose answers were waiting, once half of them have left.
-    fn unblock(&mut self, session: SessionHandle, now: Now) {
+    fn unblock(&mut self, session: SessionHandle) {
         let Some(found) = self.delivery.sessions.get(session) else {
             return;
         };
         if found.answers.len() > self.delivery.limits.acks_waiting_max / 2 {
             return;
         }
-        let Some(handle) = found.connection else {
-            return;
-        };
-        let Some(connection) = self.delivery.connections.get_mut(handle) else {
-            return;
-        };
-        if std::mem::replace(&mut connection.blocked, false) {
-            // Whatever it has sent since is unread: its silence begins now.
-            connection.last_heard_ms = now.mono_ms;
-            self.release_input(handle, now);
+        if let Some(handle) = found.connection {
+            self.delivery.lift(handle, Hold::Answers);
         }
     }
 
     fn on_loaded(&mut self, session: SessionHandle, messages: Vec<Owed>) {
         if let Some(found) = self.delivery.sessions.get_mut(session) {
+            let spilled = found.queue.spilled_bytes();
+            let weight: usize = messages.iter().map(|owed| found.owe(owed)).sum();
             found.queue.loaded(messages);
+            self.delivery.memory.owed += weight;
+            self.delivery.memory.spilled -= spilled - found.queue.spilled_bytes();
         }
         self.delivery.pump(session);
         self.revive_replays(session);

@@ -7,6 +7,7 @@ mod delivering;
 mod keep_alive;
 mod large_messages;
 mod malformed;
+mod memory;
 mod properties;
 mod queues;
 mod random_walk;

@@ -1,7 +1,7 @@
 //! What the shards of a test share. No rule lives here, as in the server; a `RefCell` for each part
 //! has a callback that asks for a part it is in fail instead of waiting for ever.
 
-use noctule_broker::{Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ pub(crate) struct Shared {
     shards: u16,
     epochs: Arc<Epochs>,
     connections: AtomicUsize,
+    memory: Arc<CommonMemory>,
     interest: Vec<RefCell<Interest>>,
     retained_sequence: AtomicU64,
     retained: Vec<RefCell<Retained>>,
@@ -29,6 +30,7 @@ impl Shared {
             shards,
             epochs: Arc::default(),
             connections: AtomicUsize::new(0),
+            memory: Arc::default(),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
             retained: std::iter::repeat_with(RefCell::default).take(RETAINED_PARTS).collect(),
@@ -57,6 +59,10 @@ impl Commons for Shared {
 
     fn connections(&self) -> &AtomicUsize {
         &self.connections
+    }
+
+    fn memory(&self) -> &Arc<CommonMemory> {
+        &self.memory
     }
 
     fn read_interest(&self, part: usize, read: &mut dyn FnMut(&Interest)) {

@@ -32,6 +32,7 @@ impl Shards {
                 self.dice = dice;
             }
             if !busy && !self.nodes.iter().any(|node| node.shard.has_work()) {
+                self.check_memory();
                 return;
             }
         }
@@ -40,6 +41,7 @@ impl Shards {
 
     fn turn(&mut self, at: usize) -> bool {
         let mut busy = self.read_sockets(at);
+        self.nodes[at].shard.work(self.now);
         self.nodes[at].shard.end_turn();
         busy |= self.carry_out(at);
         busy |= self.post(at);
@@ -62,7 +64,11 @@ impl Shards {
         match self.boxes[from][to].pop_front() {
             Some(Letter::Mail(mail)) => {
                 let what = match &mail {
+                    Mail::Packets { .. } => "messages",
                     Mail::Publish { .. } => "a message",
+                    Mail::Receipt { .. } => "word how far its mail was read",
+                    Mail::SlowDown { .. } => "word that a receiver does not keep up",
+                    Mail::SpeedUp { .. } => "word that a receiver is waited for no longer",
                     Mail::Settled { .. } => "word that a message is settled",
                 };
                 self.note(format!("shard {to} gets {what} from shard {from}"));

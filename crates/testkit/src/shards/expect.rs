@@ -6,6 +6,7 @@ use crate::packets::{
     Connecting, Publishing, Said, disconnect, puback, pubcomp, pubrec, suback, subscribe,
 };
 use crate::store::Store;
+use noctule_broker::Memory;
 use noctule_mqtt::{PacketType, QoS, ReasonCode};
 use std::collections::VecDeque;
 
@@ -128,6 +129,12 @@ impl Shards {
                 self.fail(&format!("something is left on shard {shard}: {left:?}"));
             }
         }
+        for node in &self.nodes {
+            let memory = Memory { mail: 0, ..node.shard.memory() };
+            if memory.total() != 0 {
+                self.fail(&format!("memory is counted that nobody takes: {memory:?}"));
+            }
+        }
         if self.connections() != 0 {
             self.fail(&format!("{} connections are counted, none is there", self.connections()));
         }
@@ -193,5 +200,17 @@ impl Shards {
     pub fn disconnect(&mut self, name: &str) {
         self.send(name, disconnect(ReasonCode::Success));
         self.expect_closed(name);
+    }
+
+    /// Memory is counted rightly.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(super) fn check_memory(&self) {
+        for (at, node) in self.nodes.iter().enumerate() {
+            if let Some(complaint) = crate::memory::complaint(&node.shard) {
+                self.fail(&format!("shard {at}: {complaint}"));
+            }
+        }
     }
 }

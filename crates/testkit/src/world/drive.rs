@@ -22,10 +22,12 @@ impl World {
     pub fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             let mut busy = self.read_sockets();
+            self.shard.work(self.now);
             self.shard.end_turn();
             busy |= self.carry_out();
             busy |= self.write_sockets();
             if !busy && !self.shard.has_work() {
+                self.check_memory();
                 return;
             }
         }

@@ -124,9 +124,23 @@ impl World {
         if (left.connections, left.sessions, left.subscriptions) != (0, 0, 0) {
             self.fail(&format!("something is left: {left:?}"));
         }
+        let memory = self.shard.memory();
+        if memory.total() != 0 {
+            self.fail(&format!("memory is counted that nobody takes: {memory:?}"));
+        }
         if self.shard.has_work() || self.store.spilled() > 0 || !self.asked.is_empty() {
             let (spilled, asked) = (self.store.spilled(), self.asked.len());
             self.fail(&format!("work is left; {spilled} spilled, {asked} asked of the store"));
+        }
+    }
+
+    /// Memory is counted rightly.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(super) fn check_memory(&self) {
+        if let Some(complaint) = crate::memory::complaint(&self.shard) {
+            self.fail(&complaint);
         }
     }
 }

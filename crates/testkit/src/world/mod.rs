@@ -19,8 +19,8 @@ use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
-    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Limits, Population, Record,
-    Report, SessionHandle, SessionKey, Settings, Shard, Ticket, Verdict,
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Limits, Owner, Population,
+    Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Ticket, Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -339,6 +339,28 @@ impl World {
     /// How much there is in the shard.
     pub fn population(&self) -> Population {
         self.shard.population()
+    }
+
+    /// How short memory is.
+    pub fn pressure(&self) -> Pressure {
+        self.shard.pressure()
+    }
+
+    /// What everybody and everything takes of memory, in bytes.
+    pub fn memory_of_all(&self) -> usize {
+        self.shard.memory().total()
+            + self.shard.common_memory().large()
+            + self.shard.common_memory().retained()
+    }
+
+    /// What large messages take, in bytes.
+    pub fn large(&self) -> usize {
+        self.shard.common_memory().large()
+    }
+
+    /// Who takes memory, and how many bytes.
+    pub fn owners(&self) -> impl Iterator<Item = (Owner, usize)> {
+        self.shard.owners()
     }
 
     /// What has happened so far.

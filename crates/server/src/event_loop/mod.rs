@@ -12,21 +12,24 @@
 //! Readiness is edge-triggered: a socket stays in the list of those to read until it has said that
 //! nothing is there.
 
+mod accept;
+mod post;
+mod report;
+
 use crate::clock::Clock;
 use crate::mailboxes::{Letter, Mailboxes};
-use crate::sockets::{Ending, Socket, Sockets};
+use crate::sockets::{Ending, Sockets};
+use accept::Listening;
 use mio::{Events, Interest, Poll, Token, Waker};
 use noctule_broker::{
-    Action, Cause, ConnectionHandle, Departure, Event, Mail, MemoryStore, Now, Report, Shard,
-    ShardId, Verdict,
+    Action, Cause, ConnectionHandle, Event, Mail, MemoryStore, Now, Parcel, Shard, Verdict,
 };
-use noctule_net::{Listener, Pipe};
+use noctule_net::Listener;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::{debug, warn};
 
 /// Bytes read from a socket at once.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -39,21 +42,12 @@ const APPETITE_MIN: usize = 1_024;
 const COSTLY: Duration = Duration::from_millis(8);
 /// The time for reading after which a turn comes to its end.
 const READING: Duration = Duration::from_millis(32);
-/// Connections accepted from one listener in one turn.
-const ACCEPTS_PER_TURN: usize = 64;
 /// Events taken from the operating system at once.
 const EVENTS: usize = 1_024;
 /// Pieces written at once.
 const SLICES: usize = 64;
 /// How long a socket that is done may go on taking its last output and the peer's last input.
 const LINGER_MS: u64 = 2_000;
-/// How long accepting rests when there are no files left.
-const ACCEPT_REST_MS: u64 = 100;
-/// How long it is not said again that accepting fails.
-const COMPLAINT_REST_MS: u64 = 60_000;
-/// Connections over the limit that are still given an answer; beyond, they are just closed.
-const ANSWERED_OVER_LIMIT: usize = 64;
-
 const WAKER: Token = Token(usize::MAX);
 /// Listener `n` has this token plus `n`; slots are below.
 const FIRST_LISTENER: usize = usize::MAX / 2;
@@ -76,6 +70,9 @@ pub(crate) struct EventLoop {
     /// Letters being read.
     read: Vec<Letter>,
     mail: Vec<Mail>,
+    /// Parcels to be given back, by the loop whose they are.
+    emptied: Vec<Vec<Parcel>>,
+    parcels: Vec<Parcel>,
     /// Sockets that may have something to read.
     to_read: VecDeque<ConnectionHandle>,
     dirty: Vec<ConnectionHandle>,
@@ -88,14 +85,6 @@ pub(crate) struct EventLoop {
     lingering: VecDeque<(u64, ConnectionHandle)>,
     /// Since the order to stop came: when to end at the latest.
     stop_by_ms: Option<u64>,
-}
-
-struct Listening {
-    listener: Listener,
-    /// There may be connections to accept, from this moment on.
-    ready_at_ms: Option<u64>,
-    /// When it may be said again that accepting fails.
-    complain_at_ms: u64,
 }
 
 impl EventLoop {
@@ -113,6 +102,8 @@ impl EventLoop {
     ) -> io::Result<Self> {
         let mut written = Vec::new();
         written.resize_with(mailboxes.loops(), Vec::new);
+        let mut emptied = Vec::new();
+        emptied.resize_with(mailboxes.loops(), Vec::new);
         let mut event_loop = Self {
             poll,
             clock,
@@ -127,6 +118,8 @@ impl EventLoop {
             written,
             read: Vec::new(),
             mail: Vec::new(),
+            emptied,
+            parcels: Vec::new(),
             to_read: VecDeque::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
@@ -190,6 +183,7 @@ impl EventLoop {
         if self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms) {
             self.shard.on_tick(now);
         }
+        self.shard.work(now);
         self.settle(now);
         if !self.ended.is_empty() {
             self.let_go(now);
@@ -265,70 +259,6 @@ impl EventLoop {
         {
             self.to_read.push_back(connection);
         }
-    }
-
-    fn accept(&mut self, index: usize, now: Now) {
-        let due = |at: u64| at <= now.mono_ms;
-        if !self.listeners[index].ready_at_ms.is_some_and(due) || self.stop_by_ms.is_some() {
-            return;
-        }
-        for _ in 0..ACCEPTS_PER_TURN {
-            let listening = &mut self.listeners[index];
-            let (pipe, peer) = match listening.listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listening.ready_at_ms = None;
-                    return;
-                }
-                // The client has gone in between, or a signal came.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-                    ) =>
-                {
-                    continue;
-                }
-                Err(error) => {
-                    let address = listening.listener.address();
-                    if listening.complain_at_ms <= now.mono_ms {
-                        listening.complain_at_ms = now.mono_ms + COMPLAINT_REST_MS;
-                        warn!(%address, %error, "cannot accept connections; trying again");
-                    }
-                    listening.ready_at_ms = Some(now.mono_ms + ACCEPT_REST_MS);
-                    return;
-                }
-            };
-            if self.sockets.len() >= self.connections_max.saturating_add(ANSWERED_OVER_LIMIT) {
-                debug!(%peer, "closed at once: too many connections");
-                continue;
-            }
-            let connection = self.shard.open(now);
-            self.adopt(connection, pipe, peer, now);
-        }
-        // There may be more; the next turn comes at once.
-        self.listeners[index].ready_at_ms = Some(now.mono_ms);
-    }
-
-    /// Takes a connection's socket in.
-    fn adopt(&mut self, connection: ConnectionHandle, mut pipe: Pipe, peer: SocketAddr, now: Now) {
-        let token = Token(connection.slot());
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut pipe, token, both) {
-            warn!(%peer, %error, "cannot wait for events of a connection");
-            return self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
-        }
-        self.sockets.insert(Socket {
-            pipe,
-            connection,
-            peer,
-            readable: false,
-            read_closed: false,
-            writable: true,
-            listed: false,
-            appetite: 4 * APPETITE_MIN,
-            ending: Ending::No,
-        });
     }
 
     /// Reads a socket until nothing is there, its share of the turn is used up, or its input is
@@ -545,100 +475,11 @@ impl EventLoop {
         }
     }
 
-    fn read_letters(&mut self, now: Now) {
-        let mut letters = std::mem::take(&mut self.read);
-        self.mailboxes.collect(self.number, &mut letters);
-        for letter in letters.drain(..) {
-            match letter {
-                Letter::Mail(mail) => self.shard.on_mail(mail, now),
-                Letter::Arrival { pipe, peer, departure } => {
-                    self.welcome(pipe, peer, departure, now);
-                }
-                Letter::Stop if self.stop_by_ms.is_none() => {
-                    self.listeners.clear();
-                    self.stop_by_ms = Some(now.mono_ms + LINGER_MS);
-                    self.shard.shut_down(now);
-                }
-                Letter::Stop => {}
-            }
-        }
-        self.read = letters;
-    }
-
-    /// A connection comes from the loop that accepted it, to stay.
-    fn welcome(&mut self, pipe: Pipe, peer: SocketAddr, departure: Departure, now: Now) {
-        let connection = self.shard.arrive(departure, now);
-        self.adopt(connection, pipe, peer, now);
-        // Its input was left unread, and what came meanwhile was told to the other loop.
-        if let Some(socket) = self.sockets.of(connection) {
-            socket.readable = true;
-            self.list(connection);
-        }
-        if self.stop_by_ms.is_some() {
-            // It was on its way when everybody was told.
-            self.shard.shut_down(now);
-        }
-    }
-
-    /// A connection goes to the loop where its session lives.
-    fn send_home(&mut self, connection: ConnectionHandle, to: ShardId, departure: Departure) {
-        let Some(mut socket) = self.sockets.remove(connection) else {
-            return self.shard.give_up(departure);
-        };
-        let _ = self.poll.registry().deregister(&mut socket.pipe);
-        let letter = Letter::Arrival { pipe: socket.pipe, peer: socket.peer, departure };
-        self.written[usize::from(to.0)].push(letter);
-    }
-
-    /// Posts what was written to other loops: one batch for each, at the end of the turn.
-    fn post(&mut self) {
-        for to in 0..self.written.len() {
-            if to == self.number {
-                continue;
-            }
-            self.shard.take_mail(ShardId(to as u16), &mut self.mail);
-            let letters = &mut self.written[to];
-            letters.extend(self.mail.drain(..).map(Letter::Mail));
-            if !letters.is_empty() {
-                self.mailboxes.post(self.number, to, letters);
-            }
-        }
-    }
-
     /// Stopping is done when every client has been told, or time is up.
     fn may_end(&mut self, now: Now) -> bool {
         let Some(stop_by) = self.stop_by_ms else {
             return false;
         };
         stop_by <= now.mono_ms || self.sockets.all(|socket| socket.ending == Ending::Lingering)
-    }
-
-    fn report(&mut self, report: &Report) {
-        let connection = match report {
-            Report::Connected { connection, .. } | Report::Disconnected { connection, .. } => {
-                *connection
-            }
-        };
-        let here = self.sockets.of(connection).map(|socket| socket.peer);
-        let peer = here.or_else(|| {
-            self.gone.iter().find(|(gone, _)| *gone == connection).map(|(_, peer)| *peer)
-        });
-        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
-        match report {
-            Report::Connected { client_id, version, session_present, keep_alive, .. } => debug!(
-                peer,
-                client_id = client_id.escape_debug().to_string(),
-                %version,
-                session_present,
-                keep_alive,
-                "connected"
-            ),
-            Report::Disconnected { client_id, cause, .. } => debug!(
-                peer,
-                client_id = client_id.as_deref().unwrap_or("").escape_debug().to_string(),
-                %cause,
-                "disconnected"
-            ),
-        }
     }
 }

@@ -1,0 +1,279 @@
+//! A receiver that does not keep up, and the publishers that are slowed for it.
+//!
+//! ```text
+//! keeps up ──more than the mark waits──► crowded ──for too long──► slow
+//!     ▲                                     │                        │
+//!     └───────── half of the mark is left ──┴────────────────────────┘
+//! ```
+//!
+//! While a receiver is *crowded*, those who publish to it are not read, so that what they send waits
+//! on their side and nothing is lost. When that has taken [`PATIENCE_MS`] it counts as *slow*, and
+//! they go on: QoS 0 beyond its limit is dropped, QoS 1 and 2 wait in its session's queue. So a
+//! receiver that reads is never flooded, and one that does not stops nobody.
+//!
+//! The half second is a receiver's for longer than once: what it used of it comes back ten times
+//! slower than time passes. So one that reads just fast enough to be never slow cannot have its
+//! publishers wait again and again; one that has caught up within [`BRIEF_MS`] has used nothing.
+//!
+//! Two rules keep publishers from waiting for each other in a ring: whoever is crowded himself is
+//! read, whatever he publishes; and a message with many receivers waits for them only if they are a
+//! good part of all.
+//!
+//! A receiver may have publishers on other shards. Those get a letter, and another one when it is
+//! over; a publisher counts for how many receivers it waits.
+
+use crate::commons::ShardId;
+use crate::connection::{Connection, ConnectionHandle};
+use crate::delivery::Delivery;
+use crate::holds::Hold;
+use crate::limits::Limits;
+use crate::mail::Mail;
+use crate::memory::Pressure;
+use hashbrown::HashSet;
+
+/// How long publishers wait for a receiver, in milliseconds.
+pub(crate) const PATIENCE_MS: u64 = 500;
+/// Having been waited for so long counts for nothing.
+const BRIEF_MS: u64 = 100;
+/// Patience comes back so many times slower than time passes.
+const RECOVERY: u64 = 10;
+/// A message waits for its receivers if at least one of so many is crowded.
+const SHARE: usize = 4;
+/// What is under way already when publishers are told to wait may exceed a connection's limit so
+/// many times.
+const GRACE: usize = 4;
+
+/// A receiver with more waiting than this does not keep up while memory is short.
+const PRESSED_BYTES: usize = 16 * 1024;
+
+/// At how many waiting bytes what happens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks {
+    /// More, and a receiver is crowded.
+    pub(crate) crowded: usize,
+    /// No more than this, and it keeps up again.
+    pub(crate) eased: usize,
+    /// More, and QoS 0 for it is dropped.
+    unsent: usize,
+}
+
+impl Marks {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let crowded = limits.unsent_bytes_max / 4;
+        Self { crowded, eased: crowded / 2, unsent: limits.unsent_bytes_max }
+    }
+
+    /// Memory is this short: receivers are expected to keep up better.
+    pub(crate) fn press(&mut self, pressure: Pressure, limits: &Limits) {
+        *self = Self::new(limits);
+        if pressure >= Pressure::AtMostOnce {
+            self.crowded = self.crowded.min(PRESSED_BYTES);
+            self.eased = self.eased.min(PRESSED_BYTES / 2);
+            self.unsent = self.unsent.min(PRESSED_BYTES);
+        }
+    }
+}
+
+/// Of a receiver that does not keep up.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    /// Nobody waits for it any more.
+    slow: bool,
+    since_ms: u64,
+    /// When it will have been waited for long enough, in monotonic milliseconds.
+    until_ms: u64,
+    /// Who waits.
+    waiting: HashSet<Publisher, foldhash::quality::FixedState>,
+}
+
+/// How much of its publishers' patience a receiver has used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Patience {
+    used_ms: u64,
+    at_ms: u64,
+}
+
+impl Patience {
+    /// What is used of it now.
+    fn used(self, now_ms: u64) -> u64 {
+        self.used_ms.saturating_sub(now_ms.saturating_sub(self.at_ms) / RECOVERY)
+    }
+
+    fn left(self, now_ms: u64) -> u64 {
+        PATIENCE_MS - self.used(now_ms)
+    }
+
+    /// A crowd has come to its end now.
+    fn after(self, crowd: &Crowd, now_ms: u64) -> Self {
+        let waited = crowd.until_ms.min(now_ms) - crowd.since_ms;
+        let counts = if waited > BRIEF_MS { waited } else { 0 };
+        let used = if crowd.slow { PATIENCE_MS } else { self.used(now_ms) + counts };
+        Self { used_ms: used.min(PATIENCE_MS), at_ms: now_ms }
+    }
+}
+
+/// Somebody who publishes, here or on another shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Publisher {
+    /// `None` is this shard.
+    pub(crate) shard: Option<ShardId>,
+    pub(crate) connection: ConnectionHandle,
+}
+
+impl Connection {
+    /// Whether QoS 0 for this client is dropped.
+    pub(crate) fn is_over(&self, marks: &Marks) -> bool {
+        let most = match &self.crowd {
+            Some(crowd) if !crowd.slow && marks.unsent > PRESSED_BYTES => {
+                marks.unsent.saturating_mul(GRACE)
+            }
+            _ => marks.unsent,
+        };
+        self.outbox.len() > most
+    }
+}
+
+impl Delivery {
+    /// The message that was just routed to `receivers` met some that are crowded: they are noted,
+    /// and its publisher waits for them if there are enough of them.
+    #[cold]
+    pub(crate) fn meet_crowd(&mut self, publisher: Option<Publisher>, receivers: usize) {
+        let mut met = std::mem::take(&mut self.met);
+        let publisher = publisher.filter(|_| met.len() * SHARE >= receivers);
+        for receiver in met.drain(..) {
+            self.join_crowd(receiver, publisher);
+        }
+        self.met = met;
+    }
+
+    fn join_crowd(&mut self, receiver: ConnectionHandle, publisher: Option<Publisher>) {
+        let Some(connection) = self.connections.get_mut(receiver) else {
+            return;
+        };
+        if connection.crowd.is_none() {
+            let since_ms = self.now.mono_ms;
+            let left_ms = connection.patience.left(since_ms);
+            connection.crowd = Some(Box::new(Crowd {
+                slow: left_ms == 0,
+                since_ms,
+                until_ms: since_ms + left_ms,
+                waiting: HashSet::default(),
+            }));
+            if left_ms == 0 {
+                self.counters.slow_consumers += 1;
+            } else {
+                self.crowded.push(receiver);
+            }
+            // It must be heard, or those who wait for it could be whom it waits for.
+            self.lift(receiver, Hold::Crowd);
+        }
+        let crowd = self.connections.get_mut(receiver).and_then(|found| found.crowd.as_mut());
+        if let (Some(crowd), Some(publisher)) = (crowd, publisher)
+            && !crowd.slow
+            && crowd.waiting.insert(publisher)
+        {
+            match publisher.shard {
+                None => self.slow_down(publisher.connection),
+                Some(shard) => {
+                    self.post(shard, Mail::SlowDown { publisher: publisher.connection });
+                }
+            }
+        }
+    }
+
+    /// A publisher waits for one receiver more.
+    pub(crate) fn slow_down(&mut self, publisher: ConnectionHandle) {
+        if let Some(connection) = self.connections.get_mut(publisher) {
+            connection.crowds_ahead += 1;
+            if connection.crowd.is_none() && connection.holds.add(Hold::Crowd) {
+                self.counters.publishers_slowed += 1;
+            }
+        }
+    }
+
+    /// A publisher waits for one receiver less.
+    pub(crate) fn speed_up(&mut self, publisher: ConnectionHandle) {
+        if let Some(connection) = self.connections.get_mut(publisher) {
+            connection.crowds_ahead = connection.crowds_ahead.saturating_sub(1);
+            if connection.crowds_ahead == 0 {
+                self.lift(publisher, Hold::Crowd);
+            }
+        }
+    }
+
+    /// Less waits for a receiver than before; it may keep up again.
+    pub(crate) fn ease(&mut self, receiver: ConnectionHandle) {
+        let Some(connection) = self.connections.get(receiver) else {
+            return;
+        };
+        let queued = connection
+            .session
+            .and_then(|session| self.sessions.get(session))
+            .map_or(0, |session| session.queue.bytes());
+        if connection.crowd.is_some() && connection.outbox.len() + queued <= self.marks.eased {
+            self.end_crowd(receiver);
+        }
+    }
+
+    /// A receiver keeps up again, or is gone.
+    pub(crate) fn end_crowd(&mut self, receiver: ConnectionHandle) {
+        let Some(connection) = self.connections.get_mut(receiver) else {
+            return;
+        };
+        let Some(crowd) = connection.crowd.take() else {
+            return;
+        };
+        connection.patience = connection.patience.after(&crowd, self.now.mono_ms);
+        // Others may be waited for, from whom it was exempt.
+        if connection.crowds_ahead > 0 {
+            connection.holds.add(Hold::Crowd);
+        }
+        self.let_go_on(crowd.waiting);
+    }
+
+    /// When the time of a receiver is over.
+    pub(crate) fn patience_ends(&self, receiver: ConnectionHandle) -> Option<u64> {
+        self.connections.get(receiver)?.crowd.as_ref().map(|crowd| crowd.until_ms)
+    }
+
+    /// The time of a receiver may be over. Returns when to look again if it is not.
+    pub(crate) fn lose_patience(&mut self, receiver: ConnectionHandle) -> Option<u64> {
+        let connection = self.connections.get_mut(receiver)?;
+        let crowd = connection.crowd.as_mut().filter(|crowd| !crowd.slow)?;
+        if crowd.until_ms > self.now.mono_ms {
+            return Some(crowd.until_ms);
+        }
+        crowd.slow = true;
+        let waiting = std::mem::take(&mut crowd.waiting);
+        self.counters.slow_consumers += 1;
+        self.let_go_on(waiting);
+        None
+    }
+
+    fn let_go_on(&mut self, waiting: HashSet<Publisher, foldhash::quality::FixedState>) {
+        for publisher in waiting {
+            match publisher.shard {
+                None => self.speed_up(publisher.connection),
+                Some(shard) => {
+                    self.post(shard, Mail::SpeedUp { publisher: publisher.connection });
+                }
+            }
+        }
+    }
+
+    /// Takes away a reason not to read a connection. If it was the last, what it sent meanwhile is
+    /// dealt with soon.
+    pub(crate) fn lift(&mut self, handle: ConnectionHandle, hold: Hold) {
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return;
+        };
+        let was_ours = connection.holds.is_ours();
+        if connection.holds.lift(hold) {
+            self.released.push_back(handle);
+        }
+        if was_ours && !connection.holds.is_ours() {
+            // Whatever it has sent since is unread: its silence begins now.
+            connection.last_heard_ms = self.now.mono_ms;
+        }
+    }
+}

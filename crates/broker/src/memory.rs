@@ -1,0 +1,267 @@
+//! How many bytes of memory are taken, by whom, and what follows when they are too many.
+//!
+//! Every queued byte is counted once, with an owner. A small message counts with each session that
+//! is owed it; a large one is shared by all and counts by itself for as long as anybody has it. What
+//! a shard's clients hold is plain numbers of the shard; once a turn it tells the others by how much
+//! that has changed, and all of them look at the sum.
+//!
+//! The sum is what the broker knows of, not what the operating system says: what an allocator adds
+//! or keeps is not in it. So the limit should leave some room below what there is.
+
+use crate::commons::ShardId;
+use crate::connection::{Connection, ConnectionHandle};
+use crate::delivery::Delivery;
+use crate::persist::Owed;
+use crate::session::{Session, SessionHandle};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a session takes besides what it is owed, its client identifier and its subscriptions.
+const SESSION_BYTES: usize = size_of::<Session>() + 200;
+/// What a subscription takes besides its filter, which is there three times: with the session, in
+/// the shard's index and in the interest map.
+const SUBSCRIPTION_BYTES: usize = 250;
+/// What an idle connection takes.
+const CONNECTION_BYTES: usize = size_of::<Connection>() + 300;
+/// A shard tells the others when its memory has changed by this much, or this part of the limit.
+const TOLD_BYTES: usize = 64 * 1024;
+const TOLD_PART: usize = 256;
+
+/// What all shards of a broker take together.
+#[derive(Debug, Default)]
+pub struct CommonMemory {
+    /// As the shards have told.
+    shards: AtomicUsize,
+    retained: AtomicUsize,
+    large: AtomicUsize,
+}
+
+impl CommonMemory {
+    /// Bytes taken by all shards, as far as they have told, by retained messages, and by large
+    /// messages, wherever those are.
+    pub fn total(&self) -> usize {
+        let [shards, retained, large] =
+            [&self.shards, &self.retained, &self.large].map(|part| part.load(Ordering::Relaxed));
+        shards.saturating_add(retained).saturating_add(large)
+    }
+
+    /// Bytes taken by large messages, each once.
+    pub fn large(&self) -> usize {
+        self.large.load(Ordering::Relaxed)
+    }
+
+    /// Bytes taken by small retained messages.
+    pub fn retained(&self) -> usize {
+        self.retained.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_large(&self, bytes: usize) {
+        self.large.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract_large(&self, bytes: usize) {
+        self.large.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The retained messages of a part took `before` bytes and take `after` now.
+    pub(crate) fn retained_changed(&self, before: usize, after: usize) {
+        change(&self.retained, before, after);
+    }
+}
+
+fn change(counter: &AtomicUsize, before: usize, after: usize) {
+    // Wrapping: others may count the other way at the same time.
+    counter.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+}
+
+/// Who may take memory in a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// A connection: output that its socket has not taken, input that is not processed.
+    Connection(ConnectionHandle),
+    /// A session: itself, its subscriptions, what it is owed.
+    Session(SessionHandle),
+    /// Mail to another shard.
+    Mail(ShardId),
+}
+
+/// How short memory is. Each stage does what the ones before it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Pressure {
+    /// There is enough.
+    #[default]
+    None,
+    /// Over 80 % of the limit: who sends much is read slowly.
+    Floods,
+    /// Over 90 %: QoS 0 is dropped for whoever does not take it at once.
+    AtMostOnce,
+    /// The limit is reached: nothing new is taken that would have to be kept. That is new sessions,
+    /// subscriptions and retained messages, and messages for queues.
+    NewWork,
+}
+
+impl Pressure {
+    fn of(bytes: usize, max: usize) -> Self {
+        let percent = |part: usize| max / 100 * part;
+        if bytes >= max {
+            Self::NewWork
+        } else if bytes >= percent(90) {
+            Self::AtMostOnce
+        } else if bytes >= percent(80) {
+            Self::Floods
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// What the clients of a shard take, in bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Connections with their output and input.
+    pub connections: usize,
+    /// Sessions with their subscriptions.
+    pub sessions: usize,
+    /// Messages that sessions are owed.
+    pub owed: usize,
+    /// Those of them that were left to the store.
+    pub spilled: usize,
+    /// Mail that other shards have not said to have read.
+    pub mail: usize,
+}
+
+impl Memory {
+    /// The sum of all.
+    pub fn total(&self) -> usize {
+        self.connections + self.sessions + self.owed + self.spilled + self.mail
+    }
+}
+
+/// What a session is owed and has at hand.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owing {
+    /// With its share of every message, which is what its limit is about.
+    pub(crate) bytes: usize,
+    /// As it counts for the shard: without what large messages take.
+    weight: usize,
+}
+
+impl Session {
+    /// The session is owed this, and has it at hand. Returns what it weighs.
+    #[inline]
+    pub(crate) fn owe(&mut self, owed: &Owed) -> usize {
+        let weight = owed.weight();
+        self.owing.bytes += owed.bytes();
+        self.owing.weight += weight;
+        weight
+    }
+
+    /// The session is not owed this any more. Returns what it weighed.
+    #[inline]
+    pub(crate) fn settle(&mut self, owed: &Owed) -> usize {
+        let weight = owed.weight();
+        self.owing.bytes -= owed.bytes();
+        self.owing.weight -= weight;
+        weight
+    }
+
+    /// What it takes besides what it is owed.
+    fn bytes(&self) -> usize {
+        let filters: usize =
+            self.subscriptions.keys().map(|filter| subscription_bytes(filter)).sum();
+        session_bytes(&self.client_id) + filters
+    }
+}
+
+pub(crate) fn session_bytes(client_id: &str) -> usize {
+    SESSION_BYTES + 2 * client_id.len()
+}
+
+pub(crate) fn subscription_bytes(filter: &str) -> usize {
+    SUBSCRIPTION_BYTES + 3 * filter.len()
+}
+
+impl Connection {
+    fn bytes(&self) -> usize {
+        CONNECTION_BYTES + self.outbox.weight() + self.partial.len() + self.held.len()
+    }
+}
+
+impl Delivery {
+    /// Counts what a connection takes now.
+    #[inline]
+    pub(crate) fn weigh(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = self.connections.get_mut(handle) {
+            let bytes = connection.bytes();
+            self.memory.connections = self.memory.connections + bytes - connection.counted;
+            connection.counted = bytes;
+        }
+    }
+
+    /// A connection is gone from this shard.
+    pub(crate) fn forget_weight(&mut self, connection: &mut Connection) {
+        self.memory.connections -= std::mem::take(&mut connection.counted);
+    }
+
+    /// A session is gone, and all it was owed.
+    pub(crate) fn forget_session(&mut self, session: &Session) {
+        self.memory.owed -= session.owing.weight;
+        self.memory.spilled -= session.queue.spilled_bytes();
+        self.memory.sessions -= session.bytes();
+    }
+
+    /// What the clients of this shard take.
+    pub(crate) fn memory(&self) -> Memory {
+        let mail = self.postbags.iter().map(|postbag| postbag.unread() as usize).sum();
+        Memory { mail, ..self.memory }
+    }
+
+    /// Tells the other shards how much is taken here, and finds out how short memory is.
+    pub(crate) fn balance(&mut self, common: &CommonMemory) {
+        let (max, total) = (self.limits.memory_max, self.memory().total());
+        if total.abs_diff(self.told) >= TOLD_BYTES.min(max / TOLD_PART) {
+            change(&common.shards, self.told, total);
+            self.told = total;
+        }
+        let pressure = Pressure::of(common.total(), max);
+        if pressure != self.pressure {
+            self.pressure = pressure;
+            self.marks.press(pressure, &self.limits);
+        }
+    }
+
+    /// What one owner takes; nothing if it is gone.
+    pub(crate) fn bytes_of(&self, owner: Owner) -> usize {
+        match owner {
+            Owner::Connection(handle) => self.connections.get(handle).map_or(0, Connection::bytes),
+            Owner::Session(handle) => self.sessions.get(handle).map_or(0, |session| {
+                session.bytes() + session.owing.weight + session.queue.spilled_bytes()
+            }),
+            Owner::Mail(shard) => self
+                .postbags
+                .get(usize::from(shard.0))
+                .map_or(0, |postbag| postbag.unread() as usize),
+        }
+    }
+
+    /// All who take memory.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
+        let connections = self.connections.handles().map(Owner::Connection);
+        let sessions = self.sessions.handles().map(Owner::Session);
+        let mail = (0..self.postbags.len()).map(|shard| Owner::Mail(ShardId(shard as u16)));
+        connections.chain(sessions).chain(mail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_rises_with_what_is_taken() {
+        let stages =
+            [0, 799, 800, 899, 900, 999, 1_000, 5_000].map(|bytes| Pressure::of(bytes, 1_000));
+        use Pressure::{AtMostOnce, Floods, NewWork, None};
+        assert_eq!(stages, [None, None, Floods, Floods, AtMostOnce, AtMostOnce, NewWork, NewWork]);
+        assert_eq!(Pressure::of(usize::MAX / 2, usize::MAX), None, "without a limit");
+    }
+}

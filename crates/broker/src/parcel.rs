@@ -1,0 +1,237 @@
+//! PUBLISH packets on their way from one shard to another, packed.
+//!
+//! A message that is small and came as a packet that can be passed on travels as that packet: one
+//! copy into the parcel, one out of it, and nothing is allocated, counted by reference or parsed
+//! again. What a reader needs to know of the packet's inside is written on its *label*. An emptied
+//! parcel is used again, see [`Shard::take_emptied`](crate::Shard::take_emptied).
+
+use crate::connection::ConnectionHandle;
+use crate::mail::ReplyTo;
+use crate::message::MessageView;
+use crate::outgoing::RawPublish;
+use noctule_mqtt::{QoS, TopicName};
+
+/// A parcel is closed when it holds so many bytes of packets.
+const PARCEL_BYTES: usize = 64 * 1024;
+/// And so many packets.
+const PARCEL_PACKETS: usize = 4_096;
+
+/// Packets for another shard, in order.
+#[derive(Debug, Default)]
+pub struct Parcel {
+    labels: Vec<Label>,
+    bytes: Vec<u8>,
+    /// Who waits for an answer, in the order of the labels that say so.
+    replies: Vec<ReplyTo>,
+    /// The numbers of those that were retained, in the order of the labels that say so.
+    retained: Vec<u64>,
+}
+
+/// What is known of a packet whose bytes lie in the parcel.
+#[derive(Debug, Clone, Copy)]
+struct Label {
+    packet_len: u32,
+    properties_len: u32,
+    payload_len: u32,
+    topic_len: u16,
+    header_len: u8,
+    marks: Marks,
+    /// The connection that it came on.
+    publisher: Option<ConnectionHandle>,
+}
+
+/// QoS and flags of a packet in one byte.
+#[derive(Debug, Clone, Copy)]
+struct Marks(u8);
+
+const RETAIN: u8 = 1 << 2;
+const HAS_PROPERTIES: u8 = 1 << 3;
+const ASKS_REPLY: u8 = 1 << 4;
+
+impl Marks {
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    fn qos(self) -> QoS {
+        QoS::from_bits(self.0 & 0b11).unwrap_or_default()
+    }
+}
+
+/// A packet taken out of a parcel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    pub(crate) view: MessageView<'a>,
+    pub(crate) packet: RawPublish<'a>,
+    pub(crate) publisher: Option<ConnectionHandle>,
+    pub(crate) reply: Option<ReplyTo>,
+    /// The number it was retained with; zero if it was not.
+    pub(crate) retained: u64,
+}
+
+impl Parcel {
+    /// Whether one more packet should go into the next parcel.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= PARCEL_BYTES || self.labels.len() >= PARCEL_PACKETS
+    }
+
+    /// How many bytes of memory it takes, also when it is empty.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.labels.capacity() * size_of::<Label>()
+    }
+
+    /// Copies a packet to the end. Its parts are those of `view`. Returns by how many bytes the
+    /// parcel is longer.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        view: &MessageView<'_>,
+        packet: RawPublish<'_>,
+        publisher: Option<ConnectionHandle>,
+        reply: Option<ReplyTo>,
+        retained: u64,
+    ) -> usize {
+        let mark = |is: bool, mark: u8| if is { mark } else { 0 };
+        let marks = view.qos.bits()
+            | mark(view.retain, RETAIN)
+            | mark(packet.has_properties, HAS_PROPERTIES)
+            | mark(reply.is_some(), ASKS_REPLY);
+        // A packet has no more than 256 MB, and its header five bytes at most.
+        self.labels.push(Label {
+            packet_len: packet.bytes.len() as u32,
+            properties_len: view.properties.len() as u32,
+            payload_len: view.payload.len() as u32,
+            topic_len: view.topic.as_bytes().len() as u16,
+            header_len: packet.header_len as u8,
+            marks: Marks(marks),
+            publisher,
+        });
+        self.bytes.extend_from_slice(packet.bytes);
+        self.replies.extend(reply);
+        if view.retain {
+            self.retained.push(retained);
+        }
+        packet.bytes.len() + size_of::<Label>()
+    }
+
+    /// The packets, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Packed<'_>> {
+        let mut rest = self.bytes.as_slice();
+        let mut replies = self.replies.iter().copied();
+        let mut retained = self.retained.iter().copied();
+        self.labels.iter().map(move |label| {
+            let (bytes, behind) = rest.split_at((label.packet_len as usize).min(rest.len()));
+            rest = behind;
+            let reply = if label.marks.has(ASKS_REPLY) { replies.next() } else { None };
+            let retained = if label.marks.has(RETAIN) { retained.next() } else { None };
+            label.read(bytes, reply, retained.unwrap_or(0))
+        })
+    }
+
+    /// Empties it, to be used again.
+    pub(crate) fn clear(&mut self) {
+        self.labels.clear();
+        self.bytes.clear();
+        self.replies.clear();
+        self.retained.clear();
+    }
+}
+
+impl Label {
+    fn read<'a>(&self, bytes: &'a [u8], reply: Option<ReplyTo>, retained: u64) -> Packed<'a> {
+        let header_len = usize::from(self.header_len);
+        let topic_at = header_len + 2;
+        let payload_at = bytes.len() - self.payload_len as usize;
+        let properties_at = payload_at - self.properties_len as usize;
+        let topic = &bytes[topic_at..topic_at + usize::from(self.topic_len)];
+        Packed {
+            view: MessageView {
+                // It was one when it was put in.
+                topic: TopicName::from_checked(topic),
+                properties: &bytes[properties_at..payload_at],
+                payload: &bytes[payload_at..],
+                qos: self.marks.qos(),
+                retain: self.marks.has(RETAIN),
+            },
+            packet: RawPublish {
+                bytes,
+                header_len,
+                has_properties: self.marks.has(HAS_PROPERTIES),
+                passable: true,
+            },
+            publisher: self.publisher,
+            reply,
+            retained,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noctule_mqtt::codec::{self, next_frame};
+    use noctule_mqtt::packet::Publish;
+    use noctule_mqtt::{Packet, PacketId, ProtocolVersion, Receiver};
+    use proptest::prelude::*;
+
+    fn packet(qos: u8, retain: bool, payload: &[u8], version: ProtocolVersion) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let publish = Publish {
+            dup: false,
+            qos: QoS::from_bits(qos).unwrap(),
+            retain,
+            topic: Some(TopicName::new("a/b").unwrap()),
+            packet_id: (qos > 0).then(|| PacketId::new(7).unwrap()),
+            properties: noctule_mqtt::Properties::EMPTY,
+            payload,
+        };
+        codec::encode(&Packet::Publish(publish), version, &mut bytes).unwrap();
+        bytes
+    }
+
+    proptest! {
+        /// What is taken out is what was put in, also from a parcel that is used again.
+        #[test]
+        fn what_is_taken_out_was_put_in(
+            packets in prop::collection::vec(
+                (0u8..3, any::<bool>(), prop::collection::vec(any::<u8>(), 0..300), any::<bool>()),
+                0..20,
+            ),
+            again in any::<bool>(),
+        ) {
+            let mut parcel = Parcel::default();
+            for round in 0..=usize::from(again) {
+                parcel.clear();
+                let encoded: Vec<_> = packets
+                    .iter()
+                    .skip(round)
+                    .map(|(qos, retain, payload, five)| {
+                        let version =
+                            if *five { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
+                        (packet(*qos, *retain, payload, version), version)
+                    })
+                    .collect();
+                for (bytes, version) in &encoded {
+                    let frame = next_frame(bytes, u32::MAX).unwrap().unwrap();
+                    let publish =
+                        Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
+                    let view = MessageView::of_publish(&publish).unwrap();
+                    parcel.push(&view, RawPublish::new(&frame, &publish, *version), None, None, 0);
+                }
+                let out: Vec<_> = parcel.iter().collect();
+                prop_assert_eq!(out.len(), encoded.len());
+                for (packed, (bytes, version)) in out.iter().zip(&encoded) {
+                    let frame = next_frame(bytes, u32::MAX).unwrap().unwrap();
+                    let publish =
+                        Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
+                    prop_assert_eq!(packed.packet.bytes, bytes.as_slice());
+                    prop_assert_eq!(packed.view.payload, publish.payload);
+                    prop_assert_eq!(packed.view.topic.as_str(), "a/b");
+                    prop_assert_eq!(packed.view.qos, publish.qos);
+                    prop_assert_eq!(packed.view.retain, publish.retain);
+                    prop_assert_eq!(packed.packet.has_properties, version.has_properties());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a shard writes to one other shard: letters in their order, and how much of it is unread.
+//!
+//! A box between two shards has an end like every queue. The bytes of messages that were written
+//! and not read yet are counted here; when they are too many, whoever publishes more is not read
+//! until the other shard has caught up, which it says with a receipt. Only messages count: answers,
+//! connections and orders are never held up by a full box, or shards could wait for each other.
+
+use crate::commons::ShardId;
+use crate::connection::ConnectionHandle;
+use crate::mail::{Mail, ReplyTo};
+use crate::message::MessagePool;
+use crate::outgoing::Outgoing;
+use crate::parcel::Parcel;
+
+/// A box with more unread bytes than this is full.
+const UNREAD_MAX: u64 = 512 * 1024;
+/// A receipt is asked for whenever so many bytes were written since the last one.
+const RECEIPT_BYTES: u64 = 32 * 1024;
+/// Emptied parcels are kept for use up to this size, and so many of them.
+const SPARE_BYTES: usize = 256 * 1024;
+const SPARES: usize = 4;
+
+/// Letters to one other shard, and publishers that wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct Postbag {
+    letters: Vec<Mail>,
+    spare: Vec<Parcel>,
+    /// Bytes of messages written so far, asked about, and read.
+    written: u64,
+    asked: u64,
+    read: u64,
+    /// Publishers that are not read until the box is emptier; none unless it was full.
+    pub(crate) waiting: Vec<ConnectionHandle>,
+}
+
+/// What goes with a message to another shard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Covering {
+    pub(crate) from: ShardId,
+    pub(crate) publisher: Option<ConnectionHandle>,
+    pub(crate) reply: Option<ReplyTo>,
+}
+
+impl Postbag {
+    /// Adds a letter that is no message.
+    pub(crate) fn push(&mut self, letter: Mail) {
+        self.letters.push(letter);
+    }
+
+    /// Adds a message: copied if it is a small packet, else shared.
+    #[inline]
+    pub(crate) fn push_message(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        covering: Covering,
+        pool: &mut MessagePool,
+    ) {
+        let Covering { from, publisher, reply } = covering;
+        let Some(packet) = outgoing.passable() else {
+            return self.push_shared(outgoing, covering, pool);
+        };
+        if !matches!(self.letters.last(), Some(Mail::Packets { parcel, .. }) if !parcel.is_full()) {
+            self.begin_parcel(from);
+        }
+        if let Some(Mail::Packets { parcel, .. }) = self.letters.last_mut() {
+            self.written +=
+                parcel.push(&outgoing.view, packet, publisher, reply, outgoing.retained) as u64;
+        }
+    }
+
+    #[inline(never)]
+    fn begin_parcel(&mut self, from: ShardId) {
+        let parcel = self.spare.pop().unwrap_or_default();
+        self.letters.push(Mail::Packets { from, parcel, receipt: None });
+    }
+
+    #[inline(never)]
+    fn push_shared(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        covering: Covering,
+        pool: &mut MessagePool,
+    ) {
+        let Covering { from, publisher, reply } = covering;
+        let retained = outgoing.retained;
+        let message = outgoing.message(pool).clone();
+        self.written += message.bytes() as u64;
+        self.letters.push(Mail::Publish {
+            from,
+            message,
+            publisher,
+            reply,
+            retained,
+            receipt: None,
+        });
+    }
+
+    /// Bytes of messages that the other shard has not said to have read. As it is asked only now
+    /// and then, a little of it may have been read.
+    pub(crate) fn unread(&self) -> u64 {
+        self.written - self.read
+    }
+
+    /// Whether publishers have to wait.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.unread() > UNREAD_MAX
+    }
+
+    /// The other shard has read so far. Returns who has waited long enough.
+    pub(crate) fn on_receipt(&mut self, read: u64) -> Vec<ConnectionHandle> {
+        self.read = self.read.max(read);
+        if self.unread() <= UNREAD_MAX / 2 { std::mem::take(&mut self.waiting) } else { Vec::new() }
+    }
+
+    /// Moves the letters to `into`. The last message among them asks for a receipt if it is time for
+    /// one, so that whatever is unread has been asked about but for a little.
+    pub(crate) fn take(&mut self, into: &mut Vec<Mail>) {
+        if self.written - self.asked >= RECEIPT_BYTES
+            && let Some(place) = self.letters.iter_mut().rev().find_map(Mail::receipt_place)
+        {
+            *place = Some(self.written);
+            self.asked = self.written;
+        }
+        into.append(&mut self.letters);
+    }
+
+    /// Takes an emptied parcel for use again.
+    pub(crate) fn supply(&mut self, parcel: Parcel) {
+        if self.spare.len() < SPARES && parcel.capacity() <= SPARE_BYTES {
+            self.spare.push(parcel);
+        }
+    }
+}

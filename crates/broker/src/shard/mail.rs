@@ -1,0 +1,119 @@
+//! Mail between shards: what comes from others, and what leaves for them.
+
+use super::Shard;
+use crate::commons::ShardId;
+use crate::connection::ConnectionHandle;
+use crate::crowd::Publisher;
+use crate::delivery::Continuation;
+use crate::mail::{Mail, ReplyTo};
+use crate::outgoing::Outgoing;
+use crate::parcel::Parcel;
+use crate::router::CachedRoute;
+use noctule_session::Now;
+
+/// A message of another shard's client.
+struct Foreign {
+    from: ShardId,
+    publisher: Option<ConnectionHandle>,
+    reply: Option<ReplyTo>,
+}
+
+impl Shard {
+    /// Mail came from another shard.
+    pub fn on_mail(&mut self, mail: Mail, now: Now) {
+        self.delivery.now = now;
+        match mail {
+            Mail::Packets { from, parcel, receipt } => self.on_parcel(from, parcel, receipt),
+            Mail::Publish { from, message, publisher, reply, retained, receipt } => {
+                let foreign = Foreign { from, publisher, reply };
+                let mut outgoing = Outgoing::of_message(&message);
+                outgoing.retained = retained;
+                self.on_foreign(&foreign, None, &mut outgoing);
+                self.delivery.pool.recycle(message);
+                self.give_receipt(from, receipt);
+            }
+            Mail::Receipt { from, read } => self.delivery.on_receipt(from, read),
+            Mail::SlowDown { publisher } => self.delivery.slow_down(publisher),
+            Mail::SpeedUp { publisher } => self.delivery.speed_up(publisher),
+            Mail::Settled { reply, refused } => {
+                self.complete_answer(reply.session, reply.number, refused, now);
+            }
+        }
+    }
+
+    /// Takes the letters written to another shard since the last call, in order.
+    pub fn take_mail(&mut self, to: ShardId, into: &mut Vec<Mail>) {
+        if let Some(postbag) = self.delivery.postbags.get_mut(usize::from(to.0)) {
+            postbag.take(into);
+        }
+    }
+
+    /// Takes the parcels of another shard that have been emptied, for that shard to
+    /// [use again](Self::supply_parcel). Who does not carry them back has them allocated anew.
+    pub fn take_emptied(&mut self, from: ShardId, into: &mut Vec<Parcel>) {
+        if let Some(emptied) = self.emptied.get_mut(usize::from(from.0)) {
+            into.append(emptied);
+        }
+    }
+
+    /// A parcel for another shard to be filled again.
+    pub fn supply_parcel(&mut self, to: ShardId, parcel: Parcel) {
+        if let Some(postbag) = self.delivery.postbags.get_mut(usize::from(to.0)) {
+            postbag.supply(parcel);
+        }
+    }
+
+    fn on_parcel(&mut self, from: ShardId, mut parcel: Parcel, receipt: Option<u64>) {
+        let mut hint = None;
+        for packed in parcel.iter() {
+            hint = self.router.cached(packed.view.topic.as_bytes(), hint);
+            let foreign = Foreign { from, publisher: packed.publisher, reply: packed.reply };
+            let mut outgoing = Outgoing::of_packet(packed.view, packed.packet);
+            outgoing.retained = packed.retained;
+            self.on_foreign(&foreign, hint, &mut outgoing);
+        }
+        self.give_receipt(from, receipt);
+        parcel.clear();
+        if let Some(emptied) = self.emptied.get_mut(usize::from(from.0)) {
+            emptied.push(parcel);
+        }
+    }
+
+    /// A message of a client of another shard, for the sessions here. Its route is `cached` if it
+    /// has been found already.
+    #[inline]
+    fn on_foreign(
+        &mut self,
+        foreign: &Foreign,
+        cached: Option<CachedRoute>,
+        outgoing: &mut Outgoing<'_>,
+    ) {
+        let route = match cached {
+            Some(found) => self.router.at(found),
+            None => self.router.route(outgoing.view.topic, &self.delivery.limits),
+        };
+        let publisher =
+            foreign.publisher.map(|connection| Publisher { shard: Some(foreign.from), connection });
+        self.delivery.route_foreign(route, outgoing, publisher);
+        if let Some(reply) = foreign.reply {
+            self.reply(reply, outgoing.durable, outgoing.refused);
+        }
+    }
+
+    /// Tells the shard of the publisher that a message is settled here, now or once it is stored.
+    fn reply(&mut self, reply: ReplyTo, durable: bool, refused: bool) {
+        if durable {
+            let ticket = self.delivery.journal.ticket();
+            let next = Continuation::Reply { reply, refused };
+            self.delivery.waiting.push_back((ticket, next));
+        } else {
+            self.delivery.post(reply.shard, Mail::Settled { reply, refused });
+        }
+    }
+
+    fn give_receipt(&mut self, to: ShardId, receipt: Option<u64>) {
+        if let Some(read) = receipt {
+            self.delivery.post(to, Mail::Receipt { from: self.id, read });
+        }
+    }
+}

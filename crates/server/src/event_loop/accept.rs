@@ -1,0 +1,101 @@
+//! New connections: taken from listeners, and their sockets taken in.
+
+use super::{APPETITE_MIN, EventLoop};
+use crate::sockets::{Ending, Socket};
+use mio::{Interest, Token};
+use noctule_broker::{Cause, ConnectionHandle, Now};
+use noctule_net::{Listener, Pipe};
+use std::io;
+use std::net::SocketAddr;
+use tracing::{debug, warn};
+
+/// Connections accepted from one listener in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting rests when there are no files left.
+const ACCEPT_REST_MS: u64 = 100;
+/// How long it is not said again that accepting fails.
+const COMPLAINT_REST_MS: u64 = 60_000;
+/// Connections over the limit that are still given an answer; beyond, they are just closed.
+const ANSWERED_OVER_LIMIT: usize = 64;
+
+/// A listener and when to ask it.
+pub(super) struct Listening {
+    pub(super) listener: Listener,
+    /// There may be connections to accept, from this moment on.
+    pub(super) ready_at_ms: Option<u64>,
+    /// When it may be said again that accepting fails.
+    pub(super) complain_at_ms: u64,
+}
+
+impl EventLoop {
+    /// Takes the connections that wait at a listener, or as many as there may be in a turn.
+    pub(super) fn accept(&mut self, index: usize, now: Now) {
+        let due = |at: u64| at <= now.mono_ms;
+        if !self.listeners[index].ready_at_ms.is_some_and(due) || self.stop_by_ms.is_some() {
+            return;
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            let listening = &mut self.listeners[index];
+            let (pipe, peer) = match listening.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listening.ready_at_ms = None;
+                    return;
+                }
+                // The client has gone in between, or a signal came.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => {
+                    let address = listening.listener.address();
+                    if listening.complain_at_ms <= now.mono_ms {
+                        listening.complain_at_ms = now.mono_ms + COMPLAINT_REST_MS;
+                        warn!(%address, %error, "cannot accept connections; trying again");
+                    }
+                    listening.ready_at_ms = Some(now.mono_ms + ACCEPT_REST_MS);
+                    return;
+                }
+            };
+            if self.sockets.len() >= self.connections_max.saturating_add(ANSWERED_OVER_LIMIT) {
+                debug!(%peer, "closed at once: too many connections");
+                continue;
+            }
+            let connection = self.shard.open(now);
+            self.adopt(connection, pipe, peer, now);
+        }
+        // There may be more; the next turn comes at once.
+        self.listeners[index].ready_at_ms = Some(now.mono_ms);
+    }
+
+    /// Takes a connection's socket in.
+    pub(super) fn adopt(
+        &mut self,
+        connection: ConnectionHandle,
+        mut pipe: Pipe,
+        peer: SocketAddr,
+        now: Now,
+    ) {
+        let token = Token(connection.slot());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut pipe, token, both) {
+            warn!(%peer, %error, "cannot wait for events of a connection");
+            return self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
+        }
+        self.sockets.insert(Socket {
+            pipe,
+            connection,
+            peer,
+            readable: false,
+            read_closed: false,
+            writable: true,
+            listed: false,
+            appetite: 4 * APPETITE_MIN,
+            ending: Ending::No,
+        });
+    }
+}

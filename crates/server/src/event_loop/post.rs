@@ -1,0 +1,83 @@
+//! What comes from other loops and goes to them: mail of the shards, connections on their way home,
+//! the order to stop.
+
+use super::{EventLoop, LINGER_MS};
+use crate::mailboxes::Letter;
+use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
+use noctule_net::Pipe;
+use std::net::SocketAddr;
+
+impl EventLoop {
+    /// Reads what is in the boxes.
+    pub(super) fn read_letters(&mut self, now: Now) {
+        let mut letters = std::mem::take(&mut self.read);
+        self.mailboxes.collect(self.number, &mut letters, &mut self.emptied);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Mail(mail) => self.shard.on_mail(mail, now),
+                Letter::Arrival { pipe, peer, departure } => {
+                    self.welcome(pipe, peer, departure, now);
+                }
+                Letter::Stop if self.stop_by_ms.is_none() => {
+                    self.listeners.clear();
+                    self.stop_by_ms = Some(now.mono_ms + LINGER_MS);
+                    self.shard.shut_down(now);
+                }
+                Letter::Stop => {}
+            }
+        }
+        self.read = letters;
+        for (from, emptied) in self.emptied.iter_mut().enumerate() {
+            self.shard.take_emptied(ShardId(from as u16), emptied);
+        }
+    }
+
+    /// A connection comes from the loop that accepted it, to stay.
+    fn welcome(&mut self, pipe: Pipe, peer: SocketAddr, departure: Departure, now: Now) {
+        let connection = self.shard.arrive(departure, now);
+        self.adopt(connection, pipe, peer, now);
+        // Its input was left unread, and what came meanwhile was told to the other loop.
+        if let Some(socket) = self.sockets.of(connection) {
+            socket.readable = true;
+            self.list(connection);
+        }
+        if self.stop_by_ms.is_some() {
+            // It was on its way when everybody was told.
+            self.shard.shut_down(now);
+        }
+    }
+
+    /// A connection goes to the loop where its session lives.
+    pub(super) fn send_home(
+        &mut self,
+        connection: ConnectionHandle,
+        to: ShardId,
+        departure: Departure,
+    ) {
+        let Some(mut socket) = self.sockets.remove(connection) else {
+            return self.shard.give_up(departure);
+        };
+        let _ = self.poll.registry().deregister(&mut socket.pipe);
+        let letter = Letter::Arrival { pipe: socket.pipe, peer: socket.peer, departure };
+        self.written[usize::from(to.0)].push(letter);
+    }
+
+    /// Posts what was written to other loops: one batch for each, at the end of the turn.
+    pub(super) fn post(&mut self) {
+        for to in 0..self.written.len() {
+            if to == self.number {
+                continue;
+            }
+            let other = ShardId(to as u16);
+            self.shard.take_mail(other, &mut self.mail);
+            let letters = &mut self.written[to];
+            letters.extend(self.mail.drain(..).map(Letter::Mail));
+            if !letters.is_empty() {
+                self.mailboxes.post(self.number, to, letters, &mut self.parcels);
+                for parcel in self.parcels.drain(..) {
+                    self.shard.supply_parcel(other, parcel);
+                }
+            }
+        }
+    }
+}
