@@ -6,6 +6,7 @@
 mod broker;
 mod cert;
 mod passwd;
+mod store;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
+    Entry { describe: store::describe, run: store::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.
