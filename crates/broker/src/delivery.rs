@@ -499,7 +499,15 @@ impl Delivery {
             return Queued::Waiting { durable: false };
         };
         let bytes = owed.bytes();
-        let is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        let durable = session.is_persistent();
+        let bytes_max = if durable && !self.limits.spills_to_memory {
+            self.limits.queue_stored_bytes_max
+        } else {
+            self.limits.queue_bytes_max
+        };
+        let taken = session.owing.bytes + session.queue.spilled_bytes();
+        let is_full =
+            session.queue.len() >= self.limits.queue_messages_max || taken + bytes > bytes_max;
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -512,15 +520,17 @@ impl Delivery {
                 OnQueueFull::Refuse => Queued::Refused,
             };
         }
-        let durable = session.is_persistent();
+        let sequence = owed.sequence;
         let place = session.queue.next_place(bytes, durable, &self.limits);
         let record =
             |owed| Record::Owed { key: session.key, owed, spilled: place == Place::Spilled };
         match place {
             Place::Spilled => {
                 self.journal.push(record(owed));
-                session.queue.push_spilled(bytes);
-                self.memory.spilled += bytes;
+                session.queue.push_spilled(sequence, bytes);
+                if self.limits.spills_to_memory {
+                    self.memory.spilled += bytes;
+                }
             }
             Place::Resident => {
                 if durable {
@@ -594,12 +604,20 @@ impl Delivery {
                 return;
             }
             let Some(owed) = session.queue.pop() else {
-                if session.queue.start_load(&self.limits) {
+                // As much as may be in flight: what is loaded is on its way there.
+                if session.owing.bytes <= self.limits.queue_bytes_max
+                    && session.queue.start_load(&self.limits)
+                {
                     self.loads.push(handle);
                 }
                 return;
             };
             let (qos, sequence) = (owed.qos, owed.sequence);
+            let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
+            if let Some((packet_id, received)) = old {
+                session.outbound.push_restored(packet_id, owed, received);
+                continue;
+            }
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
             let packet_id = session.outbound.push(qos, owed, storing);
             if storing {

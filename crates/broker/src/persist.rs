@@ -20,7 +20,7 @@ pub struct Ticket(pub u64);
 pub struct SessionKey(pub u64);
 
 /// The place of a message in the queue of one session, rising.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Sequence(pub u64);
 
 /// A message that a session is owed, and on which terms.

@@ -6,6 +6,7 @@ use crate::memory::Owing;
 use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
 use crate::queue::Queue;
+use crate::restore::Restored;
 use crate::retained::Cursor;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
@@ -75,6 +76,8 @@ pub struct Session {
     pub(crate) stored: bool,
     /// How much it is owed and has at hand, in its queue and in flight.
     pub(crate) owing: Owing,
+    /// QoS 2 deliveries that were under way when the broker ended, until their messages are loaded.
+    pub(crate) restored: Option<Box<Restored>>,
     /// The sequence of the next message it will be owed.
     pub(crate) next_sequence: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
@@ -144,6 +147,7 @@ impl Session {
             timer_ms: None,
             stored: false,
             owing: Owing::default(),
+            restored: None,
             next_sequence: 0,
             replays: Replays::new(),
             replaying: false,

@@ -150,7 +150,7 @@ struct Plan {
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
-        let settings = Settings { limits: self.limits.clone(), seed: plan.seed };
+        let settings = Settings { limits: self.limits.clone(), seed: plan.seed, next_key: 1 };
         let mut clock = self.clock;
         let shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())

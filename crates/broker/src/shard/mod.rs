@@ -24,7 +24,7 @@ use crate::mail::Departure;
 use crate::memory::{CommonMemory, Memory, Owner, Pressure};
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
-use crate::persist::{Owed, Record, SessionKey, Ticket};
+use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
 use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
     pub seed: [u8; 32],
+    /// Keys of sessions from this one on were never given to any.
+    pub next_key: u64,
 }
 
 /// Something the shard needs done. Carried out in order.
@@ -71,6 +73,8 @@ pub enum Action {
         session: SessionHandle,
         /// Whose messages.
         key: SessionKey,
+        /// Those behind this one.
+        after: Sequence,
         /// How many bytes of them at most, but at least one message.
         bytes_max: usize,
     },
@@ -235,8 +239,13 @@ impl Shard {
             due: Vec::new(),
             emptied,
             random,
-            next_key: 1,
+            // Shards share the store, so no two may give the same key.
+            next_key: settings.next_key + u64::from(id.0),
         }
+    }
+
+    pub(crate) fn set_now(&mut self, now: Now) {
+        self.delivery.now = now;
     }
 
     /// A connection was accepted.

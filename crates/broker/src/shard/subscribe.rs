@@ -109,6 +109,20 @@ impl Shard {
         Ok(())
     }
 
+    /// A subscription that was stored is made again.
+    pub(crate) fn resubscribe(
+        &mut self,
+        session: SessionHandle,
+        filter: TopicFilter<'_>,
+        terms: Terms,
+    ) {
+        self.router.subscribe(filter, terms.subscriber(session, true));
+        self.delivery.memory.sessions += subscription_bytes(filter.as_str());
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.subscriptions.insert(filter.as_str().into(), terms);
+        }
+    }
+
     /// The session became persistent, or is not any more: whoever routes to it has to know.
     pub(super) fn renew_subscriptions(&mut self, session: SessionHandle) {
         let Some(found) = self.delivery.sessions.get(session) else {

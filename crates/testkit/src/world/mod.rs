@@ -80,7 +80,7 @@ impl World {
     /// A world with these limits.
     pub fn with(limits: Limits) -> Self {
         Self {
-            shard: Shard::new(Settings { limits, seed: [7; 32] }, BEGINNING),
+            shard: Shard::new(Settings { limits, seed: [7; 32], next_key: 1 }, BEGINNING),
             now: BEGINNING,
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),
