@@ -40,6 +40,9 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// Whether more of the log is dead than is worth keeping: beyond twice what counts, and a
     /// segment.
     pub(super) fn wants_moving(&self) -> bool {
+        if self.sealed.front().is_some_and(|oldest| oldest.id < self.empty_before) {
+            return true;
+        }
         let (mut all, mut live) = (0u64, 0u64);
         for segment in &self.sealed {
             let counts = self.index.live.in_segment(segment.id);

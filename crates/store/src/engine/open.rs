@@ -118,6 +118,7 @@ impl<F: DiskFile + Debug> Opened<F> {
             freed: VecDeque::new(),
             encoder: Encoder::default(),
             moving: None,
+            empty_before: 0,
             chain: self.chain,
             number: self.number,
             flushed: self.number - 1,
