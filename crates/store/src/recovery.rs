@@ -44,7 +44,7 @@ pub struct RecoveredSession {
     /// QoS 2 deliveries under way, in the order of the queue. Their messages are in the queue, and
     /// are loaded with it.
     pub in_flight: Vec<RecoveredInFlight>,
-    /// How many messages lie in the queue before the first of those.
+    /// How many messages lie in the queue before the first of these.
     pub before_in_flight: usize,
     /// Packet identifiers of the client that are held, their messages routed.
     pub held: Vec<PacketId>,
