@@ -22,6 +22,7 @@ mod paho_tests;
 mod passwd;
 mod program;
 mod room;
+mod store;
 mod tls;
 mod tls_client;
 mod tls_files;
