@@ -26,7 +26,7 @@ pub(crate) struct Segment<F> {
     pub(crate) capacity: u32,
     /// Bytes up to the end of its last batch.
     pub(crate) used: u32,
-    /// Records in it, of any kind.
+    /// Records in it, messages aside.
     pub(crate) records: u64,
 }
 
