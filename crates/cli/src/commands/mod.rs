@@ -11,6 +11,7 @@ mod publish;
 mod request;
 mod sensor;
 mod shell;
+mod store;
 mod subscribe;
 
 use std::fmt::Write;
@@ -38,6 +39,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: shell::describe, run: shell::run, everyday: true },
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
+    Entry { describe: store::describe, run: store::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.

@@ -32,6 +32,7 @@ mod proxy;
 mod room;
 mod sensor_tests;
 mod shell_tests;
+mod store;
 mod tls;
 mod tls_client;
 mod tls_files;
