@@ -30,3 +30,4 @@ mod proxy;
 mod room;
 mod sensor_tests;
 mod shell_tests;
+mod tls_command_tests;
