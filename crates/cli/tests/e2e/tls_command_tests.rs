@@ -100,3 +100,64 @@ fn messages_cross_between_plain_and_tls() {
     theirs.args(["--cafile", &secured.file("ca.pem"), "-C", "1", "-W", "20"]);
     assert_eq!(Program::start(&mut theirs).finish().well().lines, ["x"]);
 }
+
+/// Runs `noctule check` on it.
+fn check(secured: &Secured, flags: &[&str]) -> Finished {
+    let mut command = noctule();
+    command.args(["check", "localhost", "-p", &secured.broker.port().to_string()]);
+    command.args(["--tls-port", &secured.tls_port.to_string(), "--hello=200ms"]).args(flags);
+    Program::start(&mut command).finish()
+}
+
+#[test]
+fn check_finds_a_good_broker_good() {
+    let secured = Secured::start();
+    let lines = check(&secured, &["--cafile", &secured.file("ca.pem")]).well().lines;
+    for name in [
+        "plain connection",
+        "TLS, verified",
+        "TLS, not verified",
+        "wrong CA is refused",
+        "plain to TLS",
+        "TLS to plain",
+        "QoS 0",
+        "QoS 1",
+        "QoS 2",
+        "retained message",
+        "will",
+    ] {
+        let begins = format!("pass  {name} ");
+        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{name}: {lines:#?}");
+    }
+    assert!(lines.iter().any(|line| line.starts_with("skip  HELLO")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("DNS localhost")), "{lines:#?}");
+    assert_eq!(lines.last().expect("a verdict"), "11 passed, 0 failed, 1 skipped");
+}
+
+#[test]
+fn check_says_what_is_wrong_and_ends_with_1() {
+    let secured = Secured::start();
+    let other = Room::new();
+    let mut cert = noctule();
+    cert.args(["cert", "--hostname", "localhost"]).current_dir(other.path());
+    Program::start(&mut cert).finish().well();
+    let stranger = text(&other.path().join("noctule-data/tls/ca.pem"));
+    let finished = check(&secured, &["--cafile", &stranger, "--json"]);
+    assert_eq!(finished.status.code(), Some(1));
+    let json = finished.lines.join("\n");
+    for part in [
+        "\"passed\": false",
+        "\"name\": \"TLS, verified\",\n      \"outcome\": \"fail\"",
+        "\"name\": \"TLS, not verified\",\n      \"outcome\": \"pass\"",
+        "is not accepted",
+        "\"DNS localhost\"",
+    ] {
+        assert!(json.contains(part), "{part} is not in {json}");
+    }
+
+    let port = free_port().to_string();
+    let nobody = ["check", "127.0.0.1", "-p", &port, "--no-tls"];
+    let nobody = Program::start(noctule().args(nobody)).finish();
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(nobody.lines[0].starts_with("FAIL  plain connection"), "{nobody:?}");
+}
