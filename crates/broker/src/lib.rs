@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod crowd;
 mod delivery;
+pub mod faults;
 mod holds;
 mod limits;
 mod losses;
@@ -53,8 +54,13 @@ pub use noctule_mqtt::{PacketId, QoS};
 pub use noctule_session::Now;
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Ticket};
-pub use restore::{StoredInFlight, StoredSession, home, restore_retained};
+pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
+pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
-pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};
+pub use shard::{
+    Action, Credentials, Event, Leftovers, Population, Report, Settings, Shard, Verdict,
+};

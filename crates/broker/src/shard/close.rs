@@ -2,6 +2,7 @@
 
 use super::{Action, Report, Shard, Timer, disconnect};
 use crate::connection::{Cause, ConnectionHandle, Phase};
+use crate::faults::{Fault, fault};
 use crate::persist::Record;
 use crate::restore::away;
 use crate::session::{Expiry, SessionHandle, Will};
@@ -145,7 +146,7 @@ impl Shard {
         session.connection = None;
         session.claimant = None;
         session.answers.abandon_all();
-        if !cause.publishes_will() {
+        if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
             // [MQTT3-3.1.2-10] [MQTT5-3.14.4-3]
             session.will = None;
         }
@@ -154,7 +155,9 @@ impl Shard {
             return;
         }
         let mut deadline: Option<u64> = None;
-        if let Expiry::After(seconds) = session.expiry {
+        if let Expiry::After(seconds) = session.expiry
+            && !fault(Fault::ExpiryForgotten)
+        {
             let expires = now.mono_ms + u64::from(seconds) * 1_000;
             session.expires_ms = Some(expires);
             deadline = Some(expires);
@@ -210,9 +213,13 @@ impl Shard {
         };
         self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
-        for filter in session.subscriptions.keys() {
-            if let Ok(filter) = TopicFilter::new(filter) {
-                self.router.unsubscribe(filter, handle);
+        if session.subscriptions.len() > LEAVING_SLICE {
+            self.leaving.push_back((handle, session.subscriptions));
+        } else {
+            for filter in session.subscriptions.keys() {
+                if let Ok(filter) = TopicFilter::new(filter) {
+                    self.router.unsubscribe(filter, handle);
+                }
             }
         }
         if session.stored {
@@ -221,6 +228,30 @@ impl Shard {
         if let Some(will) = session.will {
             let Will { message, .. } = *will;
             self.publish_message(&message);
+        }
+    }
+}
+
+/// So many subscriptions of sessions that are over are taken out at once.
+const LEAVING_SLICE: usize = 1_000;
+
+impl Shard {
+    /// Takes out subscriptions of sessions that are over, of which one may have many thousands: a
+    /// slice of them. Until then their routes lead to nobody.
+    pub(super) fn take_out_subscriptions(&mut self) {
+        let mut left = LEAVING_SLICE;
+        while left > 0
+            && let Some((session, subscriptions)) = self.leaving.front_mut()
+        {
+            let session = *session;
+            let Some((filter, _)) = subscriptions.pop_first() else {
+                self.leaving.pop_front();
+                continue;
+            };
+            left -= 1;
+            if let Ok(filter) = TopicFilter::new(&filter) {
+                self.router.unsubscribe(filter, session);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the client has seen it is routed to it. Retained messages follow the SUBACK.
 
 use super::Shard;
+use crate::faults::{Fault, fault};
 use crate::memory::{Pressure, subscription_bytes};
 use crate::persist::Record;
 use crate::retained::Cursor;
@@ -77,6 +78,8 @@ impl Shard {
                 identifier: terms.identifier,
             });
         }
+        let early = fault(Fault::RetainedReadEarly)
+            .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
         let old = found.subscriptions.get(text).copied();
         // A subscription that is replaced goes on: what is on its way is still owed.
         terms.since = old.map_or(0, |old| old.since);
@@ -93,6 +96,7 @@ impl Shard {
                 self.commons.retained_sequence().load(Ordering::SeqCst)
             }
         };
+        let up_to = early.unwrap_or(up_to);
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             found.subscriptions.insert(text.into(), terms);
         }
@@ -182,6 +186,12 @@ impl Shard {
         let ticket = persistent
             .then(|| self.delivery.journal.ticket())
             .filter(|_| !self.delivery.journal.is_empty());
+        if fault(Fault::ReplayOvertakesSuback)
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            found.replays.extend(replays.clone());
+            self.delivery.replay(session);
+        }
         self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
     }
 }

@@ -3,10 +3,11 @@
 use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
 use crate::mail::Mail;
-use crate::persist::{Owed, Ticket};
+use crate::persist::{Owed, StoreState, Ticket};
 use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
@@ -37,6 +38,7 @@ impl Shard {
         self.delivery.now = now;
         self.release();
         self.replay_retained();
+        self.take_out_subscriptions();
         self.watch_crowds();
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
@@ -81,6 +83,8 @@ impl Shard {
     /// Everything that was read in this turn has been handed in: asks for what has to be stored or
     /// loaded.
     pub fn end_turn(&mut self) {
+        #[cfg(feature = "planted-faults")]
+        self.router.come_late();
         if let Some((ticket, records)) = self.delivery.journal.take() {
             self.actions.push_back(Action::Persist { ticket, records });
         }
@@ -90,6 +94,16 @@ impl Shard {
                 let bytes_max = self.delivery.limits.queue_resident_bytes_max;
                 let (key, after) = (found.key, found.queue.spilled_after());
                 self.actions.push_back(Action::Load { session, key, after, bytes_max });
+            }
+        }
+    }
+
+    /// What the store can take has changed.
+    pub fn on_store_state(&mut self, state: StoreState) {
+        self.delivery.store = state;
+        if !state.is_backed_up {
+            for publisher in std::mem::take(&mut self.delivery.waiting_for_store) {
+                self.delivery.lift(publisher, Hold::Store);
             }
         }
     }
@@ -141,6 +155,9 @@ impl Shard {
             if connection.holds.is_ours() { now.mono_ms } else { connection.last_heard_ms }
                 + patience;
         if deadline > now.mono_ms {
+            if fault(Fault::KeepAliveForgotten) {
+                return;
+            }
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
         } else {
             let keep_alive = connection.keep_alive.seconds();
@@ -178,7 +195,7 @@ impl Shard {
 
     fn on_persisted(&mut self, persisted: Ticket, now: Now) {
         while let Some((ticket, _)) = self.delivery.waiting.front()
-            && *ticket <= persisted
+            && (*ticket <= persisted || fault(Fault::TicketIgnored))
         {
             let Some((_, continuation)) = self.delivery.waiting.pop_front() else {
                 return;
@@ -200,7 +217,8 @@ impl Shard {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {
                     found.outbound.stored(packet_id);
                 }
-                self.delivery.pump(session);
+                // It may be given up there, which leaves room.
+                self.send_more(session);
             }
             Continuation::Pubrel { session, packet_id } => self.send_pubrel(session, packet_id),
             Continuation::Route { session, key, packet_id, message } => {
@@ -234,9 +252,10 @@ impl Shard {
                 }
             }
         });
-        if let Some(unspeakable) = self.delivery.release_answers(session) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
-            return self.close(unspeakable, Cause::QuotaExceeded, now);
+        while let Some(unspeakable) = self.delivery.release_answers(session) {
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. What
+            // is ready behind it goes with the connection, and must not wait for an event of its own.
+            self.close(unspeakable, Cause::QuotaExceeded, now);
         }
         self.unblock(session);
     }

@@ -10,7 +10,6 @@ mod malformed;
 mod memory;
 mod properties;
 mod queues;
-mod random_walk;
 mod retained;
 mod sessions;
 mod slow_consumers;
