@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::broker::noctule;
+use crate::broker::{Broker, noctule};
 use crate::mosquitto_broker::{Mosquitto, free_port};
 use crate::program::{Finished, Program};
 use crate::room::Room;
@@ -132,6 +132,17 @@ fn check_finds_a_good_broker_good() {
     assert!(lines.iter().any(|line| line.starts_with("skip  HELLO")), "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains("DNS localhost")), "{lines:#?}");
     assert_eq!(lines.last().expect("a verdict"), "11 passed, 0 failed, 1 skipped");
+}
+
+#[test]
+fn check_finds_our_broker_good() {
+    let broker = Broker::ours(&[]);
+    let ca = text(&broker.path("noctule-data/tls/ca.pem"));
+    let mut command = noctule();
+    command.args(["check", "127.0.0.1", "-p", &broker.port(), "--tls-port", &broker.tls_port()]);
+    let lines = Program::start(command.args(["--cafile", &ca])).finish().well().lines;
+    let verdict = lines.last().expect("a verdict");
+    assert!(verdict.contains(" passed, 0 failed, "), "{lines:#?}");
 }
 
 #[test]
