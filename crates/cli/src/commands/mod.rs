@@ -5,6 +5,7 @@
 
 mod broker;
 mod cert;
+mod check;
 mod dashboard;
 mod passwd;
 mod publish;
@@ -31,6 +32,7 @@ struct Entry {
 
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
+    Entry { describe: check::describe, run: check::run, everyday: true },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
     Entry { describe: publish::describe, run: publish::run, everyday: true },

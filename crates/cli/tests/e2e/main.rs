@@ -35,4 +35,5 @@ mod shell_tests;
 mod store;
 mod tls;
 mod tls_client;
+mod tls_command_tests;
 mod tls_files;
