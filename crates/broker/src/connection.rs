@@ -16,6 +16,7 @@ use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
+use crate::shard::Greeting;
 use noctule_mqtt::codec::FrameBuffer;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
 use noctule_session::KeepAlive;
@@ -39,6 +40,7 @@ pub struct Connection {
     pub(crate) announced: bool,
     /// Opened when there were as many connections as allowed.
     pub(crate) over_limit: bool,
+    pub(crate) greeting: Greeting,
     pub(crate) keep_alive: KeepAlive,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
@@ -96,6 +98,7 @@ impl Connection {
             holds: Holds::default(),
             announced: false,
             over_limit,
+            greeting: Greeting::None,
             keep_alive: KeepAlive::new(0),
             window: u16::MAX,
             packet_bytes_max: u32::MAX,

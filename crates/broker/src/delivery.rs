@@ -669,9 +669,12 @@ impl Delivery {
             Answer::Ack { packet, packet_id, reason } => {
                 push_ack_with(outbox, version, packet, packet_id, reason);
             }
-            Answer::Encoded { bytes, replays } => {
+            Answer::Encoded { bytes, greet, replays } => {
                 outbox.push(&bytes);
                 session.replays.extend(replays);
+                if greet {
+                    self.greet_on_request(connection_handle);
+                }
                 self.replay(handle);
             }
         }

@@ -52,4 +52,4 @@ pub use parcel::Parcel;
 pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
 pub use retained::Retained;
 pub use session::{Expiry, Session, SessionHandle};
-pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};
+pub use shard::{Action, Credentials, Event, Hello, Population, Report, Settings, Shard, Verdict};

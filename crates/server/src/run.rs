@@ -6,9 +6,9 @@ use crate::event_loop::EventLoop;
 use crate::limits;
 use crate::log::LogQueue;
 use crate::mailboxes::Mailboxes;
-use crate::options::Config;
+use crate::options::{self, Config};
 use mio::Poll;
-use noctule_broker::{Limits, Settings, Shard, ShardId};
+use noctule_broker::{Hello, Limits, Settings, Shard, ShardId};
 use noctule_net::{Listener, bind_all};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -99,6 +99,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
     let building = Building {
         limits,
+        hello: hello(config.hello),
         clock: Clock::start(),
         shared: Arc::new(Shared::new(shards as u16, random_number()?)),
         mailboxes: Arc::new(mailboxes),
@@ -114,6 +115,15 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let served = serve(&building, loops, signals);
     log.drain(LOG_PATIENCE);
     served
+}
+
+/// Who is greeted, in the terms of the broker.
+fn hello(option: options::Hello) -> Hello {
+    match option {
+        options::Hello::Waiting => Hello::Waiting,
+        options::Hello::Always => Hello::Always,
+        options::Hello::Never => Hello::Never,
+    }
 }
 
 /// As many loops as the process may use processors.
@@ -135,6 +145,7 @@ fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
 /// What all loops are built with.
 struct Building {
     limits: Limits,
+    hello: Hello,
     clock: Clock,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
@@ -150,7 +161,7 @@ struct Plan {
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
-        let settings = Settings { limits: self.limits.clone(), seed: plan.seed };
+        let settings = Settings { limits: self.limits.clone(), hello: self.hello, seed: plan.seed };
         let mut clock = self.clock;
         let shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())

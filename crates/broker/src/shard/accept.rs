@@ -5,7 +5,7 @@
 //! its connection only in [`Shard::attach`], in the same step that writes it.
 
 use super::input::not_connect;
-use super::{Action, Credentials, Report, Shard, Timer, Verdict};
+use super::{Action, Credentials, Hello, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
 use crate::mail::Departure;
@@ -289,10 +289,12 @@ impl Shard {
             return;
         };
         let (version, keep_alive) = (connection.version, connection.keep_alive);
+        let heard = !connection.held.is_empty();
+        let room = connection.packet_bytes_max;
         let Some(session_handle) = connection.session else {
             return;
         };
-        let properties = self.connack_properties(&accepting, version);
+        let properties = self.connack_properties(&accepting, version, room);
         let connack = Connack {
             session_present: accepting.session_present,
             reason: ReasonCode::Success,
@@ -308,6 +310,7 @@ impl Shard {
         if let Some(patience) = keep_alive.patience_ms() {
             self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
         }
+        self.prepare_greeting(handle, heard, now);
         self.actions.push_back(Action::Report(Report::Connected {
             connection: handle,
             client_id: accepting.client_id,
@@ -325,6 +328,7 @@ impl Shard {
         &self,
         accepting: &Accepting,
         version: ProtocolVersion,
+        room: u32,
     ) -> PropertyBuffer {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Connack));
         if !version.has_properties() {
@@ -344,9 +348,18 @@ impl Shard {
             push(Property::AssignedClientIdentifier(&accepting.client_id));
         }
         push(Property::SharedSubscriptionAvailable(0));
+        // [MQTT5-3.2.2-20]: it must not make the packet too large; without it CONNACK is shorter
+        // than this by far.
+        if self.hello != Hello::Never && room >= INTRODUCTION_ROOM {
+            push(Property::UserProperty(INTRODUCTION));
+        }
         properties
     }
 }
+
+/// The user property of CONNACK by which a client knows that it may ask to be greeted.
+const INTRODUCTION: (&str, &str) = ("server", "noctule");
+const INTRODUCTION_ROOM: u32 = 256;
 
 /// The session expiry interval a CONNECT asks for, in seconds. Before MQTT 5, Clean Session means
 /// none and its absence for ever.

@@ -6,6 +6,7 @@
 mod accept;
 mod acknowledge;
 mod close;
+mod hello;
 mod input;
 mod mail;
 mod publish;
@@ -29,6 +30,8 @@ use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
 use hashbrown::HashMap;
+pub(crate) use hello::Greeting;
+pub use hello::Hello;
 use noctule_mqtt::packet::Disconnect;
 use noctule_mqtt::{Packet, ProtocolVersion, ReasonCode};
 use noctule_session::Now;
@@ -43,6 +46,8 @@ use std::sync::atomic::Ordering;
 pub struct Settings {
     /// The bounds of everything.
     pub limits: Limits,
+    /// Who is greeted.
+    pub hello: Hello,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
     pub seed: [u8; 32],
 }
@@ -178,6 +183,7 @@ pub struct Shard {
     id: ShardId,
     /// Sessions by client identifier.
     clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
+    hello: Hello,
     timers: Wheel<Timer>,
     actions: VecDeque<Action>,
     due: Vec<Timer>,
@@ -192,6 +198,8 @@ pub struct Shard {
 enum Timer {
     Connect(ConnectionHandle),
     KeepAlive(ConnectionHandle),
+    /// The client may be waiting to be greeted.
+    Hello(ConnectionHandle),
     /// The session's will is due, or its end.
     Session(SessionHandle),
     /// A receiver was waited for.
@@ -230,6 +238,7 @@ impl Shard {
             commons,
             id,
             clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
+            hello: settings.hello,
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),

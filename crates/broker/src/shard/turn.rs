@@ -102,6 +102,7 @@ impl Shard {
             match timer {
                 Timer::Connect(connection) => self.on_connect_timeout(connection, now),
                 Timer::KeepAlive(connection) => self.on_keep_alive(connection, now),
+                Timer::Hello(connection) => self.on_hello_timer(connection),
                 Timer::Session(session) => self.on_session_timer(session, now),
                 Timer::Losses(session) => self.say_losses(session, now),
                 Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),

@@ -4,6 +4,7 @@
 mod acknowledging;
 mod connecting;
 mod delivering;
+mod greeting;
 mod keep_alive;
 mod large_messages;
 mod malformed;

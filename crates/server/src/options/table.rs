@@ -56,7 +56,7 @@ option_table! {
         /// `waiting` greets clients that subscribe to exactly this topic, and 3.1 and 3.1.1
         /// clients without a subscription that have been silent for one second; `always` greets
         /// every client right after CONNACK; `never` greets nobody.
-        hello: Hello = Hello::Waiting => flags(&["hello"]).waits_for("the greeting exists");
+        hello: Hello = Hello::Waiting => flags(&["hello"]);
 
         /// Whether to show the messages that pass, as JSON.
         log_messages: bool = true => flags(&["log-messages"]).off(&["no-log-messages"])

@@ -86,7 +86,11 @@ impl Shards {
     pub fn with(shards: usize, limits: &Limits) -> Self {
         let shared = Rc::new(Shared::new(shards as u16));
         let node = |number: usize| {
-            let settings = Settings { limits: limits.clone(), seed: [number as u8 + 1; 32] };
+            let settings = Settings {
+                limits: limits.clone(),
+                seed: [number as u8 + 1; 32],
+                ..Settings::default()
+            };
             let commons: Rc<dyn Commons> = Rc::<Shared>::clone(&shared);
             Node {
                 shard: Shard::among(settings, ShardId(number as u16), commons, BEGINNING),

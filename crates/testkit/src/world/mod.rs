@@ -19,8 +19,9 @@ use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
-    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Limits, Owner, Population,
-    Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Ticket, Verdict,
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Owner,
+    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Ticket,
+    Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -79,8 +80,13 @@ impl World {
 
     /// A world with these limits.
     pub fn with(limits: Limits) -> Self {
+        Self::greeting(Hello::Never, limits)
+    }
+
+    /// A world with these limits, in which this is who is greeted.
+    pub fn greeting(hello: Hello, limits: Limits) -> Self {
         Self {
-            shard: Shard::new(Settings { limits, seed: [7; 32] }, BEGINNING),
+            shard: Shard::new(Settings { limits, hello, seed: [7; 32] }, BEGINNING),
             now: BEGINNING,
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),
