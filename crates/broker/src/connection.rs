@@ -41,6 +41,7 @@ pub struct Connection {
     /// Opened when there were as many connections as allowed.
     pub(crate) over_limit: bool,
     pub(crate) greeting: Greeting,
+    pub(crate) transport: Transport,
     pub(crate) keep_alive: KeepAlive,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
@@ -61,6 +62,16 @@ pub struct Connection {
     pub(crate) counted: usize,
     /// How many receivers of its messages it waits for.
     pub(crate) crowds_ahead: u32,
+}
+
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Plain,
+    /// TLS over TCP.
+    Tls,
 }
 
 /// How far a connection has come.
@@ -89,7 +100,7 @@ pub(crate) struct Accepting {
 }
 
 impl Connection {
-    pub(crate) fn new(now_ms: u64, over_limit: bool) -> Self {
+    pub(crate) fn new(now_ms: u64, over_limit: bool, transport: Transport) -> Self {
         Self {
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V311,
@@ -99,6 +110,7 @@ impl Connection {
             announced: false,
             over_limit,
             greeting: Greeting::None,
+            transport,
             keep_alive: KeepAlive::new(0),
             window: u16::MAX,
             packet_bytes_max: u32::MAX,

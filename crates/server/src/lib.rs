@@ -5,13 +5,19 @@
 
 mod clock;
 mod commons;
+mod complaints;
 mod event_loop;
+mod json_text;
 mod limits;
+mod local_time;
 mod log;
 mod mailboxes;
 mod memory;
+mod message_log;
 pub mod options;
+mod raw_log;
 mod run;
 mod sockets;
+mod statistics;
 
 pub use run::{StartError, run};

@@ -2,11 +2,15 @@
 
 use crate::clock::Clock;
 use crate::commons::{Access, Shared};
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, Observers};
+use crate::json_text::Layout;
 use crate::limits;
-use crate::log::LogQueue;
+use crate::local_time::LocalTime;
+use crate::log::{LogQueue, Look};
 use crate::mailboxes::Mailboxes;
-use crate::options::{self, Config};
+use crate::message_log::SAMPLE_PER_SECOND;
+use crate::options::{self, Config, LogFormat, LogMessages};
+use crate::statistics::{Ledger, Plan as StatisticsPlan, Statistics};
 use mio::Poll;
 use noctule_broker::{Hello, Limits, Settings, Shard, ShardId};
 use noctule_net::{Listener, bind_all};
@@ -17,12 +21,14 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 /// How long stopping may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
@@ -89,7 +95,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 #[allow(clippy::needless_pass_by_value, reason = "the broker owns its configuration")]
 pub fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
-    let log = start_log(config.verbose).map_err(system("start a thread"))?;
+    let log = start_log(&config).map_err(system("start a thread"))?;
     let signals = Signals::new([SIGINT, SIGTERM]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
     let listeners = bind_all(&config.bind, config.port)
@@ -103,6 +109,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
         clock: Clock::start(),
         shared: Arc::new(Shared::new(shards as u16, random_number()?)),
         mailboxes: Arc::new(mailboxes),
+        ledger: Arc::new(Ledger::new(shards)),
+        log: log.clone(),
+        log_messages: config.log_messages,
+        log_raw_data: config.log_raw_data,
     };
     let mut loops = Vec::with_capacity(shards);
     for (number, poll) in polls.into_iter().enumerate() {
@@ -112,7 +122,17 @@ pub fn run(config: Config) -> Result<(), StartError> {
     }
     say_hello(&listeners, shards, started);
     drop(listeners);
+    let statistics = Statistics::start(StatisticsPlan {
+        ledger: Arc::clone(&building.ledger),
+        mailboxes: Arc::clone(&building.mailboxes),
+        started,
+        sys_interval: interval(config.sys_interval),
+        stats_interval: interval(config.stats_interval),
+        durability: DURABILITY,
+    })
+    .map_err(system("start a thread"))?;
     let served = serve(&building, loops, signals);
+    statistics.finish();
     log.drain(LOG_PATIENCE);
     served
 }
@@ -149,6 +169,10 @@ struct Building {
     clock: Clock,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
+    ledger: Arc<Ledger>,
+    log: LogQueue,
+    log_messages: LogMessages,
+    log_raw_data: bool,
 }
 
 /// What one loop is built with, in its own thread: a shard never leaves its thread.
@@ -171,7 +195,14 @@ impl Building {
         };
         let post = (plan.number, Arc::clone(&self.mailboxes));
         let connections_max = self.limits.connections_max;
-        EventLoop::new(shard, clock, plan.poll, plan.listeners, connections_max, post)?.run()
+        let observers = Observers::new(
+            Arc::clone(&self.ledger),
+            self.log.clone(),
+            self.log_messages,
+            self.log_raw_data,
+        );
+        EventLoop::new(shard, clock, plan.poll, plan.listeners, connections_max, post, observers)?
+            .run()
     }
 }
 
@@ -279,17 +310,49 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Logs to standard error: warnings and errors, with `verbose` what happens to connections too.
-fn start_log(verbose: bool) -> io::Result<LogQueue> {
-    let queue = LogQueue::start(io::stderr())?;
-    let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
+/// Logs to standard error: warnings and errors, and what is said once a minute at most; with
+/// `verbose` what happens to connections too.
+fn start_log(config: &Config) -> io::Result<LogQueue> {
+    let is_terminal = io::stderr().is_terminal();
+    let json = config.log_format == LogFormat::Json;
+    let look = Look {
+        json,
+        records: if is_terminal && !json { Layout::Indented } else { Layout::OneLine },
+        records_per_second: (config.log_messages != LogMessages::All).then_some(SAMPLE_PER_SECOND),
+    };
+    let queue = LogQueue::start(io::stderr(), look)?;
+    let level = if config.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(queue.clone())
-        .with_ansi(io::stderr().is_terminal());
+        .with_target(false)
+        .with_timer(LineTime(Mutex::default()));
     // A second broker in one process, as in a test, keeps the first one's log.
-    let _ = log.try_init();
+    let _ = if json {
+        log.json().flatten_event(true).try_init()
+    } else {
+        log.with_ansi(is_terminal).try_init()
+    };
     Ok(queue)
+}
+
+/// The time of day in front of a line, as in the records of messages.
+struct LineTime(Mutex<LocalTime>);
+
+impl FormatTime for LineTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_now(&mut text);
+        writer.write_str(&text)
+    }
+}
+
+/// What acknowledgements promise today: nothing is on stable storage.
+const DURABILITY: &str = "never";
+
+/// An interval, of which zero is "never".
+fn interval(given: Duration) -> Option<Duration> {
+    (!given.is_zero()).then_some(given)
 }
 
 /// Another random number.

@@ -25,8 +25,10 @@ use std::sync::atomic::Ordering;
 
 impl Shard {
     pub(super) fn on_first_frame(&mut self, handle: ConnectionHandle, frame: &Frame<'_>, now: Now) {
+        self.delivery.packets.came(frame.type_bits());
         if frame.type_bits() != PacketType::Connect as u8 {
-            return self.violate(handle, not_connect(frame.type_bits()), now);
+            let violation = not_connect(frame.type_bits());
+            return self.violate_with(handle, violation, frame.bytes, now);
         }
         if let (Some(version), Some(connection)) =
             (announced_version(frame.body()), self.delivery.connections.get_mut(handle))
@@ -38,9 +40,10 @@ impl Shard {
             Ok(Packet::Connect(connect)) => self.on_connect(handle, &connect, now),
             Ok(other) => {
                 let packet = other.packet_type();
-                self.violate(handle, Violation::FirstPacketUnexpected { packet }, now);
+                let violation = Violation::FirstPacketUnexpected { packet };
+                self.violate_with(handle, violation, frame.bytes, now);
             }
-            Err(violation) => self.violate(handle, violation, now),
+            Err(violation) => self.violate_with(handle, violation, frame.bytes, now),
         }
     }
 
@@ -187,7 +190,7 @@ impl Shard {
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
         let connack =
             Connack { session_present: false, reason, properties: noctule_mqtt::Properties::EMPTY };
-        self.delivery.counters.connects_refused += 1;
+        self.delivery.count_refusal(handle, reason);
         self.delivery.send(handle, &Packet::Connack(connack));
         self.close(handle, Cause::Refused(reason), now);
     }
@@ -306,6 +309,7 @@ impl Shard {
             session.claimant = None;
             session.connection = Some(handle);
             session.outbound.resume();
+            self.delivery.connected += 1;
         }
         if let Some(patience) = keep_alive.patience_ms() {
             self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);

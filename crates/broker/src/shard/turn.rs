@@ -121,6 +121,7 @@ impl Shard {
             matches!(connection.phase, Phase::AwaitConnect) || connection.is_being_accepted()
         });
         if waiting {
+            self.delivery.counters.connect_timeouts += 1;
             self.close(handle, Cause::ConnectTimeout, now);
         }
     }
@@ -163,12 +164,13 @@ impl Shard {
         }
         let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.mono_ms);
         let will = session.will.take_if(|will| is_due(will.due_ms));
+        let client_id = will.as_ref().map(|_| session.client_id.clone());
         let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
         if let Some(deadline) = next.into_iter().flatten().min() {
             self.set_session_timer(handle, deadline, now);
         }
-        if let Some(will) = will {
-            self.publish_message(&will.message);
+        if let (Some(will), Some(client_id)) = (will, client_id) {
+            self.publish_will(&client_id, &will.message);
         }
     }
 

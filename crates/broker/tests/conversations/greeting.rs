@@ -37,7 +37,7 @@ fn who_subscribes_to_its_own_topic_is_greeted_right_behind_suback_and_once() {
             w.pass(10);
             w.expect_quiet();
             assert_eq!(w.population().retained, 0);
-            assert_eq!(w.counters().publish_received, 0, "it was never published");
+            assert_eq!(w.snapshot().packets.messages_received(), 0, "it was never published");
         }
     });
 }

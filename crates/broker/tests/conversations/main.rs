@@ -16,6 +16,7 @@ mod retained;
 mod sessions;
 mod slow_consumers;
 mod subscribing;
+mod watching;
 mod wills;
 
 use noctule_mqtt::ProtocolVersion;

@@ -16,6 +16,7 @@ mod lifecycle;
 mod mosquitto;
 mod mosquitto_tests;
 mod mqttjs_tests;
+mod observing;
 mod paho_tests;
 mod passwd;
 mod program;

@@ -1,6 +1,6 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
-use super::{APPETITE_MIN, EventLoop};
+use super::{APPETITE_MIN, EventLoop, Taps};
 use crate::sockets::{Ending, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Now};
@@ -94,6 +94,7 @@ impl EventLoop {
             read_closed: false,
             writable: true,
             listed: false,
+            taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
             appetite: 4 * APPETITE_MIN,
             ending: Ending::No,
         });

@@ -13,6 +13,7 @@
 //! nothing is there.
 
 mod accept;
+mod observe;
 mod post;
 mod report;
 
@@ -25,6 +26,7 @@ use noctule_broker::{
     Action, Cause, ConnectionHandle, Event, Mail, MemoryStore, Now, Parcel, Shard, Verdict,
 };
 use noctule_net::Listener;
+pub(crate) use observe::{Observers, Taps};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -60,6 +62,7 @@ pub(crate) struct EventLoop {
     store: MemoryStore,
     listeners: Vec<Listening>,
     connections_max: usize,
+    observers: Observers,
     sockets: Sockets,
     scratch: Box<[u8]>,
     /// Which of the loops this is.
@@ -99,6 +102,7 @@ impl EventLoop {
         listeners: Vec<Listener>,
         connections_max: usize,
         (number, mailboxes): (usize, Arc<Mailboxes>),
+        observers: Observers,
     ) -> io::Result<Self> {
         let mut written = Vec::new();
         written.resize_with(mailboxes.loops(), Vec::new);
@@ -111,6 +115,7 @@ impl EventLoop {
             store: MemoryStore::default(),
             listeners: Vec::new(),
             connections_max,
+            observers,
             sockets: Sockets::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             number,
@@ -152,6 +157,7 @@ impl EventLoop {
         let mut now = self.clock.now();
         loop {
             if self.may_end(now) {
+                self.last_beat(now);
                 return Ok(());
             }
             match self.poll.poll(&mut events, self.timeout(now)) {
@@ -165,6 +171,9 @@ impl EventLoop {
     }
 
     fn turn(&mut self, events: &Events, now: Now) {
+        self.beat(now);
+        let expired = self.shard.next_deadline_ms().is_some_and(|at| at <= now.mono_ms);
+        self.observers.news |= expired || !events.is_empty() || !self.to_read.is_empty();
         for event in events {
             match event.token() {
                 WAKER => self.read_letters(now),
@@ -229,6 +238,7 @@ impl EventLoop {
             self.lingering.front().map(|(until, _)| *until),
             self.listeners.iter().filter_map(|listening| listening.ready_at_ms).min(),
             self.stop_by_ms,
+            self.observers.due_ms(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(now.mono_ms)))
@@ -317,6 +327,9 @@ impl EventLoop {
     /// Hands in the first `read` bytes of the scratch buffer and returns what they cost: if that is
     /// much, fewer are read next time. A few bytes are not worth looking at the clock.
     fn hand_in(&mut self, connection: ConnectionHandle, read: usize, now: Now) -> Duration {
+        if self.observers.raw {
+            self.tap_received(connection, read, now);
+        }
         let begin = (read >= APPETITE_MIN).then(Instant::now);
         self.shard.on_bytes(connection, &self.scratch[..read], now);
         let cost = begin.map_or(Duration::ZERO, |begin| begin.elapsed());
@@ -352,7 +365,7 @@ impl EventLoop {
             }
             let mut dirty = std::mem::take(&mut self.dirty);
             for connection in dirty.drain(..) {
-                self.write(connection);
+                self.write(connection, now);
             }
             self.dirty = dirty;
         }
@@ -389,12 +402,12 @@ impl EventLoop {
             Action::HandOver { connection, to, departure } => {
                 self.send_home(connection, to, departure);
             }
-            Action::Report(report) => self.report(&report),
+            Action::Report(report) => self.report(report, now),
         }
     }
 
     /// Writes as much of a connection's output as the socket takes.
-    fn write(&mut self, connection: ConnectionHandle) {
+    fn write(&mut self, connection: ConnectionHandle, now: Now) {
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return;
@@ -424,6 +437,9 @@ impl EventLoop {
                     // What did not fit will be asked for when there is room.
                     socket.writable = written == wanted;
                     let ending = socket.ending;
+                    if let Some(taps) = &mut socket.taps {
+                        taps.sent(output, written, now.wall_ms, &self.observers.log);
+                    }
                     self.shard.on_written(connection, written);
                     if written == whole && ending == Ending::No {
                         return;

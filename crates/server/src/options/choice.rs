@@ -55,6 +55,28 @@ choice! {
 }
 
 choice! {
+    /// Which of the messages that pass are shown.
+    LogMessages, "sample|all|none" {
+        /// At most 20 a second, and how many were not.
+        Sample = "sample",
+        /// Each.
+        All = "all",
+        /// None.
+        None = "none",
+    }
+}
+
+choice! {
+    /// How the lines of the log look.
+    LogFormat, "text|json" {
+        /// For people.
+        Text = "text",
+        /// A JSON object in each line.
+        Json = "json",
+    }
+}
+
+choice! {
     /// What a publisher sees when a session that is owed its message has a full queue.
     OnQueueFull, "drop-new|refuse" {
         /// The message is acknowledged; this session does not get it.

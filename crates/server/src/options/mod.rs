@@ -31,7 +31,7 @@ mod value;
 #[cfg(test)]
 mod walks;
 
-pub use choice::{Hello, OnQueueFull};
+pub use choice::{Hello, LogFormat, LogMessages, OnQueueFull};
 pub use limit::{Auto, Limit};
 pub use load::{Loaded, Sources};
 pub use manual::manual;

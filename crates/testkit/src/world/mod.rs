@@ -20,8 +20,8 @@ use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
     Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Owner,
-    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Ticket,
-    Verdict,
+    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot,
+    Ticket, Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -372,6 +372,25 @@ impl World {
     /// What has happened so far.
     pub fn counters(&self) -> &Counters {
         self.shard.counters().0
+    }
+
+    /// The broker says something of itself.
+    #[track_caller]
+    pub fn publish_system(&mut self, topic: &str, payload: &str) {
+        self.note(format!("the broker says {payload:?} on {topic}"));
+        self.shard.publish_system(topic, payload.as_bytes(), self.now);
+        self.settle();
+    }
+
+    /// All numbers of the shard.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.shard.snapshot()
+    }
+
+    /// Has the shard hand out the next so many published messages as reports. Returns how many
+    /// were not since this was asked for last.
+    pub fn watch(&mut self, messages: u32) -> u64 {
+        self.shard.watch(messages)
     }
 
     /// Deliveries that did not happen.
