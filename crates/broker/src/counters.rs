@@ -64,6 +64,8 @@ counters! {
         queue_full,
         /// The packet is larger than the client accepts `[MQTT5-3.1.2-25]`.
         packet_too_large,
+        /// Not owed to a session, or not retained, because the disk of the store is nearly full.
+        store_full,
         /// QoS 0, and memory is short.
         memory_at_most_once,
         /// Not put into a session's queue because memory is short.

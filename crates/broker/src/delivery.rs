@@ -9,6 +9,7 @@ use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
 use crate::crowd::{Marks, Publisher};
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
@@ -19,7 +20,7 @@ use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{
     FormKey, FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish,
 };
-use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
+use crate::persist::{Journal, Owed, Record, SessionKey, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
@@ -133,6 +134,10 @@ pub(crate) struct Delivery {
     /// What the other shards know of it.
     pub(crate) told: usize,
     pub(crate) pressure: Pressure,
+    /// What the store can take.
+    pub(crate) store: StoreState,
+    /// Publishers that wait for the store.
+    pub(crate) waiting_for_store: Vec<ConnectionHandle>,
     /// Crowded receivers that the message being routed has met.
     pub(crate) met: Vec<ConnectionHandle>,
     /// Receivers that are crowded since the shard looked last.
@@ -154,6 +159,8 @@ impl Delivery {
             memory: Memory::default(),
             told: 0,
             pressure: Pressure::None,
+            store: StoreState::default(),
+            waiting_for_store: Vec::new(),
             met: Vec::new(),
             crowded: Vec::new(),
             released: VecDeque::new(),
@@ -354,6 +361,10 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
+        if target.since >= outgoing.retained && outgoing.retained > 0 {
+            // It was published before the subscription and has been sent as what was retained.
+            return;
+        }
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -408,6 +419,12 @@ impl Delivery {
             return;
         };
         let persistent = session.is_persistent();
+        if persistent && self.store.lacks_space && !outgoing.paced {
+            self.dropped.store_full += 1;
+            self.losses.note(target.session, Lost { at_most_once: 0, queued: 1 });
+            outgoing.refused = true;
+            return;
+        }
         let retain = outgoing.view.retain && target.retain_as_published;
         let ready = session
             .connection
@@ -421,6 +438,9 @@ impl Delivery {
                     && connection.outbox.len() <= self.marks.crowded
             });
         let Some((handle, connection)) = ready else {
+            if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
+                return;
+            }
             let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
             match self.enqueue(target.session, owed, outgoing.paced) {
                 Queued::Refused => outgoing.refused = true,
@@ -499,6 +519,7 @@ impl Delivery {
             // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
             retain_as_published: true,
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
+            since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
         outgoing.paced = true;
@@ -513,7 +534,15 @@ impl Delivery {
             return Queued::Waiting { durable: false };
         };
         let bytes = owed.bytes();
-        let is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        let durable = session.is_persistent();
+        let bytes_max = if durable && !self.limits.spills_to_memory {
+            self.limits.queue_stored_bytes_max
+        } else {
+            self.limits.queue_bytes_max
+        };
+        let taken = session.owing.bytes + session.queue.spilled_bytes();
+        let is_full =
+            session.queue.len() >= self.limits.queue_messages_max || taken + bytes > bytes_max;
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -526,15 +555,17 @@ impl Delivery {
                 OnQueueFull::Refuse => Queued::Refused,
             };
         }
-        let durable = session.is_persistent();
+        let sequence = owed.sequence;
         let place = session.queue.next_place(bytes, durable, &self.limits);
         let record =
             |owed| Record::Owed { key: session.key, owed, spilled: place == Place::Spilled };
         match place {
             Place::Spilled => {
                 self.journal.push(record(owed));
-                session.queue.push_spilled(bytes);
-                self.memory.spilled += bytes;
+                session.queue.push_spilled(sequence, bytes);
+                if self.limits.spills_to_memory {
+                    self.memory.spilled += bytes;
+                }
             }
             Place::Resident => {
                 if durable {
@@ -612,12 +643,20 @@ impl Delivery {
                 return;
             }
             let Some(owed) = session.queue.pop() else {
-                if session.queue.start_load(&self.limits) {
+                // As much as may be in flight: what is loaded is on its way there.
+                if session.owing.bytes <= self.limits.queue_bytes_max
+                    && session.queue.start_load(&self.limits)
+                {
                     self.loads.push(handle);
                 }
                 return;
             };
             let (qos, sequence) = (owed.qos, owed.sequence);
+            let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
+            if let Some((packet_id, received)) = old {
+                session.outbound.push_restored(packet_id, owed, received);
+                continue;
+            }
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
             let packet_id = session.outbound.push(qos, owed, storing);
             if storing {
@@ -646,8 +685,9 @@ impl Delivery {
         let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
+        let ticket = ticket.filter(|_| !fault(Fault::AckBeforeTicket));
         let waits = replies + u16::from(ticket.is_some());
-        if waits == 0 && session.answers.is_empty() {
+        if waits == 0 && (session.answers.is_empty() || fault(Fault::AckOutOfOrder)) {
             self.write_answer(handle, answer);
             return;
         }

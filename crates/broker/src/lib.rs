@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod crowd;
 mod delivery;
+pub mod faults;
 mod holds;
 mod limits;
 mod losses;
@@ -29,6 +30,7 @@ mod parcel;
 mod persist;
 mod postbag;
 mod queue;
+mod restore;
 mod retained;
 mod router;
 mod session;
@@ -47,15 +49,23 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::Message;
+pub use message::{Message, MessageParts};
+/// Words of MQTT that records are made of.
+pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
+pub use noctule_mqtt::{PacketId, QoS};
 pub use noctule_session::Now;
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
+pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
+pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{
-    Action, Credentials, Event, Hello, Offence, Population, Report, Settings, Shard, Verdict,
+    Action, Credentials, Event, Hello, Leftovers, Offence, Population, Report, Settings, Shard,
+    Verdict,
 };
 pub use statistics::Snapshot;
 pub use watch::{Published, WATCHED_PAYLOAD_BYTES_MAX};

@@ -7,7 +7,7 @@ use crate::memory::CommonMemory;
 use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
-use noctule_mqtt::{PacketType, Property, PropertyBuffer, QoS, TopicName};
+use noctule_mqtt::{PacketType, Properties, Property, PropertyBuffer, QoS, TopicName, Violation};
 use std::fmt;
 use std::sync::Arc as StdArc;
 use triomphe::{Arc, UniqueArc};
@@ -170,9 +170,55 @@ impl<'a> MessageView<'a> {
     }
 }
 
+/// What a store keeps of a message, and gives back to have it made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageParts<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The properties to pass on, without their length.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The QoS it was published with.
+    pub qos: QoS,
+    /// Whether it was published to be retained.
+    pub retain: bool,
+}
+
 impl Message {
-    /// Makes a message of its parts, counted by nobody.
-    #[cfg(test)]
+    /// Makes a message of parts that come from outside, and checks them.
+    ///
+    /// # Errors
+    /// What is wrong with the topic name or with the properties of a PUBLISH.
+    pub fn from_parts(parts: &MessageParts<'_>) -> Result<Self, Violation> {
+        let carrier = Carrier::Packet(PacketType::Publish);
+        Ok(Self::new(&MessageView {
+            topic: TopicName::new(parts.topic)?,
+            properties: Properties::check(parts.properties, carrier)?.as_bytes(),
+            payload: parts.payload,
+            qos: parts.qos,
+            retain: parts.retain,
+        }))
+    }
+
+    /// Its parts.
+    pub fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
+            topic: self.topic(),
+            properties: self.properties(),
+            payload: self.payload(),
+            qos: self.qos(),
+            retain: self.retain(),
+        }
+    }
+
+    /// A number that two messages have in common if they are one, shared; it says so only as long
+    /// as both are held.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Makes a message of its parts, counted with whoever has it.
     pub(crate) fn new(view: &MessageView<'_>) -> Self {
         Self(Arc::new(Body::of_parts(view)))
     }
@@ -286,3 +332,34 @@ impl PartialEq for Message {
 }
 
 impl Eq for Message {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTS: MessageParts<'_> = MessageParts {
+        topic: "a/b",
+        properties: &[1, 1],
+        payload: b"x",
+        qos: QoS::AtLeastOnce,
+        retain: true,
+    };
+
+    #[test]
+    fn a_message_is_made_of_its_parts_again_and_bad_parts_are_refused() {
+        let message = Message::from_parts(&PARTS).unwrap();
+        assert_eq!(message.parts(), PARTS);
+        let refused = |parts| Message::from_parts(&parts).is_err();
+        assert!(refused(MessageParts { topic: "a/#", ..PARTS }));
+        assert!(refused(MessageParts { properties: &[1, 2], ..PARTS }));
+        assert!(refused(MessageParts { properties: &[36, 1], ..PARTS }), "not of PUBLISH");
+    }
+
+    #[test]
+    fn shared_messages_have_one_identity() {
+        let (one, other) =
+            (Message::from_parts(&PARTS).unwrap(), Message::from_parts(&PARTS).unwrap());
+        assert_eq!(one.identity(), one.clone().identity());
+        assert_ne!(one.identity(), other.identity());
+    }
+}

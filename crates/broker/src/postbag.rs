@@ -42,6 +42,11 @@ pub(crate) struct Covering {
 }
 
 impl Postbag {
+    /// How many letters nobody has taken.
+    pub(crate) fn letters(&self) -> usize {
+        self.letters.len()
+    }
+
     /// Adds a letter that is no message.
     pub(crate) fn push(&mut self, letter: Mail) {
         self.letters.push(letter);
@@ -63,7 +68,8 @@ impl Postbag {
             self.begin_parcel(from);
         }
         if let Some(Mail::Packets { parcel, .. }) = self.letters.last_mut() {
-            self.written += parcel.push(&outgoing.view, packet, publisher, reply) as u64;
+            self.written +=
+                parcel.push(&outgoing.view, packet, publisher, reply, outgoing.retained) as u64;
         }
     }
 
@@ -81,9 +87,17 @@ impl Postbag {
         pool: &mut MessagePool,
     ) {
         let Covering { from, publisher, reply } = covering;
+        let retained = outgoing.retained;
         let message = outgoing.message(pool).clone();
         self.written += message.bytes() as u64;
-        self.letters.push(Mail::Publish { from, message, publisher, reply, receipt: None });
+        self.letters.push(Mail::Publish {
+            from,
+            message,
+            publisher,
+            reply,
+            retained,
+            receipt: None,
+        });
     }
 
     /// Bytes of messages that the other shard has not said to have read. As it is asked only now

@@ -7,15 +7,20 @@
 //! subscriptions elsewhere do not disturb it. There are two sets of counters: the shard's own, and
 //! those of the interest map, from which a route has the other shards that want its topic.
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 use crate::commons::{Commons, EPOCHS, Epochs, Placement, ShardId};
+use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::session::SessionHandle;
-use crate::subscriptions::{Change, Subscriber, SubscriptionIndex};
+use crate::subscriptions::{Change, Presence, Subscriber, SubscriptionIndex};
 use foldhash::quality::FixedState;
 use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A session that wants a topic: what its overlapping subscriptions come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) retain_as_published: bool,
     /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]`.
     pub(crate) identifiers: Option<Box<[u32]>>,
+    /// Messages that were retained with this number or a lower one came before all of them.
+    pub(crate) since: u64,
 }
 
 /// Where messages of a topic go.
@@ -79,6 +86,9 @@ pub(crate) struct Router {
     cached_targets: usize,
     uncached: Route,
     matches: Vec<Subscriber>,
+    /// Subscriptions that come late, and those that come next.
+    #[cfg(feature = "planted-faults")]
+    late: [Vec<(Box<str>, Subscriber)>; 2],
 }
 
 /// A place in the cache. What [`Router::cached`] found there is good until the next change or
@@ -119,6 +129,8 @@ impl Router {
             cached_targets: 0,
             uncached: Route::default(),
             matches: Vec::new(),
+            #[cfg(feature = "planted-faults")]
+            late: [Vec::new(), Vec::new()],
         }
     }
 
@@ -127,11 +139,51 @@ impl Router {
         self.index.len()
     }
 
+    /// How many levels of filters with wildcards the index has.
+    pub(crate) fn index_levels(&self) -> usize {
+        self.index.levels()
+    }
+
     /// Adds or replaces a subscription. When this returns, every shard that looks for the filter's
     /// topics finds it.
     pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
+        #[cfg(feature = "planted-faults")]
+        if fault(Fault::SubackBeforeIndex) {
+            return self.late[0].push((filter.as_str().into(), subscriber));
+        }
+        self.insert(filter, subscriber);
+    }
+
+    fn insert(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
         let change = self.index.insert(filter, subscriber);
         self.announce(filter, change);
+    }
+
+    /// Adds a new subscription. Returns the number of the last message that was retained when all
+    /// shards could find it: later ones are sent here as they are published.
+    pub(crate) fn subscribe_newly(
+        &mut self,
+        filter: TopicFilter<'_>,
+        subscriber: Subscriber,
+    ) -> u64 {
+        self.subscribe(filter, subscriber);
+        let since = self.commons.retained_sequence().load(Ordering::SeqCst);
+        if since > 0 && self.commons.shards() > 1 {
+            // Nothing was looked up in between.
+            self.index.insert(filter, Subscriber { since, ..subscriber });
+        }
+        since
+    }
+
+    /// Another turn is over: what was late in the turn before comes in.
+    #[cfg(feature = "planted-faults")]
+    pub(crate) fn come_late(&mut self) {
+        for (filter, subscriber) in std::mem::take(&mut self.late[1]) {
+            if let Ok(filter) = TopicFilter::new(&filter) {
+                self.insert(filter, subscriber);
+            }
+        }
+        self.late.swap(0, 1);
     }
 
     /// Removes a subscription.
@@ -144,16 +196,26 @@ impl Router {
     /// order matters, see [`Epochs`].
     fn announce(&mut self, filter: TopicFilter<'_>, change: Change) {
         let counter = self.counter_of(filter);
-        self.own.touch(counter);
+        if !(fault(Fault::CacheKept) && change.before == Presence::Nobody) {
+            self.own.touch(counter);
+        }
         if change.before == change.after || self.commons.shards() == 1 {
             return;
+        }
+        if fault(Fault::InterestNotWithdrawn) && change.after == Presence::Nobody {
+            return;
+        }
+        if fault(Fault::EpochCountedEarly) {
+            self.common.touch(counter);
         }
         let part = self.placement.interest_part_of_filter(filter);
         let shard = self.shard;
         self.commons.change_interest(part, &mut |interest| {
             interest.set(filter, shard, change.after);
         });
-        self.common.touch(counter);
+        if !fault(Fault::EpochCountedEarly) {
+            self.common.touch(counter);
+        }
     }
 
     /// The cached route of a topic with these bytes, which so are known to be a topic name. Whoever
@@ -215,6 +277,7 @@ impl Router {
         // Noted before anything is looked up, see [`Epochs`].
         let holds = self.note(topic);
         let route = self.find(topic, limits);
+        let holds = if fault(Fault::EpochNotedLate) { self.note(topic) } else { holds };
         if bytes.len() > CACHED_TOPIC_BYTES_MAX {
             self.uncached = route;
             return &self.uncached;
@@ -360,6 +423,7 @@ impl Target {
             own_qos: highest(true),
             retain_as_published: subscribers.iter().any(|one| one.options.retain_as_published),
             identifiers: (!identifiers.is_empty()).then(|| identifiers.into()),
+            since: subscribers.iter().map(|one| one.since).min().unwrap_or(0),
         }
     }
 }
@@ -379,6 +443,7 @@ mod tests {
             options: SubscriptionOptions::qos(qos),
             identifier: None,
             durable: false,
+            since: 0,
         }
     }
 

@@ -4,8 +4,9 @@ use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::memory::Owing;
 use crate::message::Message;
-use crate::persist::{Owed, Record, Sequence, SessionKey};
+use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
 use crate::queue::Queue;
+use crate::restore::Restored;
 use crate::retained::Cursor;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
@@ -75,6 +76,8 @@ pub struct Session {
     pub(crate) stored: bool,
     /// How much it is owed and has at hand, in its queue and in flight.
     pub(crate) owing: Owing,
+    /// QoS 2 deliveries that were under way when the broker ended, until their messages are loaded.
+    pub(crate) restored: Option<Box<Restored>>,
     /// The sequence of the next message it will be owed.
     pub(crate) next_sequence: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
@@ -89,6 +92,8 @@ pub struct Session {
 pub(crate) struct Terms {
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
+    /// The number of the last retained message that was set when it was made.
+    pub(crate) since: u64,
 }
 
 /// An answer to a client that may have to wait its turn.
@@ -143,6 +148,7 @@ impl Session {
             timer_ms: None,
             stored: false,
             owing: Owing::default(),
+            restored: None,
             next_sequence: 0,
             replays: Replays::new(),
             replaying: false,
@@ -160,7 +166,10 @@ impl Session {
             key: self.key,
             client_id: self.client_id.clone(),
             expiry: self.expiry.seconds(),
-            will: self.will.as_ref().map(|will| will.message.clone()),
+            will: self
+                .will
+                .as_ref()
+                .map(|will| RecordedWill { message: will.message.clone(), delay: will.delay }),
         }
     }
 

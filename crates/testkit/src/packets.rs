@@ -351,6 +351,11 @@ impl Connecting {
         self
     }
 
+    /// Keep alive in seconds.
+    pub(crate) fn keep_alive_seconds(&self) -> u16 {
+        self.keep_alive
+    }
+
     /// The limits it sets on what it is sent: receive maximum and packet size.
     pub(crate) fn bounds(&self) -> (u16, u32) {
         let properties = Properties::from_checked(&self.properties);

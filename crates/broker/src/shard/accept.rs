@@ -8,6 +8,7 @@ use super::input::not_connect;
 use super::{Action, Credentials, Hello, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
+use crate::faults::{Fault, fault};
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Message;
@@ -177,6 +178,9 @@ impl Shard {
         self.delivery.now = now;
         let mut connection = *departure.0;
         connection.dirty = false;
+        if fault(Fault::RestForgotten) {
+            connection.held.clear();
+        }
         connection.last_route = None;
         connection.last_heard_ms = now.mono_ms;
         let handle = self.delivery.connections.insert(connection);
@@ -227,6 +231,8 @@ impl Shard {
         found.expiry = accepting.expiry;
         let renew = was_persistent != found.is_persistent();
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
+        let waiting = found.will.take().filter(|_| fault(Fault::WillNotCancelled));
+        let waiting = waiting.map(|will| (found.client_id.clone(), will));
         found.will = accepting
             .will
             .take()
@@ -236,6 +242,9 @@ impl Shard {
         if renew {
             self.renew_subscriptions(session);
         }
+        if let Some((client_id, will)) = waiting {
+            self.publish_will(&client_id, &will.message);
+        }
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
         };
@@ -244,6 +253,9 @@ impl Shard {
                 // After a crash it must not last as long as it was to before.
                 self.delivery.journal.push(found.record());
             }
+            return self.attach(handle, now);
+        }
+        if fault(Fault::ConnackBeforeTicket) {
             return self.attach(handle, now);
         }
         found.stored = true;
@@ -256,7 +268,9 @@ impl Shard {
     /// none or the client starts clean `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]` `[MQTT5-3.1.2-4]`.
     fn session_for(&mut self, accepting: &Accepting, now: Now) -> Option<SessionHandle> {
         let found = *self.clients.get(&accepting.client_id)?;
-        if let Some(holder) = self.delivery.sessions.get(found)?.holder() {
+        if let Some(holder) = self.delivery.sessions.get(found)?.holder()
+            && !fault(Fault::TakeoverKeepsOld)
+        {
             // [MQTT3-3.1.4-2] [MQTT5-3.1.4-3]
             self.close(holder, Cause::TakenOver, now);
         }
@@ -271,9 +285,16 @@ impl Shard {
 
     fn new_session(&mut self, client_id: Box<str>) -> SessionHandle {
         let key = SessionKey(self.next_key);
-        self.next_key += 1;
+        self.next_key += u64::from(self.commons.shards());
+        self.adopt(Session::new(client_id, key))
+    }
+
+    /// Takes a session in.
+    pub(crate) fn adopt(&mut self, session: Session) -> SessionHandle {
+        let client_id = session.client_id.clone();
         self.delivery.memory.sessions += session_bytes(&client_id);
-        let handle = self.delivery.sessions.insert(Session::new(client_id.clone(), key));
+        self.delivery.memory.spilled += self.delivery.spilled_weight(session.queue.spilled_bytes());
+        let handle = self.delivery.sessions.insert(session);
         self.clients.insert(client_id, handle);
         handle
     }
@@ -308,8 +329,10 @@ impl Shard {
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
             session.claimant = None;
             session.connection = Some(handle);
-            session.outbound.resume();
             self.delivery.connected += 1;
+            if !fault(Fault::CursorNotRewound) {
+                session.outbound.resume();
+            }
         }
         if let Some(patience) = keep_alive.patience_ms() {
             self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);

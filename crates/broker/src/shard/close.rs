@@ -2,7 +2,9 @@
 
 use super::{Action, Offence, Report, Shard, Timer, disconnect};
 use crate::connection::{Cause, ConnectionHandle, Phase};
+use crate::faults::{Fault, fault};
 use crate::persist::Record;
+use crate::restore::away;
 use crate::session::{Expiry, SessionHandle, Will};
 use noctule_mqtt::packet::{Connack, Disconnect};
 use noctule_mqtt::{
@@ -184,7 +186,7 @@ impl Shard {
         }
         session.claimant = None;
         session.answers.abandon_all();
-        if !cause.publishes_will() {
+        if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
             // [MQTT3-3.1.2-10] [MQTT5-3.14.4-3]
             session.will = None;
         }
@@ -193,7 +195,9 @@ impl Shard {
             return;
         }
         let mut deadline: Option<u64> = None;
-        if let Expiry::After(seconds) = session.expiry {
+        if let Expiry::After(seconds) = session.expiry
+            && !fault(Fault::ExpiryForgotten)
+        {
             let expires = now.mono_ms + u64::from(seconds) * 1_000;
             session.expires_ms = Some(expires);
             deadline = Some(expires);
@@ -206,7 +210,21 @@ impl Shard {
             will.due_ms = Some(due);
             deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
         }
+        if let Some(found) = self.delivery.sessions.get(handle).filter(|found| found.stored) {
+            self.delivery.journal.push(away(found, now.wall_ms));
+        }
         if let Some(deadline) = deadline {
+            self.set_session_timer(handle, deadline, now);
+        }
+    }
+
+    /// Has a session looked at that was given back, when its will or its end is due.
+    pub(crate) fn watch_restored(&mut self, handle: SessionHandle, now: Now) {
+        let due = self.delivery.sessions.get(handle).and_then(|found| {
+            let will = found.will.as_ref().and_then(|will| will.due_ms);
+            [will, found.expires_ms].into_iter().flatten().min()
+        });
+        if let Some(deadline) = due {
             self.set_session_timer(handle, deadline, now);
         }
     }
@@ -236,9 +254,13 @@ impl Shard {
         };
         self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
-        for filter in session.subscriptions.keys() {
-            if let Ok(filter) = TopicFilter::new(filter) {
-                self.router.unsubscribe(filter, handle);
+        if session.subscriptions.len() > LEAVING_SLICE {
+            self.leaving.push_back((handle, session.subscriptions));
+        } else {
+            for filter in session.subscriptions.keys() {
+                if let Ok(filter) = TopicFilter::new(filter) {
+                    self.router.unsubscribe(filter, handle);
+                }
             }
         }
         if session.stored {
@@ -246,6 +268,30 @@ impl Shard {
         }
         if let Some(Will { message, .. }) = session.will.take().map(|will| *will) {
             self.publish_will(&session.client_id, &message);
+        }
+    }
+}
+
+/// So many subscriptions of sessions that are over are taken out at once.
+const LEAVING_SLICE: usize = 1_000;
+
+impl Shard {
+    /// Takes out subscriptions of sessions that are over, of which one may have many thousands: a
+    /// slice of them. Until then their routes lead to nobody.
+    pub(super) fn take_out_subscriptions(&mut self) {
+        let mut left = LEAVING_SLICE;
+        while left > 0
+            && let Some((session, subscriptions)) = self.leaving.front_mut()
+        {
+            let session = *session;
+            let Some((filter, _)) = subscriptions.pop_first() else {
+                self.leaving.pop_front();
+                continue;
+            };
+            left -= 1;
+            if let Ok(filter) = TopicFilter::new(&filter) {
+                self.router.unsubscribe(filter, session);
+            }
         }
     }
 }

@@ -209,3 +209,24 @@ pub(super) fn not_connect(type_bits: u8) -> Violation {
         None => Violation::PacketTypeReserved { bits: type_bits },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, Shard};
+    use crate::holds::Hold;
+    use noctule_session::Now;
+
+    #[test]
+    fn a_connection_is_not_read_before_what_it_sent_is_dealt_with() {
+        let now = Now { mono_ms: 0, wall_ms: 0 };
+        let mut shard = Shard::new(Settings::default(), now);
+        let handle = shard.open(now);
+        shard.delivery.connections.get_mut(handle).unwrap().holds.add(Hold::Crowd);
+        shard.on_bytes(handle, &[0xC0, 0], now);
+        assert!(!shard.wants_input(handle), "it is held");
+        shard.delivery.lift(handle, Hold::Crowd);
+        assert!(!shard.wants_input(handle), "its turn has not come");
+        shard.work(now);
+        assert!(shard.delivery.connections.get(handle).unwrap().held.is_empty());
+    }
+}

@@ -8,17 +8,21 @@ mod acknowledge;
 mod close;
 mod hello;
 mod input;
+mod leftovers;
 mod mail;
 mod publish;
 mod subscribe;
 mod system;
 mod turn;
 
+pub use leftovers::Leftovers;
+
 use crate::arena::Handle;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::losses::Lost;
@@ -26,9 +30,10 @@ use crate::mail::Departure;
 use crate::memory::{CommonMemory, Memory, Owner, Pressure};
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
-use crate::persist::{Owed, Record, SessionKey, Ticket};
+use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
+use crate::restore::Unrouted;
 use crate::router::Router;
-use crate::session::SessionHandle;
+use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
 use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
@@ -40,7 +45,7 @@ use noctule_mqtt::{Packet, ProtocolVersion, ReasonCode, Violation};
 use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -53,6 +58,8 @@ pub struct Settings {
     pub hello: Hello,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
     pub seed: [u8; 32],
+    /// Keys of sessions from this one on were never given to any.
+    pub next_key: u64,
 }
 
 /// Something the shard needs done. Carried out in order.
@@ -79,6 +86,8 @@ pub enum Action {
         session: SessionHandle,
         /// Whose messages.
         key: SessionKey,
+        /// Those behind this one.
+        after: Sequence,
         /// How many bytes of them at most, but at least one message.
         bytes_max: usize,
     },
@@ -213,6 +222,10 @@ pub struct Shard {
     timers: Wheel<Timer>,
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
+    /// Subscriptions of sessions that are over, to be taken out.
+    leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
+    /// Messages given back that are to be routed when all shards are ready.
+    unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
     pub(crate) watch: Watch,
@@ -270,12 +283,31 @@ impl Shard {
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
+            leaving: VecDeque::new(),
+            unrouted: Vec::new(),
             emptied,
             watch: Watch::default(),
             survey: Survey::default(),
             random,
-            next_key: 1,
+            // Shards share the store, so no two may give the same key.
+            next_key: settings.next_key + u64::from(id.0),
         }
+    }
+
+    pub(crate) fn commons(&self) -> &dyn Commons {
+        &*self.commons
+    }
+
+    pub(crate) fn keep_unrouted(&mut self, unrouted: impl Iterator<Item = Unrouted>) {
+        self.unrouted.extend(unrouted);
+    }
+
+    pub(crate) fn take_unrouted(&mut self) -> Vec<Unrouted> {
+        std::mem::take(&mut self.unrouted)
+    }
+
+    pub(crate) fn set_now(&mut self, now: Now) {
+        self.delivery.now = now;
     }
 
     /// A connection was accepted.
@@ -361,8 +393,9 @@ impl Shard {
         self.delivery.now = now;
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
+            let leaves = usize::from(!fault(Fault::ConnectionLeaked));
             self.delivery.forget_weight(&mut connection);
-            self.commons.connections().fetch_sub(1, Ordering::Relaxed);
+            self.commons.connections().fetch_sub(leaves, Ordering::Relaxed);
             if connection.transport == Transport::Tls {
                 self.delivery.tls.connections_closed += 1;
             }
@@ -416,7 +449,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        if connection.outbox.len() <= half {
+        if connection.outbox.len() <= half && !fault(Fault::QueueNotPumped) {
             let stalled = std::mem::replace(&mut connection.stalled, false);
             let session = connection.session.filter(|_| stalled);
             self.delivery.lift(handle, Hold::Deaf);
@@ -442,7 +475,9 @@ impl Shard {
     /// Whether the shard has work of its own to go on with, so that the driver should come back
     /// without waiting for sockets.
     pub fn has_work(&self) -> bool {
-        !self.delivery.replays.is_empty() || !self.delivery.released.is_empty()
+        !self.delivery.replays.is_empty()
+            || !self.delivery.released.is_empty()
+            || !self.leaving.is_empty()
     }
 
     /// What has happened so far.
@@ -496,10 +531,12 @@ impl Shard {
     }
 
     fn is_held(&self, handle: ConnectionHandle) -> bool {
-        self.delivery
-            .connections
-            .get(handle)
-            .is_some_and(|connection| !connection.holds.is_free() || connection.is_being_accepted())
+        // What was held back is dealt with first, or it would grow with what comes behind it.
+        self.delivery.connections.get(handle).is_some_and(|connection| {
+            !connection.holds.is_free()
+                || !connection.held.is_empty()
+                || connection.is_being_accepted()
+        })
     }
 }
 

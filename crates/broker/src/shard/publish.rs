@@ -2,8 +2,10 @@
 
 use super::Shard;
 use super::input::Sender;
+use crate::commons::{Commons, Placement};
 use crate::connection::{Cause, ConnectionHandle};
-use crate::delivery::{Continuation, push_ack};
+use crate::delivery::{Continuation, Delivery, push_ack};
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
@@ -110,8 +112,8 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
         };
-        let persistent = found.is_persistent();
-        match found.inbound.on_publish(packet_id, persistent) {
+        let storing = stores_received(found);
+        match found.inbound.on_publish(packet_id, storing) {
             Received::New if found.inbound.held() > limit => {
                 found.inbound.refuse(packet_id);
                 return Err(Violation::ReceiveMaximumExceeded { limit: limit as u16 });
@@ -121,6 +123,7 @@ impl Shard {
                 self.revive_answer(session, PacketType::Pubrec, packet_id);
                 return Ok(());
             }
+            Received::Duplicate if fault(Fault::DuplicateRouted) => {}
             Received::Duplicate => {
                 // Its PUBREC may still be waiting for those who are owed it.
                 if !self.revive_answer(session, PacketType::Pubrec, packet_id) {
@@ -131,7 +134,7 @@ impl Shard {
                 return Ok(());
             }
         }
-        let outcome = self.take_exactly_once(sender, cached, packet_id, outgoing);
+        let outcome = self.take_exactly_once(sender, cached, packet_id, storing, outgoing);
         // What was not taken must not be held: its repetition would be answered and lost.
         if !matches!(outcome, Ok(true))
             && let Some(found) = self.delivery.sessions.get_mut(session)
@@ -147,13 +150,13 @@ impl Shard {
         sender: &Sender,
         cached: Option<CachedRoute>,
         packet_id: PacketId,
+        storing: bool,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<bool, Violation> {
         // It is among those that are held already.
         self.check_receive_maximum(sender, 0)?;
         let Sender { connection, session, .. } = *sender;
-        let persistent = self.delivery.sessions.get(session).is_some_and(Session::is_persistent);
-        if persistent && self.takes_topic(outgoing)? {
+        if storing && self.takes_topic(outgoing)? {
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
             self.block_if_waiting_too_much(connection, session);
@@ -181,7 +184,7 @@ impl Shard {
     }
 
     /// A received QoS 2 message is stored: routes it. Its PUBREC follows in its own turn.
-    pub(super) fn route_received(
+    pub(crate) fn route_received(
         &mut self,
         session: SessionHandle,
         key: SessionKey,
@@ -240,6 +243,11 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
+        if outgoing.view.retain && self.delivery.store.lacks_space {
+            self.delivery.dropped.store_full += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         if let Some(from) = from
             && self.watch.wants_one()
             && let Some(session) = self.delivery.sessions.get(from)
@@ -248,21 +256,9 @@ impl Shard {
             let report = self.watch.hand_out(wall_ms, &session.client_id, &outgoing.view);
             self.actions.push_back(report);
         }
-        if outgoing.view.retain {
+        if outgoing.view.retain && !fault(Fault::RetainedSetLate) {
             // Before routing, so that whoever subscribes next cannot see an older one.
-            let topic = outgoing.view.topic.as_bytes();
-            let message = outgoing.message(&mut self.delivery.pool);
-            let part = self.placement.retained_part(topic, self.commons.retained_parts());
-            let memory = self.commons.memory();
-            self.commons.change_retained(part, &mut |retained| {
-                let before = retained.bytes();
-                // Counted with the part in hand, so that of one topic the last set is the highest.
-                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
-                retained.set(message, sequence);
-                memory.retained_changed(before, retained.bytes());
-            });
-            self.delivery.journal.push(Record::Retained(message.clone()));
-            outgoing.durable = true;
+            keep(&*self.commons, &self.placement, &mut self.delivery, outgoing);
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
@@ -286,6 +282,9 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
+        if outgoing.view.retain && fault(Fault::RetainedSetLate) {
+            keep(&*self.commons, &self.placement, &mut self.delivery, outgoing);
+        }
         Ok(Routed { reason, durable: outgoing.durable, replies })
     }
 
@@ -320,12 +319,24 @@ impl Shard {
         let ticket = routed.durable.then(|| self.delivery.journal.ticket());
         let answer = Answer::Ack { packet, packet_id, reason };
         self.delivery.answer_after(session, answer, ticket, routed.replies);
+        if routed.durable && self.delivery.store.is_backed_up {
+            self.wait_for_store(handle);
+        }
         self.block_if_waiting_too_much(handle, session);
     }
 
     fn speaks_reasons(&self, handle: ConnectionHandle) -> bool {
         let connection = self.delivery.connections.get(handle);
         connection.is_some_and(|connection| connection.version.has_reason_codes())
+    }
+
+    /// Stops reading a publisher of durable messages until the store has caught up.
+    fn wait_for_store(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = self.delivery.connections.get_mut(handle)
+            && connection.holds.add(Hold::Store)
+        {
+            self.delivery.waiting_for_store.push(handle);
+        }
     }
 
     /// Stops reading a connection that has too many answers waiting for the store.
@@ -370,10 +381,44 @@ impl Shard {
         wanted_id: PacketId,
     ) -> bool {
         self.delivery.sessions.get_mut(session).is_some_and(|found| {
-            found.answers.revive(|answer| {
+            // A message of QoS 1 is better routed twice than before one that was repeated before it:
+            // of a retained topic the older would stay.
+            let may_move = wanted != PacketType::Puback;
+            found.answers.revive(may_move, |answer| {
                 matches!(answer, Answer::Ack { packet, packet_id, .. }
                     if (*packet, *packet_id) == (wanted, wanted_id))
             })
         })
     }
+}
+
+/// Whether a QoS 2 message is stored before it is routed. One of a session that keeps nothing any
+/// more may still come behind others that are being stored, and must not overtake them.
+fn stores_received(session: &Session) -> bool {
+    session.is_persistent() || session.inbound.is_storing()
+}
+
+/// Keeps a message as its topic's retained one, and records it.
+fn keep(
+    commons: &dyn Commons,
+    placement: &Placement,
+    delivery: &mut Delivery,
+    outgoing: &mut Outgoing<'_>,
+) {
+    let topic = outgoing.view.topic.as_bytes();
+    let message = outgoing.message(&mut delivery.pool);
+    let part = placement.retained_part(topic, commons.retained_parts());
+    let memory = commons.memory();
+    let mut sequence = 0;
+    commons.change_retained(part, &mut |retained| {
+        let before = retained.bytes();
+        // Counted with the part in hand, so that of one topic the last set is the highest.
+        sequence = commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+        retained.set(message, sequence);
+        memory.retained_changed(before, retained.bytes());
+    });
+    let message = message.clone();
+    delivery.journal.push(Record::Retained { sequence, message });
+    outgoing.durable = true;
+    outgoing.retained = sequence;
 }

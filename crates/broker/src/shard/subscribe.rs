@@ -4,6 +4,7 @@
 //! the client has seen it is routed to it. Retained messages follow the SUBACK.
 
 use super::Shard;
+use crate::faults::{Fault, fault};
 use crate::memory::{Pressure, subscription_bytes};
 use crate::persist::Record;
 use crate::retained::Cursor;
@@ -34,7 +35,7 @@ impl Shard {
         let mut replays = Replays::new();
         let mut greet = false;
         for subscription in &subscribe.subscriptions {
-            let terms = Terms { options: subscription.options, identifier };
+            let terms = Terms { options: subscription.options, identifier, since: 0 };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
                 Ok(()) => {
                     greet |= self.asks_for_greeting(session, subscription.filter.as_str());
@@ -54,7 +55,7 @@ impl Shard {
         &mut self,
         session: SessionHandle,
         subscription: &Subscription<'_>,
-        terms: Terms,
+        mut terms: Terms,
         replays: &mut Replays,
     ) -> Result<(), ReasonCode> {
         let limits = &self.delivery.limits;
@@ -80,7 +81,6 @@ impl Shard {
         if is_new {
             self.delivery.memory.sessions += subscription_bytes(text);
         }
-        found.subscriptions.insert(text.into(), terms);
         let durable = found.is_persistent();
         if durable {
             self.delivery.journal.push(Record::Subscribed {
@@ -90,8 +90,29 @@ impl Shard {
                 identifier: terms.identifier,
             });
         }
-        let Terms { options, identifier } = terms;
-        self.router.subscribe(filter, Subscriber { session, options, identifier, durable });
+        let early = fault(Fault::RetainedReadEarly)
+            .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
+        let old = found.subscriptions.get(text).copied();
+        // A subscription that is replaced goes on: what is on its way is still owed.
+        terms.since = old.map_or(0, |old| old.since);
+        let subscriber = terms.subscriber(session, durable);
+        let up_to = match old {
+            None => {
+                let since = self.router.subscribe_newly(filter, subscriber);
+                terms.since = since;
+                since
+            }
+            Some(_) => {
+                self.router.subscribe(filter, subscriber);
+                // Read after the subscription is in: what is set later is routed to it.
+                self.commons.retained_sequence().load(Ordering::SeqCst)
+            }
+        };
+        let up_to = early.unwrap_or(up_to);
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.subscriptions.insert(text.into(), terms);
+        }
+        let options = terms.options;
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,
@@ -99,11 +120,23 @@ impl Shard {
         };
         if wants_retained {
             let part = self.first_retained_part(filter);
-            // Read after the subscription is in: what is set later is routed to it.
-            let up_to = self.commons.retained_sequence().load(Ordering::SeqCst);
             replays.insert(text.into(), Replay { terms, up_to, part, cursor: Cursor::Start });
         }
         Ok(())
+    }
+
+    /// A subscription that was stored is made again.
+    pub(crate) fn resubscribe(
+        &mut self,
+        session: SessionHandle,
+        filter: TopicFilter<'_>,
+        terms: Terms,
+    ) {
+        self.router.subscribe(filter, terms.subscriber(session, true));
+        self.delivery.memory.sessions += subscription_bytes(filter.as_str());
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.subscriptions.insert(filter.as_str().into(), terms);
+        }
     }
 
     /// The session became persistent, or is not any more: whoever routes to it has to know.
@@ -114,9 +147,7 @@ impl Shard {
         let durable = found.is_persistent();
         for (filter, terms) in &found.subscriptions {
             if let Ok(filter) = TopicFilter::new(filter) {
-                let Terms { options, identifier } = *terms;
-                let subscriber = Subscriber { session, options, identifier, durable };
-                self.router.subscribe(filter, subscriber);
+                self.router.subscribe(filter, terms.subscriber(session, durable));
             }
         }
     }
@@ -168,7 +199,20 @@ impl Shard {
         let ticket = persistent
             .then(|| self.delivery.journal.ticket())
             .filter(|_| !self.delivery.journal.is_empty());
+        if fault(Fault::ReplayOvertakesSuback)
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            found.replays.extend(replays.clone());
+            self.delivery.replay(session);
+        }
         let answer = Answer::Encoded { bytes: bytes.into(), greet, replays };
         self.delivery.answer(session, answer, ticket);
+    }
+}
+
+impl Terms {
+    fn subscriber(self, session: SessionHandle, durable: bool) -> Subscriber {
+        let Self { options, identifier, since } = self;
+        Subscriber { session, options, identifier, durable, since }
     }
 }

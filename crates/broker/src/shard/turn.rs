@@ -2,12 +2,13 @@
 
 use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
-use crate::crowd::PATIENCE_MS;
 use crate::delivery::Continuation;
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
 use crate::mail::Mail;
-use crate::persist::{Owed, Ticket};
+use crate::persist::{Owed, StoreState, Ticket};
+use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::{PacketType, ReasonCode, TopicFilter, Violation};
@@ -37,6 +38,7 @@ impl Shard {
         self.delivery.now = now;
         self.release();
         self.replay_retained();
+        self.take_out_subscriptions();
         self.watch_crowds();
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
@@ -60,8 +62,9 @@ impl Shard {
     /// Sees to it that receivers which do not keep up are not waited for without end.
     fn watch_crowds(&mut self) {
         for receiver in std::mem::take(&mut self.delivery.crowded) {
-            let deadline = self.delivery.now.mono_ms + PATIENCE_MS;
-            self.timers.insert(deadline, Timer::Crowd(receiver));
+            if let Some(deadline) = self.delivery.patience_ends(receiver) {
+                self.timers.insert(deadline, Timer::Crowd(receiver));
+            }
         }
     }
 
@@ -80,6 +83,8 @@ impl Shard {
     /// Everything that was read in this turn has been handed in: asks for what has to be stored or
     /// loaded.
     pub fn end_turn(&mut self) {
+        #[cfg(feature = "planted-faults")]
+        self.router.come_late();
         if let Some((ticket, records)) = self.delivery.journal.take() {
             self.actions.push_back(Action::Persist { ticket, records });
         }
@@ -87,7 +92,18 @@ impl Shard {
         for session in std::mem::take(&mut self.delivery.loads) {
             if let Some(found) = self.delivery.sessions.get(session) {
                 let bytes_max = self.delivery.limits.queue_resident_bytes_max;
-                self.actions.push_back(Action::Load { session, key: found.key, bytes_max });
+                let (key, after) = (found.key, found.queue.spilled_after());
+                self.actions.push_back(Action::Load { session, key, after, bytes_max });
+            }
+        }
+    }
+
+    /// What the store can take has changed.
+    pub fn on_store_state(&mut self, state: StoreState) {
+        self.delivery.store = state;
+        if !state.is_backed_up {
+            for publisher in std::mem::take(&mut self.delivery.waiting_for_store) {
+                self.delivery.lift(publisher, Hold::Store);
             }
         }
     }
@@ -141,6 +157,9 @@ impl Shard {
             if connection.holds.is_ours() { now.mono_ms } else { connection.last_heard_ms }
                 + patience;
         if deadline > now.mono_ms {
+            if fault(Fault::KeepAliveForgotten) {
+                return;
+            }
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
         } else {
             let keep_alive = connection.keep_alive.seconds();
@@ -165,6 +184,9 @@ impl Shard {
         let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.mono_ms);
         let will = session.will.take_if(|will| is_due(will.due_ms));
         let client_id = will.as_ref().map(|_| session.client_id.clone());
+        if will.is_some() && session.stored {
+            self.delivery.journal.push(away(session, now.wall_ms));
+        }
         let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
         if let Some(deadline) = next.into_iter().flatten().min() {
             self.set_session_timer(handle, deadline, now);
@@ -176,7 +198,7 @@ impl Shard {
 
     fn on_persisted(&mut self, persisted: Ticket, now: Now) {
         while let Some((ticket, _)) = self.delivery.waiting.front()
-            && *ticket <= persisted
+            && (*ticket <= persisted || fault(Fault::TicketIgnored))
         {
             let Some((_, continuation)) = self.delivery.waiting.pop_front() else {
                 return;
@@ -232,9 +254,10 @@ impl Shard {
                 }
             }
         });
-        if let Some(unspeakable) = self.delivery.release_answers(session) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
-            return self.close(unspeakable, Cause::QuotaExceeded, now);
+        while let Some(unspeakable) = self.delivery.release_answers(session) {
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. What
+            // is ready behind it goes with the connection, and must not wait for an event of its own.
+            self.close(unspeakable, Cause::QuotaExceeded, now);
         }
         self.unblock(session);
     }
@@ -258,7 +281,8 @@ impl Shard {
             let weight: usize = messages.iter().map(|owed| found.owe(owed)).sum();
             found.queue.loaded(messages);
             self.delivery.memory.owed += weight;
-            self.delivery.memory.spilled -= spilled - found.queue.spilled_bytes();
+            let loaded = spilled - found.queue.spilled_bytes();
+            self.delivery.memory.spilled -= self.delivery.spilled_weight(loaded);
         }
         self.delivery.pump(session);
         self.revive_replays(session);

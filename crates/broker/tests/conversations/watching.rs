@@ -231,7 +231,7 @@ fn what_the_broker_says_of_itself_is_retained_routed_and_never_stored() {
         assert!(seen(&w).is_empty(), "it is no client's message");
         let stored = w.records()[records..].iter();
         let about_messages =
-            stored.filter(|record| matches!(record, Record::Retained(_) | Record::Owed { .. }));
+            stored.filter(|record| matches!(record, Record::Retained { .. } | Record::Owed { .. }));
         assert_eq!(about_messages.count(), 0);
         assert_eq!(w.population().retained, 1);
     });

@@ -4,7 +4,7 @@
 use super::{EventLoop, LINGER_MS, Taps};
 use crate::mailboxes::Letter;
 use crate::sockets::Socket;
-use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
+use noctule_broker::{ConnectionHandle, Departure, Event, Now, ShardId};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 
@@ -23,6 +23,14 @@ impl EventLoop {
                     for (topic, value) in topics {
                         self.shard.publish_system(&topic, value.as_bytes(), now);
                     }
+                }
+                Letter::Stored(event) => {
+                    self.shard.handle(event, now);
+                    self.look_at_store();
+                }
+                Letter::StoreState => self.look_at_store(),
+                Letter::Verdict { connection, verdict } => {
+                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
                 }
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();

@@ -1,6 +1,7 @@
 //! What the shard reports, said in the log.
 
 use super::EventLoop;
+use crate::door::transport;
 use crate::raw_log::hex_of_broken;
 use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Report};
 use noctule_mqtt::ProtocolVersion;
@@ -100,11 +101,9 @@ impl EventLoop {
         self.address_of(connection).map_or_else(String::new, |peer| peer.to_string())
     }
 
-    fn transport_of(&mut self, connection: ConnectionHandle) -> Option<&'static str> {
-        self.sockets.of(connection).map(|socket| match socket.pipe {
-            noctule_net::Pipe::Tcp(_) => "plain",
-            noctule_net::Pipe::Tls(_) => "tls",
-        })
+    /// What carries a connection: plain, or TLS with its version and cipher.
+    fn transport_of(&mut self, connection: ConnectionHandle) -> Option<String> {
+        self.sockets.of(connection).map(|socket| transport(&socket.pipe))
     }
 }
 

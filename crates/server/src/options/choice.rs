@@ -67,12 +67,34 @@ choice! {
 }
 
 choice! {
+    /// When a message counts as stored, so that it may be acknowledged.
+    Durability, "always|interval|never" {
+        /// When it is on stable storage.
+        Always = "always",
+        /// When the operating system has it, which is flushed at an interval.
+        Interval = "interval",
+        /// When the operating system has it.
+        Never = "never",
+    }
+}
+
+choice! {
     /// How the lines of the log look.
     LogFormat, "text|json" {
         /// For people.
         Text = "text",
         /// A JSON object in each line.
         Json = "json",
+    }
+}
+
+choice! {
+    /// Whether clients of the TLS port have to show a certificate.
+    ClientAuth, "required|optional" {
+        /// Who shows none is refused.
+        Required = "required",
+        /// Who shows one must show a valid one.
+        Optional = "optional",
     }
 }
 

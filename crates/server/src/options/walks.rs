@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use super::limit::{Auto, Limit};
+use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, Seconds};
 use super::spec::Shape;
 use super::table::{Config, LimitOptions, OPTIONS, SECTIONS, SessionOptions};
@@ -41,7 +41,18 @@ pub(crate) fn changed_everywhere() -> Config {
         port: 1,
         tls: false,
         tls_port: 2,
+        cert: Auto::Set("c.pem".into()),
+        key: Auto::Set("c.key".into()),
+        client_ca: Optional::Set("clients.pem".into()),
+        client_auth: super::ClientAuth::Optional,
+        client_crl: Optional::Set("void.pem".into()),
+        password_file: Optional::Set("passwords".into()),
+        allow_anonymous: true,
         data_dir: "elsewhere".into(),
+        durability: super::Durability::Never,
+        durability_interval: std::time::Duration::from_millis(250),
+        in_memory: true,
+        store_segment_bytes: ByteSize(2_097_152),
         hello: super::Hello::Never,
         log_messages: super::LogMessages::All,
         log_raw_data: true,
@@ -147,7 +158,19 @@ fn zero_is_accepted_only_as_a_port_or_where_it_turns_something_off() {
     let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
     let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
     // A directory may have any name.
-    assert_eq!(keys, ["port", "tls_port", "data_dir", "stats_interval", "sys_interval"]);
+    let expected = [
+        "port",
+        "tls_port",
+        "cert",
+        "key",
+        "client_ca",
+        "client_crl",
+        "password_file",
+        "data_dir",
+        "stats_interval",
+        "sys_interval",
+    ];
+    assert_eq!(keys, expected);
 }
 
 #[test]

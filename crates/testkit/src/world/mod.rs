@@ -86,7 +86,7 @@ impl World {
     /// A world with these limits, in which this is who is greeted.
     pub fn greeting(hello: Hello, limits: Limits) -> Self {
         Self {
-            shard: Shard::new(Settings { limits, hello, seed: [7; 32] }, BEGINNING),
+            shard: Shard::new(Settings { limits, hello, seed: [7; 32], next_key: 1 }, BEGINNING),
             now: BEGINNING,
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),
