@@ -49,7 +49,7 @@ impl LocalTime {
         let when =
             i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok());
         let zone = self.zone.as_ref().unwrap_or_else(|| system_zone());
-        let local = when.unwrap_or(Timestamp::MAX).to_zoned_datetime(zone.clone());
+        let local = when.unwrap_or(Timestamp::MAX).to_zoned(zone.clone());
         self.before = local.strftime("%Y-%m-%dT%H:%M:%S").to_string();
         self.behind = local.strftime("%:z").to_string();
     }

@@ -148,7 +148,7 @@ impl Shard {
     }
 
     /// There is room for more.
-    fn send_more(&mut self, session: SessionHandle) {
+    pub(super) fn send_more(&mut self, session: SessionHandle) {
         self.delivery.pump(session);
         self.revive_replays(session);
     }

@@ -220,7 +220,8 @@ impl Shard {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {
                     found.outbound.stored(packet_id);
                 }
-                self.delivery.pump(session);
+                // It may be given up there, which leaves room.
+                self.send_more(session);
             }
             Continuation::Pubrel { session, packet_id } => self.send_pubrel(session, packet_id),
             Continuation::Route { session, key, packet_id, message } => {

@@ -11,7 +11,6 @@ mod malformed;
 mod memory;
 mod properties;
 mod queues;
-mod random_walk;
 mod retained;
 mod sessions;
 mod slow_consumers;

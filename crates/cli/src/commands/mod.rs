@@ -5,7 +5,13 @@
 
 mod broker;
 mod cert;
+mod dashboard;
 mod passwd;
+mod publish;
+mod request;
+mod sensor;
+mod shell;
+mod subscribe;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -26,6 +32,12 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
+    Entry { describe: publish::describe, run: publish::run, everyday: true },
+    Entry { describe: subscribe::describe, run: subscribe::run, everyday: true },
+    Entry { describe: request::describe, run: request::run, everyday: false },
+    Entry { describe: shell::describe, run: shell::run, everyday: true },
+    Entry { describe: sensor::describe, run: sensor::run, everyday: true },
+    Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
 ];
 
 /// The whole program, for reading the command line.

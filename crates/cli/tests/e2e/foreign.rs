@@ -53,6 +53,17 @@ pub(crate) fn mosquitto(program: &str) -> Command {
     command
 }
 
+/// Debian's mosquitto, the broker, whose output comes line by line.
+pub(crate) fn mosquitto_broker() -> Command {
+    // Debian puts it where only root's PATH leads.
+    let elsewhere = "/usr/sbin/mosquitto";
+    let program = if which("mosquitto") { "mosquitto" } else { elsewhere };
+    assert!(which("mosquitto") || Path::new(elsewhere).exists(), "no mosquitto: {PREPARE}");
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", program]);
+    command
+}
+
 /// Scripts end with a line `ok SCENARIO`, so one that skipped its work does not pass.
 fn run(command: &mut Command, script: &str, version: &str, scenario: &str) {
     let broker = Broker::start();

@@ -138,10 +138,11 @@ fn each_kind_of_payload_has_its_record() {
     let status = r#"{"temp": 23.50, "humidity": 65.2}"#;
     let say = |flags: &[&str]| publish(&broker, "mqttv311", &[&["-i", &id], flags].concat());
     say(&["-t", "sensors/status", "-m", status, "-q", "1", "-r"]);
-    say(&["-t", "sensors/temperature", "-m", "23.5"]);
+    // Acknowledged each, so that they are in order whichever loop they came to.
+    say(&["-t", "sensors/temperature", "-m", "23.5", "-q", "1"]);
     say(&["-t", "b", "-f", &binary.to_string_lossy(), "-q", "2"]);
-    say(&["-t", "e", "-n"]);
-    say(&["-t", "n", "-m", "{broken"]);
+    say(&["-t", "e", "-n", "-q", "1"]);
+    say(&["-t", "n", "-m", "{broken", "-q", "1"]);
     let log = broker.end_by(Signal::TERM).well().complaints;
     let records = records(&log);
     assert_eq!(records.len(), 5, "{log}");

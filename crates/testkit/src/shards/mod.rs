@@ -3,8 +3,7 @@
 //! [`World`](crate::World) is one shard with a store and sockets that stall; this is many, with
 //! boxes of letters. This file is what a test can change and ask; `drive` turns the shards and
 //! carries letters, `nuisance` is what goes wrong with connections, `watch` what is seen from outside
-//! to judge by, `expect` what a test expects, `walker` a client that wanders at random, and `commons`
-//! what the shards share.
+//! to judge by, `expect` what a test expects, and `commons` what the shards share.
 //!
 //! The invariants: letters of one shard to another arrive in the order they were written, and a
 //! connection that is handed over travels among them. Between pairs there is no order: a seed, or
@@ -15,10 +14,8 @@ mod commons;
 mod drive;
 mod expect;
 mod nuisance;
-mod walker;
 mod watch;
 
-pub use walker::Walker;
 pub(crate) use watch::{Happening, Kept, LATE_MS};
 
 use crate::client::{Client, State};
