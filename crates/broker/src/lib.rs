@@ -35,13 +35,15 @@ mod retained;
 mod router;
 mod session;
 mod shard;
+mod statistics;
 mod subscriptions;
+mod watch;
 mod wheel;
 
 pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
-pub use connection::{Cause, Connection, ConnectionHandle};
-pub use counters::{Counters, Dropped};
+pub use connection::{Cause, Connection, ConnectionHandle, Transport};
+pub use counters::{Counters, Dropped, Packets, Refused, Traffic};
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
@@ -62,5 +64,8 @@ pub use retained::Retained;
 pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{
-    Action, Credentials, Event, Leftovers, Population, Report, Settings, Shard, Verdict,
+    Action, Credentials, Event, Hello, Leftovers, Offence, Population, Report, Settings, Shard,
+    Verdict,
 };
+pub use statistics::Snapshot;
+pub use watch::{Published, WATCHED_PAYLOAD_BYTES_MAX};

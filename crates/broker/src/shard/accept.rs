@@ -5,7 +5,7 @@
 //! its connection only in [`Shard::attach`], in the same step that writes it.
 
 use super::input::not_connect;
-use super::{Action, Credentials, Report, Shard, Timer, Verdict};
+use super::{Action, Credentials, Hello, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
@@ -26,8 +26,10 @@ use std::sync::atomic::Ordering;
 
 impl Shard {
     pub(super) fn on_first_frame(&mut self, handle: ConnectionHandle, frame: &Frame<'_>, now: Now) {
+        self.delivery.packets.came(frame.type_bits());
         if frame.type_bits() != PacketType::Connect as u8 {
-            return self.violate(handle, not_connect(frame.type_bits()), now);
+            let violation = not_connect(frame.type_bits());
+            return self.violate_with(handle, violation, frame.bytes, now);
         }
         if let (Some(version), Some(connection)) =
             (announced_version(frame.body()), self.delivery.connections.get_mut(handle))
@@ -39,9 +41,10 @@ impl Shard {
             Ok(Packet::Connect(connect)) => self.on_connect(handle, &connect, now),
             Ok(other) => {
                 let packet = other.packet_type();
-                self.violate(handle, Violation::FirstPacketUnexpected { packet }, now);
+                let violation = Violation::FirstPacketUnexpected { packet };
+                self.violate_with(handle, violation, frame.bytes, now);
             }
-            Err(violation) => self.violate(handle, violation, now),
+            Err(violation) => self.violate_with(handle, violation, frame.bytes, now),
         }
     }
 
@@ -191,7 +194,7 @@ impl Shard {
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
         let connack =
             Connack { session_present: false, reason, properties: noctule_mqtt::Properties::EMPTY };
-        self.delivery.counters.connects_refused += 1;
+        self.delivery.count_refusal(handle, reason);
         self.delivery.send(handle, &Packet::Connack(connack));
         self.close(handle, Cause::Refused(reason), now);
     }
@@ -229,6 +232,7 @@ impl Shard {
         let renew = was_persistent != found.is_persistent();
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
         let waiting = found.will.take().filter(|_| fault(Fault::WillNotCancelled));
+        let waiting = waiting.map(|will| (found.client_id.clone(), will));
         found.will = accepting
             .will
             .take()
@@ -238,8 +242,8 @@ impl Shard {
         if renew {
             self.renew_subscriptions(session);
         }
-        if let Some(will) = waiting {
-            self.publish_message(&will.message);
+        if let Some((client_id, will)) = waiting {
+            self.publish_will(&client_id, &will.message);
         }
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
@@ -309,10 +313,12 @@ impl Shard {
             return;
         };
         let (version, keep_alive) = (connection.version, connection.keep_alive);
+        let heard = !connection.held.is_empty();
+        let room = connection.packet_bytes_max;
         let Some(session_handle) = connection.session else {
             return;
         };
-        let properties = self.connack_properties(&accepting, version);
+        let properties = self.connack_properties(&accepting, version, room);
         let connack = Connack {
             session_present: accepting.session_present,
             reason: ReasonCode::Success,
@@ -323,6 +329,7 @@ impl Shard {
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
             session.claimant = None;
             session.connection = Some(handle);
+            self.delivery.connected += 1;
             if !fault(Fault::CursorNotRewound) {
                 session.outbound.resume();
             }
@@ -330,6 +337,7 @@ impl Shard {
         if let Some(patience) = keep_alive.patience_ms() {
             self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
         }
+        self.prepare_greeting(handle, heard, now);
         self.actions.push_back(Action::Report(Report::Connected {
             connection: handle,
             client_id: accepting.client_id,
@@ -347,6 +355,7 @@ impl Shard {
         &self,
         accepting: &Accepting,
         version: ProtocolVersion,
+        room: u32,
     ) -> PropertyBuffer {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Connack));
         if !version.has_properties() {
@@ -366,9 +375,18 @@ impl Shard {
             push(Property::AssignedClientIdentifier(&accepting.client_id));
         }
         push(Property::SharedSubscriptionAvailable(0));
+        // [MQTT5-3.2.2-20]: it must not make the packet too large; without it CONNACK is shorter
+        // than this by far.
+        if self.hello != Hello::Never && room >= INTRODUCTION_ROOM {
+            push(Property::UserProperty(INTRODUCTION));
+        }
         properties
     }
 }
+
+/// The user property of CONNACK by which a client knows that it may ask to be greeted.
+const INTRODUCTION: (&str, &str) = ("server", "noctule");
+const INTRODUCTION_ROOM: u32 = 256;
 
 /// The session expiry interval a CONNECT asks for, in seconds. Before MQTT 5, Clean Session means
 /// none and its absence for ever.

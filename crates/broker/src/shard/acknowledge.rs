@@ -179,6 +179,7 @@ impl Shard {
             let version = connection.version;
             let outbox = self.delivery.outputs.open(handle, connection);
             push_ack_with(outbox, version, packet, packet_id, reason);
+            self.delivery.packets.leaves(packet);
         }
     }
 }

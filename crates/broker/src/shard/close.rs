@@ -1,6 +1,6 @@
 //! The end of connections and of sessions, and what is due then: wills, expiry, a last word.
 
-use super::{Action, Report, Shard, Timer, disconnect};
+use super::{Action, Offence, Report, Shard, Timer, disconnect};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::faults::{Fault, fault};
 use crate::persist::Record;
@@ -8,7 +8,8 @@ use crate::restore::away;
 use crate::session::{Expiry, SessionHandle, Will};
 use noctule_mqtt::packet::{Connack, Disconnect};
 use noctule_mqtt::{
-    Answer, Packet, Phase as PeerPhase, Properties, ReasonCode, TopicFilter, Violation,
+    Answer, Packet, Phase as PeerPhase, Properties, ReasonCode, Receiver, TopicFilter, Violation,
+    codec,
 };
 use noctule_session::Now;
 
@@ -16,6 +17,9 @@ use noctule_session::Now;
 /// takes out the timers of what has ended, and a keep-alive lasts up to 27 hours, a session expiry
 /// 136 years: whoever came and went again and again would fill the memory with them.
 const TIMER_STEP_MS: u64 = 120_000;
+
+/// So many bytes of a packet that breaks the rules are reported.
+const OFFENCE_BYTES_MAX: usize = 256;
 
 impl Shard {
     /// The broker stops: publishes wills, tells everybody, closes every connection.
@@ -27,9 +31,12 @@ impl Shard {
             let session = self.delivery.connections.get(*handle).and_then(|found| found.session);
             let will = session
                 .and_then(|session| self.delivery.sessions.get_mut(session))
-                .and_then(|session| session.will.take_if(|will| will.delay == 0));
-            if let Some(will) = will {
-                self.publish_message(&will.message);
+                .and_then(|session| {
+                    let will = session.will.take_if(|will| will.delay == 0)?;
+                    Some((session.client_id.clone(), will))
+                });
+            if let Some((client_id, will)) = will {
+                self.publish_will(&client_id, &will.message);
             }
         }
         for handle in all {
@@ -67,6 +74,34 @@ impl Shard {
         Ok(())
     }
 
+    /// As [`violate`](Self::violate), with the packet that did it.
+    #[cold]
+    pub(super) fn violate_with(
+        &mut self,
+        handle: ConnectionHandle,
+        violation: Violation,
+        packet: &[u8],
+        now: Now,
+    ) {
+        if let Some(connection) = self.delivery.connections.get(handle) {
+            let frame = codec::next_frame(packet, u32::MAX).ok().flatten();
+            let at = frame.and_then(|frame| {
+                codec::position(&frame, connection.version, Receiver::Server, &violation)
+            });
+            let session = connection.session.and_then(|one| self.delivery.sessions.get(one));
+            let offence = Offence {
+                connection: handle,
+                client_id: session.map(|session| session.client_id.clone()),
+                violation: violation.clone(),
+                at,
+                packet: packet[..packet.len().min(OFFENCE_BYTES_MAX)].into(),
+                packet_bytes: packet.len(),
+            };
+            self.actions.push_back(Action::Report(Report::Offended(Box::new(offence))));
+        }
+        self.violate(handle, violation, now);
+    }
+
     /// The peer broke the rules: answers as the version allows and closes.
     #[cold]
     pub(super) fn violate(&mut self, handle: ConnectionHandle, violation: Violation, now: Now) {
@@ -83,7 +118,7 @@ impl Shard {
             Answer::Connack(reason) => {
                 let properties = Properties::EMPTY;
                 let connack = Connack { session_present: false, reason, properties };
-                self.delivery.counters.connects_refused += 1;
+                self.delivery.count_refusal(handle, reason);
                 self.delivery.send(handle, &Packet::Connack(connack));
             }
             // Closing says it.
@@ -106,6 +141,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
+        let connection_version = connection.announced.then_some(connection.version);
         connection.held = Vec::new();
         connection.partial.take();
         let session = connection.session.take();
@@ -115,6 +151,7 @@ impl Shard {
         if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
             self.delivery.send(handle, &disconnect(reason));
         }
+        let version = connection_version;
         let client_id = session
             .and_then(|session| self.delivery.sessions.get(session))
             .map(|session| session.client_id.clone());
@@ -124,6 +161,7 @@ impl Shard {
         self.actions.push_back(Action::Report(Report::Disconnected {
             connection: handle,
             client_id,
+            version,
             cause,
         }));
         self.actions.push_back(Action::Close(handle));
@@ -143,7 +181,9 @@ impl Shard {
         if session.holder() != Some(connection) {
             return;
         }
-        session.connection = None;
+        if session.connection.take().is_some() {
+            self.delivery.connected -= 1;
+        }
         session.claimant = None;
         session.answers.abandon_all();
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
@@ -163,7 +203,8 @@ impl Shard {
             deadline = Some(expires);
         }
         if let Some(will) = session.will.take_if(|will| will.delay == 0) {
-            self.publish_message(&will.message);
+            let client_id = session.client_id.clone();
+            self.publish_will(&client_id, &will.message);
         } else if let Some(will) = &mut session.will {
             let due = now.mono_ms + u64::from(will.delay) * 1_000;
             will.due_ms = Some(due);
@@ -208,7 +249,7 @@ impl Shard {
     /// A session is over: its subscriptions and all it was owed are gone, and a will that waited is
     /// published now `[MQTT5-3.1.3-9]`.
     pub(super) fn end_session(&mut self, handle: SessionHandle) {
-        let Some(session) = self.delivery.sessions.remove(handle) else {
+        let Some(mut session) = self.delivery.sessions.remove(handle) else {
             return;
         };
         self.delivery.forget_session(&session);
@@ -225,9 +266,8 @@ impl Shard {
         if session.stored {
             self.delivery.journal.push(Record::SessionEnded(session.key));
         }
-        if let Some(will) = session.will {
-            let Will { message, .. } = *will;
-            self.publish_message(&message);
+        if let Some(Will { message, .. }) = session.will.take().map(|will| *will) {
+            self.publish_will(&session.client_id, &message);
         }
     }
 }

@@ -16,6 +16,13 @@ use noctule_mqtt::packet::{
 use noctule_mqtt::{Packet, Properties, ProtocolVersion, ReasonCode, TopicFilter, codec};
 use std::sync::atomic::Ordering;
 
+/// What follows an answer.
+#[derive(Default)]
+struct After {
+    greet: bool,
+    replays: Replays,
+}
+
 impl Shard {
     pub(super) fn on_subscribe(
         &mut self,
@@ -26,17 +33,22 @@ impl Shard {
         let identifier = subscribe.properties.subscription_identifier();
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut replays = Replays::new();
+        let mut greet = false;
         for subscription in &subscribe.subscriptions {
             let terms = Terms { options: subscription.options, identifier, since: 0 };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
-                Ok(()) => ReasonCode::granted(subscription.options.qos),
+                Ok(()) => {
+                    greet |= self.asks_for_greeting(session, subscription.filter.as_str());
+                    ReasonCode::granted(subscription.options.qos)
+                }
                 Err(reason) => reason,
             };
             reasons.push(reason);
         }
         let packet_id = subscribe.packet_id;
         let suback = Suback { packet_id, properties: Properties::EMPTY, reasons };
-        self.answer_encoded(session, version, &Packet::Suback(suback), replays);
+        let after = After { greet, replays };
+        self.answer_encoded(session, version, &Packet::Suback(suback), after);
     }
 
     fn subscribe(
@@ -150,7 +162,7 @@ impl Shard {
             unsubscribe.filters.iter().map(|filter| self.unsubscribe(session, *filter)).collect();
         let packet_id = unsubscribe.packet_id;
         let unsuback = Unsuback { packet_id, properties: Properties::EMPTY, reasons };
-        self.answer_encoded(session, version, &Packet::Unsuback(unsuback), Replays::new());
+        self.answer_encoded(session, version, &Packet::Unsuback(unsuback), After::default());
     }
 
     /// Filters are compared character by character `[MQTT3-3.10.4-1]` `[MQTT5-3.10.4-1]`.
@@ -177,8 +189,9 @@ impl Shard {
         session: SessionHandle,
         version: ProtocolVersion,
         packet: &Packet<'_>,
-        replays: Replays,
+        after: After,
     ) {
+        let After { greet, replays } = after;
         let mut bytes = Vec::new();
         let encoded = codec::encode(packet, version, &mut bytes);
         debug_assert!(encoded.is_ok(), "an answer has as many entries as its request");
@@ -192,7 +205,8 @@ impl Shard {
             found.replays.extend(replays.clone());
             self.delivery.replay(session);
         }
-        self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
+        let answer = Answer::Encoded { bytes: bytes.into(), greet, replays };
+        self.delivery.answer(session, answer, ticket);
     }
 }
 

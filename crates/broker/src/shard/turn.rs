@@ -118,6 +118,7 @@ impl Shard {
             match timer {
                 Timer::Connect(connection) => self.on_connect_timeout(connection, now),
                 Timer::KeepAlive(connection) => self.on_keep_alive(connection, now),
+                Timer::Hello(connection) => self.on_hello_timer(connection),
                 Timer::Session(session) => self.on_session_timer(session, now),
                 Timer::Losses(session) => self.say_losses(session, now),
                 Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),
@@ -136,6 +137,7 @@ impl Shard {
             matches!(connection.phase, Phase::AwaitConnect) || connection.is_being_accepted()
         });
         if waiting {
+            self.delivery.counters.connect_timeouts += 1;
             self.close(handle, Cause::ConnectTimeout, now);
         }
     }
@@ -181,6 +183,7 @@ impl Shard {
         }
         let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.mono_ms);
         let will = session.will.take_if(|will| is_due(will.due_ms));
+        let client_id = will.as_ref().map(|_| session.client_id.clone());
         if will.is_some() && session.stored {
             self.delivery.journal.push(away(session, now.wall_ms));
         }
@@ -188,8 +191,8 @@ impl Shard {
         if let Some(deadline) = next.into_iter().flatten().min() {
             self.set_session_timer(handle, deadline, now);
         }
-        if let Some(will) = will {
-            self.publish_message(&will.message);
+        if let (Some(will), Some(client_id)) = (will, client_id) {
+            self.publish_will(&client_id, &will.message);
         }
     }
 

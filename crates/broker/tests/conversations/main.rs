@@ -4,6 +4,7 @@
 mod acknowledging;
 mod connecting;
 mod delivering;
+mod greeting;
 mod keep_alive;
 mod large_messages;
 mod malformed;
@@ -14,6 +15,7 @@ mod retained;
 mod sessions;
 mod slow_consumers;
 mod subscribing;
+mod watching;
 mod wills;
 
 use noctule_mqtt::ProtocolVersion;

@@ -25,6 +25,7 @@ mod mosquitto;
 mod mosquitto_broker;
 mod mosquitto_tests;
 mod mqttjs_tests;
+mod observing;
 mod paho_tests;
 mod passwd;
 mod program;

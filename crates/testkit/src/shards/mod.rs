@@ -97,8 +97,12 @@ impl Shards {
     pub fn with(shards: usize, limits: &Limits) -> Self {
         let shared = Rc::new(Shared::new(shards as u16));
         let node = |number: usize| {
-            let settings =
-                Settings { limits: limits.clone(), seed: [number as u8 + 1; 32], next_key: 1 };
+            let settings = Settings {
+                limits: limits.clone(),
+                seed: [number as u8 + 1; 32],
+                next_key: 1,
+                ..Settings::default()
+            };
             let commons: Rc<dyn Commons> = Rc::<Shared>::clone(&shared);
             Node {
                 shard: Rc::new(RefCell::new(Shard::among(
