@@ -25,6 +25,9 @@ pub struct StoredSession {
     pub client_id: Box<str>,
     /// Seconds it outlives its connection; `None` is for ever.
     pub expiry: Option<u32>,
+    /// Since when its client is away, in milliseconds of wall time; `None` if it was there when the
+    /// broker ended, and so is away from now on.
+    pub away_since_ms: Option<u64>,
     /// Milliseconds until it ends if its client does not come back; `None` is never.
     pub ends_in_ms: Option<u64>,
     /// What is to be published if its client does not come back, the delay it was set with in
@@ -114,6 +117,11 @@ impl Shard {
         session.will = stored.will.map(|(message, delay, due_in_ms)| {
             Box::new(Will { message, delay, due_ms: Some(now.mono_ms + due_in_ms) })
         });
+        session.away_since_ms = Some(stored.away_since_ms.unwrap_or(now.wall_ms));
+        if stored.away_since_ms.is_none() {
+            // Or another crash would begin its time anew.
+            self.record(away(&session, now.wall_ms));
+        }
         session.queue.leave_to_store(stored.queued, stored.queued_bytes);
         if let Some(first) = stored.in_flight.first() {
             let before = stored.before_in_flight.min(PacketId::COUNT / 2);

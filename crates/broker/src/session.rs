@@ -76,6 +76,8 @@ pub struct Session {
     pub(crate) stored: bool,
     /// How much it is owed and has at hand, in its queue and in flight.
     pub(crate) owing: Owing,
+    /// Since when its client is away, in milliseconds of wall time, once it was lost.
+    pub(crate) away_since_ms: Option<u64>,
     /// QoS 2 deliveries that were under way when the broker ended, until their messages are loaded.
     pub(crate) restored: Option<Box<Restored>>,
     /// The sequence of the next message it will be owed.
@@ -148,6 +150,7 @@ impl Session {
             timer_ms: None,
             stored: false,
             owing: Owing::default(),
+            away_since_ms: None,
             restored: None,
             next_sequence: 0,
             replays: Replays::new(),

@@ -110,6 +110,7 @@ fn stored(session: RecoveredSession, wall_ms: u64) -> StoredSession {
         key: session.key,
         client_id: session.client_id,
         expiry: session.expiry,
+        away_since_ms: session.away_since_ms,
         ends_in_ms,
         will: session.will.zip(will_in_ms).map(|(will, ms)| (will.message, will.delay, ms)),
         subscriptions: session

@@ -210,7 +210,8 @@ impl Shard {
             will.due_ms = Some(due);
             deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
         }
-        if let Some(found) = self.delivery.sessions.get(handle).filter(|found| found.stored) {
+        if let Some(found) = self.delivery.sessions.get_mut(handle).filter(|found| found.stored) {
+            found.away_since_ms = Some(now.wall_ms);
             self.delivery.journal.push(away(found, now.wall_ms));
         }
         if let Some(deadline) = deadline {

@@ -306,6 +306,10 @@ impl Shard {
         std::mem::take(&mut self.unrouted)
     }
 
+    pub(crate) fn record(&mut self, record: Record) {
+        self.delivery.journal.push(record);
+    }
+
     pub(crate) fn set_now(&mut self, now: Now) {
         self.delivery.now = now;
     }

@@ -185,7 +185,8 @@ impl Shard {
         let will = session.will.take_if(|will| is_due(will.due_ms));
         let client_id = will.as_ref().map(|_| session.client_id.clone());
         if will.is_some() && session.stored {
-            self.delivery.journal.push(away(session, now.wall_ms));
+            let since_ms = session.away_since_ms.unwrap_or(now.wall_ms);
+            self.delivery.journal.push(away(session, since_ms));
         }
         let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
         if let Some(deadline) = next.into_iter().flatten().min() {

@@ -11,6 +11,7 @@ mod malformed;
 mod memory;
 mod properties;
 mod queues;
+mod restoring;
 mod retained;
 mod sessions;
 mod slow_consumers;

@@ -21,7 +21,7 @@ use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
     Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Owner,
     Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot,
-    Ticket, Verdict,
+    StoredSession, Ticket, Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -107,6 +107,13 @@ impl World {
     pub fn on_store(mut self, store: impl Store + 'static) -> Self {
         self.store = Box::new(store);
         self
+    }
+
+    /// Gives a session back that a store has kept.
+    pub fn restore(&mut self, stored: StoredSession) {
+        self.shard.restore(stored, self.now);
+        self.shard.go_on_restored(self.now);
+        self.settle();
     }
 
     /// Has bytes travel in these pieces from now on.
