@@ -5,6 +5,7 @@
 //! commands have more: 27 for a time-out, and the broker's reason code if it refused.
 
 mod board;
+mod broker_test;
 mod client_arguments;
 mod client_run;
 mod commands;

@@ -1,5 +1,6 @@
 //! What a broker granted with CONNACK.
 
+use bytes::Bytes;
 use noctule_mqtt::{ProtocolVersion, QoS, packet};
 
 /// What a broker granted with CONNACK, with the defaults where it said nothing.
@@ -32,6 +33,8 @@ pub struct Connected {
     pub response_information: Option<String>,
     /// What else the broker said about itself.
     pub user_properties: Vec<(String, String)>,
+    /// The certificates that the broker showed, its own first, in DER; none without TLS.
+    pub peer_certificates: Vec<Bytes>,
 }
 
 impl Connected {
@@ -60,6 +63,7 @@ impl Connected {
             shared_subscriptions_available: available(granted.shared_subscription_available()),
             response_information: granted.response_information().map(str::to_owned),
             user_properties: pairs.map(|(name, value)| (name.into(), value.into())).collect(),
+            peer_certificates: Vec::new(),
         }
     }
 

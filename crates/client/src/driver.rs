@@ -190,8 +190,8 @@ impl Driver {
         match happening {
             Happening::Opened(Ok(connection)) => {
                 self.opening = None;
+                self.machine.opened(now_ms, connection.certificates.clone());
                 self.connection = Some(connection);
-                self.machine.opened(now_ms);
             }
             Happening::Opened(Err(reason)) => {
                 self.opening = None;

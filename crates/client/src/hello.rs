@@ -1,6 +1,8 @@
 //! The greeting by which Noctule confirms that a client is served.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -25,27 +27,33 @@ impl Client {
     /// # Errors
     /// [`Error::Ended`] if the client ends meanwhile.
     pub async fn wait_for_hello(&self, patience: Duration) -> Result<Hello, Error> {
-        match tokio::time::timeout(patience, self.ask_for_hello()).await {
-            Ok(answer) => answer,
-            Err(_) => Ok(Hello::TimedOut),
-        }
-    }
-
-    async fn ask_for_hello(&self) -> Result<Hello, Error> {
-        let client_id = self.wait_until_connected().await?.client_id.clone();
+        let begun = Instant::now();
+        let granted = match timeout(patience, self.wait_until_connected()).await {
+            Ok(granted) => granted?,
+            Err(_) => return Ok(Hello::TimedOut),
+        };
+        let client_id = &granted.client_id;
         if client_id.is_empty() || client_id.contains(['+', '#', '\0']) {
             return Ok(Hello::Impossible);
         }
         let topic = format!("{TOPIC}{client_id}");
-        let mut greetings = match self.subscribe(Subscribe::new(topic.as_str())).await {
+        let left = patience.saturating_sub(begun.elapsed());
+        let answer = timeout(left, self.ask_for_hello(&topic)).await.unwrap_or(Ok(Hello::TimedOut));
+        if matches!(answer, Ok(Hello::Confirmed | Hello::TimedOut)) {
+            // A greeting that comes late is nobody's message.
+            drop(self.unsubscribe(topic));
+        }
+        answer
+    }
+
+    async fn ask_for_hello(&self, topic: &str) -> Result<Hello, Error> {
+        let mut greetings = match self.subscribe(Subscribe::new(topic)).await {
             Ok(greetings) => greetings,
             Err(Error::Refused { .. } | Error::Invalid(_)) => return Ok(Hello::Impossible),
             Err(error) => return Err(error),
         };
         while let Some(message) = greetings.next().await {
             if message.payload().as_ref() == b"HELLO" {
-                // Whether the subscription is ended is of no consequence.
-                drop(self.unsubscribe(topic));
                 return Ok(Hello::Confirmed);
             }
         }

@@ -163,6 +163,15 @@ impl ClientOptions {
         Ok(options)
     }
 
+    /// Connects to this port instead, not encrypted until [`tls`](Self::tls) says so.
+    #[must_use]
+    pub fn plain_port(mut self, port: u16) -> Self {
+        self.address.port = port;
+        self.address.tls = false;
+        self.tls = None;
+        self
+    }
+
     /// Encrypts the connection.
     #[must_use]
     pub fn tls(mut self, tls: TlsOptions) -> Self {

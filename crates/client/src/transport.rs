@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -22,6 +23,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(crate) struct Connection {
     pub(crate) reader: ReadHalf<Box<dyn Stream>>,
     pub(crate) writer: WriteHalf<Box<dyn Stream>>,
+    /// What the peer showed, in DER.
+    pub(crate) certificates: Vec<Bytes>,
 }
 
 /// Opens a connection, encrypted if there is a configuration for it.
@@ -36,12 +39,18 @@ pub(crate) async fn open(
     // Small packets that wait for an answer must not wait for more data; without the option they
     // come late and nothing breaks.
     let _ = tcp.set_nodelay(true);
+    let mut certificates = Vec::new();
     let stream: Box<dyn Stream> = match tls {
         None => Box::new(tcp),
-        Some(config) => Box::new(encrypt(&address, config, tcp).await?),
+        Some(config) => {
+            let stream = encrypt(&address, config, tcp).await?;
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            certificates.extend(shown.iter().map(|shown| Bytes::copy_from_slice(shown)));
+            Box::new(stream)
+        }
     };
     let (reader, writer) = tokio::io::split(stream);
-    Ok(Connection { reader, writer })
+    Ok(Connection { reader, writer, certificates })
 }
 
 /// Tries the addresses of the host in turn.

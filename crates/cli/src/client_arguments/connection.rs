@@ -62,7 +62,7 @@ pub(crate) fn arguments() -> Vec<Arg> {
     let switch = |id: &'static str| Arg::new(id).long(id).action(ArgAction::SetTrue);
     let mut all = vec![
         Arg::new("help").long("help").action(ArgAction::Help).help("Print help"),
-        Arg::new(PLACE).value_name("URL").help("As --url"),
+        Arg::new(PLACE).value_name("URL").help("As --url; a host alone is understood as well"),
         text(HOST).short('h').value_name("HOST").help("Name or address of the broker [default: localhost]"),
         Arg::new(PORT)
             .short('p')
@@ -207,11 +207,28 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     })
 }
 
+/// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<noctule_client::TlsOptions>, String> {
+    security::tls(arguments, true)
+}
+
 /// Where the broker is: by URL, or by host and port.
 fn address(arguments: &ArgMatches) -> Result<Address, String> {
     let text = |id: &str| arguments.get_one::<String>(id);
     let mut place = match text(URL).or(text(PLACE)) {
-        Some(url) => Address::from_url(url).map_err(|error| error.to_string())?,
+        Some(url) => {
+            // A host alone, or with a port, is understood as well.
+            let plain = !url.contains("://");
+            let url = if plain { format!("mqtt://{url}") } else { url.clone() };
+            let mut place = Address::from_url(&url).map_err(|error| error.to_string())?;
+            if plain && !url.ends_with(&format!(":{}", place.port)) {
+                place.port = 0;
+            }
+            place
+        }
         None => Address::new("localhost", 0),
     };
     if let Some(host) = text(HOST) {
@@ -344,6 +361,9 @@ mod tests {
         assert_eq!(place(&["--ssl", "-p", "1"]), "localhost:1");
         assert_eq!(place(&["--cert", "file"]), "localhost:8883");
         assert_eq!(place(&["-L", "mqtts://u:p@h/t/x"]), "h:8883");
+        assert_eq!(place(&["h"]), "h:1883");
+        assert_eq!(place(&["h:7"]), "h:7");
+        assert_eq!(place(&["h", "--tls"]), "h:8883");
         let by_place = read(&["mqtt://h:5/t/x", "-h", "other"]).unwrap();
         assert_eq!(by_place.options.address().to_string(), "other:5");
         assert_eq!(by_place.topic.as_deref(), Some("t/x"));

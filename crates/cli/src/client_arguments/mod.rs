@@ -9,7 +9,7 @@ mod line;
 mod property;
 mod security;
 
-pub(crate) use connection::{Connection, arguments, connection, qos};
+pub(crate) use connection::{Connection, arguments, connection, qos, trust};
 pub(crate) use duration::duration;
 pub(crate) use line::{joined, prepared};
 pub(crate) use property::{PROPERTY, PropertyOption, property_argument};
@@ -23,4 +23,5 @@ pub(crate) const CLIENT_COMMANDS: &[(&str, Option<&str>)] = &[
     ("sensor", None),
     ("shell", None),
     ("dashboard", None),
+    ("check", None),
 ];

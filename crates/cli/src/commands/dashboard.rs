@@ -93,9 +93,9 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
 /// Subscribes, and returns what is refused, in words.
 fn subscribe(client: &Client, topics: &[String], qos: QoS) -> mpsc::UnboundedReceiver<String> {
     let (sender, refusals) = mpsc::unbounded_channel();
-    for topic in topics.iter().cloned() {
+    for topic in topics {
         let request = client.subscribe_only(Subscribe::new(topic.as_str()).qos(qos));
-        let sender = sender.clone();
+        let (topic, sender) = (topic.clone(), sender.clone());
         tokio::spawn(async move {
             // At the end of the client nobody listens, and its reason is told by itself.
             if let Err(error) = request.await

@@ -10,7 +10,7 @@ use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor};
 use tokio::runtime::Builder;
 
-use crate::client_arguments::{self, property_argument};
+use crate::client_arguments::{self, Connection, property_argument};
 use crate::output;
 use crate::shell::{Completion, Screen, Session, read, summary};
 
@@ -43,6 +43,11 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         connection.version = ProtocolVersion::V5;
         connection.options = connection.options.version(ProtocolVersion::V5);
     }
+    open(connection)
+}
+
+/// Opens the shell on this connection.
+pub(super) fn open(connection: Connection) -> ExitCode {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let config = Config::builder().auto_add_history(true).build();
     let editor = Editor::<Completion, DefaultHistory>::with_config(config);

@@ -14,9 +14,9 @@ use crate::room::unique;
 const RESTARTS: usize = 20;
 const BATCH: u32 = 50;
 
-/// Whether the broker keeps what it has acknowledged across a kill. When it does, set this to true:
-/// then every message that was acknowledged must arrive.
-const DURABLE: bool = false;
+/// Whether the broker keeps what it has acknowledged across a kill: then every message that was
+/// acknowledged must arrive.
+const DURABLE: bool = true;
 
 #[tokio::test]
 async fn clients_survive_twenty_kills_of_the_broker() {
@@ -37,10 +37,10 @@ async fn clients_survive_twenty_kills_of_the_broker() {
         for _ in 0..BATCH {
             under_way.push(publish(&publisher, &topic, &mut sent).await);
         }
-        drop(broker);
+        let left = broker.kill();
         soon("a loss", lost(&mut publisher_events)).await;
         soon("a loss", lost(&mut subscriber_events)).await;
-        broker = Broker::on_port(port, &[]);
+        broker = Broker::again(left, port);
         soon("a connection", connected(&mut publisher_events)).await;
         soon("a connection", connected(&mut subscriber_events)).await;
         for publishing in under_way {

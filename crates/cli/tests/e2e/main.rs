@@ -33,6 +33,8 @@ mod proxy;
 mod room;
 mod sensor_tests;
 mod shell_tests;
+mod store;
 mod tls;
 mod tls_client;
+mod tls_command_tests;
 mod tls_files;

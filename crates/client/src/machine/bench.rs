@@ -70,7 +70,7 @@ impl Bench {
     }
 
     pub(super) fn open(&mut self) {
-        self.machine.opened(self.now_ms);
+        self.machine.opened(self.now_ms, Vec::new());
         self.settle();
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{
     Packet, PacketType, Property, PropertyBuffer, ProtocolVersion, ReasonCode, Violation, codec,
@@ -32,11 +33,11 @@ impl Machine {
         self.actions.push_back(Action::Open);
     }
 
-    /// The connection is open: CONNECT goes first.
-    pub(crate) fn opened(&mut self, now_ms: u64) {
+    /// The connection is open, and the peer has shown these certificates: CONNECT goes first.
+    pub(crate) fn opened(&mut self, now_ms: u64, certificates: Vec<Bytes>) {
         self.now_ms = now_ms;
         let Phase::Opening { until_ms } = self.phase else { return };
-        self.link = Link { sent_ms: now_ms, received_ms: now_ms, ..Link::default() };
+        self.link = Link { certificates, sent_ms: now_ms, received_ms: now_ms, ..Link::default() };
         let clean_start = self.clean_start();
         match connect_packet(&self.options, clean_start, self.output.buffer()) {
             Ok(()) => self.phase = Phase::AwaitConnack { until_ms },
@@ -85,6 +86,7 @@ impl Machine {
             options.keep_alive_seconds,
         );
         granted.session_present = session_present;
+        granted.peer_certificates = std::mem::take(&mut self.link.certificates);
         let granted = Arc::new(granted);
         self.phase = Phase::Connected;
         self.failed = 0;

@@ -28,6 +28,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use noctule_mqtt::codec::FrameBuffer;
 use noctule_mqtt::{ProtocolVersion, ReasonCode};
 use noctule_session::{Inbound, KeepAlive, Outbound};
@@ -102,6 +103,7 @@ enum Phase {
 struct Link {
     frames: FrameBuffer,
     granted: Option<Arc<Connected>>,
+    certificates: Vec<Bytes>,
     connected_ms: u64,
     sent_ms: u64,
     received_ms: u64,

@@ -14,6 +14,8 @@ pub(super) struct Held {
     /// The identifier by which its messages are known, if it has one.
     pub(super) identifier: Option<u32>,
     receivers: Vec<ReceiverId>,
+    /// Whether its messages go to whoever gets the rest.
+    to_rest: bool,
     /// Whether a broker has granted it, in this session or one that was lost.
     pub(super) granted: bool,
 }
@@ -39,9 +41,11 @@ impl Subscriptions {
             wanted: wanted.clone(),
             identifier: None,
             receivers: Vec::new(),
+            to_rest: false,
             granted: false,
         });
         held.wanted = wanted;
+        held.to_rest |= receiver.is_none();
         held.receivers.extend(receiver);
         held.identifier = identifier;
         if let Some(identifier) = identifier {
@@ -95,25 +99,23 @@ impl Subscriptions {
     }
 
     /// Where a message goes: by its subscription identifiers if they are ours, else wherever its
-    /// topic matches, else to whoever wants the rest.
+    /// topic matches, and if no subscription explains it, to whoever wants the rest.
     pub(super) fn route(
         &self,
         topic: TopicName<'_>,
         properties: Properties<'_>,
     ) -> Vec<ReceiverId> {
-        let mut to = Vec::new();
-        for identifier in properties.subscription_identifiers() {
-            let filters = self.by_identifier.get(&identifier).into_iter().flatten();
-            for held in filters.filter_map(|filter| self.held.get(filter)) {
-                to.extend(&held.receivers);
-            }
-        }
-        if to.is_empty() {
+        let identifiers = properties.subscription_identifiers();
+        let filters = identifiers.filter_map(|identifier| self.by_identifier.get(&identifier));
+        let mut meant: Vec<_> =
+            filters.flatten().filter_map(|filter| self.held.get(filter)).collect();
+        if meant.is_empty() {
             let matching = self.held.iter().filter(|(filter, _)| matches(filter, topic));
-            to = matching.flat_map(|(_, held)| &held.receivers).copied().collect();
+            meant = matching.map(|(_, held)| held).collect();
         }
-        if to.is_empty() {
-            to.clone_from(&self.rest);
+        let mut to: Vec<_> = meant.iter().flat_map(|held| &held.receivers).copied().collect();
+        if meant.is_empty() || meant.iter().any(|held| held.to_rest) {
+            to.extend(&self.rest);
         }
         to
     }
@@ -193,6 +195,11 @@ mod tests {
         assert_eq!(route(&all, "a", &[]), [1, 2]);
         all.remove_receiver(ReceiverId(1));
         assert_eq!(route(&all, "a", &[]), [2]);
+        all.add(Subscribe::new("gone").check().unwrap(), Some(ReceiverId(3)));
+        all.remove_receiver(ReceiverId(3));
+        assert!(route(&all, "gone", &[]).is_empty(), "discarded, and not the rest");
+        assert_eq!(route(&all, "b", &[]), [9]);
+        all.add(Subscribe::new("b").check().unwrap(), None);
         assert_eq!(route(&all, "b", &[]), [9]);
         assert_eq!(all.remove("a"), [ReceiverId(2)]);
     }

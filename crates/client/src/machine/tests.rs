@@ -616,3 +616,32 @@ fn messages_and_requests_never_share_an_identifier() {
     bench.suback(1, ReasonCode::Success);
     assert_eq!(bench.done(), [1]);
 }
+
+#[test]
+fn any_bytes_in_any_pieces_end_in_a_reconnect_at_most_and_never_in_a_panic() {
+    for seed in 0..3_000 {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let version = if chance.bool() { V5 } else { V311 };
+        let mut bench = Bench::connected(options(version));
+        bench.publish(1, "a", ExactlyOnce);
+        bench.subscribe(2, "b", 1);
+        for _ in 0..20 {
+            // Types and lengths that may be, so that more than the first byte is looked at.
+            let mut bytes = vec![chance.u8(2..16) << 4 | chance.u8(..16) & chance.u8(..16)];
+            let length = chance.u8(..12);
+            bytes.push(length);
+            bytes.extend(
+                std::iter::repeat_with(|| chance.u8(..) & chance.u8(..)).take(length.into()),
+            );
+            for piece in bytes.chunks(chance.usize(1..8)) {
+                bench.hear_bytes(piece);
+            }
+            if bench.closes > 0 {
+                break;
+            }
+        }
+        if bench.closes > 0 && bench.machine.ended().is_none() {
+            bench.wait_for_attempt();
+        }
+    }
+}

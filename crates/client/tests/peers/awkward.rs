@@ -153,6 +153,7 @@ async fn the_greeting_is_asked_for_and_waited_for_with_patience() {
     let subscribe = read_packet(&mut stream).await;
     let topic = b"$SYS/broker/connection/me";
     assert!(subscribe.windows(topic.len()).any(|part| part == topic));
+    assert_eq!(read_packet(&mut stream).await[0], 0xa2, "UNSUBSCRIBE: a late one is not wanted");
 
     let waiting = tokio::spawn({
         let client = client.clone();
