@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
-/// Names a value in an [`Arena`]. Stale once the value is removed, also when its slot is used
+/// Names a value in an `Arena`. Stale once the value is removed, also when its slot is used
 /// again.
 pub struct Handle<T> {
     slot: u32,

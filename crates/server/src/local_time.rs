@@ -55,6 +55,11 @@ impl LocalTime {
     }
 }
 
+/// Finds the time zone of the system now, so that later nothing is read for it.
+pub(crate) fn prepare() {
+    system_zone();
+}
+
 /// The time zone of the system; to find it takes a look at many files.
 fn system_zone() -> &'static TimeZone {
     static ZONE: OnceLock<TimeZone> = OnceLock::new();

@@ -8,7 +8,7 @@ use crate::event_loop::{EventLoop, Observers};
 use crate::gate::Gate;
 use crate::json_text::Layout;
 use crate::limits;
-use crate::local_time::LocalTime;
+use crate::local_time::{self, LocalTime};
 use crate::log::{LogQueue, Look};
 use crate::mailboxes::Mailboxes;
 use crate::message_log::SAMPLE_PER_SECOND;
@@ -425,6 +425,7 @@ fn say(line: &str) {
 /// Logs to standard error: warnings and errors, and what is said once a minute at most; with
 /// `verbose` what happens to connections too.
 fn start_log(config: &Config) -> io::Result<LogQueue> {
+    local_time::prepare();
     let is_terminal = io::stderr().is_terminal();
     let json = config.log_format == LogFormat::Json;
     let look = Look {
