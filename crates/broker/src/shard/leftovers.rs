@@ -25,6 +25,8 @@ pub struct Leftovers {
     pub queued_bytes: usize,
     /// Messages in flight to clients.
     pub inflight: usize,
+    /// Bytes that were read from clients and are held back until they may be dealt with.
+    pub held_bytes: usize,
     /// What waits for a ticket of the store.
     pub waiting: usize,
     /// Sessions whose messages are to be loaded.
@@ -69,6 +71,9 @@ impl Shard {
             }
             left.inflight += session.outbound.len();
         }
+        let connections = &delivery.connections;
+        let held = connections.handles().filter_map(|one| connections.get(one));
+        left.held_bytes = held.map(|connection| connection.held.len()).sum();
         left
     }
 }

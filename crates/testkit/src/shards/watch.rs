@@ -187,11 +187,17 @@ impl Shards {
         })
     }
 
-    /// The first client that has said something which no shard has read.
-    pub(crate) fn unread(&self) -> Option<&str> {
+    /// Where something is that a client has said and no shard has dealt with: the first client that
+    /// is not read, or the first shard that holds back what it has read.
+    pub(crate) fn unheeded(&self) -> Option<String> {
         let unread = |client: &Client| client.state == State::Open && !client.unread.is_empty();
-        let found = self.clients.iter().find(|(_, seat)| unread(&seat.client));
-        found.map(|(name, _)| name.as_str())
+        let unread = self.clients.iter().find(|(_, seat)| unread(&seat.client));
+        if let Some((name, _)) = unread {
+            return Some(format!("{name} is not read"));
+        }
+        let held = self.leftovers().into_iter().map(|left| left.held_bytes).enumerate();
+        let (shard, bytes) = held.into_iter().find(|(_, bytes)| *bytes > 0)?;
+        Some(format!("shard {shard} holds back {bytes} bytes"))
     }
 
     /// Now, in monotonic milliseconds.

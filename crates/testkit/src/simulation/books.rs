@@ -333,6 +333,7 @@ impl Books {
             return Ok(rap);
         }
         book.owed.remove(&number);
+        let flagged = book.delivered.get(&number) == Some(&0);
         let times = book.delivered.entry(number).or_default();
         if retain {
             // It may be a copy, and the live one still to come.
@@ -351,8 +352,10 @@ impl Books {
                 Ok(rap)
             };
         }
-        // Of what was sent again, a receiver may have missed the first.
-        if posted.repeated && posted.qos == QoS::AtLeastOnce && (!whole || self.lossy) {
+        // Of what was sent again, a receiver may have missed the first, or have heard it with the
+        // publisher's flag.
+        let not_first = !whole || flagged || self.lossy;
+        if posted.repeated && posted.qos == QoS::AtLeastOnce && not_first {
             return Ok(rap);
         }
         let (publisher, topic) = (posted.publisher.clone(), posted.topic.clone());
@@ -488,5 +491,61 @@ pub(super) fn matches(filter: &str, topic: &str) -> bool {
     match (TopicFilter::new(filter), TopicName::new(topic)) {
         (Ok(filter), Ok(topic)) => filter.matches(topic),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WISH: Wish = Wish {
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        identifier: None,
+    };
+
+    /// Books in which `r` has `wish` for `t`, and two messages were published to it.
+    fn books(wish: Wish) -> Books {
+        let mut books = Books::default();
+        books.subscribing("r", "t", wish);
+        books.subscribed("r", "t");
+        let new = New {
+            publisher: "s",
+            era: 0,
+            topic: "t",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            firm: true,
+            unknowable: false,
+            bytes: 10,
+        };
+        assert_eq!([0, 1].map(|_| books.published(&new, |_| None)), [0, 1]);
+        books
+    }
+
+    fn hear(books: &mut Books, number: usize, retain: bool) -> Result<bool, String> {
+        let (qos, identifiers) = (QoS::AtLeastOnce, Vec::new());
+        let heard = Heard { number, topic: "t", qos, retain, dup: false, identifiers };
+        books.delivered("r", &heard)
+    }
+
+    #[test]
+    fn a_repetition_may_follow_what_came_after_the_first_with_the_publishers_flag() {
+        let mut books = books(Wish { retain_as_published: true, ..WISH });
+        assert_eq!(hear(&mut books, 0, true), Ok(true));
+        books.subscribing("r", "t", WISH);
+        books.subscribed("r", "t");
+        assert_eq!(hear(&mut books, 1, false), Ok(true));
+        books.repeated(0, true);
+        assert_eq!(hear(&mut books, 0, false), Ok(true));
+    }
+
+    #[test]
+    fn what_comes_for_the_first_time_comes_in_order() {
+        let mut books = books(WISH);
+        assert_eq!(hear(&mut books, 1, false), Ok(false));
+        books.repeated(0, true);
+        assert_eq!(hear(&mut books, 0, false), Err("r hears message 0 after message 1".into()));
     }
 }

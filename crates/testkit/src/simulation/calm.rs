@@ -63,15 +63,15 @@ impl Simulation {
                 guest.answer(&mut self.stage, usize::MAX);
             }
             if !busy && self.stage.w.undecided() == 0 {
-                if self.stage.w.unread().is_none() {
+                if self.stage.w.unheeded().is_none() {
                     return;
                 }
                 // A publisher waits for a receiver, which it does not for long.
                 self.stage.w.let_time_pass(500);
             }
         }
-        let unread = self.stage.w.unread();
-        self.stage.w.fail(&format!("the clients do not come to rest; unread is {unread:?}"));
+        let unheeded = self.stage.w.unheeded().unwrap_or_else(|| "nothing is unread".into());
+        self.stage.w.fail(&format!("the clients do not come to rest: {unheeded}"));
     }
 
     fn judge_mail(&self) {
@@ -310,5 +310,38 @@ impl super::Stage {
             if refused { Verdict::Refused(ReasonCode::NotAuthorized) } else { Verdict::Accepted };
         self.w.give_verdict(nth, verdict);
         self.digest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::packets::{Said, pingreq, puback, publish, v5, v311};
+    use crate::shards::Shards;
+    use crate::simulation::{Plan, Simulation};
+    use noctule_broker::Limits;
+
+    #[test]
+    fn nothing_is_at_rest_while_a_shard_holds_back_what_it_has_read() {
+        // A receiver is crowded beyond 250 waiting bytes.
+        let limits = Limits { unsent_bytes_max: 1_000, ..Limits::default() };
+        let mut w = Shards::with(1, &limits);
+        w.connect("slow", 0, v5().receive_maximum(1));
+        w.subscribe("slow", "t", 1);
+        w.connect("fast", 0, v311());
+        for id in 1..=3 {
+            w.say("fast", publish("t", "x".repeat(200)).qos(1).id(id));
+        }
+        w.say("fast", pingreq());
+        w.settle();
+        assert_eq!(w.all_heard("fast"), [puback(1), puback(2)]);
+        assert_eq!(w.leftovers()[0].held_bytes, 210, "a PUBLISH and a PINGREQ, all is read");
+        let mut simulation = Simulation::new(Plan { seed: 0, minutes: 0, whole_story: false });
+        simulation.guests.clear();
+        simulation.stage.w = w;
+        simulation.rest();
+        let mut w = simulation.stage.w;
+        assert_eq!(w.unheeded(), None);
+        assert_eq!(w.all_heard("fast"), [puback(3), Said::Pingresp]);
+        assert_eq!(w.all_heard("slow").len(), 1, "one is in flight, it does not acknowledge it");
     }
 }
