@@ -12,13 +12,14 @@
 use crate::arena::Handle;
 use crate::crowd::Crowd;
 use crate::holds::Holds;
-use crate::message::Message;
+use crate::message::{Message, MessageView};
 use crate::outbox::Outbox;
+use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
 use noctule_mqtt::codec::FrameBuffer;
-use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
-use noctule_session::KeepAlive;
+use noctule_mqtt::{ProtocolVersion, ReasonCode, TopicName, Violation};
+use noctule_session::{AliasUse, AliasesIn, AliasesOut, KeepAlive};
 use std::fmt;
 
 /// Names a connection of a shard. [`Handle::slot`] is good for an index of sockets.
@@ -59,6 +60,24 @@ pub struct Connection {
     pub(crate) counted: usize,
     /// How many receivers of its messages it waits for.
     pub(crate) crowds_ahead: u32,
+    /// What the bytes of a PUBLISH depend on besides the message.
+    pub(crate) dialect: Dialect,
+    /// Whether it wants to be told more than a reason code `[MQTT5-3.1.2-29]`.
+    pub(crate) problem_information: bool,
+    /// Topic aliases that the client uses, once it does.
+    pub(crate) aliases_in: Option<Box<AliasesIn>>,
+    /// Topic aliases that we use, if the client takes any.
+    pub(crate) aliases_out: Option<Box<AliasesOut>>,
+}
+
+/// What a connection's messages look like; those of the first two are the same for all who have the
+/// same terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Dialect {
+    WithoutProperties = 0,
+    WithProperties = 1,
+    WithAliases = 2,
 }
 
 /// How far a connection has come.
@@ -75,12 +94,10 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Accepting {
     pub(crate) client_id: Box<str>,
-    /// The broker chose the client identifier, and has to say so.
-    pub(crate) assigned: bool,
     pub(crate) clean_start: bool,
     pub(crate) expiry: Expiry,
-    /// The session expiry interval asked for is not the one granted.
-    pub(crate) expiry_cut: bool,
+    /// What CONNACK will say: properties without their length.
+    pub(crate) properties: Box<[u8]>,
     pub(crate) will: Option<(Message, u32)>,
     /// Set once a session is found: whether it is a stored one.
     pub(crate) session_present: bool,
@@ -108,6 +125,10 @@ impl Connection {
             crowd: None,
             counted: 0,
             crowds_ahead: 0,
+            dialect: Dialect::WithoutProperties,
+            problem_information: true,
+            aliases_in: None,
+            aliases_out: None,
         }
     }
 
@@ -115,6 +136,30 @@ impl Connection {
     /// that cannot be expressed.
     pub(crate) fn accepts(&self, packet_bytes: usize) -> bool {
         packet_bytes != 0 && packet_bytes <= self.packet_bytes_max as usize
+    }
+
+    /// Whether its messages are those of a form, and nothing of its own is in them.
+    #[inline]
+    pub(crate) fn takes(&self, key: FormKey) -> bool {
+        self.dialect as u8 == u8::from(key.has_properties())
+    }
+
+    /// How the topic of a delivery is said to this client; `None` if the packet is too large for it
+    /// in any form.
+    pub(crate) fn choose_alias(
+        &self,
+        view: &MessageView<'_>,
+        terms: &FormTerms<'_>,
+    ) -> Option<AliasUse> {
+        let bytes_max = self.packet_bytes_max as usize;
+        choose_alias(view, terms, self.aliases_out.as_deref(), bytes_max)
+    }
+
+    /// The client has been told the topic in this way.
+    pub(crate) fn note_alias(&mut self, alias: AliasUse, topic: TopicName<'_>) {
+        if let (AliasUse::New(_), Some(aliases)) = (alias, &mut self.aliases_out) {
+            aliases.note(topic.as_bytes());
+        }
     }
 
     /// Whether CONNECT waits for a decision and the input behind it with it.
@@ -146,6 +191,13 @@ pub enum Cause {
     QuotaExceeded,
     /// It was sending a large packet while memory was short.
     MemoryShort,
+    /// A packet that it has to get is larger than it accepts `[MQTT5-3.1.2-24]`.
+    AnswerTooLarge {
+        /// Of the packet.
+        bytes: usize,
+        /// The client's maximum packet size.
+        limit: u32,
+    },
     /// The broker stops.
     ShuttingDown,
 }
@@ -164,6 +216,7 @@ impl Cause {
             Self::TakenOver => Some(ReasonCode::SessionTakenOver),
             Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
             Self::QuotaExceeded | Self::MemoryShort => Some(ReasonCode::QuotaExceeded),
+            Self::AnswerTooLarge { .. } => Some(ReasonCode::PacketTooLarge),
             Self::Violation(violation) => Some(violation.reason_code()),
             Self::Disconnected
             | Self::DisconnectedWithWill
@@ -194,6 +247,10 @@ impl fmt::Display for Cause {
                 "a message was refused: a subscriber's queue is full, or memory is short",
             ),
             Self::MemoryShort => f.write_str("it sent a large packet while memory was short"),
+            Self::AnswerTooLarge { bytes, limit } => write!(
+                f,
+                "an answer of {bytes} bytes is over the client's maximum packet size of {limit}"
+            ),
             Self::ShuttingDown => f.write_str("the broker stops"),
         }
     }

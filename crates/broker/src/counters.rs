@@ -59,6 +59,9 @@ counters! {
         queue_full,
         /// The packet is larger than the client accepts `[MQTT5-3.1.2-25]`.
         packet_too_large,
+        /// Its message expiry interval has passed `[MQTT5-3.3.2-5]`. A retained message counts, too,
+        /// though not for a session.
+        expired,
         /// QoS 0, and memory is short.
         memory_at_most_once,
         /// Not put into a session's queue because memory is short.

@@ -16,15 +16,18 @@ use crate::mail::{Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
-use crate::outgoing::{
-    FormKey, FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish,
-};
+use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
 use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Session, SessionHandle, Terms};
-use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
+use noctule_mqtt::packet::Ack;
+use noctule_mqtt::property::Carrier;
+use noctule_mqtt::{
+    Packet, PacketId, PacketType, Properties, Property, PropertyBuffer, ProtocolVersion, QoS,
+    ReasonCode, codec,
+};
 use noctule_session::{AckNumber, Acknowledged, Now, ToSend};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -278,7 +281,7 @@ impl Delivery {
         if targets.is_empty() {
             return;
         }
-        self.forms.begin(outgoing);
+        self.forms.begin(outgoing, self.now);
         while !targets.is_empty() {
             let served = self.deliver_alike(targets, outgoing, from);
             let Some((target, rest)) = targets[served..].split_first() else {
@@ -308,7 +311,7 @@ impl Delivery {
         let qos = outgoing.view.qos;
         let crowded = self.marks.crowded;
         let is_alike = |connection: &Connection| {
-            connection.version.has_properties() == key.has_properties()
+            connection.takes(key)
                 && connection.outbox.len() <= crowded
                 && bytes.len() <= connection.packet_bytes_max as usize
         };
@@ -374,6 +377,10 @@ impl Delivery {
         }
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
+        if connection.aliases_out.is_some() {
+            let terms = FormTerms::new(key, &target.identifiers);
+            return self.send_aliased(handle, terms, PacketId::FIRST, outgoing);
+        }
         let encoded = self.forms.form(outgoing, key, &target.identifiers);
         if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
@@ -418,7 +425,14 @@ impl Delivery {
         };
         let key = FormKey::new(connection.version.has_properties(), qos, retain);
         let encoded = self.forms.form(outgoing, key, &target.identifiers);
-        if !connection.accepts(encoded.packet_bytes) {
+        let aliased = connection.aliases_out.is_some();
+        let accepted = if aliased {
+            let terms = FormTerms::new(key, &target.identifiers);
+            connection.choose_alias(&outgoing.view, &terms).is_some()
+        } else {
+            connection.accepts(encoded.packet_bytes)
+        };
+        if !accepted {
             self.dropped.packet_too_large += 1;
             return;
         }
@@ -432,11 +446,39 @@ impl Delivery {
         let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
         };
+        if aliased {
+            let terms = FormTerms::new(key, &target.identifiers);
+            return self.send_aliased(handle, terms, packet_id, outgoing);
+        }
         let outbox = self.outputs.open(handle, connection);
         outbox.push_numbered(encoded, packet_id);
         if let Some(message) = outgoing.shared_payload(&mut self.pool) {
             outbox.push_payload(message);
         }
+        self.counters.publish_sent += 1;
+    }
+
+    /// Sends a message to a client that takes topic aliases, whose bytes nobody else gets.
+    #[cold]
+    fn send_aliased(
+        &mut self,
+        handle: ConnectionHandle,
+        terms: FormTerms<'_>,
+        packet_id: PacketId,
+        outgoing: &mut Outgoing<'_>,
+    ) {
+        let shared = outgoing.shared_payload(&mut self.pool);
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return;
+        };
+        let Some(alias) = connection.choose_alias(&outgoing.view, &terms) else {
+            self.dropped.packet_too_large += 1;
+            return;
+        };
+        let delivery = OneDelivery { terms, dup: false, packet_id, now: self.now, alias };
+        let outbox = self.outputs.open(handle, connection);
+        put_publish(outbox, &outgoing.view, &delivery, shared, &mut self.scratch);
+        connection.note_alias(alias, outgoing.view.topic);
         self.counters.publish_sent += 1;
     }
 
@@ -494,7 +536,15 @@ impl Delivery {
             return Queued::Waiting { durable: false };
         };
         let bytes = owed.bytes();
-        let is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        let mut is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        if is_full {
+            for expired in session.queue.take_expired(self.now) {
+                self.dropped.expired += 1;
+                self.memory.owed -= session.settle(&expired);
+                forget(session, &expired, &mut self.journal);
+            }
+            is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        }
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -561,25 +611,27 @@ impl Delivery {
                 }
                 Some(ToSend::Publish { packet_id, dup, message: owed }) => {
                     let view = owed.message.view();
-                    let delivery =
-                        OneDelivery { terms: owed.form_terms(has_properties), dup, packet_id };
-                    if !connection.accepts(publish_size(&view, &delivery.terms)) {
-                        self.dropped.packet_too_large += 1;
+                    let terms = owed.form_terms(has_properties);
+                    // What was begun to be delivered is delivered [MQTT5-3.3.2-5].
+                    let expired = !dup && view.expires.has_passed(self.now);
+                    let alias = connection.choose_alias(&view, &terms).filter(|_| !expired);
+                    let Some(alias) = alias else {
+                        if expired {
+                            self.dropped.expired += 1;
+                        } else {
+                            self.dropped.packet_too_large += 1;
+                        }
                         if let Some(owed) = discard(session, packet_id, &mut self.journal) {
                             self.memory.owed -= session.settle(&owed);
                         }
                         continue;
-                    }
+                    };
+                    let delivery = OneDelivery { terms, dup, packet_id, now: self.now, alias };
+                    let large = view.payload.len() > COPY_MAX;
+                    let shared = large.then(|| owed.message.clone());
                     let outbox = self.outputs.open(connection_handle, connection);
-                    let before = outbox.tail().len();
-                    write_publish(&view, &delivery, &mut self.scratch, outbox.tail());
-                    let written = outbox.tail().len() - before;
-                    outbox.appended(written);
-                    if view.payload.len() > COPY_MAX {
-                        outbox.push_payload(owed.message.clone());
-                    } else {
-                        outbox.push(view.payload);
-                    }
+                    put_publish(outbox, &view, &delivery, shared, &mut self.scratch);
+                    connection.note_alias(alias, view.topic);
                     self.counters.publish_sent += 1;
                     continue;
                 }
@@ -594,6 +646,12 @@ impl Delivery {
                 }
                 return;
             };
+            if owed.message.expires().has_passed(self.now) {
+                self.dropped.expired += 1;
+                self.memory.owed -= session.settle(&owed);
+                forget(session, &owed, &mut self.journal);
+                continue;
+            }
             let (qos, sequence) = (owed.qos, owed.sequence);
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
             let packet_id = session.outbound.push(qos, owed, storing);
@@ -664,13 +722,25 @@ impl Delivery {
             return;
         };
         let version = connection.version;
-        let outbox = self.outputs.open(connection_handle, connection);
         match answer {
+            Answer::Ack { packet, packet_id, reason } if reason.is_error() => {
+                let why = explanation(reason);
+                let bytes = explained(connection, why, |properties| {
+                    let ack = Ack { packet_id, reason, properties };
+                    match packet {
+                        PacketType::Puback => Packet::Puback(ack),
+                        PacketType::Pubrec => Packet::Pubrec(ack),
+                        _ => Packet::Pubcomp(ack),
+                    }
+                });
+                self.outputs.open(connection_handle, connection).push(&bytes);
+            }
             Answer::Ack { packet, packet_id, reason } => {
+                let outbox = self.outputs.open(connection_handle, connection);
                 push_ack_with(outbox, version, packet, packet_id, reason);
             }
             Answer::Encoded { bytes, replays } => {
-                outbox.push(&bytes);
+                self.outputs.open(connection_handle, connection).push(&bytes);
                 session.replays.extend(replays);
                 self.replay(handle);
             }
@@ -685,6 +755,51 @@ impl Delivery {
         {
             self.replays.push_back(handle);
         }
+    }
+
+    /// Puts a packet that may say `why` in a reason string into a connection's output: with it if
+    /// the client wants and takes it, without it otherwise `[MQTT5-3.1.2-29]` `[MQTT5-3.2.2-19]`
+    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.11.2-1]` `[MQTT5-3.14.2-3]`.
+    ///
+    /// # Errors
+    /// The size of the packet if it is too large even so; nothing is put out then.
+    pub(crate) fn send_explained(
+        &mut self,
+        handle: ConnectionHandle,
+        why: &str,
+        packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
+    ) -> Result<(), usize> {
+        let Some(connection) = self.connections.get(handle) else {
+            return Ok(());
+        };
+        let most = connection.packet_bytes_max as usize;
+        let bytes = explained(connection, why, packet);
+        if bytes.len() > most {
+            return Err(bytes.len());
+        }
+        if let Some(connection) = self.connections.get_mut(handle) {
+            self.outputs.open(handle, connection).push(&bytes);
+        }
+        Ok(())
+    }
+
+    /// Puts a packet that is no PUBLISH into a connection's output, if the client accepts one of its
+    /// size. Returns whether it does.
+    pub(crate) fn send_if_accepted(
+        &mut self,
+        handle: ConnectionHandle,
+        packet: &Packet<'_>,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return false;
+        };
+        let mut bytes = Vec::new();
+        let encoded = codec::encode(packet, connection.version, &mut bytes);
+        let accepted = encoded.is_ok() && connection.accepts(bytes.len());
+        if accepted {
+            self.outputs.open(handle, connection).push(&bytes);
+        }
+        accepted
     }
 
     /// Puts a packet that is no PUBLISH into a connection's output.
@@ -702,6 +817,30 @@ impl Delivery {
     }
 }
 
+/// The bytes of a packet for a client, with a reason string if it wants that and it fits.
+pub(crate) fn explained(
+    connection: &Connection,
+    why: &str,
+    packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
+) -> Vec<u8> {
+    let version = connection.version;
+    let mut bytes = Vec::new();
+    if version.has_properties() && connection.problem_information && !why.is_empty() {
+        let plain = packet(Properties::EMPTY);
+        let mut buffer = PropertyBuffer::new(Carrier::Packet(plain.packet_type()));
+        let pushed = buffer.push(Property::ReasonString(why));
+        debug_assert!(pushed.is_ok(), "this packet may have a reason string: {pushed:?}");
+        let encoded = codec::encode(&packet(buffer.as_properties()), version, &mut bytes);
+        if encoded.is_ok() && bytes.len() <= connection.packet_bytes_max as usize {
+            return bytes;
+        }
+        bytes.clear();
+    }
+    let encoded = codec::encode(&packet(Properties::EMPTY), version, &mut bytes);
+    debug_assert!(encoded.is_ok(), "the broker's own packets can be encoded: {encoded:?}");
+    bytes
+}
+
 /// What became of a message for a session's queue.
 enum Queued {
     Waiting { durable: bool },
@@ -713,10 +852,26 @@ fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) ->
     let Acknowledged::Done(owed) = session.outbound.discard(packet_id) else {
         return None;
     };
+    forget(session, &owed, journal);
+    Some(owed)
+}
+
+/// A session is not owed this message any more: the store need not keep it.
+fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
     if session.is_persistent() {
         journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
     }
-    Some(owed)
+}
+
+/// A refusal in words, for a reason string.
+pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
+    match reason {
+        ReasonCode::QuotaExceeded => "a limit is reached: a queue is full, or memory is short",
+        ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
+        ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",
+        ReasonCode::TopicFilterInvalid => "a topic filter is longer or deeper than allowed",
+        other => other.words(),
+    }
 }
 
 /// Appends an acknowledgement that reports success, which looks the same in all versions.

@@ -3,6 +3,7 @@
 //! Most messages at QoS 0 never become one. Those that are short-lived come from a pool and go back
 //! to it, so that a message at QoS 1 costs no allocation either.
 
+use crate::expiry::Deadline;
 use crate::memory::CommonMemory;
 use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
@@ -30,6 +31,7 @@ struct Body {
     payload_at: u32,
     qos: QoS,
     retain: bool,
+    expires: Deadline,
     /// Where its bytes are counted, if that is not done by whoever has it.
     meter: Option<StdArc<CommonMemory>>,
 }
@@ -68,6 +70,7 @@ impl Body {
             payload_at: (topic_len + properties_len) as u32,
             qos: view.qos,
             retain: view.retain,
+            expires: view.expires,
             meter: None,
         }
     }
@@ -86,6 +89,7 @@ impl Body {
         self.payload_at = payload_at as u32;
         self.qos = view.qos;
         self.retain = view.retain;
+        self.expires = view.expires;
     }
 }
 
@@ -154,6 +158,7 @@ pub(crate) struct MessageView<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    pub(crate) expires: Deadline,
 }
 
 impl<'a> MessageView<'a> {
@@ -166,6 +171,7 @@ impl<'a> MessageView<'a> {
             payload: publish.payload,
             qos: publish.qos,
             retain: publish.retain,
+            expires: Deadline::NEVER,
         })
     }
 }
@@ -193,6 +199,8 @@ impl Message {
             payload: will.payload,
             qos: will.qos,
             retain: will.retain,
+            // It begins to count when the will is published (section 3.1.3.2.4).
+            expires: Deadline::NEVER,
         })
     }
 
@@ -208,7 +216,9 @@ impl Message {
 
     /// The packet it came in, if that can be passed on as it is but for its packet identifier.
     pub(crate) fn packet(&self) -> Option<RawPublish<'_>> {
-        (self.0.header_len != 0).then(|| RawPublish {
+        // With an expiry interval it says more with every second than is true.
+        let passable = self.0.header_len != 0 && self.0.expires.is_never();
+        passable.then(|| RawPublish {
             bytes: &self.0.bytes,
             header_len: usize::from(self.0.header_len),
             has_properties: self.0.has_properties,
@@ -236,6 +246,11 @@ impl Message {
         self.0.retain
     }
 
+    /// When it is of no use any more `[MQTT5-3.3.2-5]`.
+    pub fn expires(&self) -> Deadline {
+        self.0.expires
+    }
+
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         self.0.bytes.capacity() + size_of::<Body>() + size_of::<usize>()
@@ -260,6 +275,7 @@ impl Message {
             payload: self.payload(),
             qos: self.qos(),
             retain: self.retain(),
+            expires: self.expires(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! parcel is used again, see [`Shard::take_emptied`](crate::Shard::take_emptied).
 
 use crate::connection::ConnectionHandle;
+use crate::expiry::Deadline;
 use crate::mail::ReplyTo;
 use crate::message::MessageView;
 use crate::outgoing::RawPublish;
@@ -141,6 +142,8 @@ impl Label {
                 payload: &bytes[payload_at..],
                 qos: self.marks.qos(),
                 retain: self.marks.has(RETAIN),
+                // What expires is not packed.
+                expires: Deadline::NEVER,
             },
             packet: RawPublish {
                 bytes,

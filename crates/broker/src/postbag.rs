@@ -56,7 +56,9 @@ impl Postbag {
         pool: &mut MessagePool,
     ) {
         let Covering { from, publisher, reply } = covering;
-        let Some(packet) = outgoing.passable() else {
+        // What a packet says of its expiry is true on arrival only.
+        let passable = outgoing.passable().filter(|_| outgoing.view.expires.is_never());
+        let Some(packet) = passable else {
             return self.push_shared(outgoing, covering, pool);
         };
         if !matches!(self.letters.last(), Some(Mail::Packets { parcel, .. }) if !parcel.is_full()) {

@@ -8,7 +8,7 @@ use crate::log::LogQueue;
 use crate::mailboxes::Mailboxes;
 use crate::options::Config;
 use mio::Poll;
-use noctule_broker::{Limits, Settings, Shard, ShardId};
+use noctule_broker::{Limits, Offer, Settings, Shard, ShardId};
 use noctule_net::{Listener, bind_all};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -98,6 +98,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let shards = usize::from(config.shards.or_else(processors));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
     let building = Building {
+        offer: limits::offer(&config),
         limits,
         clock: Clock::start(),
         shared: Arc::new(Shared::new(shards as u16, random_number()?)),
@@ -135,6 +136,7 @@ fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
 /// What all loops are built with.
 struct Building {
     limits: Limits,
+    offer: Offer,
     clock: Clock,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
@@ -150,7 +152,8 @@ struct Plan {
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
-        let settings = Settings { limits: self.limits.clone(), seed: plan.seed };
+        let (limits, offer) = (self.limits.clone(), self.offer.clone());
+        let settings = Settings { limits, offer, seed: plan.seed };
         let mut clock = self.clock;
         let shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())

@@ -5,6 +5,7 @@
 //! connection. What a version cannot say (a reason code before MQTT 5) is therefore not expected of
 //! it either.
 
+use crate::manners::Bounds;
 use noctule_mqtt::codec::{self, EncodeError};
 use noctule_mqtt::packet::{
     Ack, Auth, Connack, Connect, Disconnect, Publish, RetainHandling, Suback, Subscribe,
@@ -51,6 +52,7 @@ pub enum Said {
     },
     Pingreq,
     Pingresp,
+    /// Expected without properties, any properties will do.
     Disconnect {
         reason: ReasonCode,
         properties: Vec<u8>,
@@ -336,6 +338,11 @@ impl Connecting {
         self.property(Property::ReceiveMaximum(messages))
     }
 
+    /// Topic alias maximum.
+    pub fn aliases(self, most: u16) -> Self {
+        self.property(Property::TopicAliasMaximum(most))
+    }
+
     /// Maximum packet size in bytes.
     pub fn packet_max(self, bytes: u32) -> Self {
         self.property(Property::MaximumPacketSize(bytes))
@@ -351,11 +358,14 @@ impl Connecting {
         self
     }
 
-    /// The limits it sets on what it is sent: receive maximum and packet size.
-    pub(crate) fn bounds(&self) -> (u16, u32) {
+    /// The limits it sets on what it is sent.
+    pub(crate) fn bounds(&self) -> Bounds {
         let properties = Properties::from_checked(&self.properties);
-        let receive_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
-        (receive_maximum, properties.maximum_packet_size().unwrap_or(u32::MAX))
+        Bounds {
+            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
+            packet_bytes_max: properties.maximum_packet_size().unwrap_or(u32::MAX),
+            topic_aliases_max: properties.topic_alias_maximum().unwrap_or(0),
+        }
     }
 }
 
@@ -413,6 +423,16 @@ impl Publishing {
     pub fn property(mut self, property: Property<'_>) -> Self {
         self.properties.extend(properties(PacketType::Publish, &[property]));
         self
+    }
+
+    /// Adds a topic alias.
+    pub fn alias(self, alias: u16) -> Self {
+        self.property(Property::TopicAlias(alias))
+    }
+
+    /// Adds a message expiry interval in seconds.
+    pub fn expiring(self, seconds: u32) -> Self {
+        self.property(Property::MessageExpiryInterval(seconds))
     }
 
     /// The packet identifier it has.
@@ -562,6 +582,10 @@ impl Said {
                 Self::Connack { properties: wanted @ None, .. },
                 Self::Connack { properties: heard, .. },
             ) => wanted.clone_from(heard),
+            (
+                Self::Disconnect { properties: wanted, .. },
+                Self::Disconnect { properties: heard, .. },
+            ) if wanted.is_empty() => wanted.clone_from(heard),
             _ => {}
         }
         wanted.as_heard(version).is_some_and(|wanted| wanted == *heard)

@@ -1,12 +1,14 @@
 //! The end of connections and of sessions, and what is due then: wills, expiry, a last word.
 
-use super::{Action, Report, Shard, Timer, disconnect};
+use super::{Action, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::persist::Record;
 use crate::session::{Expiry, SessionHandle, Will};
-use noctule_mqtt::packet::{Connack, Disconnect};
+use noctule_mqtt::packet::Disconnect;
+use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{
-    Answer, Packet, Phase as PeerPhase, Properties, ReasonCode, TopicFilter, Violation,
+    Answer, Packet, PacketType, Phase as PeerPhase, Property, PropertyBuffer, ReasonCode,
+    TopicFilter, Violation,
 };
 use noctule_session::Now;
 
@@ -79,10 +81,8 @@ impl Shard {
         self.delivery.counters.violations += 1;
         match violation.answer(version, phase) {
             Answer::Connack(reason) => {
-                let properties = Properties::EMPTY;
-                let connack = Connack { session_present: false, reason, properties };
                 self.delivery.counters.connects_refused += 1;
-                self.delivery.send(handle, &Packet::Connack(connack));
+                self.send_refusal(handle, reason, &violation.to_string());
             }
             // Closing says it.
             Answer::Disconnect(_) | Answer::Close => {}
@@ -111,7 +111,7 @@ impl Shard {
             matches!(phase, Phase::Attached) && connection.version.server_may_disconnect();
         self.delivery.weigh(handle);
         if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
-            self.delivery.send(handle, &disconnect(reason));
+            self.say_goodbye(handle, reason, &cause);
         }
         let client_id = session
             .and_then(|session| self.delivery.sessions.get(session))
@@ -125,6 +125,27 @@ impl Shard {
             cause,
         }));
         self.actions.push_back(Action::Close(handle));
+    }
+
+    /// The last word to a client.
+    fn say_goodbye(&mut self, handle: ConnectionHandle, reason: ReasonCode, cause: &Cause) {
+        let reference = self.offer.server_reference.as_deref();
+        if let (Cause::ShuttingDown, Some(reference)) = (cause, reference) {
+            let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Disconnect));
+            if properties.push(Property::ServerReference(reference)).is_ok() {
+                let reason = ReasonCode::UseAnotherServer;
+                let properties = properties.as_properties();
+                let goodbye = Packet::Disconnect(Disconnect { reason, properties });
+                let fits = self.delivery.send_if_accepted(handle, &goodbye);
+                if fits {
+                    return;
+                }
+            }
+        }
+        // If it takes not even that, closing has to say it.
+        let _ = self.delivery.send_explained(handle, &cause.to_string(), |properties| {
+            Packet::Disconnect(Disconnect { reason, properties })
+        });
     }
 
     /// A session loses its connection: ends, or waits for its client.

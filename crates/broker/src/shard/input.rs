@@ -137,11 +137,11 @@ impl Shard {
             | Packet::Pubrel(ack)
             | Packet::Pubcomp(ack) => self.on_ack(sender, packet.packet_type(), ack),
             Packet::Subscribe(subscribe) => {
-                self.on_subscribe(session, version, subscribe);
+                self.on_subscribe(sender, subscribe);
                 Ok(())
             }
             Packet::Unsubscribe(unsubscribe) => {
-                self.on_unsubscribe(session, version, unsubscribe);
+                self.on_unsubscribe(sender, unsubscribe);
                 Ok(())
             }
             Packet::Pingreq => {

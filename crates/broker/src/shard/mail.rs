@@ -91,7 +91,11 @@ impl Shard {
         };
         let publisher =
             foreign.publisher.map(|connection| Publisher { shard: Some(foreign.from), connection });
-        self.delivery.route_foreign(route, outgoing, publisher);
+        if outgoing.view.expires.has_passed(self.delivery.now) {
+            self.delivery.dropped.expired += route.targets.len() as u64;
+        } else {
+            self.delivery.route_foreign(route, outgoing, publisher);
+        }
         if let Some(reply) = foreign.reply {
             self.reply(reply, outgoing.durable, outgoing.refused);
         }

@@ -6,9 +6,11 @@
 mod accept;
 mod acknowledge;
 mod close;
+mod connack;
 mod input;
 mod mail;
 mod publish;
+mod retain;
 mod subscribe;
 mod turn;
 
@@ -22,6 +24,7 @@ use crate::limits::Limits;
 use crate::losses::Lost;
 use crate::mail::Departure;
 use crate::memory::{CommonMemory, Memory, Owner, Pressure};
+use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, SessionKey, Ticket};
@@ -29,8 +32,7 @@ use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
 use hashbrown::HashMap;
-use noctule_mqtt::packet::Disconnect;
-use noctule_mqtt::{Packet, ProtocolVersion, ReasonCode};
+use noctule_mqtt::{ProtocolVersion, ReasonCode};
 use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -43,6 +45,8 @@ use std::sync::atomic::Ordering;
 pub struct Settings {
     /// The bounds of everything.
     pub limits: Limits,
+    /// What is offered where the specification leaves the choice.
+    pub offer: Offer,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
     pub seed: [u8; 32],
 }
@@ -183,6 +187,13 @@ pub struct Shard {
     due: Vec<Timer>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
+    /// When this shard will look for expired retained messages, by part.
+    retained_watch: Vec<Option<u64>>,
+    offer: Offer,
+    /// See [`Offer::refused_publish_flags`].
+    refused_publish_flags: u8,
+    /// Where the packets of clients with topic aliases are written as they would be without.
+    unaliased: Vec<u8>,
     random: ChaCha12Rng,
     next_key: u64,
 }
@@ -198,6 +209,8 @@ enum Timer {
     Crowd(ConnectionHandle),
     /// A connection was not read because memory was short.
     Memory(ConnectionHandle),
+    /// Messages in this part of the retained ones may have expired.
+    Retained(u16),
     /// It may be said again that messages for a session are lost.
     Losses(SessionHandle),
 }
@@ -227,6 +240,10 @@ impl Shard {
             delivery: Delivery::new(settings.limits, commons.shards(), commons.memory(), now),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
+            refused_publish_flags: settings.offer.refused_publish_flags(),
+            offer: settings.offer,
+            unaliased: Vec::new(),
+            retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
             clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
@@ -458,11 +475,6 @@ pub struct Population {
     pub subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
-}
-
-/// A DISCONNECT with nothing but a reason.
-fn disconnect(reason: ReasonCode) -> Packet<'static> {
-    Packet::Disconnect(Disconnect::new(reason))
 }
 
 /// The deadline and handle types are small: thousands lie in the wheel.

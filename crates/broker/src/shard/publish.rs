@@ -4,6 +4,7 @@ use super::Shard;
 use super::input::Sender;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
+use crate::expiry::deadline;
 use crate::holds::Hold;
 use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
@@ -11,11 +12,32 @@ use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
-use noctule_mqtt::codec::Frame;
+use noctule_mqtt::codec::{self, EncodeError, Frame};
 use noctule_mqtt::packet::Publish;
-use noctule_mqtt::{PacketId, PacketType, QoS, ReasonCode, Receiver, Violation};
+use noctule_mqtt::{
+    Packet, PacketId, PacketType, Properties, PropertyId, ProtocolVersion, QoS, ReasonCode,
+    Receiver, TopicName, Violation,
+};
 use noctule_session::Received;
-use std::sync::atomic::Ordering;
+
+/// Packets that came with a topic alias are written again into a buffer that is kept up to this size.
+const UNALIASED_KEPT_BYTES: usize = 64 * 1024;
+
+/// Appends `publish` as it would be without its topic alias.
+fn write_unaliased(
+    publish: &Publish<'_>,
+    topic: TopicName<'_>,
+    version: ProtocolVersion,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let all = publish.properties;
+    let alias = all.position(PropertyId::TopicAlias).unwrap_or(0..0);
+    let (before, behind) = (&all.as_bytes()[..alias.start], &all.as_bytes()[alias.end..]);
+    let others = [before, behind].concat();
+    let properties = Properties::from_checked(&others);
+    let unaliased = Publish { topic: Some(topic), properties, ..*publish };
+    codec::encode(&Packet::Publish(unaliased), version, out)
+}
 
 /// What became of a message that was routed.
 struct Routed {
@@ -39,18 +61,30 @@ impl Shard {
             cached = self.router.cached(topic, sender.last_route);
             cached.is_some()
         })?;
+        if frame.flags() & self.refused_publish_flags != 0 {
+            return Err(self.refused_flags(&publish));
+        }
+        if !publish.properties.is_empty()
+            && let Some(alias) = publish.properties.topic_alias()
+        {
+            return self.on_aliased(sender, &publish, alias);
+        }
         if cached != sender.last_route
             && let Some(connection) = self.delivery.connections.get_mut(sender.connection)
         {
             connection.last_route = cached;
         }
         self.delivery.counters.publish_received += 1;
-        // We announce no topic aliases, so there are none [MQTT5-3.3.2-8].
-        let alias =
-            if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
-        let (None, Some(view)) = (alias, MessageView::of_publish(&publish)) else {
-            return Err(Violation::TopicAliasInvalid { alias: alias.unwrap_or(0) });
+        // Without an alias there is a topic.
+        let Some(mut view) = MessageView::of_publish(&publish) else {
+            return Err(Violation::TopicEmpty);
         };
+        if !publish.properties.is_empty() {
+            view.expires = deadline(publish.properties, sender.now);
+            if self.has_wrong_format(&publish) {
+                return self.refuse_format(sender, &publish);
+            }
+        }
         let packet = RawPublish::new(frame, &publish, sender.version);
         let mut outgoing = Outgoing::of_packet(view, packet);
         match (publish.qos, publish.packet_id) {
@@ -65,6 +99,78 @@ impl Shard {
                 Ok(())
             }
         }
+    }
+
+    /// A PUBLISH with a topic alias: goes on with what it would be without, so that nobody else
+    /// knows of aliases. They are the connection's own `[MQTT5-3.3.2-7]`.
+    #[inline(never)]
+    fn on_aliased(
+        &mut self,
+        sender: &Sender,
+        publish: &Publish<'_>,
+        alias: u16,
+    ) -> Result<(), Violation> {
+        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9]
+        if alias == 0 || alias > self.delivery.limits.topic_aliases_in_max {
+            return Err(Violation::TopicAliasInvalid { alias });
+        }
+        let Some(connection) = self.delivery.connections.get_mut(sender.connection) else {
+            return Ok(());
+        };
+        let aliases = connection.aliases_in.get_or_insert_default();
+        let topic = match publish.topic {
+            Some(topic) => {
+                aliases.set(alias, topic.as_bytes());
+                topic
+            }
+            None => match aliases.topic(alias) {
+                Some(topic) => TopicName::from_checked(topic),
+                None => return Err(Violation::TopicAliasUnknown { alias }),
+            },
+        };
+        let mut bytes = std::mem::take(&mut self.unaliased);
+        bytes.clear();
+        let written = write_unaliased(publish, topic, sender.version, &mut bytes);
+        let outcome = match (written, codec::next_frame(&bytes, u32::MAX)) {
+            (Ok(()), Ok(Some(frame))) => self.on_publish(sender, &frame),
+            _ => Err(Violation::PacketTooLarge { size: bytes.len() as u64, limit: u32::MAX }),
+        };
+        if bytes.capacity() <= UNALIASED_KEPT_BYTES {
+            self.unaliased = bytes;
+        }
+        outcome
+    }
+
+    /// What is wrong with a PUBLISH that has what is not offered.
+    #[cold]
+    fn refused_flags(&self, publish: &Publish<'_>) -> Violation {
+        if publish.qos > self.offer.qos_max {
+            let (qos, limit) = (publish.qos.bits(), self.offer.qos_max.bits());
+            return Violation::QosNotSupported { qos, limit };
+        }
+        Violation::RetainNotSupported
+    }
+
+    /// Whether a payload is looked at, claims to be UTF-8 and is not (section 3.3.2.3.2).
+    fn has_wrong_format(&self, publish: &Publish<'_>) -> bool {
+        self.offer.payload_format_checked
+            && publish.properties.payload_format_indicator() == Some(1)
+            && std::str::from_utf8(publish.payload).is_err()
+    }
+
+    /// Refuses a payload that is not what it claims to be. At QoS 0 there is no other way to say so
+    /// than to end the connection.
+    #[cold]
+    fn refuse_format(&mut self, sender: &Sender, publish: &Publish<'_>) -> Result<(), Violation> {
+        let (packet, packet_id) = match (publish.qos, publish.packet_id) {
+            (QoS::AtLeastOnce, Some(packet_id)) => (PacketType::Puback, packet_id),
+            (QoS::ExactlyOnce, Some(packet_id)) => (PacketType::Pubrec, packet_id),
+            (QoS::AtMostOnce, _) | (_, None) => return Err(Violation::PayloadNotUtf8),
+        };
+        let reason = ReasonCode::PayloadFormatInvalid;
+        let routed = Routed { reason, durable: false, replies: 0 };
+        self.acknowledge(sender, packet, packet_id, &routed);
+        Ok(())
     }
 
     fn publish_at_least_once(
@@ -197,6 +303,14 @@ impl Shard {
 
     /// Publishes a message of the broker's own accord: a will.
     pub(super) fn publish_message(&mut self, message: &Message) {
+        let mut view = message.view();
+        let properties = Properties::from_checked(view.properties);
+        view.expires = deadline(properties, self.delivery.now);
+        if !view.expires.is_never() {
+            let expiring = self.delivery.pool.own(&view);
+            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, None);
+            return;
+        }
         let _ = self.route(&mut Outgoing::of_message(message), None, None, None);
     }
 
@@ -234,25 +348,10 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
-        if outgoing.view.retain {
-            // Before routing, so that whoever subscribes next cannot see an older one.
-            let topic = outgoing.view.topic.as_bytes();
-            let message = outgoing.message(&mut self.delivery.pool);
-            let part = self.placement.retained_part(topic, self.commons.retained_parts());
-            let memory = self.commons.memory();
-            self.commons.change_retained(part, &mut |retained| {
-                let before = retained.bytes();
-                // Counted with the part in hand, so that of one topic the last set is the highest.
-                let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
-                retained.set(message, sequence);
-                memory.retained_changed(before, retained.bytes());
-            });
-            self.delivery.journal.push(Record::Retained(message.clone()));
-            outgoing.durable = true;
-        }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
         let route = if outgoing.view.retain {
+            self.retain(outgoing);
             self.router.route(outgoing.view.topic, &self.delivery.limits)
         } else {
             route

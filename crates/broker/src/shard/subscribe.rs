@@ -4,6 +4,9 @@
 //! the client has seen it is routed to it. Retained messages follow the SUBACK.
 
 use super::Shard;
+use super::input::Sender;
+use crate::connection::Cause;
+use crate::delivery::{explained, explanation};
 use crate::memory::{Pressure, subscription_bytes};
 use crate::persist::Record;
 use crate::retained::Cursor;
@@ -12,30 +15,31 @@ use crate::subscriptions::Subscriber;
 use noctule_mqtt::packet::{
     RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
 };
-use noctule_mqtt::{Packet, Properties, ProtocolVersion, ReasonCode, TopicFilter, codec};
+use noctule_mqtt::{Packet, Properties, ReasonCode, TopicFilter};
 use std::sync::atomic::Ordering;
 
 impl Shard {
-    pub(super) fn on_subscribe(
-        &mut self,
-        session: SessionHandle,
-        version: ProtocolVersion,
-        subscribe: &Subscribe<'_>,
-    ) {
+    pub(super) fn on_subscribe(&mut self, sender: &Sender, subscribe: &Subscribe<'_>) {
+        let session = sender.session;
         let identifier = subscribe.properties.subscription_identifier();
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut replays = Replays::new();
         for subscription in &subscribe.subscriptions {
-            let terms = Terms { options: subscription.options, identifier };
+            let mut options = subscription.options;
+            // [MQTT5-3.2.2-10] [MQTT5-3.8.4-7]: granted as far as it is offered.
+            options.qos = options.qos.min(self.offer.qos_max);
+            let terms = Terms { options, identifier };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
-                Ok(()) => ReasonCode::granted(subscription.options.qos),
+                Ok(()) => ReasonCode::granted(terms.options.qos),
                 Err(reason) => reason,
             };
             reasons.push(reason);
         }
         let packet_id = subscribe.packet_id;
-        let suback = Suback { packet_id, properties: Properties::EMPTY, reasons };
-        self.answer_encoded(session, version, &Packet::Suback(suback), replays);
+        let why = reasons.iter().find(|reason| reason.is_error()).map_or("", |r| explanation(*r));
+        self.answer_encoded(sender, why, replays, |properties| {
+            Packet::Suback(Suback { packet_id, properties, reasons: reasons.clone() })
+        });
     }
 
     fn subscribe(
@@ -55,6 +59,12 @@ impl Shard {
         }
         if text.starts_with("$share/") {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.has_wildcard() && !self.offer.wildcard_subscriptions {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if terms.identifier.is_some() && !self.offer.subscription_identifiers {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
         }
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
         let is_new = !found.subscriptions.contains_key(text);
@@ -109,17 +119,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_unsubscribe(
-        &mut self,
-        session: SessionHandle,
-        version: ProtocolVersion,
-        unsubscribe: &Unsubscribe<'_>,
-    ) {
-        let reasons =
+    pub(super) fn on_unsubscribe(&mut self, sender: &Sender, unsubscribe: &Unsubscribe<'_>) {
+        let session = sender.session;
+        let reasons: Vec<_> =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe(session, *filter)).collect();
         let packet_id = unsubscribe.packet_id;
-        let unsuback = Unsuback { packet_id, properties: Properties::EMPTY, reasons };
-        self.answer_encoded(session, version, &Packet::Unsuback(unsuback), Replays::new());
+        self.answer_encoded(sender, "", Replays::new(), |properties| {
+            Packet::Unsuback(Unsuback { packet_id, properties, reasons: reasons.clone() })
+        });
     }
 
     /// Filters are compared character by character `[MQTT3-3.10.4-1]` `[MQTT5-3.10.4-1]`.
@@ -143,14 +150,20 @@ impl Shard {
     /// SUBACK and UNSUBACK of a persistent session wait for the store.
     fn answer_encoded(
         &mut self,
-        session: SessionHandle,
-        version: ProtocolVersion,
-        packet: &Packet<'_>,
+        sender: &Sender,
+        why: &str,
         replays: Replays,
+        packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
     ) {
-        let mut bytes = Vec::new();
-        let encoded = codec::encode(packet, version, &mut bytes);
-        debug_assert!(encoded.is_ok(), "an answer has as many entries as its request");
+        let Sender { connection: handle, session, now, .. } = *sender;
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return;
+        };
+        let (bytes, limit) = (explained(connection, why, packet), connection.packet_bytes_max);
+        if !connection.accepts(bytes.len()) {
+            // [MQTT5-3.1.2-24]: what it waits for cannot be sent.
+            return self.close(handle, Cause::AnswerTooLarge { bytes: bytes.len(), limit }, now);
+        }
         let persistent = self.delivery.sessions.get(session).is_some_and(Session::is_persistent);
         let ticket = persistent
             .then(|| self.delivery.journal.ticket())

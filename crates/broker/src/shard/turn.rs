@@ -104,6 +104,7 @@ impl Shard {
                 Timer::KeepAlive(connection) => self.on_keep_alive(connection, now),
                 Timer::Session(session) => self.on_session_timer(session, now),
                 Timer::Losses(session) => self.say_losses(session, now),
+                Timer::Retained(part) => self.expire_retained(usize::from(part), now),
                 Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),
                 Timer::Crowd(receiver) => {
                     if let Some(deadline) = self.delivery.lose_patience(receiver) {
@@ -302,6 +303,9 @@ impl Shard {
             let mut reached = None;
             self.commons.read_retained(replay.part, &mut |retained| {
                 reached = retained.walk(&wanted, &replay.cursor, budget, |message| {
+                    if message.expires().has_passed(delivery.now) {
+                        return true;
+                    }
                     let room = delivery.has_room_for_retained(session);
                     if room {
                         delivery.deliver_retained(session, replay.terms, message);

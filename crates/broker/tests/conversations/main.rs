@@ -2,12 +2,15 @@
 //! can see; time, sockets and the store are the world's, so nothing here waits.
 
 mod acknowledging;
+mod aliases;
 mod connecting;
 mod delivering;
+mod expiring;
 mod keep_alive;
 mod large_messages;
 mod malformed;
 mod memory;
+mod offers;
 mod properties;
 mod queues;
 mod random_walk;

@@ -62,6 +62,10 @@ fn finder(violation: &Violation) -> Finder {
         | V::ReceiveMaximumExceeded { .. }
         | V::AckUnexpected { .. }
         | V::SessionExpirySetLate
+        | V::TopicAliasUnknown { .. }
+        | V::QosNotSupported { .. }
+        | V::RetainNotSupported
+        | V::PayloadNotUtf8
         | V::KeepAliveTimeout { .. } => Finder::Conversation,
     }
 }

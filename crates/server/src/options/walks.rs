@@ -9,7 +9,7 @@ use std::{env, fs, process};
 use super::limit::{Auto, Limit};
 use super::quantity::{ByteSize, Seconds};
 use super::spec::Shape;
-use super::table::{Config, LimitOptions, OPTIONS, SECTIONS, SessionOptions};
+use super::table::{Config, LimitOptions, OPTIONS, ProtocolOptions, SECTIONS, SessionOptions};
 use super::value::Given;
 
 /// A file name of its own in the temporary directory; the file is removed at the end.
@@ -48,8 +48,18 @@ pub(crate) fn changed_everywhere() -> Config {
         verbose: true,
         session: SessionOptions {
             expiry_max: Limit::At(Seconds(3600)),
-            keep_alive_max: Seconds(60),
+            keep_alive_max: Limit::At(Seconds(60)),
             on_queue_full: super::OnQueueFull::Refuse,
+        },
+        protocol: ProtocolOptions {
+            qos_max: 1,
+            retain: false,
+            wildcard_subscriptions: false,
+            subscription_identifiers: false,
+            shared_subscriptions: super::Sharing::Hash,
+            check_payload_format: true,
+            response_information: "answers/".into(),
+            server_reference: "broker.example:1883".into(),
         },
         limits: LimitOptions {
             connect_bytes_max: ByteSize(1000),
@@ -59,6 +69,8 @@ pub(crate) fn changed_everywhere() -> Config {
             topic_levels_max: 20,
             inflight_out_max: 1,
             inflight_in_max: 65_535,
+            topic_aliases_in_max: 4,
+            topic_aliases_out_max: 5,
             qos2_ids_max: 3,
             unsent_bytes_max: Limit::At(ByteSize(65_536)),
             queue_messages_max: Limit::Unlimited,

@@ -25,8 +25,8 @@ use crate::transcript::{Entry, Transcript};
 use crate::world::Pieces;
 use commons::Shared;
 use noctule_broker::{
-    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Population, Settings, Shard,
-    ShardId,
+    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Offer, Population, Settings,
+    Shard, ShardId,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -84,9 +84,15 @@ impl Shards {
 
     /// So many shards with these limits.
     pub fn with(shards: usize, limits: &Limits) -> Self {
+        Self::of(shards, limits, &Offer::default())
+    }
+
+    /// So many shards with these limits, whose broker offers this.
+    pub fn of(shards: usize, limits: &Limits, offer: &Offer) -> Self {
         let shared = Rc::new(Shared::new(shards as u16));
         let node = |number: usize| {
-            let settings = Settings { limits: limits.clone(), seed: [number as u8 + 1; 32] };
+            let (limits, offer) = (limits.clone(), offer.clone());
+            let settings = Settings { limits, offer, seed: [number as u8 + 1; 32] };
             let commons: Rc<dyn Commons> = Rc::<Shared>::clone(&shared);
             Node {
                 shard: Shard::among(settings, ShardId(number as u16), commons, BEGINNING),

@@ -19,8 +19,9 @@ use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
-    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Limits, Owner, Population,
-    Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Ticket, Verdict,
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Limits, Offer, Owner,
+    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Ticket,
+    Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -79,8 +80,18 @@ impl World {
 
     /// A world with these limits.
     pub fn with(limits: Limits) -> Self {
+        Self::of(limits, Offer::default())
+    }
+
+    /// A world whose broker offers this.
+    pub fn offering(offer: Offer) -> Self {
+        Self::of(Limits::default(), offer)
+    }
+
+    /// A world with these limits, whose broker offers this.
+    pub fn of(limits: Limits, offer: Offer) -> Self {
         Self {
-            shard: Shard::new(Settings { limits, seed: [7; 32] }, BEGINNING),
+            shard: Shard::new(Settings { limits, offer, seed: [7; 32] }, BEGINNING),
             now: BEGINNING,
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),
