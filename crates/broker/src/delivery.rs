@@ -218,7 +218,7 @@ impl Delivery {
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
     #[cold]
-    fn wait_for_mail(&mut self, to: ShardId, publisher: Option<ConnectionHandle>) {
+    pub(crate) fn wait_for_mail(&mut self, to: ShardId, publisher: Option<ConnectionHandle>) {
         if let Some(publisher) = publisher
             && let Some(connection) = self.connections.get_mut(publisher)
             && connection.holds.add(Hold::Mail)
@@ -268,6 +268,17 @@ impl Delivery {
         if !self.met.is_empty() {
             self.meet_crowd(publisher, route.targets.len());
         }
+    }
+
+    /// Hands a message to one target, whoever published it.
+    pub(crate) fn deliver_only(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
+        self.forms.begin(outgoing, self.now);
+        self.deliver(target, outgoing, None);
+    }
+
+    /// Whether the message being routed has met a receiver that is crowded.
+    pub(crate) fn has_met(&self) -> bool {
+        !self.met.is_empty()
     }
 
     #[inline]
@@ -522,6 +533,7 @@ impl Delivery {
             // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
             retain_as_published: true,
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
+            shared: None,
         };
         let mut outgoing = Outgoing::of_message(message);
         outgoing.paced = true;
@@ -901,7 +913,8 @@ pub(crate) fn push_ack_with(
 impl Target {
     fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
         let sequence = session.next_sequence();
-        Owed { sequence, message, qos, retain, identifiers: self.identifiers.clone() }
+        let (identifiers, shared) = (self.identifiers.clone(), self.shared.clone());
+        Owed { sequence, message, qos, retain, identifiers, shared }
     }
 }
 

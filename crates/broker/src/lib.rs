@@ -35,6 +35,7 @@ mod retained;
 mod router;
 mod session;
 mod shard;
+mod sharing;
 mod subscriptions;
 mod wheel;
 
@@ -57,3 +58,4 @@ pub use persist::{Owed, Record, Sequence, SessionKey, Ticket};
 pub use retained::Retained;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};
+pub use sharing::SharedLetter;

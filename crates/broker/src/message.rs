@@ -251,6 +251,11 @@ impl Message {
         self.0.expires
     }
 
+    /// About how many bytes of memory a message takes whose parts have so many.
+    pub(crate) fn bytes_of(parts: usize) -> usize {
+        parts + size_of::<Body>() + size_of::<usize>()
+    }
+
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         self.0.bytes.capacity() + size_of::<Body>() + size_of::<usize>()

@@ -7,6 +7,7 @@
 use crate::expiry::write_seconds_left;
 use crate::message::{Message, MessagePool, MessageView};
 use crate::outbox::{COPY_MAX, Outbox};
+use crate::persist::Owed;
 use noctule_mqtt::codec::{Frame, REMAINING_LENGTH_MAX, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::property::Carrier;
@@ -81,6 +82,13 @@ impl<'a> Outgoing<'a> {
             Some(packet) => pool.message(&self.view, packet),
             None => pool.own(&self.view),
         })
+    }
+
+    /// About how many bytes a session is owed that has to keep it.
+    pub(crate) fn owed_bytes(&self) -> usize {
+        let view = &self.view;
+        let parts = view.topic.as_bytes().len() + view.properties.len() + view.payload.len();
+        size_of::<Owed>() + Message::bytes_of(parts)
     }
 
     /// The packet it came in, if that is small and can be passed on, so that copying it is the

@@ -11,6 +11,7 @@ use crate::mail::{Mail, ReplyTo};
 use crate::message::MessagePool;
 use crate::outgoing::Outgoing;
 use crate::parcel::Parcel;
+use crate::sharing::SharedLetter;
 
 /// A box with more unread bytes than this is full.
 const UNREAD_MAX: u64 = 512 * 1024;
@@ -86,6 +87,12 @@ impl Postbag {
         let message = outgoing.message(pool).clone();
         self.written += message.bytes() as u64;
         self.letters.push(Mail::Publish { from, message, publisher, reply, receipt: None });
+    }
+
+    /// Adds a message for one member of a group.
+    pub(crate) fn push_shared_letter(&mut self, from: ShardId, letter: Box<SharedLetter>) {
+        self.written += letter.message.bytes() as u64;
+        self.letters.push(Mail::Shared { from, letter, receipt: None });
     }
 
     /// Bytes of messages that the other shard has not said to have read. As it is asked only now

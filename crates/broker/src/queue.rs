@@ -94,6 +94,11 @@ impl Queue {
         Some(owed)
     }
 
+    /// The messages at hand.
+    pub(crate) fn into_resident(self) -> impl Iterator<Item = Owed> {
+        self.resident.into_iter()
+    }
+
     /// Takes out the messages at hand that have expired. As that means to look at all of them, it
     /// is done once a second at most.
     pub(crate) fn take_expired(&mut self, now: Now) -> Vec<Owed> {

@@ -49,6 +49,11 @@ impl<M> InFlight<M> {
     pub const fn stage(&self) -> Stage {
         self.stage
     }
+
+    /// Whether PUBLISH has been sent, on any connection.
+    pub const fn was_sent(&self) -> bool {
+        self.dup
+    }
 }
 
 /// The messages in flight to one peer.
@@ -320,6 +325,12 @@ impl<M> Outbound<M> {
             None => Acknowledged::Unknown,
             Some(_) => self.finish(index),
         }
+    }
+
+    /// All messages in flight, oldest first, when nothing goes on with them here.
+    #[allow(clippy::should_implement_trait, reason = "a flight is no collection to others")]
+    pub fn into_iter(self) -> impl Iterator<Item = InFlight<M>> {
+        self.ring.into_iter().flatten()
     }
 
     /// All messages in flight, oldest first.

@@ -19,7 +19,7 @@ impl Default for Bounds {
 }
 
 /// What a client remembers of the connection to notice that the server misbehaves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Manners {
     accepted: bool,
     over: bool,
@@ -28,18 +28,6 @@ pub(crate) struct Manners {
     aliases: BTreeMap<u16, String>,
     /// Identifiers of messages that were received on this connection and are not finished.
     unfinished: BTreeSet<u16>,
-}
-
-impl Default for Manners {
-    fn default() -> Self {
-        Self {
-            accepted: false,
-            over: false,
-            bounds: Bounds::default(),
-            aliases: BTreeMap::new(),
-            unfinished: BTreeSet::new(),
-        }
-    }
 }
 
 impl Manners {

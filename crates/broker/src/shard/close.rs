@@ -7,8 +7,7 @@ use crate::session::{Expiry, SessionHandle, Will};
 use noctule_mqtt::packet::Disconnect;
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{
-    Answer, Packet, PacketType, Phase as PeerPhase, Property, PropertyBuffer, ReasonCode,
-    TopicFilter, Violation,
+    Answer, Packet, PacketType, Phase as PeerPhase, Property, PropertyBuffer, ReasonCode, Violation,
 };
 use noctule_session::Now;
 
@@ -211,20 +210,20 @@ impl Shard {
     /// A session is over: its subscriptions and all it was owed are gone, and a will that waited is
     /// published now `[MQTT5-3.1.3-9]`.
     pub(super) fn end_session(&mut self, handle: SessionHandle) {
-        let Some(session) = self.delivery.sessions.remove(handle) else {
+        let Some(mut session) = self.delivery.sessions.remove(handle) else {
             return;
         };
         self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
         for filter in session.subscriptions.keys() {
-            if let Ok(filter) = TopicFilter::new(filter) {
-                self.router.unsubscribe(filter, handle);
-            }
+            self.drop_subscription(filter, handle);
         }
         if session.stored {
             self.delivery.journal.push(Record::SessionEnded(session.key));
         }
-        if let Some(will) = session.will {
+        let will = session.will.take();
+        self.redistribute(session);
+        if let Some(will) = will {
             let Will { message, .. } = *will;
             self.publish_message(&message);
         }

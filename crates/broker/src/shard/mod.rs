@@ -11,6 +11,7 @@ mod input;
 mod mail;
 mod publish;
 mod retain;
+mod share;
 mod subscribe;
 mod turn;
 

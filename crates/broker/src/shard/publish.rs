@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::input::Sender;
+use super::share::Origin;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
 use crate::expiry::deadline;
@@ -12,6 +13,7 @@ use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
+use crate::sharing::Choice;
 use noctule_mqtt::codec::{self, EncodeError, Frame};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::{
@@ -357,16 +359,24 @@ impl Shard {
             route
         };
         self.delivery.route(route, outgoing, from);
-        let replies = if route.elsewhere.is_empty() {
+        let mut replies = if route.elsewhere.is_empty() {
             0
         } else {
             let publisher = from.and_then(|from| self.delivery.connection_of(from));
             let elsewhere = &route.elsewhere;
             self.delivery.send_elsewhere(self.id, elsewhere, outgoing, publisher, asks)
         };
+        let nobody = route.is_empty();
+        if !route.groups.is_empty() {
+            let origin = Origin { own: self.id, from, asks };
+            let choice = Choice::new(self.offer.shared_subscriptions, || {
+                self.placement.topic_hash(outgoing.view.topic)
+            });
+            replies += origin.distribute(&mut self.delivery, &route.groups, outgoing, choice);
+        }
         let reason = if outgoing.refused {
             ReasonCode::QuotaExceeded
-        } else if route.targets.is_empty() && route.elsewhere.is_empty() {
+        } else if nobody {
             ReasonCode::NoMatchingSubscribers
         } else {
             ReasonCode::Success

@@ -8,6 +8,7 @@ use super::input::Sender;
 use crate::connection::Cause;
 use crate::delivery::{explained, explanation};
 use crate::memory::{Pressure, subscription_bytes};
+use crate::offer::Sharing;
 use crate::persist::Record;
 use crate::retained::Cursor;
 use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
@@ -57,7 +58,9 @@ impl Shard {
         {
             return Err(ReasonCode::TopicFilterInvalid);
         }
-        if text.starts_with("$share/") {
+        // MQTT 5 has been told that a shared filter is not well-formed; the others have no such rule.
+        let shared = filter.shared().map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if shared.is_some() && self.offer.shared_subscriptions == Sharing::No {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
         if filter.has_wildcard() && !self.offer.wildcard_subscriptions {
@@ -88,9 +91,11 @@ impl Shard {
                 identifier: terms.identifier,
             });
         }
-        let Terms { options, identifier } = terms;
-        self.router.subscribe(filter, Subscriber { session, options, identifier, durable });
+        let options = terms.options;
+        self.put_subscription(text, session, terms, durable);
         let wants_retained = match options.retain_handling {
+            // Section 4.8.2: retained messages are not for groups.
+            _ if shared.is_some() => false,
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,
             RetainHandling::Never => false,
@@ -110,12 +115,37 @@ impl Shard {
             return;
         };
         let durable = found.is_persistent();
-        for (filter, terms) in &found.subscriptions {
-            if let Ok(filter) = TopicFilter::new(filter) {
-                let Terms { options, identifier } = *terms;
-                let subscriber = Subscriber { session, options, identifier, durable };
-                self.router.subscribe(filter, subscriber);
-            }
+        let all: Vec<_> =
+            found.subscriptions.iter().map(|(filter, terms)| (filter.clone(), *terms)).collect();
+        for (filter, terms) in all {
+            self.put_subscription(&filter, session, terms, durable);
+        }
+    }
+
+    /// Has a subscription found, or found on other terms.
+    fn put_subscription(
+        &mut self,
+        filter: &str,
+        session: SessionHandle,
+        terms: Terms,
+        durable: bool,
+    ) {
+        let Terms { options, identifier } = terms;
+        let subscriber = Subscriber { session, options, identifier, durable };
+        match TopicFilter::new(filter).and_then(|parsed| Ok((parsed, parsed.shared()?))) {
+            Ok((_, Some(shared))) => self.router.join(shared, filter, subscriber),
+            Ok((plain, None)) => self.router.subscribe(plain, subscriber),
+            // It was checked when it was subscribed to.
+            Err(_) => {}
+        }
+    }
+
+    /// Has a subscription not found any more.
+    pub(super) fn drop_subscription(&mut self, filter: &str, session: SessionHandle) {
+        match TopicFilter::new(filter).and_then(|parsed| Ok((parsed, parsed.shared()?))) {
+            Ok((_, Some(shared))) => self.router.leave(shared, filter, session),
+            Ok((plain, None)) => self.router.unsubscribe(plain, session),
+            Err(_) => {}
         }
     }
 
@@ -143,7 +173,7 @@ impl Shard {
             let (key, filter) = (found.key, filter.as_str().into());
             self.delivery.journal.push(Record::Unsubscribed { key, filter });
         }
-        self.router.unsubscribe(filter, session);
+        self.drop_subscription(filter.as_str(), session);
         ReasonCode::Success
     }
 

@@ -6,7 +6,6 @@ use crate::crowd::PATIENCE_MS;
 use crate::delivery::Continuation;
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
-use crate::mail::Mail;
 use crate::persist::{Owed, Ticket};
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
@@ -188,9 +187,7 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
-            Continuation::Reply { reply, refused } => {
-                self.delivery.post(reply.shard, Mail::Settled { reply, refused });
-            }
+            Continuation::Reply { reply, refused } => self.settle(reply, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {

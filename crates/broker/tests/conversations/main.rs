@@ -16,6 +16,7 @@ mod queues;
 mod random_walk;
 mod retained;
 mod sessions;
+mod sharing;
 mod slow_consumers;
 mod subscribing;
 mod wills;

@@ -223,9 +223,9 @@ impl Value for String {
 
     fn read(given: &Given) -> Result<Self, Mismatch> {
         match given {
-            // What a packet's text can hold.
+            // What a packet's text can hold and should.
             Given::Words(text) | Given::Text(text)
-                if !text.contains('\0') && text.len() <= usize::from(u16::MAX) =>
+                if !text.contains(char::is_control) && text.len() <= usize::from(u16::MAX) =>
             {
                 Ok(text.clone())
             }
@@ -238,7 +238,7 @@ impl Value for String {
     }
 
     fn describe(_: Range) -> String {
-        "a text of at most 65,535 bytes without U+0000".to_owned()
+        "a text of at most 65,535 bytes without control characters".to_owned()
     }
 }
 

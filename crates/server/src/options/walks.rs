@@ -151,11 +151,13 @@ fn both_edges_of_every_range_are_where_the_table_says() {
 }
 
 #[test]
-fn zero_is_accepted_only_as_a_port() {
+fn zero_is_accepted_only_where_it_is_no_limit() {
     let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
     let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
-    // A directory may have any name.
-    assert_eq!(keys, ["port", "tls_port", "data_dir"]);
+    // A directory may have any name, and a text say anything.
+    let texts = ["protocol.response_information", "protocol.server_reference"];
+    assert_eq!(keys[..4], ["port", "tls_port", "data_dir", "protocol.qos_max"]);
+    assert_eq!(keys[4..], texts);
 }
 
 #[test]
