@@ -14,6 +14,9 @@ pub struct Handle<T> {
 }
 
 impl<T> Handle<T> {
+    /// A handle of nothing, for who has to give one and has none, as a test does.
+    pub const NOTHING: Self = Self { slot: u32::MAX, generation: u32::MAX, kind: PhantomData };
+
     /// The slot: small numbers, used again after a removal. Good as an index for what belongs to
     /// the value elsewhere.
     pub const fn slot(self) -> usize {

@@ -10,7 +10,7 @@
 //! behind its CONNECT waits for it.
 
 use crate::arena::Handle;
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, Patience};
 use crate::holds::Holds;
 use crate::message::{Message, MessageView};
 use crate::outbox::Outbox;
@@ -58,6 +58,7 @@ pub struct Connection {
     pub(crate) crowd: Option<Box<Crowd>>,
     /// How many bytes it counts with.
     pub(crate) counted: usize,
+    pub(crate) patience: Patience,
     /// How many receivers of its messages it waits for.
     pub(crate) crowds_ahead: u32,
     /// What the bytes of a PUBLISH depend on besides the message.
@@ -124,6 +125,7 @@ impl Connection {
             last_heard_ms: now_ms,
             crowd: None,
             counted: 0,
+            patience: Patience::default(),
             crowds_ahead: 0,
             dialect: Dialect::WithoutProperties,
             problem_information: true,

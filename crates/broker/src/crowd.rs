@@ -11,6 +11,10 @@
 //! they go on: QoS 0 beyond its limit is dropped, QoS 1 and 2 wait in its session's queue. So a
 //! receiver that reads is never flooded, and one that does not stops nobody.
 //!
+//! The half second is a receiver's for longer than once: what it used of it comes back ten times
+//! slower than time passes. So one that reads just fast enough to be never slow cannot have its
+//! publishers wait again and again; one that has caught up within [`BRIEF_MS`] has used nothing.
+//!
 //! Two rules keep publishers from waiting for each other in a ring: whoever is crowded himself is
 //! read, whatever he publishes; and a message with many receivers waits for them only if they are a
 //! good part of all.
@@ -29,6 +33,10 @@ use hashbrown::HashSet;
 
 /// How long publishers wait for a receiver, in milliseconds.
 pub(crate) const PATIENCE_MS: u64 = 500;
+/// Having been waited for so long counts for nothing.
+const BRIEF_MS: u64 = 100;
+/// Patience comes back so many times slower than time passes.
+const RECOVERY: u64 = 10;
 /// A message waits for its receivers if at least one of so many is crowded.
 const SHARE: usize = 4;
 /// What is under way already when publishers are told to wait may exceed a connection's limit so
@@ -71,10 +79,37 @@ impl Marks {
 pub(crate) struct Crowd {
     /// Nobody waits for it any more.
     slow: bool,
+    since_ms: u64,
     /// When it will have been waited for long enough, in monotonic milliseconds.
     until_ms: u64,
     /// Who waits.
     waiting: HashSet<Publisher, foldhash::quality::FixedState>,
+}
+
+/// How much of its publishers' patience a receiver has used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Patience {
+    used_ms: u64,
+    at_ms: u64,
+}
+
+impl Patience {
+    /// What is used of it now.
+    fn used(self, now_ms: u64) -> u64 {
+        self.used_ms.saturating_sub(now_ms.saturating_sub(self.at_ms) / RECOVERY)
+    }
+
+    fn left(self, now_ms: u64) -> u64 {
+        PATIENCE_MS - self.used(now_ms)
+    }
+
+    /// A crowd has come to its end now.
+    fn after(self, crowd: &Crowd, now_ms: u64) -> Self {
+        let waited = crowd.until_ms.min(now_ms) - crowd.since_ms;
+        let counts = if waited > BRIEF_MS { waited } else { 0 };
+        let used = if crowd.slow { PATIENCE_MS } else { self.used(now_ms) + counts };
+        Self { used_ms: used.min(PATIENCE_MS), at_ms: now_ms }
+    }
 }
 
 /// Somebody who publishes, here or on another shard.
@@ -116,10 +151,19 @@ impl Delivery {
             return;
         };
         if connection.crowd.is_none() {
-            let until_ms = self.now.mono_ms + PATIENCE_MS;
-            let waiting = HashSet::default();
-            connection.crowd = Some(Box::new(Crowd { slow: false, until_ms, waiting }));
-            self.crowded.push(receiver);
+            let since_ms = self.now.mono_ms;
+            let left_ms = connection.patience.left(since_ms);
+            connection.crowd = Some(Box::new(Crowd {
+                slow: left_ms == 0,
+                since_ms,
+                until_ms: since_ms + left_ms,
+                waiting: HashSet::default(),
+            }));
+            if left_ms == 0 {
+                self.counters.slow_consumers += 1;
+            } else {
+                self.crowded.push(receiver);
+            }
             // It must be heard, or those who wait for it could be whom it waits for.
             self.lift(receiver, Hold::Crowd);
         }
@@ -179,11 +223,17 @@ impl Delivery {
         let Some(crowd) = connection.crowd.take() else {
             return;
         };
+        connection.patience = connection.patience.after(&crowd, self.now.mono_ms);
         // Others may be waited for, from whom it was exempt.
         if connection.crowds_ahead > 0 {
             connection.holds.add(Hold::Crowd);
         }
         self.let_go_on(crowd.waiting);
+    }
+
+    /// When the time of a receiver is over.
+    pub(crate) fn patience_ends(&self, receiver: ConnectionHandle) -> Option<u64> {
+        self.connections.get(receiver)?.crowd.as_ref().map(|crowd| crowd.until_ms)
     }
 
     /// The time of a receiver may be over. Returns when to look again if it is not.

@@ -355,6 +355,10 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
+        if target.since >= outgoing.retained && outgoing.retained > 0 {
+            // It was published before the subscription and has been sent as what was retained.
+            return;
+        }
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -534,6 +538,7 @@ impl Delivery {
             retain_as_published: true,
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
             shared: None,
+            since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
         outgoing.paced = true;
@@ -548,14 +553,15 @@ impl Delivery {
             return Queued::Waiting { durable: false };
         };
         let bytes = owed.bytes();
-        let mut is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+        let durable = session.is_persistent();
+        let mut is_full = session.is_full_for(bytes, &self.limits);
         if is_full {
             for expired in session.queue.take_expired(self.now) {
                 self.dropped.expired += 1;
                 self.memory.owed -= session.settle(&expired);
                 forget(session, &expired, &mut self.journal);
             }
-            is_full = session.queue.is_full_for(bytes, session.owing.bytes, &self.limits);
+            is_full = session.is_full_for(bytes, &self.limits);
         }
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
@@ -569,15 +575,17 @@ impl Delivery {
                 OnQueueFull::Refuse => Queued::Refused,
             };
         }
-        let durable = session.is_persistent();
+        let sequence = owed.sequence;
         let place = session.queue.next_place(bytes, durable, &self.limits);
         let record =
             |owed| Record::Owed { key: session.key, owed, spilled: place == Place::Spilled };
         match place {
             Place::Spilled => {
                 self.journal.push(record(owed));
-                session.queue.push_spilled(bytes);
-                self.memory.spilled += bytes;
+                session.queue.push_spilled(sequence, bytes);
+                if self.limits.spills_to_memory {
+                    self.memory.spilled += bytes;
+                }
             }
             Place::Resident => {
                 if durable {
@@ -653,7 +661,10 @@ impl Delivery {
                 return;
             }
             let Some(owed) = session.queue.pop() else {
-                if session.queue.start_load(&self.limits) {
+                // As much as may be in flight: what is loaded is on its way there.
+                if session.owing.bytes <= self.limits.queue_bytes_max
+                    && session.queue.start_load(&self.limits)
+                {
                     self.loads.push(handle);
                 }
                 return;
@@ -665,6 +676,11 @@ impl Delivery {
                 continue;
             }
             let (qos, sequence) = (owed.qos, owed.sequence);
+            let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
+            if let Some((packet_id, received)) = old {
+                session.outbound.push_restored(packet_id, owed, received);
+                continue;
+            }
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
             let packet_id = session.outbound.push(qos, owed, storing);
             if storing {

@@ -6,10 +6,13 @@ use noctule_session::Now;
 
 /// When a message expires.
 ///
-/// It is kept on the clock that never goes back; who stores it says the same on the other one, as
-/// of [`Now`].
+/// It is kept on the clock that never goes back, but for a message that comes from a store, which
+/// can only know the other one: such a one is put on that clock when it is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(u64);
+
+/// Marks a deadline in wall time.
+const WALL: u64 = 1 << 63;
 
 impl Default for Deadline {
     fn default() -> Self {
@@ -26,14 +29,26 @@ impl Deadline {
         Self(now.mono_ms.saturating_add(seconds as u64 * 1_000))
     }
 
-    /// At this time in monotonic milliseconds.
-    pub const fn at_ms(mono_ms: u64) -> Self {
-        Self(mono_ms)
+    /// At this wall time, in milliseconds since 1970.
+    pub const fn at_wall_ms(wall_ms: u64) -> Self {
+        Self(wall_ms | WALL)
     }
 
-    /// When that is in monotonic milliseconds; `None` is never.
-    pub const fn mono_ms(self) -> Option<u64> {
-        if self.is_never() { None } else { Some(self.0) }
+    /// When that is in monotonic milliseconds, as of `now`; `None` is never.
+    pub const fn mono_ms(self, now: Now) -> Option<u64> {
+        if self.is_never() {
+            return None;
+        }
+        let at = self.0 & !WALL;
+        if self.0 & WALL == 0 {
+            return Some(at);
+        }
+        Some(now.mono_ms + at.saturating_sub(now.wall_ms))
+    }
+
+    /// The same on the clock that never goes back.
+    pub(crate) fn on_monotonic_clock(self, now: Now) -> Self {
+        self.mono_ms(now).map_or(Self::NEVER, Self)
     }
 
     /// Whether there is none.
@@ -44,14 +59,14 @@ impl Deadline {
 
     /// Whether it has passed.
     #[inline]
-    pub const fn has_passed(self, now: Now) -> bool {
-        self.0 <= now.mono_ms
+    pub fn has_passed(self, now: Now) -> bool {
+        !self.is_never() && self.mono_ms(now).is_some_and(|at| at <= now.mono_ms)
     }
 
     /// How many seconds are left: what was said at first less the whole seconds that have passed
     /// `[MQTT5-3.3.2-6]`.
     pub fn seconds_left(self, now: Now) -> u32 {
-        let left_ms = self.0.saturating_sub(now.mono_ms);
+        let left_ms = self.mono_ms(now).map_or(u64::MAX, |at| at.saturating_sub(now.mono_ms));
         u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX)
     }
 }
@@ -94,6 +109,23 @@ mod tests {
         let expected = [(10, false), (10, false), (9, false), (1, false), (0, true), (0, true)];
         assert_eq!(left, expected);
         assert!(!Deadline::NEVER.has_passed(at(u64::MAX - 1)));
+    }
+
+    #[test]
+    fn a_deadline_of_a_store_is_one_in_wall_time() {
+        let deadline = Deadline::at_wall_ms(10_500);
+        for (wall_ms, left, passed) in
+            [(0, 11, false), (9_500, 1, false), (10_500, 0, true), (20_000, 0, true)]
+        {
+            let now = Now { mono_ms: 77_000, wall_ms };
+            assert_eq!((deadline.seconds_left(now), deadline.has_passed(now)), (left, passed));
+            let here = deadline.on_monotonic_clock(now);
+            assert_eq!((here.seconds_left(now), here.has_passed(now)), (left, passed));
+            // From then on a clock that is set back changes nothing.
+            let later = Now { mono_ms: 77_000 + 20_000, wall_ms: 0 };
+            assert!(here.has_passed(later));
+        }
+        assert!(!Deadline::NEVER.on_monotonic_clock(at(0)).has_passed(at(u64::MAX - 1)));
     }
 
     #[test]

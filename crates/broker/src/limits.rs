@@ -43,6 +43,11 @@ pub struct Limits {
     pub queue_messages_max: usize,
     /// Bytes of messages waiting in a session's queue.
     pub queue_bytes_max: usize,
+    /// Bytes of messages waiting in a persistent session's queue, those left to the store included,
+    /// if the store is on disk.
+    pub queue_stored_bytes_max: usize,
+    /// Whether what is left to the store takes memory all the same.
+    pub spills_to_memory: bool,
     /// How many of these bytes a persistent session keeps at hand; the rest is left to the store.
     pub queue_resident_bytes_max: usize,
     /// What happens beyond.
@@ -76,6 +81,8 @@ impl Default for Limits {
             unsent_bytes_max: 1 << 20,
             queue_messages_max: 100_000,
             queue_bytes_max: 64 << 20,
+            queue_stored_bytes_max: 1 << 30,
+            spills_to_memory: true,
             queue_resident_bytes_max: 1 << 20,
             on_queue_full: OnQueueFull::DropNew,
             subscriptions_max: 10_000,

@@ -33,6 +33,8 @@ pub enum Mail {
         publisher: Option<ConnectionHandle>,
         /// Who waits to hear that it is settled; nobody if nobody is owed it durably.
         reply: Option<ReplyTo>,
+        /// The number it was retained with; zero if it was not.
+        retained: u64,
         /// As with packets.
         receipt: Option<u64>,
     },

@@ -207,8 +207,13 @@ impl Delivery {
     /// A session is gone, and all it was owed.
     pub(crate) fn forget_session(&mut self, session: &Session) {
         self.memory.owed -= session.owing.weight;
-        self.memory.spilled -= session.queue.spilled_bytes();
+        self.memory.spilled -= self.spilled_weight(session.queue.spilled_bytes());
         self.memory.sessions -= session.bytes();
+    }
+
+    /// How much memory so many spilled bytes take.
+    pub(crate) fn spilled_weight(&self, bytes: usize) -> usize {
+        if self.limits.spills_to_memory { bytes } else { 0 }
     }
 
     /// What the clients of this shard take.
@@ -236,7 +241,8 @@ impl Delivery {
         match owner {
             Owner::Connection(handle) => self.connections.get(handle).map_or(0, Connection::bytes),
             Owner::Session(handle) => self.sessions.get(handle).map_or(0, |session| {
-                session.bytes() + session.owing.weight + session.queue.spilled_bytes()
+                let spilled = self.spilled_weight(session.queue.spilled_bytes());
+                session.bytes() + session.owing.weight + spilled
             }),
             Owner::Mail(shard) => self
                 .postbags

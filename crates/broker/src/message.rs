@@ -8,7 +8,8 @@ use crate::memory::CommonMemory;
 use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
-use noctule_mqtt::{PacketType, Property, PropertyBuffer, QoS, TopicName};
+use noctule_mqtt::{PacketType, Properties, Property, PropertyBuffer, QoS, TopicName, Violation};
+use noctule_session::Now;
 use std::fmt;
 use std::sync::Arc as StdArc;
 use triomphe::{Arc, UniqueArc};
@@ -176,9 +177,82 @@ impl<'a> MessageView<'a> {
     }
 }
 
+/// What a store keeps of a message, and gives back to have it made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageParts<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The properties to pass on, without their length.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The QoS it was published with.
+    pub qos: QoS,
+    /// Whether it was published to be retained.
+    pub retain: bool,
+}
+
 impl Message {
-    /// Makes a message of its parts, counted by nobody.
-    #[cfg(test)]
+    /// Makes a message of parts that come from outside, and checks them.
+    ///
+    /// # Errors
+    /// What is wrong with the topic name or with the properties of a PUBLISH.
+    pub fn from_parts(parts: &MessageParts<'_>) -> Result<Self, Violation> {
+        let carrier = Carrier::Packet(PacketType::Publish);
+        Ok(Self::new(&MessageView {
+            topic: TopicName::new(parts.topic)?,
+            properties: Properties::check(parts.properties, carrier)?.as_bytes(),
+            payload: parts.payload,
+            qos: parts.qos,
+            retain: parts.retain,
+            expires: Deadline::NEVER,
+        }))
+    }
+
+    /// As [`from_parts`](Self::from_parts), for a message that was stored at this wall time, in
+    /// milliseconds since 1970: if it expires, its time has been running since.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_stored_parts(parts: &MessageParts<'_>, stored_ms: u64) -> Result<Self, Violation> {
+        let mut message = Self::from_parts(parts)?;
+        let properties = Properties::from_checked(parts.properties);
+        if let (Some(seconds), Some(body)) =
+            (properties.message_expiry_interval(), Arc::get_mut(&mut message.0))
+        {
+            body.expires = Deadline::at_wall_ms(stored_ms + u64::from(seconds) * 1_000);
+        }
+        Ok(message)
+    }
+
+    /// Has its expiry count on the clock that never goes back, if nobody else has the message.
+    pub(crate) fn put_on_clock(&mut self, now: Now) {
+        let expires = self.expires().on_monotonic_clock(now);
+        if expires != self.expires()
+            && let Some(body) = Arc::get_mut(&mut self.0)
+        {
+            body.expires = expires;
+        }
+    }
+
+    /// Its parts.
+    pub fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
+            topic: self.topic(),
+            properties: self.properties(),
+            payload: self.payload(),
+            qos: self.qos(),
+            retain: self.retain(),
+        }
+    }
+
+    /// A number that two messages have in common if they are one, shared; it says so only as long
+    /// as both are held.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Makes a message of its parts, counted with whoever has it.
     pub(crate) fn new(view: &MessageView<'_>) -> Self {
         Self(Arc::new(Body::of_parts(view)))
     }
@@ -307,3 +381,34 @@ impl PartialEq for Message {
 }
 
 impl Eq for Message {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTS: MessageParts<'_> = MessageParts {
+        topic: "a/b",
+        properties: &[1, 1],
+        payload: b"x",
+        qos: QoS::AtLeastOnce,
+        retain: true,
+    };
+
+    #[test]
+    fn a_message_is_made_of_its_parts_again_and_bad_parts_are_refused() {
+        let message = Message::from_parts(&PARTS).unwrap();
+        assert_eq!(message.parts(), PARTS);
+        let refused = |parts| Message::from_parts(&parts).is_err();
+        assert!(refused(MessageParts { topic: "a/#", ..PARTS }));
+        assert!(refused(MessageParts { properties: &[1, 2], ..PARTS }));
+        assert!(refused(MessageParts { properties: &[36, 1], ..PARTS }), "not of PUBLISH");
+    }
+
+    #[test]
+    fn shared_messages_have_one_identity() {
+        let (one, other) =
+            (Message::from_parts(&PARTS).unwrap(), Message::from_parts(&PARTS).unwrap());
+        assert_eq!(one.identity(), one.clone().identity());
+        assert_ne!(one.identity(), other.identity());
+    }
+}

@@ -26,6 +26,8 @@ pub(crate) struct Outgoing<'a> {
     shared: bool,
     /// The same as something to keep, made when the first receiver needs that.
     kept: Option<Message>,
+    /// The number it was retained with; zero if it was not.
+    pub(crate) retained: u64,
     /// Whether it is sent when there is room for it, so that no queue need refuse it.
     pub(crate) paced: bool,
     /// Whether a session is owed it across a crash, so that its sender has to wait.
@@ -73,7 +75,16 @@ impl<'a> Outgoing<'a> {
     #[inline]
     fn new(view: MessageView<'a>, packet: Option<RawPublish<'a>>, kept: Option<Message>) -> Self {
         let shared = view.payload.len() > COPY_MAX;
-        Self { view, packet, shared, kept, paced: false, durable: false, refused: false }
+        Self {
+            view,
+            packet,
+            shared,
+            kept,
+            retained: 0,
+            paced: false,
+            durable: false,
+            refused: false,
+        }
     }
 
     /// The message as something to keep.

@@ -24,6 +24,8 @@ pub struct Parcel {
     bytes: Vec<u8>,
     /// Who waits for an answer, in the order of the labels that say so.
     replies: Vec<ReplyTo>,
+    /// The numbers of those that were retained, in the order of the labels that say so.
+    retained: Vec<u64>,
 }
 
 /// What is known of a packet whose bytes lie in the parcel.
@@ -64,6 +66,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) packet: RawPublish<'a>,
     pub(crate) publisher: Option<ConnectionHandle>,
     pub(crate) reply: Option<ReplyTo>,
+    /// The number it was retained with; zero if it was not.
+    pub(crate) retained: u64,
 }
 
 impl Parcel {
@@ -86,6 +90,7 @@ impl Parcel {
         packet: RawPublish<'_>,
         publisher: Option<ConnectionHandle>,
         reply: Option<ReplyTo>,
+        retained: u64,
     ) -> usize {
         let mark = |is: bool, mark: u8| if is { mark } else { 0 };
         let marks = view.qos.bits()
@@ -104,6 +109,9 @@ impl Parcel {
         });
         self.bytes.extend_from_slice(packet.bytes);
         self.replies.extend(reply);
+        if view.retain {
+            self.retained.push(retained);
+        }
         packet.bytes.len() + size_of::<Label>()
     }
 
@@ -111,11 +119,13 @@ impl Parcel {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Packed<'_>> {
         let mut rest = self.bytes.as_slice();
         let mut replies = self.replies.iter().copied();
+        let mut retained = self.retained.iter().copied();
         self.labels.iter().map(move |label| {
             let (bytes, behind) = rest.split_at((label.packet_len as usize).min(rest.len()));
             rest = behind;
             let reply = if label.marks.has(ASKS_REPLY) { replies.next() } else { None };
-            label.read(bytes, reply)
+            let retained = if label.marks.has(RETAIN) { retained.next() } else { None };
+            label.read(bytes, reply, retained.unwrap_or(0))
         })
     }
 
@@ -124,11 +134,12 @@ impl Parcel {
         self.labels.clear();
         self.bytes.clear();
         self.replies.clear();
+        self.retained.clear();
     }
 }
 
 impl Label {
-    fn read<'a>(&self, bytes: &'a [u8], reply: Option<ReplyTo>) -> Packed<'a> {
+    fn read<'a>(&self, bytes: &'a [u8], reply: Option<ReplyTo>, retained: u64) -> Packed<'a> {
         let header_len = usize::from(self.header_len);
         let topic_at = header_len + 2;
         let payload_at = bytes.len() - self.payload_len as usize;
@@ -153,6 +164,7 @@ impl Label {
             },
             publisher: self.publisher,
             reply,
+            retained,
         }
     }
 }
@@ -207,7 +219,7 @@ mod tests {
                     let publish =
                         Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
                     let view = MessageView::of_publish(&publish).unwrap();
-                    parcel.push(&view, RawPublish::new(&frame, &publish, *version), None, None);
+                    parcel.push(&view, RawPublish::new(&frame, &publish, *version), None, None, 0);
                 }
                 let out: Vec<_> = parcel.iter().collect();
                 prop_assert_eq!(out.len(), encoded.len());

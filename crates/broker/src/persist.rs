@@ -21,7 +21,7 @@ pub struct Ticket(pub u64);
 pub struct SessionKey(pub u64);
 
 /// The place of a message in the queue of one session, rising.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Sequence(pub u64);
 
 /// A message that a session is owed, and on which terms.
@@ -66,7 +66,18 @@ pub enum Record {
         /// Seconds it outlives its connection; `None` is for ever.
         expiry: Option<u32>,
         /// What to publish if the client is lost.
-        will: Option<Message>,
+        will: Option<RecordedWill>,
+    },
+    /// The session has lost its client. Its expiry counts from then; without this record, from the
+    /// restart. The next [`Session`](Record::Session) record says that the client is back.
+    Away {
+        /// Which session.
+        key: SessionKey,
+        /// Since when, in milliseconds of wall time since 1970.
+        since_ms: u64,
+        /// Whether its will is still to be published. If not it is forgotten, whether it was
+        /// published or discarded.
+        keeps_will: bool,
     },
     /// The session and all it owned is gone.
     SessionEnded(SessionKey),
@@ -146,7 +157,22 @@ pub enum Record {
         packet_id: PacketId,
     },
     /// A retained message was set, or removed if its payload is empty.
-    Retained(Message),
+    Retained {
+        /// Its place in the order of all retained messages: of one topic the highest holds, in
+        /// whatever order the records of several shards come.
+        sequence: u64,
+        /// The message.
+        message: Message,
+    },
+}
+
+/// A will as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedWill {
+    /// What is published.
+    pub message: Message,
+    /// Seconds to wait for the client to come back `[MQTT5-3.1.3-9]`.
+    pub delay: u32,
 }
 
 /// The records of the turn that is going on.

@@ -66,7 +66,8 @@ impl Postbag {
             self.begin_parcel(from);
         }
         if let Some(Mail::Packets { parcel, .. }) = self.letters.last_mut() {
-            self.written += parcel.push(&outgoing.view, packet, publisher, reply) as u64;
+            self.written +=
+                parcel.push(&outgoing.view, packet, publisher, reply, outgoing.retained) as u64;
         }
     }
 
@@ -84,9 +85,17 @@ impl Postbag {
         pool: &mut MessagePool,
     ) {
         let Covering { from, publisher, reply } = covering;
+        let retained = outgoing.retained;
         let message = outgoing.message(pool).clone();
         self.written += message.bytes() as u64;
-        self.letters.push(Mail::Publish { from, message, publisher, reply, receipt: None });
+        self.letters.push(Mail::Publish {
+            from,
+            message,
+            publisher,
+            reply,
+            retained,
+            receipt: None,
+        });
     }
 
     /// Adds a message for one member of a group.

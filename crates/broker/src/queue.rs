@@ -6,7 +6,7 @@
 
 use crate::expiry::Deadline;
 use crate::limits::Limits;
-use crate::persist::Owed;
+use crate::persist::{Owed, Sequence};
 use noctule_session::Now;
 use std::collections::VecDeque;
 
@@ -23,6 +23,8 @@ pub(crate) struct Queue {
 /// The part of the queue that only the store holds.
 #[derive(Debug, Default)]
 struct Spill {
+    /// It lies behind this message.
+    after: Sequence,
     messages: usize,
     bytes: usize,
     /// A load is on its way.
@@ -56,13 +58,6 @@ impl Queue {
         self.resident.is_empty() && self.spill.is_none()
     }
 
-    /// Whether one more message of `bytes` would be too much for a session that has `at_hand` bytes
-    /// of messages in this queue and in flight.
-    pub(crate) fn is_full_for(&self, bytes: usize, at_hand: usize, limits: &Limits) -> bool {
-        self.len() >= limits.queue_messages_max
-            || at_hand + self.spilled_bytes() + bytes > limits.queue_bytes_max
-    }
-
     /// Where the next message goes, given whether the session may leave messages to the store.
     pub(crate) fn next_place(&self, bytes: usize, may_spill: bool, limits: &Limits) -> Place {
         let over = self.resident_bytes + bytes > limits.queue_resident_bytes_max
@@ -77,9 +72,21 @@ impl Queue {
         self.resident.push_back(owed);
     }
 
+    /// Everything is left to the store: so many messages, of so many bytes.
+    pub(crate) fn leave_to_store(&mut self, messages: usize, bytes: usize) {
+        if messages > 0 {
+            let spill = Spill { after: Sequence(0), messages, bytes, loading: false };
+            self.spill = Some(Box::new(spill));
+        }
+    }
+
     /// A message of `bytes` was left to the store, at the end.
-    pub(crate) fn push_spilled(&mut self, bytes: usize) {
-        let spill = self.spill.get_or_insert_default();
+    pub(crate) fn push_spilled(&mut self, sequence: Sequence, bytes: usize) {
+        let spill = self.spill.get_or_insert_with(|| {
+            // It may be the first one that was ever owed.
+            let after = Sequence(sequence.0.saturating_sub(1));
+            Box::new(Spill { after, ..Spill::default() })
+        });
         spill.messages += 1;
         spill.bytes += bytes;
     }
@@ -133,12 +140,20 @@ impl Queue {
         }
     }
 
+    /// The message behind which the part lies that is left to the store.
+    pub(crate) fn spilled_after(&self) -> Sequence {
+        self.spill.as_ref().map_or(Sequence(0), |spill| spill.after)
+    }
+
     /// The messages of a load have come.
     pub(crate) fn loaded(&mut self, messages: Vec<Owed>) {
         let Some(spill) = &mut self.spill else {
             return;
         };
         spill.loading = false;
+        if let Some(last) = messages.last() {
+            spill.after = last.sequence;
+        }
         spill.messages = spill.messages.saturating_sub(messages.len());
         spill.bytes = spill.bytes.saturating_sub(messages.iter().map(Owed::bytes).sum());
         // A load that brings nothing although something is spilled would be asked for for ever.

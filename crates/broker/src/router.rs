@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A session that wants a topic: what its overlapping subscriptions come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(crate) struct Target {
     pub(crate) identifiers: Option<Box<[u32]>>,
     /// If it is as a member of a group that it wants the topic.
     pub(crate) shared: SharedBy,
+    /// Messages that were retained with this number or a lower one came before all of them.
+    pub(crate) since: u64,
 }
 
 /// Where messages of a topic go.
@@ -191,6 +194,22 @@ impl Router {
     pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
         let change = self.index.insert(filter, subscriber);
         self.announce(filter, change);
+    }
+
+    /// Adds a new subscription. Returns the number of the last message that was retained when all
+    /// shards could find it: later ones are sent here as they are published.
+    pub(crate) fn subscribe_newly(
+        &mut self,
+        filter: TopicFilter<'_>,
+        subscriber: Subscriber,
+    ) -> u64 {
+        self.subscribe(filter, subscriber);
+        let since = self.commons.retained_sequence().load(Ordering::SeqCst);
+        if since > 0 && self.commons.shards() > 1 {
+            // Nothing was looked up in between.
+            self.index.insert(filter, Subscriber { since, ..subscriber });
+        }
+        since
     }
 
     /// Removes a subscription.
@@ -521,6 +540,7 @@ impl Target {
             retain_as_published: subscribers.iter().any(|one| one.options.retain_as_published),
             identifiers: (!identifiers.is_empty()).then(|| identifiers.into()),
             shared: None,
+            since: subscribers.iter().map(|one| one.since).min().unwrap_or(0),
         }
     }
 }
@@ -540,6 +560,7 @@ mod tests {
             options: SubscriptionOptions::qos(qos),
             identifier: None,
             durable: false,
+            since: 0,
         }
     }
 

@@ -2,10 +2,12 @@
 
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
+use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::Message;
-use crate::persist::{Owed, Record, Sequence, SessionKey};
+use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
 use crate::queue::Queue;
+use crate::restore::Restored;
 use crate::retained::Cursor;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
@@ -75,6 +77,8 @@ pub struct Session {
     pub(crate) stored: bool,
     /// How much it is owed and has at hand, in its queue and in flight.
     pub(crate) owing: Owing,
+    /// QoS 2 deliveries that were under way when the broker ended, until their messages are loaded.
+    pub(crate) restored: Option<Box<Restored>>,
     /// The sequence of the next message it will be owed.
     pub(crate) next_sequence: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
@@ -89,6 +93,8 @@ pub struct Session {
 pub(crate) struct Terms {
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
+    /// The number of the last retained message that was set when it was made.
+    pub(crate) since: u64,
 }
 
 /// An answer to a client that may have to wait its turn.
@@ -142,6 +148,7 @@ impl Session {
             timer_ms: None,
             stored: false,
             owing: Owing::default(),
+            restored: None,
             next_sequence: 0,
             replays: Replays::new(),
             replaying: false,
@@ -153,13 +160,27 @@ impl Session {
         self.expiry.survives_close()
     }
 
+    /// Whether one more message of `bytes` would be too much for it.
+    pub(crate) fn is_full_for(&self, bytes: usize, limits: &Limits) -> bool {
+        let bytes_max = if self.is_persistent() && !limits.spills_to_memory {
+            limits.queue_stored_bytes_max
+        } else {
+            limits.queue_bytes_max
+        };
+        let taken = self.owing.bytes + self.queue.spilled_bytes();
+        self.queue.len() >= limits.queue_messages_max || taken + bytes > bytes_max
+    }
+
     /// What the store has to know of it.
     pub(crate) fn record(&self) -> Record {
         Record::Session {
             key: self.key,
             client_id: self.client_id.clone(),
             expiry: self.expiry.seconds(),
-            will: self.will.as_ref().map(|will| will.message.clone()),
+            will: self
+                .will
+                .as_ref()
+                .map(|will| RecordedWill { message: will.message.clone(), delay: will.delay }),
         }
     }
 

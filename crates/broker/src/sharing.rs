@@ -319,8 +319,7 @@ impl Delivery {
         }
         let bytes = outgoing.owed_bytes();
         // One that is not persistent and away would be gone.
-        !session.queue.is_full_for(bytes, session.owing.bytes, &self.limits)
-            && self.pressure < Pressure::NewWork
+        !session.is_full_for(bytes, &self.limits) && self.pressure < Pressure::NewWork
     }
 }
 

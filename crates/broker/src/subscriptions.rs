@@ -52,6 +52,9 @@ pub(crate) struct Subscriber {
     pub(crate) identifier: Option<u32>,
     /// Whether the session is persistent.
     pub(crate) durable: bool,
+    /// The number of the last retained message that was set when the subscription was made. What
+    /// another shard sent of those comes too late for it.
+    pub(crate) since: u64,
 }
 
 impl Listed for Subscriber {
@@ -451,7 +454,7 @@ mod tests {
 
     fn subscriber(session: SessionHandle) -> Subscriber {
         let options = SubscriptionOptions::qos(QoS::AtMostOnce);
-        Subscriber { session, options, identifier: None, durable: false }
+        Subscriber { session, options, identifier: None, durable: false, since: 0 }
     }
 
     fn found(index: &SubscriptionIndex, topic: &str) -> BTreeSet<SessionHandle> {

@@ -1,6 +1,9 @@
 //! The locks around what shards share. No rule lives here: the parts and their rules are the
 //! broker's.
 
+#[cfg(test)]
+mod races;
+
 use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};

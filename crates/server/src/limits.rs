@@ -46,6 +46,8 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
         unsent_bytes_max: bytes(given.unsent_bytes_max),
         queue_messages_max: count(given.queue_messages_max),
         queue_bytes_max,
+        queue_stored_bytes_max: bytes(given.queue_disk_bytes_max),
+        spills_to_memory: true,
         queue_resident_bytes_max: QUEUE_RESIDENT_BYTES.min(queue_bytes_max),
         on_queue_full: match config.session.on_queue_full {
             OnQueueFull::DropNew => noctule_broker::OnQueueFull::DropNew,

@@ -153,7 +153,7 @@ struct Plan {
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
         let (limits, offer) = (self.limits.clone(), self.offer.clone());
-        let settings = Settings { limits, offer, seed: plan.seed };
+        let settings = Settings { limits, offer, seed: plan.seed, next_key: 1 };
         let mut clock = self.clock;
         let shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())

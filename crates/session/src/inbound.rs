@@ -28,6 +28,12 @@ pub struct Inbound {
 }
 
 impl Inbound {
+    /// Holds an identifier that a store has kept; with `storing` its message is not routed yet, and
+    /// [`stored`](Self::stored) is to be called when it is.
+    pub fn restore(&mut self, packet_id: PacketId, storing: bool) {
+        self.held.insert(packet_id, storing);
+    }
+
     /// How many identifiers are held.
     pub fn held(&self) -> usize {
         self.held.len()

@@ -151,6 +151,31 @@ impl<M> Outbound<M> {
         packet_id
     }
 
+    /// Puts a QoS 2 message into flight that was there before this half was made, as a store has
+    /// kept it: with its old identifier, and with whether PUBREC came. Messages that were sent before
+    /// it are to be pushed before. What was between them and is finished leaves its identifiers
+    /// unused.
+    pub fn push_restored(&mut self, packet_id: PacketId, message: M, received: bool) {
+        if self.ring.is_empty() {
+            self.base = packet_id;
+        }
+        let places = usize::from(packet_id.steps_from(self.base));
+        while self.ring.len() < places {
+            self.ring.push_back(None);
+        }
+        let stage = if received { Stage::AwaitPubcomp } else { Stage::AwaitPubrec };
+        self.ring.push_back(Some(InFlight { message, stage, dup: true }));
+        self.unfinished += 1;
+    }
+
+    /// Has identifiers begin so far below `packet_id` that `before` messages can be pushed before
+    /// the one that has it and is to be [restored](Self::push_restored). Nothing may be in flight.
+    pub fn make_room_before(&mut self, packet_id: PacketId, before: u16) {
+        if self.ring.is_empty() {
+            self.base = packet_id.after(PacketId::COUNT as u16 - before);
+        }
+    }
+
     /// As [`push`](Self::push) for a message that waits for no store; returns its identifier if it
     /// is to be sent at once: everything before it has been, and the window allows it. It counts as
     /// sent then.
@@ -500,6 +525,37 @@ mod tests {
             assert_eq!(u32::from(id.get()), message % 65_535 + 1);
             assert_eq!(outbound.on_puback(id), Ok(Acknowledged::Done(message)));
         }
+    }
+
+    #[test]
+    fn what_a_store_has_kept_goes_on_with_its_identifiers() {
+        let id = |id| PacketId::new(id).unwrap();
+        let mut outbound = Outbound::default();
+        outbound.make_room_before(id(7), 1_000);
+        // Two at QoS 1 that were sent before, though there may have been more then.
+        let first = sent_ids(&mut outbound, QoS::AtLeastOnce, 1);
+        let second = sent_ids(&mut outbound, QoS::AtLeastOnce, 2);
+        outbound.push_restored(id(7), 3, false);
+        outbound.push_restored(id(9), 4, true);
+        let next = outbound.push(QoS::ExactlyOnce, 5, false);
+        assert_eq!((first, second, next), (id(64_542), id(64_543), id(10)));
+        outbound.resume();
+        let said = to_send(&mut outbound);
+        assert_eq!(said.len(), 5, "{said:?}");
+        assert_eq!(outbound.on_pubcomp(id(9)), Ok(Acknowledged::Done(4)));
+        assert_eq!(outbound.on_pubrec(id(7)), Ok(PubrecAnswer::Received));
+    }
+
+    fn sent_ids(outbound: &mut Outbound<u32>, qos: QoS, message: u32) -> PacketId {
+        outbound.push(qos, message, false)
+    }
+
+    #[test]
+    fn the_first_of_those_kept_begins_where_it_was() {
+        let mut outbound = Outbound::default();
+        outbound.push_restored(PacketId::new(65_535).unwrap(), 1, false);
+        assert_eq!(outbound.push(QoS::AtLeastOnce, 2, false), PacketId::FIRST);
+        assert_eq!(outbound.len(), 2);
     }
 
     #[test]

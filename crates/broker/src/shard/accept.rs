@@ -320,9 +320,16 @@ impl Shard {
 
     fn new_session(&mut self, client_id: Box<str>) -> SessionHandle {
         let key = SessionKey(self.next_key);
-        self.next_key += 1;
+        self.next_key += u64::from(self.commons.shards());
+        self.adopt(Session::new(client_id, key))
+    }
+
+    /// Takes a session in.
+    pub(crate) fn adopt(&mut self, session: Session) -> SessionHandle {
+        let client_id = session.client_id.clone();
         self.delivery.memory.sessions += session_bytes(&client_id);
-        let handle = self.delivery.sessions.insert(Session::new(client_id.clone(), key));
+        self.delivery.memory.spilled += self.delivery.spilled_weight(session.queue.spilled_bytes());
+        let handle = self.delivery.sessions.insert(session);
         self.clients.insert(client_id, handle);
         handle
     }

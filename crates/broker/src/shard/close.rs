@@ -3,6 +3,7 @@
 use super::{Action, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::persist::Record;
+use crate::restore::away;
 use crate::session::{Expiry, SessionHandle, Will};
 use noctule_mqtt::packet::Disconnect;
 use noctule_mqtt::property::Carrier;
@@ -185,7 +186,21 @@ impl Shard {
             will.due_ms = Some(due);
             deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
         }
+        if let Some(found) = self.delivery.sessions.get(handle).filter(|found| found.stored) {
+            self.delivery.journal.push(away(found, now.wall_ms));
+        }
         if let Some(deadline) = deadline {
+            self.set_session_timer(handle, deadline, now);
+        }
+    }
+
+    /// Has a session looked at that was given back, when its will or its end is due.
+    pub(crate) fn watch_restored(&mut self, handle: SessionHandle, now: Now) {
+        let due = self.delivery.sessions.get(handle).and_then(|found| {
+            let will = found.will.as_ref().and_then(|will| will.due_ms);
+            [will, found.expires_ms].into_iter().flatten().min()
+        });
+        if let Some(deadline) = due {
             self.set_session_timer(handle, deadline, now);
         }
     }

@@ -24,9 +24,11 @@ impl Shard {
         self.delivery.now = now;
         match mail {
             Mail::Packets { from, parcel, receipt } => self.on_parcel(from, parcel, receipt),
-            Mail::Publish { from, message, publisher, reply, receipt } => {
+            Mail::Publish { from, message, publisher, reply, retained, receipt } => {
                 let foreign = Foreign { from, publisher, reply };
-                self.on_foreign(&foreign, None, &mut Outgoing::of_message(&message));
+                let mut outgoing = Outgoing::of_message(&message);
+                outgoing.retained = retained;
+                self.on_foreign(&foreign, None, &mut outgoing);
                 self.delivery.pool.recycle(message);
                 self.give_receipt(from, receipt);
             }
@@ -71,6 +73,7 @@ impl Shard {
             hint = self.router.cached(packed.view.topic.as_bytes(), hint);
             let foreign = Foreign { from, publisher: packed.publisher, reply: packed.reply };
             let mut outgoing = Outgoing::of_packet(packed.view, packed.packet);
+            outgoing.retained = packed.retained;
             self.on_foreign(&foreign, hint, &mut outgoing);
         }
         self.give_receipt(from, receipt);

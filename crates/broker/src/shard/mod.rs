@@ -28,7 +28,7 @@ use crate::memory::{CommonMemory, Memory, Owner, Pressure};
 use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
-use crate::persist::{Owed, Record, SessionKey, Ticket};
+use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
 use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub offer: Offer,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
     pub seed: [u8; 32],
+    /// Keys of sessions from this one on were never given to any.
+    pub next_key: u64,
 }
 
 /// Something the shard needs done. Carried out in order.
@@ -76,6 +78,8 @@ pub enum Action {
         session: SessionHandle,
         /// Whose messages.
         key: SessionKey,
+        /// Those behind this one.
+        after: Sequence,
         /// How many bytes of them at most, but at least one message.
         bytes_max: usize,
     },
@@ -237,7 +241,7 @@ impl Shard {
         let hash_seed = random.next_u64();
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
-        Self {
+        let mut shard = Self {
             delivery: Delivery::new(settings.limits, commons.shards(), commons.memory(), now),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
@@ -253,8 +257,17 @@ impl Shard {
             due: Vec::new(),
             emptied,
             random,
-            next_key: 1,
+            // Shards share the store, so no two may give the same key.
+            next_key: settings.next_key + u64::from(id.0),
+        };
+        if id == ShardId(0) {
+            shard.watch_all_retained(now);
         }
+        shard
+    }
+
+    pub(crate) fn set_now(&mut self, now: Now) {
+        self.delivery.now = now;
     }
 
     /// A connection was accepted.

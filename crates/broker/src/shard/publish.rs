@@ -288,7 +288,7 @@ impl Shard {
     }
 
     /// A received QoS 2 message is stored: routes it. Its PUBREC follows in its own turn.
-    pub(super) fn route_received(
+    pub(crate) fn route_received(
         &mut self,
         session: SessionHandle,
         key: SessionKey,

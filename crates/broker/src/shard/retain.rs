@@ -19,24 +19,38 @@ impl Shard {
         let message = outgoing.message(&mut self.delivery.pool);
         let part = self.placement.retained_part(topic, self.commons.retained_parts());
         let memory = self.commons.memory();
+        let mut sequence = 0;
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.bytes();
             // Counted with the part in hand, so that of one topic the last set is the highest.
-            let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+            sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
             retained.set(message, sequence);
             memory.retained_changed(before, retained.bytes());
         });
-        self.delivery.journal.push(Record::Retained(message.clone()));
+        let message = message.clone();
+        self.delivery.journal.push(Record::Retained { sequence, message });
         outgoing.durable = true;
+        outgoing.retained = sequence;
         if !outgoing.view.expires.is_never() {
             self.watch_retained(part, outgoing.view.expires, self.delivery.now);
         }
     }
 
+    /// Has the retained messages looked after that were there before this shard.
+    pub(super) fn watch_all_retained(&mut self, now: Now) {
+        for part in 0..self.commons.retained_parts() {
+            let mut next = None;
+            self.commons.read_retained(part, &mut |retained| next = retained.next_expiry());
+            if let Some(next) = next {
+                self.watch_retained(part, next, now);
+            }
+        }
+    }
+
     /// Has a part of the retained messages looked at when one in it expires.
     fn watch_retained(&mut self, part: usize, deadline: Deadline, now: Now) {
-        let (Some(deadline), Some(watch)) = (deadline.mono_ms(), self.retained_watch.get_mut(part))
-        else {
+        let deadline = deadline.mono_ms(now);
+        let (Some(deadline), Some(watch)) = (deadline, self.retained_watch.get_mut(part)) else {
             return;
         };
         if watch.is_none_or(|earlier| earlier > deadline) {

@@ -29,7 +29,7 @@ impl Shard {
             let mut options = subscription.options;
             // [MQTT5-3.2.2-10] [MQTT5-3.8.4-7]: granted as far as it is offered.
             options.qos = options.qos.min(self.offer.qos_max);
-            let terms = Terms { options, identifier };
+            let terms = Terms { options, identifier, since: 0 };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
                 Ok(()) => ReasonCode::granted(terms.options.qos),
                 Err(reason) => reason,
@@ -47,7 +47,7 @@ impl Shard {
         &mut self,
         session: SessionHandle,
         subscription: &Subscription<'_>,
-        terms: Terms,
+        mut terms: Terms,
         replays: &mut Replays,
     ) -> Result<(), ReasonCode> {
         let limits = &self.delivery.limits;
@@ -81,7 +81,6 @@ impl Shard {
         if is_new {
             self.delivery.memory.sessions += subscription_bytes(text);
         }
-        found.subscriptions.insert(text.into(), terms);
         let durable = found.is_persistent();
         if durable {
             self.delivery.journal.push(Record::Subscribed {
@@ -91,8 +90,25 @@ impl Shard {
                 identifier: terms.identifier,
             });
         }
+        let old = found.subscriptions.get(text).copied();
+        // A subscription that is replaced goes on: what is on its way is still owed.
+        terms.since = old.map_or(0, |old| old.since);
+        let up_to = match (old, shared) {
+            (None, None) => {
+                let since = self.router.subscribe_newly(filter, terms.subscriber(session, durable));
+                terms.since = since;
+                since
+            }
+            (Some(_), _) | (None, Some(_)) => {
+                self.put_subscription(text, terms.subscriber(session, durable));
+                // Read after the subscription is in: what is set later is routed to it.
+                self.commons.retained_sequence().load(Ordering::SeqCst)
+            }
+        };
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.subscriptions.insert(text.into(), terms);
+        }
         let options = terms.options;
-        self.put_subscription(text, session, terms, durable);
         let wants_retained = match options.retain_handling {
             // Section 4.8.2: retained messages are not for groups.
             _ if shared.is_some() => false,
@@ -102,11 +118,23 @@ impl Shard {
         };
         if wants_retained {
             let part = self.first_retained_part(filter);
-            // Read after the subscription is in: what is set later is routed to it.
-            let up_to = self.commons.retained_sequence().load(Ordering::SeqCst);
             replays.insert(text.into(), Replay { terms, up_to, part, cursor: Cursor::Start });
         }
         Ok(())
+    }
+
+    /// A subscription that was stored is made again.
+    pub(crate) fn resubscribe(
+        &mut self,
+        session: SessionHandle,
+        filter: TopicFilter<'_>,
+        terms: Terms,
+    ) {
+        self.put_subscription(filter.as_str(), terms.subscriber(session, true));
+        self.delivery.memory.sessions += subscription_bytes(filter.as_str());
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.subscriptions.insert(filter.as_str().into(), terms);
+        }
     }
 
     /// The session became persistent, or is not any more: whoever routes to it has to know.
@@ -118,20 +146,12 @@ impl Shard {
         let all: Vec<_> =
             found.subscriptions.iter().map(|(filter, terms)| (filter.clone(), *terms)).collect();
         for (filter, terms) in all {
-            self.put_subscription(&filter, session, terms, durable);
+            self.put_subscription(&filter, terms.subscriber(session, durable));
         }
     }
 
     /// Has a subscription found, or found on other terms.
-    fn put_subscription(
-        &mut self,
-        filter: &str,
-        session: SessionHandle,
-        terms: Terms,
-        durable: bool,
-    ) {
-        let Terms { options, identifier } = terms;
-        let subscriber = Subscriber { session, options, identifier, durable };
+    fn put_subscription(&mut self, filter: &str, subscriber: Subscriber) {
         match TopicFilter::new(filter).and_then(|parsed| Ok((parsed, parsed.shared()?))) {
             Ok((_, Some(shared))) => self.router.join(shared, filter, subscriber),
             Ok((plain, None)) => self.router.subscribe(plain, subscriber),
@@ -199,5 +219,12 @@ impl Shard {
             .then(|| self.delivery.journal.ticket())
             .filter(|_| !self.delivery.journal.is_empty());
         self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
+    }
+}
+
+impl Terms {
+    fn subscriber(self, session: SessionHandle, durable: bool) -> Subscriber {
+        let Self { options, identifier, since } = self;
+        Subscriber { session, options, identifier, durable, since }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
-use crate::crowd::PATIENCE_MS;
 use crate::delivery::Continuation;
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
 use crate::persist::{Owed, Ticket};
+use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::{PacketType, ReasonCode, TopicFilter, Violation};
@@ -59,8 +59,9 @@ impl Shard {
     /// Sees to it that receivers which do not keep up are not waited for without end.
     fn watch_crowds(&mut self) {
         for receiver in std::mem::take(&mut self.delivery.crowded) {
-            let deadline = self.delivery.now.mono_ms + PATIENCE_MS;
-            self.timers.insert(deadline, Timer::Crowd(receiver));
+            if let Some(deadline) = self.delivery.patience_ends(receiver) {
+                self.timers.insert(deadline, Timer::Crowd(receiver));
+            }
         }
     }
 
@@ -86,7 +87,8 @@ impl Shard {
         for session in std::mem::take(&mut self.delivery.loads) {
             if let Some(found) = self.delivery.sessions.get(session) {
                 let bytes_max = self.delivery.limits.queue_resident_bytes_max;
-                self.actions.push_back(Action::Load { session, key: found.key, bytes_max });
+                let (key, after) = (found.key, found.queue.spilled_after());
+                self.actions.push_back(Action::Load { session, key, after, bytes_max });
             }
         }
     }
@@ -162,6 +164,9 @@ impl Shard {
         }
         let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.mono_ms);
         let will = session.will.take_if(|will| is_due(will.due_ms));
+        if will.is_some() && session.stored {
+            self.delivery.journal.push(away(session, now.wall_ms));
+        }
         let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
         if let Some(deadline) = next.into_iter().flatten().min() {
             self.set_session_timer(handle, deadline, now);
@@ -247,13 +252,17 @@ impl Shard {
         }
     }
 
-    fn on_loaded(&mut self, session: SessionHandle, messages: Vec<Owed>) {
+    fn on_loaded(&mut self, session: SessionHandle, mut messages: Vec<Owed>) {
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             let spilled = found.queue.spilled_bytes();
+            for owed in &mut messages {
+                owed.message.put_on_clock(self.delivery.now);
+            }
             let weight: usize = messages.iter().map(|owed| found.owe(owed)).sum();
             found.queue.loaded(messages);
             self.delivery.memory.owed += weight;
-            self.delivery.memory.spilled -= spilled - found.queue.spilled_bytes();
+            let loaded = spilled - found.queue.spilled_bytes();
+            self.delivery.memory.spilled -= self.delivery.spilled_weight(loaded);
         }
         self.delivery.pump(session);
         self.revive_replays(session);

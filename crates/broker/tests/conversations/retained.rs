@@ -362,7 +362,7 @@ fn one_is_stored_with_the_message_and_forgotten_with_it() {
         .records()
         .iter()
         .map(|record| match record {
-            Record::Retained(message) => message.payload().len(),
+            Record::Retained { message, .. } => message.payload().len(),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -214,6 +214,31 @@ fn clients_that_flood_each_other_without_reading_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn a_receiver_that_trickles_cannot_have_its_publisher_wait_again_and_again() {
+    let mut w = world(ProtocolVersion::V311, 0);
+    let mut waited_ms = 0;
+    let mut number = 0;
+    for _ in 0..100 {
+        while w.unread("s") == 0 && number < 10_000 {
+            say_numbered(&mut w, "s", "x", number..number + 1);
+            number += 1;
+        }
+        // It reads what eases it, just in time.
+        w.pass_ms(350);
+        waited_ms += 350;
+        let waiting = w.unsent("r");
+        w.stall_after("r", waiting);
+        w.settle();
+        w.stall("r");
+        if w.counters().slow_consumers > 0 {
+            break;
+        }
+    }
+    assert!(waited_ms <= 2 * 350, "{waited_ms} ms");
+    w.all_heard("r");
+}
+
+#[test]
 fn a_receiver_that_leaves_is_not_waited_for() {
     for leaves in [World::lose, World::disconnect] {
         let mut w = world(ProtocolVersion::V311, 0);

@@ -4,6 +4,8 @@
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
 mod broker;
+mod cert;
+mod passwd;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -20,8 +22,11 @@ struct Entry {
     everyday: bool,
 }
 
-const COMMANDS: &[Entry] =
-    &[Entry { describe: broker::describe, run: broker::run, everyday: true }];
+const COMMANDS: &[Entry] = &[
+    Entry { describe: broker::describe, run: broker::run, everyday: true },
+    Entry { describe: cert::describe, run: cert::run, everyday: true },
+    Entry { describe: passwd::describe, run: passwd::run, everyday: false },
+];
 
 /// The whole program, for reading the command line.
 pub(crate) fn program() -> Command {

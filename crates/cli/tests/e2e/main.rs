@@ -8,6 +8,7 @@
 //! already, for instance to see what another broker does with the same scripts.
 
 mod broker;
+mod cert;
 mod configuration;
 mod foreign;
 mod hostile;
@@ -16,5 +17,6 @@ mod mosquitto;
 mod mosquitto_tests;
 mod mqttjs_tests;
 mod paho_tests;
+mod passwd;
 mod program;
 mod room;

@@ -368,7 +368,7 @@ impl EventLoop {
                 self.store.persist(records);
                 self.shard.handle(Event::Persisted(ticket), now);
             }
-            Action::Load { session, key, bytes_max } => {
+            Action::Load { session, key, bytes_max, .. } => {
                 let messages = self.store.load(key, bytes_max);
                 self.shard.handle(Event::Loaded { session, messages }, now);
             }

@@ -190,7 +190,7 @@ impl Shards {
                 node.store.persist(records);
                 Event::Persisted(ticket)
             }
-            Action::Load { session, key, bytes_max } => {
+            Action::Load { session, key, bytes_max, .. } => {
                 Event::Loaded { session, messages: node.store.load(key, bytes_max) }
             }
             other => self.fail(&format!("{other:?} is nothing for a store")),

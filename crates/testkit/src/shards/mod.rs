@@ -92,7 +92,7 @@ impl Shards {
         let shared = Rc::new(Shared::new(shards as u16));
         let node = |number: usize| {
             let (limits, offer) = (limits.clone(), offer.clone());
-            let settings = Settings { limits, offer, seed: [number as u8 + 1; 32] };
+            let settings = Settings { limits, offer, seed: [number as u8 + 1; 32], next_key: 1 };
             let commons: Rc<dyn Commons> = Rc::<Shared>::clone(&shared);
             Node {
                 shard: Shard::among(settings, ShardId(number as u16), commons, BEGINNING),

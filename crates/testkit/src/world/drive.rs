@@ -73,7 +73,7 @@ impl World {
                 Action::Persist { ticket, records } => {
                     self.ask(Asked::Persist { ticket, records });
                 }
-                Action::Load { session, key, bytes_max } => {
+                Action::Load { session, key, bytes_max, .. } => {
                     self.ask(Asked::Load { session, key, bytes_max });
                 }
                 Action::Close(handle) => self.close(handle),

@@ -91,7 +91,7 @@ impl World {
     /// A world with these limits, whose broker offers this.
     pub fn of(limits: Limits, offer: Offer) -> Self {
         Self {
-            shard: Shard::new(Settings { limits, offer, seed: [7; 32] }, BEGINNING),
+            shard: Shard::new(Settings { limits, offer, seed: [7; 32], next_key: 1 }, BEGINNING),
             now: BEGINNING,
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),

@@ -1,0 +1,139 @@
+//! What a store has kept is given back to the shards, before anybody connects.
+//!
+//! A session comes back as if its client had just gone away: its whole queue is left to the store,
+//! and is loaded when the client comes. QoS 2 deliveries that were under way go on with the packet
+//! identifiers they had; the store is asked for their messages with the rest of the queue. What of
+//! its time is left to a session, and to its will, is the store's to know.
+
+use crate::commons::{Commons, Placement, ShardId};
+use crate::message::Message;
+use crate::persist::{Record, Sequence, SessionKey};
+use crate::session::{Expiry, Session, Terms, Will};
+use crate::shard::Shard;
+use noctule_mqtt::packet::SubscriptionOptions;
+use noctule_mqtt::{PacketId, TopicFilter};
+use noctule_session::Now;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+/// A persistent session as a store has kept it.
+#[derive(Debug, Clone)]
+pub struct StoredSession {
+    /// Its key.
+    pub key: SessionKey,
+    /// Its client identifier.
+    pub client_id: Box<str>,
+    /// Seconds it outlives its connection; `None` is for ever.
+    pub expiry: Option<u32>,
+    /// Milliseconds until it ends if its client does not come back; `None` is never.
+    pub ends_in_ms: Option<u64>,
+    /// What is to be published if its client does not come back, the delay it was set with in
+    /// seconds, and in how many milliseconds it is due.
+    pub will: Option<(Message, u32, u64)>,
+    /// Its subscriptions: filter, options, subscription identifier.
+    pub subscriptions: Vec<(Box<str>, SubscriptionOptions, Option<u32>)>,
+    /// QoS 2 deliveries under way, in the order of the queue.
+    pub in_flight: Vec<StoredInFlight>,
+    /// How many messages lie in the queue before the first of those.
+    pub before_in_flight: usize,
+    /// Packet identifiers of QoS 2 messages of its client whose messages were routed.
+    pub held: Vec<PacketId>,
+    /// QoS 2 messages of its client that were not routed yet.
+    pub received: Vec<(PacketId, Message)>,
+    /// How many messages it is owed, those in flight included.
+    pub queued: usize,
+    /// About how many bytes they are.
+    pub queued_bytes: usize,
+    /// The sequence of the next message that it will be owed.
+    pub next_sequence: u64,
+}
+
+/// A QoS 2 delivery under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredInFlight {
+    /// Which message of the queue.
+    pub sequence: Sequence,
+    /// Its packet identifier.
+    pub packet_id: PacketId,
+    /// Whether PUBREC came.
+    pub received: bool,
+}
+
+/// Deliveries under way whose messages are still left to the store, by sequence: the identifier, and
+/// whether PUBREC came.
+pub(crate) type Restored = BTreeMap<Sequence, (PacketId, bool)>;
+
+/// The shard where the session of a client identifier lives, among shards that share `commons`.
+pub fn home(commons: &dyn Commons, client_id: &str) -> ShardId {
+    Placement::new(commons.seed()).home(client_id, commons.shards())
+}
+
+/// Gives retained messages back, each with its place in the order of all; `next` is the place of
+/// the next one. Those that expire are forgotten in time by the shards that are made
+/// afterwards.
+pub fn restore_retained(
+    commons: &dyn Commons,
+    messages: impl IntoIterator<Item = (u64, Message)>,
+    next: u64,
+    now: Now,
+) {
+    let placement = Placement::new(commons.seed());
+    for (sequence, mut message) in messages {
+        message.put_on_clock(now);
+        let parts = commons.retained_parts();
+        let part = placement.retained_part(message.topic().as_bytes(), parts);
+        commons.change_retained(part, &mut |retained| {
+            let before = retained.bytes();
+            retained.set(&message, sequence);
+            commons.memory().retained_changed(before, retained.bytes());
+        });
+    }
+    commons.retained_sequence().fetch_max(next.saturating_sub(1), Ordering::SeqCst);
+}
+
+impl Shard {
+    /// Gives a session back that a store has kept. Its messages that were not routed are routed, so
+    /// all sessions of all shards have to be given back before mail is delivered; and what follows
+    /// of it is to be carried out as at the end of a turn.
+    pub fn restore(&mut self, stored: StoredSession, now: Now) {
+        self.set_now(now);
+        let mut session = Session::new(stored.client_id, stored.key);
+        session.stored = true;
+        session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
+        session.next_sequence = stored.next_sequence.saturating_sub(1);
+        session.expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);
+        session.will = stored.will.map(|(message, delay, due_in_ms)| {
+            Box::new(Will { message, delay, due_ms: Some(now.mono_ms + due_in_ms) })
+        });
+        session.queue.leave_to_store(stored.queued, stored.queued_bytes);
+        if let Some(first) = stored.in_flight.first() {
+            let before = stored.before_in_flight.min(PacketId::COUNT / 2);
+            session.outbound.make_room_before(first.packet_id, before as u16);
+        }
+        let restored: Restored = stored
+            .in_flight
+            .iter()
+            .map(|one| (one.sequence, (one.packet_id, one.received)))
+            .collect();
+        session.restored = (!restored.is_empty()).then(|| Box::new(restored));
+        stored.held.iter().for_each(|packet_id| session.inbound.restore(*packet_id, false));
+        stored.received.iter().for_each(|(packet_id, _)| session.inbound.restore(*packet_id, true));
+        let handle = self.adopt(session);
+        for (filter, options, identifier) in stored.subscriptions {
+            // It was one when it was stored.
+            if let Ok(parsed) = TopicFilter::new(&filter) {
+                let terms = Terms { options, identifier, since: 0 };
+                self.resubscribe(handle, parsed, terms);
+            }
+        }
+        self.watch_restored(handle, now);
+        for (packet_id, message) in stored.received {
+            self.route_received(handle, stored.key, packet_id, &message);
+        }
+    }
+}
+
+/// A session's client is away.
+pub(crate) fn away(session: &Session, since_ms: u64) -> Record {
+    Record::Away { key: session.key, since_ms, keeps_will: session.will.is_some() }
+}

@@ -1,0 +1,11 @@
+//! TLS pipes over loopback sockets, with rustls's client at the other end.
+//!
+//! The server's end is driven as a loop does: told of readiness once per change, it must neither wait
+//! for what is there already nor spin. A contract that does not hold shows as a deadline that passes.
+
+mod certificates;
+mod ends;
+mod hostile;
+mod peers;
+mod streams;
+mod trust;

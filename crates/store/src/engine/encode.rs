@@ -1,0 +1,285 @@
+//! From the broker's records to bytes in the active segment.
+
+use super::Engine;
+use crate::disk::DiskFile;
+use crate::error::StoreError;
+use crate::faults::Fault;
+use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES};
+use crate::format::record::{Identifiers, Stored, StoredMessage};
+use crate::format::segment::{DATA_START, file_name};
+use crate::index::Location;
+use noctule_broker::{Message, Owed, Record, Sequence, SessionKey};
+use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
+
+/// A batch is written when it has grown to this size, even if its group is not at its end.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The batch that is being filled.
+#[derive(Debug, Default)]
+pub(super) struct Encoder {
+    /// Room for the header, then records. Empty while there is no batch.
+    bytes: Vec<u8>,
+    records: u32,
+    /// Where in the active segment messages of this group are, by the [identity](Message::identity)
+    /// of the message or by where it was moved from.
+    placed: HashMap<Placed, (u32, u32)>,
+}
+
+/// What a message is known by while several are owed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Placed {
+    Shared(usize),
+    MovedFrom(u32, u32),
+}
+
+impl Encoder {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// Terms of a delivery, without the place of its message.
+#[derive(Clone, Copy)]
+pub(super) struct OwedTerms<'a> {
+    pub(super) key: SessionKey,
+    pub(super) sequence: Sequence,
+    pub(super) qos: noctule_broker::QoS,
+    pub(super) retain: bool,
+    pub(super) identifiers: Identifiers<'a>,
+}
+
+impl<F: DiskFile + Debug> Engine<F> {
+    /// Writes the records of a group that change something.
+    pub(super) fn encode_group(&mut self, group: &[Vec<Record>]) -> Result<(), StoreError> {
+        let settled = settled(group);
+        for record in group.iter().flatten() {
+            match record {
+                Record::Owed { key, owed, .. } if !settled.contains(&(*key, owed.sequence)) => {
+                    self.put_new_owed(*key, owed)?;
+                }
+                Record::Owed { .. } => {}
+                _ => {
+                    if let Some(stored) = self.stored(record) {
+                        self.put_new(&stored)?;
+                    }
+                }
+            }
+        }
+        self.encoder.placed.clear();
+        Ok(())
+    }
+
+    /// A record in the form that is kept.
+    fn stored<'a>(&self, record: &'a Record) -> Option<Stored<'a>> {
+        let time_ms = self.wall_ms;
+        let message = |message: &'a Message| StoredMessage { time_ms, parts: message.parts() };
+        Some(match record {
+            Record::Session { key, client_id, expiry, will } => Stored::Session {
+                key: *key,
+                client_id,
+                expiry: *expiry,
+                away_since_ms: None,
+                will: will.as_ref().map(|will| (will.delay, message(&will.message))),
+            },
+            Record::Away { key, since_ms, keeps_will } => {
+                Stored::Away { key: *key, since_ms: *since_ms, keeps_will: *keeps_will }
+            }
+            Record::SessionEnded(key) => Stored::SessionEnded { key: *key },
+            Record::Subscribed { key, filter, options, identifier } => {
+                Stored::Subscribed { key: *key, filter, options: *options, identifier: *identifier }
+            }
+            Record::Unsubscribed { key, filter } => Stored::Unsubscribed { key: *key, filter },
+            Record::PacketIdGiven { key, sequence, packet_id } => Stored::InFlight {
+                key: *key,
+                sequence: *sequence,
+                packet_id: *packet_id,
+                received: false,
+            },
+            Record::DeliveryReceived { key, sequence } => {
+                let session = self.index.sessions.get(key)?;
+                let packet_id = session.in_flight.get(sequence)?.packet_id;
+                Stored::InFlight { key: *key, sequence: *sequence, packet_id, received: true }
+            }
+            Record::Delivered { key, sequence } => {
+                Stored::Delivered { key: *key, sequence: *sequence }
+            }
+            Record::Received { key, packet_id, message: received } => {
+                Stored::Received { key: *key, packet_id: *packet_id, message: message(received) }
+            }
+            Record::Routed { key, packet_id } => Stored::Held { key: *key, packet_id: *packet_id },
+            Record::Released { key, packet_id } => {
+                Stored::Released { key: *key, packet_id: *packet_id }
+            }
+            Record::Retained { sequence, message: retained } => {
+                Stored::Retained { sequence: *sequence, message: message(retained) }
+            }
+            Record::Owed { .. } => return None,
+        })
+    }
+
+    fn put_new(&mut self, record: &Stored<'_>) -> Result<(), StoreError> {
+        if self.index.accepts(record) { self.put(record, 0) } else { Ok(()) }
+    }
+
+    fn put_new_owed(&mut self, key: SessionKey, owed: &Owed) -> Result<(), StoreError> {
+        if !self.index.sessions.contains_key(&key) {
+            return Ok(());
+        }
+        let message = StoredMessage { time_ms: self.wall_ms, parts: owed.message.parts() };
+        let terms = OwedTerms {
+            key,
+            sequence: owed.sequence,
+            qos: owed.qos,
+            retain: owed.retain,
+            identifiers: Identifiers::Given(owed.identifiers.as_deref().unwrap_or(&[])),
+        };
+        self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
+    }
+
+    /// Writes that a message is owed, and before it the message if it is not in this segment yet.
+    pub(super) fn put_owed(
+        &mut self,
+        terms: OwedTerms<'_>,
+        placed: Placed,
+        message: &StoredMessage<'_>,
+    ) -> Result<(), StoreError> {
+        let OwedTerms { key, sequence, qos, retain, identifiers } = terms;
+        let owed_at =
+            move |message_at| Stored::Owed { key, sequence, message_at, qos, retain, identifiers };
+        let message = Stored::Message(*message);
+        let size = message.size_max() + owed_at(0).size_max();
+        self.make_room(size)?;
+        if self.options.faults.planted(Fault::OwedBeforeMessage) {
+            return self.put_owed_in_wrong_order(&message, &owed_at);
+        }
+        let (message_at, bytes) = match self.encoder.placed.get(&placed) {
+            Some(found) => *found,
+            None => {
+                let begin = self.position();
+                self.put(&message, 0)?;
+                let written = (begin, self.position() - begin);
+                self.encoder.placed.insert(placed, written);
+                written
+            }
+        };
+        self.put(&owed_at(message_at), bytes)
+    }
+
+    fn put_owed_in_wrong_order<'a>(
+        &mut self,
+        message: &Stored<'_>,
+        owed_at: &dyn Fn(u32) -> Stored<'a>,
+    ) -> Result<(), StoreError> {
+        let mut bytes = Vec::new();
+        owed_at(0).write(&mut bytes);
+        let end = self.position() + bytes.len() as u32;
+        let message_at = end.next_multiple_of(ALIGNMENT) + HEADER_BYTES as u32;
+        self.put(&owed_at(message_at), 100)?;
+        self.finish_batch()?;
+        self.put(message, 0)
+    }
+
+    /// Writes a record and brings the index up to date with it.
+    pub(super) fn put(&mut self, record: &Stored<'_>, bytes: u32) -> Result<(), StoreError> {
+        self.make_room(record.size_max())?;
+        let at = Location { segment: self.active.id, offset: self.position() };
+        record.write(&mut self.encoder.bytes);
+        self.encoder.records += 1;
+        self.index.apply(record, at, bytes);
+        Ok(())
+    }
+
+    /// Where in the active segment the next record goes.
+    fn position(&self) -> u32 {
+        self.active.used + self.encoder.bytes.len() as u32
+    }
+
+    /// Sees to it that a batch is begun in which there is room for so many bytes.
+    fn make_room(&mut self, bytes: usize) -> Result<(), StoreError> {
+        if self.encoder.bytes.len() + bytes > BATCH_BYTES {
+            self.finish_batch()?;
+        }
+        if self.encoder.is_empty() {
+            return self.begin_batch(bytes);
+        }
+        if self.position() as usize + bytes > self.active.capacity as usize {
+            self.finish_batch()?;
+            return self.begin_batch(bytes);
+        }
+        Ok(())
+    }
+
+    /// Begins a batch of at least so many bytes, in the next segment if the active one is full.
+    pub(super) fn begin_batch(&mut self, bytes: usize) -> Result<(), StoreError> {
+        let needed = HEADER_BYTES + bytes;
+        if self.active.used as usize + needed > self.active.capacity as usize {
+            let next = self.supply.take((DATA_START as usize + needed) as u32)?;
+            self.sealed.push_back(std::mem::replace(&mut self.active, next));
+            self.segments_begun += 1;
+            // What is owed refers to messages in its own segment.
+            self.encoder.placed.clear();
+        }
+        self.encoder.bytes.resize(HEADER_BYTES, 0);
+        Ok(())
+    }
+
+    /// Hands the batch to the operating system, if one is begun.
+    pub(super) fn finish_batch(&mut self) -> Result<(), StoreError> {
+        if self.encoder.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch {
+            length: 0,
+            crc: 0,
+            previous: self.chain,
+            segment: self.active.id,
+            oldest: self.oldest(),
+            number: self.number,
+            flushed: self.flushed,
+            wall_ms: self.wall_ms,
+            records: self.encoder.records,
+        };
+        let bytes = &mut self.encoder.bytes;
+        self.chain = batch.seal(bytes);
+        let Engine { active, unflushed, .. } = self;
+        active
+            .file
+            .write_at(bytes, u64::from(active.used))
+            .map_err(StoreError::io("write to", file_name(active.id)))?;
+        if unflushed.last().is_none_or(|(id, _)| *id != active.id) {
+            unflushed.push((active.id, active.file.clone()));
+        }
+        let end = active.used + bytes.len() as u32;
+        active.used = end.next_multiple_of(ALIGNMENT).min(active.capacity);
+        active.records += u64::from(self.encoder.records);
+        self.written += bytes.len() as u64;
+        self.number += 1;
+        bytes.clear();
+        bytes.shrink_to(2 * BATCH_BYTES);
+        self.encoder.records = 0;
+        Ok(())
+    }
+}
+
+/// Messages that are owed and delivered within the group: neither has to be written.
+fn settled(group: &[Vec<Record>]) -> HashSet<(SessionKey, Sequence)> {
+    let records = || group.iter().flatten();
+    let mut settled = HashSet::new();
+    for record in records() {
+        if let Record::Delivered { key, sequence } = record {
+            settled.insert((*key, *sequence));
+        }
+    }
+    if settled.is_empty() {
+        return settled;
+    }
+    let owed: HashSet<_> = records()
+        .filter_map(|record| match record {
+            Record::Owed { key, owed, .. } => Some((*key, owed.sequence)),
+            _ => None,
+        })
+        .collect();
+    settled.retain(|one| owed.contains(one));
+    settled
+}

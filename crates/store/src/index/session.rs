@@ -1,0 +1,128 @@
+//! One session in the index.
+
+use super::queue::{OwedAt, Queue};
+use super::{Live, Location};
+use crate::format::record::Stored;
+use noctule_broker::{PacketId, Sequence, SubscriptionOptions};
+use std::collections::BTreeMap;
+
+/// What the log says of a session. Messages and the will stay on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// The record of the session itself. None while only others of it have been read.
+    pub(crate) at: Option<Location>,
+    pub(crate) client_id: Box<str>,
+    pub(crate) expiry: Option<u32>,
+    pub(crate) has_will: bool,
+    pub(crate) away_since_ms: Option<u64>,
+    /// Where that is written, if it has a record of its own.
+    pub(crate) away_at: Option<Location>,
+    pub(crate) subscriptions: BTreeMap<Box<str>, Subscribed>,
+    pub(crate) queue: Queue,
+    pub(crate) in_flight: BTreeMap<Sequence, InFlight>,
+    pub(crate) held: BTreeMap<PacketId, Held>,
+    /// The highest there was.
+    pub(crate) sequence_max: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscribed {
+    pub(crate) at: Location,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: Option<u32>,
+}
+
+/// A QoS 2 delivery under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InFlight {
+    pub(crate) at: Location,
+    pub(crate) packet_id: PacketId,
+    pub(crate) received: bool,
+}
+
+/// A packet identifier of the client that is not released.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) at: Location,
+    pub(crate) routed: bool,
+}
+
+impl Session {
+    /// Brings it up to date with a record of its own.
+    pub(super) fn apply(&mut self, record: &Stored<'_>, at: Location, bytes: u32, live: &mut Live) {
+        let old = match *record {
+            Stored::Session { client_id, expiry, away_since_ms, will, .. } => {
+                live.gain(at);
+                self.client_id = client_id.into();
+                self.expiry = expiry;
+                self.has_will = will.is_some();
+                self.away_since_ms = away_since_ms;
+                if let Some(old) = self.away_at.take() {
+                    live.lose(old);
+                }
+                self.at.replace(at)
+            }
+            Stored::Away { since_ms, keeps_will, .. } => {
+                live.gain(at);
+                self.has_will &= keeps_will;
+                self.away_since_ms = Some(since_ms);
+                self.away_at.replace(at)
+            }
+            Stored::Subscribed { filter, options, identifier, .. } => {
+                live.gain(at);
+                let entry = Subscribed { at, options, identifier };
+                match self.subscriptions.get_mut(filter) {
+                    Some(old) => Some(std::mem::replace(old, entry).at),
+                    None => {
+                        self.subscriptions.insert(filter.into(), entry);
+                        None
+                    }
+                }
+            }
+            Stored::Unsubscribed { filter, .. } => {
+                self.subscriptions.remove(filter).map(|old| old.at)
+            }
+            Stored::Owed { sequence, .. } => {
+                live.gain(at);
+                self.sequence_max = self.sequence_max.max(sequence.0);
+                self.queue.insert(OwedAt { sequence, at, bytes })
+            }
+            Stored::InFlight { sequence, packet_id, received, .. } => {
+                live.gain(at);
+                let entry = InFlight { at, packet_id, received };
+                self.in_flight.insert(sequence, entry).map(|old| old.at)
+            }
+            Stored::Delivered { sequence, .. } => {
+                self.sequence_max = self.sequence_max.max(sequence.0);
+                if let Some(old) = self.in_flight.remove(&sequence) {
+                    live.lose(old.at);
+                }
+                self.queue.remove(sequence)
+            }
+            Stored::Received { packet_id, .. } => {
+                live.gain(at);
+                self.held.insert(packet_id, Held { at, routed: false }).map(|old| old.at)
+            }
+            Stored::Held { packet_id, .. } => {
+                live.gain(at);
+                self.held.insert(packet_id, Held { at, routed: true }).map(|old| old.at)
+            }
+            Stored::Released { packet_id, .. } => self.held.remove(&packet_id).map(|old| old.at),
+            Stored::SessionEnded { .. } | Stored::Message(_) | Stored::Retained { .. } => None,
+        };
+        if let Some(old) = old {
+            live.lose(old);
+        }
+    }
+
+    /// Every place where something of it is written that still counts.
+    pub(super) fn locations(&self) -> impl Iterator<Item = Location> {
+        self.at
+            .into_iter()
+            .chain(self.away_at)
+            .chain(self.subscriptions.values().map(|subscribed| subscribed.at))
+            .chain(self.queue.iter().map(|owed| owed.at))
+            .chain(self.in_flight.values().map(|in_flight| in_flight.at))
+            .chain(self.held.values().map(|held| held.at))
+    }
+}

@@ -1,0 +1,53 @@
+//! What a store is opened with.
+
+use crate::faults::Faults;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// When records count as persisted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When they are on stable storage. Nothing that was acknowledged is lost.
+    #[default]
+    Always,
+    /// When they are handed to the operating system, which puts them on stable storage at this
+    /// interval. If the process is killed nothing is lost; if the machine fails, what came since.
+    Interval(Duration),
+    /// When they are handed to the operating system, which does with them as it likes. If the
+    /// process is killed nothing is lost; if the machine fails, about the last half minute.
+    Never,
+}
+
+/// How a store works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// When records count as persisted.
+    pub durability: Durability,
+    /// Bytes of a segment, at least 8 KiB. A batch that is larger gets a segment of its own.
+    pub segment_bytes: u32,
+    /// With less free space than this, in bytes, new durable messages should be refused.
+    pub free_bytes_min: u64,
+    /// Bytes of records that may be under way to the disk before publishers should wait.
+    pub in_flight_bytes_max: usize,
+    /// The wall clock, in milliseconds since 1970.
+    pub clock: fn() -> u64,
+    /// A fault to be found by tests.
+    pub faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Always,
+            segment_bytes: 32 << 20,
+            free_bytes_min: 256 << 20,
+            in_flight_bytes_max: 64 << 20,
+            clock: system_clock,
+            faults: Faults::default(),
+        }
+    }
+}
+
+fn system_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
