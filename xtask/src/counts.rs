@@ -1,11 +1,12 @@
 //! `cargo xtask counts`: what a message costs the broker in instructions and in system calls.
 //!
 //! Such counts do not depend on how busy the machine is, so they can be bounds where times cannot.
-//! The release build in its default configuration runs under callgrind and under strace, driven by
+//! The release build, with one loop unless told otherwise, runs under callgrind and under strace, driven by
 //! `noctule-load drive`; a run without messages, which connects and subscribes just the same, is
 //! subtracted. The invariant: a count is divided by the messages that the driver says arrived, each
 //! once and in order.
 
+mod side_by_side;
 mod subject;
 mod tools;
 
@@ -38,8 +39,9 @@ struct Cost {
     system_calls: f64,
 }
 
-/// The command. Takes `--messages N` (at least 10,000) and `--broker "PROGRAM ARGUMENTS"`, another
-/// program to count, which must say `listening on ADDRESS:PORT (MQTT)`.
+/// The command. Takes `--messages N` (at least 10,000), `--broker "PROGRAM ARGUMENTS"`, another
+/// program to count, which must say `listening on ADDRESS:PORT (MQTT)`, and `--shards 1,2,8`, which
+/// counts it with each of these numbers of loops and compares them, without bounds.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
     let options = Options::parse(arguments)?;
     tools::check()?;
@@ -52,7 +54,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         "noctule-load",
     ]))?;
     let target = workspace::target()?;
-    let bench = Bench {
+    // The bounds are those of one loop: with more, what a message costs depends on where its
+    // receivers live.
+    let is_ours = options.broker.is_none();
+    let mut bench = Bench {
         room: target.join("counts"),
         driver: target.join("release/noctule-load"),
         broker: options.broker.unwrap_or_else(|| {
@@ -61,6 +66,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         }),
         messages: options.messages,
     };
+    if !options.shards.is_empty() {
+        side_by_side::run(&bench, &options.shards)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if is_ours {
+        bench = bench.with_loops(1);
+    }
     let mut complaints = Vec::new();
     println!("{}", headings());
     for bound in BOUNDS {
@@ -78,11 +90,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
 struct Options {
     messages: u64,
     broker: Option<Vec<String>>,
+    /// Numbers of loops to compare.
+    shards: Vec<u16>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, Failure> {
-        let mut options = Self { messages: MESSAGES_MIN, broker: None };
+        let mut options = Self { messages: MESSAGES_MIN, broker: None, shards: Vec::new() };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| Failure(format!("{word} needs a value")))?;
@@ -94,6 +108,12 @@ impl Options {
                 }
                 "--broker" => {
                     options.broker = Some(value.split_whitespace().map(String::from).collect());
+                }
+                "--shards" => {
+                    let numbers = value.split(',').map(|word| word.trim().parse().ok());
+                    let numbers = numbers.map(|number| number.filter(|number| *number > 0));
+                    let wrong = || Failure(format!("--shards: '{value}' is no list like 1,2,8"));
+                    options.shards = numbers.collect::<Option<_>>().ok_or_else(wrong)?;
                 }
                 other => return Err(Failure(format!("there is no option '{other}'"))),
             }
@@ -113,6 +133,14 @@ struct Bench {
 }
 
 impl Bench {
+    /// The same broker with so many loops.
+    fn with_loops(&self, shards: u16) -> Self {
+        let mut broker = self.broker.clone();
+        broker.extend(["--shards".into(), shards.to_string()]);
+        let (room, driver) = (self.room.clone(), self.driver.clone());
+        Self { room, driver, broker, messages: self.messages }
+    }
+
     fn cost(&self, mode: &str) -> Result<Cost, Failure> {
         let [instructions, system_calls] = TOOLS;
         Ok(Cost {
@@ -249,7 +277,11 @@ mod tests {
         assert_eq!(parse(&["--messages", "20000"]).unwrap().messages, 20_000);
         let broker = parse(&["--broker", "prog --port 0"]).unwrap().broker;
         assert_eq!(broker.unwrap(), ["prog", "--port", "0"]);
+        assert_eq!(parse(&["--shards", "1,2, 8"]).unwrap().shards, [1, 2, 8]);
         for wrong in [&["--messages", "9999"][..], &["--messages"], &["--fast", "1"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in [&["--shards", "1,,2"][..], &["--shards", "0"], &["--shards", "many"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -147,6 +147,16 @@ impl Interest {
         }
     }
 
+    /// How many filters somebody wants, counted for each shard that does.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether nobody wants anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(crate) fn matching(&self, topic: TopicName<'_>, visit: impl FnMut(&ShardInterest)) {
         self.index.matching(topic, visit);
     }

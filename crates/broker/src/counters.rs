@@ -64,6 +64,8 @@ counters! {
         /// Its message expiry interval has passed `[MQTT5-3.3.2-5]`. A retained message counts, too,
         /// though not for a session.
         expired,
+        /// Not owed to a session, or not retained, because the disk of the store is nearly full.
+        store_full,
         /// QoS 0, and memory is short.
         memory_at_most_once,
         /// Not put into a session's queue because memory is short.

@@ -9,6 +9,7 @@ use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::crowd::{Marks, Publisher};
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
@@ -17,7 +18,7 @@ use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Journal, Owed, Record, SessionKey, Ticket};
+use crate::persist::{Journal, Owed, Record, SessionKey, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
@@ -130,6 +131,10 @@ pub(crate) struct Delivery {
     /// What the other shards know of it.
     pub(crate) told: usize,
     pub(crate) pressure: Pressure,
+    /// What the store can take.
+    pub(crate) store: StoreState,
+    /// Publishers that wait for the store.
+    pub(crate) waiting_for_store: Vec<ConnectionHandle>,
     /// Crowded receivers that the message being routed has met.
     pub(crate) met: Vec<ConnectionHandle>,
     /// Receivers that are crowded since the shard looked last.
@@ -151,6 +156,8 @@ impl Delivery {
             memory: Memory::default(),
             told: 0,
             pressure: Pressure::None,
+            store: StoreState::default(),
+            waiting_for_store: Vec::new(),
             met: Vec::new(),
             crowded: Vec::new(),
             released: VecDeque::new(),
@@ -414,6 +421,12 @@ impl Delivery {
             return;
         };
         let persistent = session.is_persistent();
+        if persistent && self.store.lacks_space && !outgoing.paced {
+            self.dropped.store_full += 1;
+            self.losses.note(target.session, Lost { at_most_once: 0, queued: 1 });
+            outgoing.refused = true;
+            return;
+        }
         let retain = outgoing.view.retain && target.retain_as_published;
         let ready = session
             .connection
@@ -427,6 +440,9 @@ impl Delivery {
                     && connection.outbox.len() <= self.marks.crowded
             });
         let Some((handle, connection)) = ready else {
+            if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
+                return;
+            }
             let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
             match self.enqueue(target.session, owed, outgoing.paced) {
                 Queued::Refused => outgoing.refused = true,
@@ -709,8 +725,9 @@ impl Delivery {
         let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
+        let ticket = ticket.filter(|_| !fault(Fault::AckBeforeTicket));
         let waits = replies + u16::from(ticket.is_some());
-        if waits == 0 && session.answers.is_empty() {
+        if waits == 0 && (session.answers.is_empty() || fault(Fault::AckOutOfOrder)) {
             self.write_answer(handle, answer);
             return;
         }

@@ -14,6 +14,8 @@ pub(crate) enum Hold {
     Mail = 1 << 3,
     /// It sends much while memory is short.
     Memory = 1 << 4,
+    /// What it publishes goes to the store, which is behind.
+    Store = 1 << 5,
 }
 
 /// The reasons that hold now.

@@ -17,6 +17,7 @@ mod counters;
 mod crowd;
 mod delivery;
 mod expiry;
+pub mod faults;
 mod holds;
 mod limits;
 mod losses;
@@ -58,9 +59,14 @@ pub use noctule_session::Now;
 pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Ticket};
-pub use restore::{StoredInFlight, StoredSession, home, restore_retained};
+pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
+pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
-pub use shard::{Action, Credentials, Event, Population, Report, Settings, Shard, Verdict};
+pub use shard::{
+    Action, Credentials, Event, Leftovers, Population, Report, Settings, Shard, Verdict,
+};
 pub use sharing::SharedLetter;

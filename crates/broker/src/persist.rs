@@ -175,6 +175,15 @@ pub struct RecordedWill {
     pub delay: u32,
 }
 
+/// What a store can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreState {
+    /// So many records are under way to the disk that publishers of messages for it should wait.
+    pub is_backed_up: bool,
+    /// Free space is so scarce that new messages for it should be refused.
+    pub lacks_space: bool,
+}
+
 /// The records of the turn that is going on.
 #[derive(Debug)]
 pub(crate) struct Journal {

@@ -43,6 +43,11 @@ pub(crate) struct Covering {
 }
 
 impl Postbag {
+    /// How many letters nobody has taken.
+    pub(crate) fn letters(&self) -> usize {
+        self.letters.len()
+    }
+
     /// Adds a letter that is no message.
     pub(crate) fn push(&mut self, letter: Mail) {
         self.letters.push(letter);

@@ -5,6 +5,7 @@
 //! part has been loaded to its end: so order is kept whatever is loaded when.
 
 use crate::expiry::Deadline;
+use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::persist::{Owed, Sequence};
 use noctule_session::Now;
@@ -62,7 +63,8 @@ impl Queue {
     pub(crate) fn next_place(&self, bytes: usize, may_spill: bool, limits: &Limits) -> Place {
         let over = self.resident_bytes + bytes > limits.queue_resident_bytes_max
             && !self.resident.is_empty();
-        if self.spill.is_some() || (may_spill && over) { Place::Spilled } else { Place::Resident }
+        let behind = self.spill.is_some() && !fault(Fault::SpillOvertaken);
+        if behind || (may_spill && over) { Place::Spilled } else { Place::Resident }
     }
 
     /// Puts a message at the end.
@@ -94,7 +96,9 @@ impl Queue {
     /// Takes the first message that is at hand.
     pub(crate) fn pop(&mut self) -> Option<Owed> {
         let owed = self.resident.pop_front()?;
-        self.resident_bytes -= owed.bytes();
+        if !fault(Fault::QueueBytesLeaked) {
+            self.resident_bytes -= owed.bytes();
+        }
         if self.resident.is_empty() {
             self.resident = VecDeque::new();
         }

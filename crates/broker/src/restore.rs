@@ -8,7 +8,7 @@
 use crate::commons::{Commons, Placement, ShardId};
 use crate::message::Message;
 use crate::persist::{Record, Sequence, SessionKey};
-use crate::session::{Expiry, Session, Terms, Will};
+use crate::session::{Expiry, Session, SessionHandle, Terms, Will};
 use crate::shard::Shard;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, TopicFilter};
@@ -59,6 +59,15 @@ pub struct StoredInFlight {
     pub received: bool,
 }
 
+/// A QoS 2 message of a client that was stored and not routed.
+#[derive(Debug)]
+pub(crate) struct Unrouted {
+    session: SessionHandle,
+    key: SessionKey,
+    packet_id: PacketId,
+    message: Message,
+}
+
 /// Deliveries under way whose messages are still left to the store, by sequence: the identifier, and
 /// whether PUBREC came.
 pub(crate) type Restored = BTreeMap<Sequence, (PacketId, bool)>;
@@ -68,10 +77,7 @@ pub fn home(commons: &dyn Commons, client_id: &str) -> ShardId {
     Placement::new(commons.seed()).home(client_id, commons.shards())
 }
 
-/// Gives retained messages back, each with its place in the order of all; `next` is the place of
-/// the next one. Those that expire are forgotten in time by the shards that are made
-/// afterwards.
-pub fn restore_retained(
+fn restore_retained(
     commons: &dyn Commons,
     messages: impl IntoIterator<Item = (u64, Message)>,
     next: u64,
@@ -92,9 +98,20 @@ pub fn restore_retained(
 }
 
 impl Shard {
-    /// Gives a session back that a store has kept. Its messages that were not routed are routed, so
-    /// all sessions of all shards have to be given back before mail is delivered; and what follows
-    /// of it is to be carried out as at the end of a turn.
+    /// Gives retained messages back, each with its place in the order of all; `next` is the place of
+    /// the next one. One shard does it for all, and forgets those of them in time that expire.
+    pub fn restore_retained(
+        &mut self,
+        messages: impl IntoIterator<Item = (u64, Message)>,
+        next: u64,
+        now: Now,
+    ) {
+        restore_retained(self.commons(), messages, next, now);
+        self.watch_all_retained(now);
+    }
+
+    /// Gives a session back that a store has kept. When all shards have got theirs, each
+    /// [goes on](Self::go_on_restored) with what was under way.
     pub fn restore(&mut self, stored: StoredSession, now: Now) {
         self.set_now(now);
         let mut session = Session::new(stored.client_id, stored.key);
@@ -127,8 +144,22 @@ impl Shard {
             }
         }
         self.watch_restored(handle, now);
-        for (packet_id, message) in stored.received {
-            self.route_received(handle, stored.key, packet_id, &message);
+        let received = stored.received.into_iter();
+        let unrouted = received.map(|(packet_id, message)| Unrouted {
+            session: handle,
+            key: stored.key,
+            packet_id,
+            message,
+        });
+        self.keep_unrouted(unrouted);
+    }
+
+    /// All sessions of all shards have been given back: routes the messages that were stored and not
+    /// routed. What follows is to be carried out as in a turn.
+    pub fn go_on_restored(&mut self, now: Now) {
+        self.set_now(now);
+        for Unrouted { session, key, packet_id, message } in self.take_unrouted() {
+            self.route_received(session, key, packet_id, &message);
         }
     }
 }

@@ -7,11 +7,15 @@
 //! subscriptions elsewhere do not disturb it. There are two sets of counters: the shard's own, and
 //! those of the interest map, from which a route has the other shards that want its topic.
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 use crate::commons::{Commons, EPOCHS, Epochs, GroupInterest, Placement, ShardId};
+use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::session::SessionHandle;
 use crate::sharing::{Group, GroupKey, GroupRoute, GroupShard, SharedBy};
-use crate::subscriptions::{Change, FilterIndex, Listed, Subscriber, SubscriptionIndex};
+use crate::subscriptions::{Change, FilterIndex, Listed, Presence, Subscriber, SubscriptionIndex};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use noctule_mqtt::topic::SharedFilter;
@@ -108,6 +112,9 @@ pub(crate) struct Router {
     groups: HashMap<GroupKey, Joined, FixedState>,
     /// Counts look-ups of groups without members here.
     lookups: u64,
+    /// Subscriptions that come late, and those that come next.
+    #[cfg(feature = "planted-faults")]
+    late: [Vec<(Box<str>, Subscriber)>; 2],
 }
 
 /// A group with members here.
@@ -181,6 +188,8 @@ impl Router {
             shared: FilterIndex::new(seed),
             groups: HashMap::with_hasher(FixedState::with_seed(seed)),
             lookups: 0,
+            #[cfg(feature = "planted-faults")]
+            late: [Vec::new(), Vec::new()],
         }
     }
 
@@ -189,9 +198,22 @@ impl Router {
         self.index.len() + self.shared.len()
     }
 
+    /// How many levels of filters with wildcards the index has.
+    pub(crate) fn index_levels(&self) -> usize {
+        self.index.levels()
+    }
+
     /// Adds or replaces a subscription. When this returns, every shard that looks for the filter's
     /// topics finds it.
     pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
+        #[cfg(feature = "planted-faults")]
+        if fault(Fault::SubackBeforeIndex) {
+            return self.late[0].push((filter.as_str().into(), subscriber));
+        }
+        self.insert(filter, subscriber);
+    }
+
+    fn insert(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
         let change = self.index.insert(filter, subscriber);
         self.announce(filter, change);
     }
@@ -212,6 +234,17 @@ impl Router {
         since
     }
 
+    /// Another turn is over: what was late in the turn before comes in.
+    #[cfg(feature = "planted-faults")]
+    pub(crate) fn come_late(&mut self) {
+        for (filter, subscriber) in std::mem::take(&mut self.late[1]) {
+            if let Ok(filter) = TopicFilter::new(&filter) {
+                self.insert(filter, subscriber);
+            }
+        }
+        self.late.swap(0, 1);
+    }
+
     /// Removes a subscription.
     pub(crate) fn unsubscribe(&mut self, filter: TopicFilter<'_>, session: SessionHandle) {
         let change = self.index.remove(filter, session);
@@ -222,16 +255,26 @@ impl Router {
     /// order matters, see [`Epochs`].
     fn announce(&mut self, filter: TopicFilter<'_>, change: Change) {
         let counter = self.counter_of(filter);
-        self.own.touch(counter);
+        if !(fault(Fault::CacheKept) && change.before == Presence::Nobody) {
+            self.own.touch(counter);
+        }
         if change.before == change.after || self.commons.shards() == 1 {
             return;
+        }
+        if fault(Fault::InterestNotWithdrawn) && change.after == Presence::Nobody {
+            return;
+        }
+        if fault(Fault::EpochCountedEarly) {
+            self.common.touch(counter);
         }
         let part = self.placement.interest_part_of_filter(filter);
         let shard = self.shard;
         self.commons.change_interest(part, &mut |interest| {
             interest.set(filter, shard, change.after);
         });
-        self.common.touch(counter);
+        if !fault(Fault::EpochCountedEarly) {
+            self.common.touch(counter);
+        }
     }
 
     /// The cached route of a topic with these bytes, which so are known to be a topic name. Whoever
@@ -293,6 +336,7 @@ impl Router {
         // Noted before anything is looked up, see [`Epochs`].
         let holds = self.note(topic);
         let route = self.find(topic, limits);
+        let holds = if fault(Fault::EpochNotedLate) { self.note(topic) } else { holds };
         if bytes.len() > CACHED_TOPIC_BYTES_MAX {
             self.uncached = route;
             return &self.uncached;

@@ -126,6 +126,11 @@ impl<L: Listed> FilterIndex<L> {
         self.len
     }
 
+    /// How many levels there are in the tree of filters with wildcards, the root not counted.
+    pub(crate) fn levels(&self) -> usize {
+        self.nodes.len() - 1 - self.free.len()
+    }
+
     /// Lists an entry under a filter, or replaces the one of the same key.
     pub(crate) fn insert(&mut self, filter: TopicFilter<'_>, entry: L) -> Change {
         let listing = if filter.has_wildcard() {
@@ -181,6 +186,22 @@ impl<L: Listed> FilterIndex<L> {
         };
         self.len -= usize::from(change.happened);
         change
+    }
+
+    /// The entry of a key.
+    #[cfg(feature = "bench")]
+    pub(crate) fn get(&self, filter: TopicFilter<'_>, key: L::Key) -> Option<&L> {
+        if !filter.has_wildcard() {
+            return self.exact.get(filter.as_str())?.get(key);
+        }
+        let mut at = ROOT;
+        for level in filter.as_str().split(LEVEL_SEPARATOR) {
+            if level == MULTI_LEVEL {
+                return self.nodes[at as usize].multi_level.get(key);
+            }
+            at = self.child(at, level)?;
+        }
+        self.nodes[at as usize].ending.get(key)
     }
 
     fn remove_exact(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Change {
@@ -324,7 +345,7 @@ impl<L: Listed> FilterIndex<L> {
 
 /// Who is listed under one filter.
 #[derive(Debug)]
-struct Listing<L: Listed> {
+pub(crate) struct Listing<L: Listed> {
     entries: Entries<L>,
     /// How many of them are durable.
     durable: u32,
@@ -352,15 +373,32 @@ impl<L: Listed> Default for Listing<L> {
     }
 }
 
+#[cfg(feature = "bench")]
 impl<L: Listed> Listing<L> {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn len(&self) -> usize {
+        match &self.entries {
+            Entries::Few(few) => few.len(),
+            Entries::Many(many) => many.len(),
+        }
+    }
+
+    fn get(&self, key: L::Key) -> Option<&L> {
+        match &self.entries {
+            Entries::Few(few) => few.iter().find(|entry| entry.key() == key),
+            Entries::Many(many) => many.get(&key),
+        }
+    }
+}
+
+impl<L: Listed> Listing<L> {
+    pub(crate) fn is_empty(&self) -> bool {
         match &self.entries {
             Entries::Few(few) => few.is_empty(),
             Entries::Many(many) => many.is_empty(),
         }
     }
 
-    fn for_each(&self, visit: &mut impl FnMut(&L)) {
+    pub(crate) fn for_each(&self, visit: &mut impl FnMut(&L)) {
         match &self.entries {
             Entries::Few(few) => few.iter().for_each(visit),
             Entries::Many(many) => many.values().for_each(visit),
@@ -375,7 +413,7 @@ impl<L: Listed> Listing<L> {
         }
     }
 
-    fn insert(&mut self, entry: L) -> Change {
+    pub(crate) fn insert(&mut self, entry: L) -> Change {
         let before = self.presence();
         let old = self.entries.insert(entry);
         self.durable += u32::from(entry.is_durable());
@@ -383,7 +421,7 @@ impl<L: Listed> Listing<L> {
         Change { happened: old.is_none(), before, after: self.presence() }
     }
 
-    fn remove(&mut self, key: L::Key) -> Change {
+    pub(crate) fn remove(&mut self, key: L::Key) -> Change {
         let before = self.presence();
         let old = self.entries.remove(key);
         self.durable -= u32::from(old.is_some_and(|old| old.is_durable()));

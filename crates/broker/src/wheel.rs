@@ -64,7 +64,6 @@ impl<T> Wheel<T> {
     }
 
     /// How many deadlines wait.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

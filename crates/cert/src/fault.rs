@@ -136,7 +136,11 @@ impl fmt::Display for FileError {
                 certificate.display()
             ),
             Fault::Expired(at) => {
-                write!(f, "{path}: expired on {at}: renew it where it was issued")
+                write!(
+                    f,
+                    "{path}: expired on {at}: renew it where it was issued, or make another with \
+                     `noctule cert --force`"
+                )
             }
             Fault::NotYetValid(at) => write!(
                 f,

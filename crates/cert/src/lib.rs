@@ -22,6 +22,6 @@ pub use facts::{CertificateFacts, facts, is_signed_by};
 pub use fault::{Fault, FileError};
 pub use key::PrivateKey;
 pub use moment::{DAY_S, UnixTime};
-pub use names::{BadName, Name, check_common_name, loopback_names, machine_name};
+pub use names::{BadName, Name, ca_name, check_common_name, loopback_names, machine_name};
 pub use pem::{Contents, read_anything};
 pub use save::{NewFile, make_private_directory, save};

@@ -22,6 +22,15 @@ pub enum Name {
 pub struct BadName(String);
 
 impl Name {
+    /// The name as [`CertificateFacts::names`](crate::CertificateFacts::names) has it.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match self {
+            Self::Dns(name) => format!("DNS {name}"),
+            Self::Ip(address) => format!("IP {address}"),
+        }
+    }
+
     /// Reads a host name or an address.
     ///
     /// # Errors
@@ -98,6 +107,14 @@ pub fn machine_name() -> Option<Name> {
     let system = rustix::system::uname();
     let name = system.nodename().to_str().ok()?;
     Name::parse(name).ok().filter(|name| !loopback_names().contains(name))
+}
+
+/// What a CA is called that is made on this machine.
+#[must_use]
+pub fn ca_name() -> String {
+    const WORDS: &str = "Noctule CA";
+    let named = machine_name().map(|name| format!("{WORDS} of {name}"));
+    named.filter(|name| name.len() <= COMMON_NAME_MAX).unwrap_or_else(|| WORDS.to_owned())
 }
 
 /// The subject of a server: its first name that is short enough.

@@ -12,6 +12,8 @@ use noctule_load::plan::{Pace, Plan, Shape};
 use noctule_load::target::Target;
 use noctule_mqtt::QoS;
 
+use crate::trials;
+
 /// All commands and options.
 pub(crate) fn command() -> Command {
     Command::new("noctule-load")
@@ -22,6 +24,7 @@ pub(crate) fn command() -> Command {
         .subcommand(compare_command())
         .subcommand(drive_command())
         .subcommand(idle_command())
+        .subcommands(trials::commands())
         .subcommand(
             Command::new("relay")
                 .about("A program that only moves bytes between pairs: the floor for brokers")
@@ -59,7 +62,7 @@ fn compare_command() -> Command {
         .arg(number_arg("rounds", "N", "3", "how often everything is measured"))
         .arg(flag("pin", "brokers on the first processor, the generator on the last"))
         .arg(flag("json", "print JSON instead of a table"));
-    with_targets(command)
+    with_targets(command, "noctule,mosquitto")
 }
 
 fn drive_command() -> Command {
@@ -106,19 +109,15 @@ fn idle_command() -> Command {
                 .value_parser(value_parser!(u32)),
         )
         .arg(flag("json", "print JSON instead of a table"));
-    with_targets(command)
+    with_targets(command, "noctule,mosquitto")
 }
 
-fn with_targets(command: Command) -> Command {
+/// Adds the options that say which brokers are meant, and which if they say nothing.
+pub(crate) fn with_targets(command: Command, default: &'static str) -> Command {
     command
         .arg(
-            listed(
-                "brokers",
-                "LIST",
-                "noctule,mosquitto",
-                "of those known here; the first is the reference",
-            )
-            .value_parser(["noctule", "mosquitto", "relay", "none"]),
+            listed("brokers", "LIST", default, "of those known here; the first is the reference")
+                .value_parser(["noctule", "mosquitto", "relay", "none"]),
         )
         .arg(
             Arg::new("broker")
@@ -134,6 +133,21 @@ fn with_targets(command: Command) -> Command {
                 .value_parser(value_parser!(PathBuf)),
         )
         .arg(
+            Arg::new("shards")
+                .long("shards")
+                .value_name("LIST")
+                .value_delimiter(',')
+                .value_parser(value_parser!(u16).range(1..=256))
+                .help("Noctule once for each of these numbers of loops [default: as it comes]"),
+        )
+        .arg(
+            Arg::new("options")
+                .long("options")
+                .value_name("WORDS")
+                .allow_hyphen_values(true)
+                .help("more of Noctule's options, separated by spaces"),
+        )
+        .arg(
             Arg::new("mosquitto")
                 .long("mosquitto")
                 .value_name("PROGRAM")
@@ -142,7 +156,7 @@ fn with_targets(command: Command) -> Command {
         )
 }
 
-fn with_default(
+pub(crate) fn with_default(
     name: &'static str,
     value: &'static str,
     default: &'static str,
@@ -151,7 +165,7 @@ fn with_default(
     Arg::new(name).long(name).value_name(value).default_value(default).help(help)
 }
 
-fn number_arg(
+pub(crate) fn number_arg(
     name: &'static str,
     value: &'static str,
     default: &'static str,
@@ -169,7 +183,7 @@ fn listed(
     with_default(name, value, default, help).value_delimiter(',')
 }
 
-fn flag(name: &'static str, help: &'static str) -> Arg {
+pub(crate) fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
@@ -233,26 +247,40 @@ pub(crate) fn plans(matches: &ArgMatches) -> Result<Vec<Plan>, LoadError> {
 
 /// The brokers to measure, in the order given.
 pub(crate) fn targets(matches: &ArgMatches) -> Result<Vec<Target>, LoadError> {
-    let known =
-        list::<String>(matches, "brokers").into_iter().filter(|name| name != "none").map(|name| {
-            match name.as_str() {
-                "mosquitto" => mosquitto(matches.get_one::<PathBuf>("mosquitto")),
-                "relay" => relay(),
-                _ => noctule(&value::<PathBuf>(matches, "noctule")),
-            }
-        });
-    let others = list::<String>(matches, "broker");
-    let others = others.iter().map(|text| Target::parse(text));
-    known.chain(others).collect()
+    let mut targets = Vec::new();
+    for name in list::<String>(matches, "brokers").into_iter().filter(|name| name != "none") {
+        match name.as_str() {
+            "mosquitto" => targets.push(mosquitto(matches.get_one::<PathBuf>("mosquitto"))?),
+            "relay" => targets.push(relay()?),
+            _ => targets.extend(noctules(matches)?),
+        }
+    }
+    for text in list::<String>(matches, "broker") {
+        targets.push(Target::parse(&text)?);
+    }
+    Ok(targets)
 }
 
-fn noctule(program: &Path) -> Result<Target, LoadError> {
+/// Noctule as it comes, or once for each number of loops.
+fn noctules(matches: &ArgMatches) -> Result<Vec<Target>, LoadError> {
+    let program = noctule(&value::<PathBuf>(matches, "noctule"))?;
+    let options = matches.get_one::<String>("options").map_or("", String::as_str);
+    let options: Vec<_> = options.split_whitespace().map(String::from).collect();
+    let loops = list::<u16>(matches, "shards");
+    let targets = if loops.is_empty() {
+        vec![Target::noctule(&program)]
+    } else {
+        loops.iter().map(|loops| Target::noctule_with_loops(&program, *loops)).collect()
+    };
+    Ok(targets.into_iter().map(|target| target.with_options(&options)).collect())
+}
+
+fn noctule(program: &Path) -> Result<PathBuf, LoadError> {
     // Brokers run in directories of their own, so a relative path would lead nowhere.
-    let program = program.canonicalize().map_err(|error| {
+    program.canonicalize().map_err(|error| {
         let hint = "build it with `cargo build --release`, or name it with --noctule";
         LoadError::io(format!("no {}; {hint}", program.display()), error)
-    })?;
-    Ok(Target::noctule(&program))
+    })
 }
 
 fn mosquitto(program: Option<&PathBuf>) -> Result<Target, LoadError> {
@@ -371,6 +399,22 @@ mod tests {
         let targets = targets(&compare(&words)).unwrap();
         let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
         assert_eq!(names, ["relay", "x"]);
+    }
+
+    #[test]
+    fn noctule_joins_once_for_each_number_of_loops() {
+        let program = std::env::current_exe().unwrap();
+        let program = program.to_str().unwrap();
+        let words = ["--brokers", "noctule", "--noctule", program, "--shards", "1,8"];
+        let targets = targets(&compare(&[&words[..], &["--options", "-v --retry 3"]].concat()));
+        let targets = targets.unwrap();
+        let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+        assert_eq!(names, ["noctule/1", "noctule/8"]);
+        let noctule_load::target::How::Command { words, .. } = &targets[1].how else {
+            panic!("{targets:?}");
+        };
+        let expected = ["broker", "--port", "0", "--shards", "8", "-v", "--retry", "3"];
+        assert_eq!(words[1..], expected);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! checks that each came back once and in order, and measures what that cost the broker.
 //!
 //! Here live the connections and their pace ([`fleet`], [`plan`]), the checker ([`checker`]), the
-//! brokers under test as processes ([`target`], [`process`]) and what is measured with them
-//! ([`compare`], [`idle`]), and a relay that only copies bytes, as the floor ([`relay`]). No rule of
-//! MQTT lives here: packets are read and written by `noctule-mqtt`. The invariant: a figure is
-//! printed only for messages that were delivered exactly once and in order.
+//! brokers under test as processes ([`target`], [`process`]) and what is measured with them: their
+//! cost ([`compare`], [`idle`]), and what they bear ([`trial`]); and a relay that only copies bytes,
+//! as the floor ([`relay`]). No rule of MQTT lives here: packets are read and written by
+//! `noctule-mqtt`. The invariant: what a message costs is printed only for messages that were
+//! delivered exactly once and in order.
 //!
-//! The generator is one thread without a runtime and leaves message bodies alone, because on a
-//! small machine every microsecond it takes is taken from the broker.
+//! The generator of load is one thread without a runtime and leaves message bodies alone, because
+//! on a small machine every microsecond it takes is taken from the broker.
 
 pub mod checker;
 pub mod compare;
@@ -23,5 +24,6 @@ pub mod relay;
 pub mod statistics;
 pub mod table;
 pub mod target;
+pub mod trial;
 
 pub use error::LoadError;

@@ -37,6 +37,15 @@ impl Opening {
         client_id: &str,
         keep_alive: u16,
     ) -> Result<Self, LoadError> {
+        Self::connect_as(address, client_id, &packets::connect(client_id, keep_alive)?)
+    }
+
+    /// Connects to a session that outlives the connection.
+    pub(crate) fn resume(address: SocketAddr, client_id: &str) -> Result<Self, LoadError> {
+        Self::connect_as(address, client_id, &packets::connect_to(client_id, 0, false)?)
+    }
+
+    fn connect_as(address: SocketAddr, client_id: &str, connect: &[u8]) -> Result<Self, LoadError> {
         let stream = std::net::TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)
             .and_then(|stream| {
                 stream.set_nodelay(true)?;
@@ -45,7 +54,7 @@ impl Opening {
             })
             .map_err(|error| LoadError::io(format!("cannot connect to {address}"), error))?;
         let mut opening = Self { stream, client_id: client_id.into() };
-        let answer = opening.ask(&packets::connect(client_id, keep_alive)?, PacketType::Connack)?;
+        let answer = opening.ask(connect, PacketType::Connack)?;
         match read_answer(&answer) {
             Ok(Packet::Connack(connack)) if connack.reason == ReasonCode::Success => Ok(opening),
             other => Err(opening.refused("CONNECT", &other)),
@@ -58,13 +67,27 @@ impl Opening {
         filter: &str,
         qos: noctule_mqtt::QoS,
     ) -> Result<(), LoadError> {
-        let answer = self.ask(&packets::subscribe(filter, qos)?, PacketType::Suback)?;
+        self.subscribe_all(&[filter], qos)
+    }
+
+    /// Subscribes to several filters in one packet, and returns when all are granted.
+    pub(crate) fn subscribe_all(
+        &mut self,
+        filters: &[&str],
+        qos: noctule_mqtt::QoS,
+    ) -> Result<(), LoadError> {
+        let answer = self.ask(&packets::subscribe_all(filters, qos)?, PacketType::Suback)?;
         match read_answer(&answer) {
             Ok(Packet::Suback(suback)) if suback.reasons.iter().all(|r| r.byte() == qos.bits()) => {
                 Ok(())
             }
             other => Err(self.refused("SUBSCRIBE", &other)),
         }
+    }
+
+    /// Sends a PUBLISH at QoS 1, and returns when it is acknowledged.
+    pub(crate) fn publish(&mut self, message: &[u8]) -> Result<(), LoadError> {
+        self.ask(message, PacketType::Puback).map(|_| ())
     }
 
     /// Goes on without blocking, with readiness reported under `token`.
@@ -144,6 +167,11 @@ impl Link {
     /// Where to append what is to be sent at the next [`flush`](Self::flush).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
+    }
+
+    /// How many bytes the socket has not taken yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len() - self.written
     }
 
     /// Reads what is there through `scratch`, hands each whole frame to `each` together with the

@@ -2,6 +2,7 @@
 //! findings into text here; what is measured, and how, is in the library.
 
 mod arguments;
+mod trials;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use noctule_load::fleet::Fleet;
 use noctule_load::plan::{Goal, Plan};
 use noctule_load::relay::Relay;
 use noctule_load::target::{Broker, Target};
-use noctule_load::{LoadError, idle, table};
+use noctule_load::{LoadError, idle, table, trial};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some(("drive", matches)) => drive(matches),
         Some(("idle", matches)) => measure_idle(matches),
         Some(("relay", matches)) => relay(matches),
+        Some((name, matches)) if trials::NAMES.contains(&name) => bear(name, matches),
         _ => Err(LoadError::new("there is no such command")),
     };
     match done {
@@ -47,14 +49,7 @@ fn compare_brokers(matches: &ArgMatches) -> Result<bool, LoadError> {
     };
     let processors = processors()?;
     let pinned = matches.get_flag("pin");
-    if pinned {
-        // What we start inherits where we may run.
-        run_on(processors[0])?;
-    }
-    let mut brokers = start(&arguments::targets(matches)?)?;
-    if pinned {
-        run_on(*processors.last().unwrap_or(&processors[0]))?;
-    }
+    let mut brokers = start_pinned(&arguments::targets(matches)?, &processors, pinned)?;
     eprintln!("{}", machine(processors.len(), pinned));
     let comparison = compare::compare(&mut brokers, &plans, effort, report)?;
     if matches.get_flag("json") {
@@ -73,6 +68,50 @@ fn report(plan: &Plan, broker: &str, sample: &Sample) {
         table::figure(sample.rate()),
         sample.outcome.faults
     );
+}
+
+/// Starts brokers where they are to run, and moves to where we are to run ourselves.
+fn start_pinned(
+    targets: &[Target],
+    processors: &[usize],
+    pinned: bool,
+) -> Result<Vec<Broker>, LoadError> {
+    if !pinned {
+        return start(targets);
+    }
+    // What we start inherits where we may run.
+    run_on(processors[0])?;
+    let brokers = start(targets);
+    run_on(*processors.last().unwrap_or(&processors[0]))?;
+    brokers
+}
+
+/// Runs a trial at every broker; true if no good client lost anything.
+fn bear(name: &str, matches: &ArgMatches) -> Result<bool, LoadError> {
+    idle::raise_open_files(trials::connections(name, matches))?;
+    let processors = processors()?;
+    let pinned = matches.get_flag("pin");
+    let mut found = Vec::new();
+    for target in arguments::targets(matches)? {
+        for trial in trials::trials(name, matches)? {
+            // A fresh process each time: what one trial leaves behind is not the next one's.
+            let targets = std::slice::from_ref(&target);
+            let mut broker = start_pinned(targets, &processors, pinned)?.remove(0);
+            let good = arguments::number(matches, "good");
+            let what = || format!("{}, {}", target.name, trial.name());
+            let findings = trial::run(&mut broker, trial.as_ref(), good)
+                .map_err(|error| LoadError::new(format!("{}: {error}", what())))?;
+            eprintln!("{}: done", what());
+            found.extend(findings);
+        }
+    }
+    if matches.get_flag("json") {
+        println!("{:#}", trial::json(&found));
+    } else {
+        eprintln!("{}", machine(processors.len(), pinned));
+        print!("{}", trial::table(&found));
+    }
+    Ok(found.iter().all(|found| found.good_faults.is_clean()))
 }
 
 fn start(targets: &[Target]) -> Result<Vec<Broker>, LoadError> {

@@ -147,9 +147,17 @@ pub fn append_puback(packet_id: [u8; 2], out: &mut Vec<u8>) {
 /// # Errors
 /// If the client id is too long.
 pub fn connect(client_id: &str, keep_alive: u16) -> Result<Vec<u8>, LoadError> {
+    connect_to(client_id, keep_alive, true)
+}
+
+/// A CONNECT with a clean session, or with one that is kept.
+///
+/// # Errors
+/// If the client id is too long.
+pub fn connect_to(client_id: &str, keep_alive: u16, clean: bool) -> Result<Vec<u8>, LoadError> {
     encoded(&Packet::Connect(Box::new(Connect {
         version: VERSION,
-        clean_start: true,
+        clean_start: clean,
         keep_alive,
         client_id,
         will: None,
@@ -164,13 +172,22 @@ pub fn connect(client_id: &str, keep_alive: u16) -> Result<Vec<u8>, LoadError> {
 /// # Errors
 /// If the filter is none.
 pub fn subscribe(filter: &str, qos: QoS) -> Result<Vec<u8>, LoadError> {
+    subscribe_all(&[filter], qos)
+}
+
+/// A SUBSCRIBE for several filters.
+///
+/// # Errors
+/// If one of them is none.
+pub fn subscribe_all(filters: &[&str], qos: QoS) -> Result<Vec<u8>, LoadError> {
+    let options = SubscriptionOptions::qos(qos);
+    let subscriptions = filters
+        .iter()
+        .map(|filter| TopicFilter::new(filter).map(|filter| Subscription { filter, options }));
     encoded(&Packet::Subscribe(Subscribe {
         packet_id: PacketId::FIRST,
         properties: Properties::EMPTY,
-        subscriptions: vec![Subscription {
-            filter: TopicFilter::new(filter).map_err(in_words)?,
-            options: SubscriptionOptions::qos(qos),
-        }],
+        subscriptions: subscriptions.collect::<Result<_, _>>().map_err(in_words)?,
     }))
 }
 

@@ -62,11 +62,31 @@ pub struct Memory {
 /// # Errors
 /// If there is no such process.
 pub fn memory(pid: u32) -> Result<Memory, LoadError> {
-    let status = read(pid, "status")?;
-    let resident = parse_kib(&status, "VmRSS")
-        .ok_or_else(|| LoadError::new(format!("/proc/{pid}/status has no VmRSS")))?;
+    let resident = resident(pid)?;
     let proportional = read(pid, "smaps_rollup").ok().and_then(|text| parse_kib(&text, "Pss"));
-    Ok(Memory { resident: resident * 1024, proportional: proportional.map(|kib| kib * 1024) })
+    Ok(Memory { resident, proportional: proportional.map(|kib| kib * 1024) })
+}
+
+/// The resident memory alone, which costs the process nothing to be asked for.
+///
+/// # Errors
+/// If there is no such process.
+pub fn resident(pid: u32) -> Result<u64, LoadError> {
+    let status = read(pid, "status")?;
+    parse_kib(&status, "VmRSS")
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| LoadError::new(format!("/proc/{pid}/status has no VmRSS")))
+}
+
+/// How many files and sockets a process has open.
+///
+/// # Errors
+/// If there is no such process, or it is somebody else's.
+pub fn open_files(pid: u32) -> Result<usize, LoadError> {
+    let path = format!("/proc/{pid}/fd");
+    let files =
+        fs::read_dir(&path).map_err(|error| LoadError::io(format!("cannot read {path}"), error))?;
+    Ok(files.count())
 }
 
 fn read(pid: u32, file: &str) -> Result<String, LoadError> {
@@ -132,6 +152,9 @@ mod tests {
             number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005));
         }
         assert!(memory(pid).unwrap().resident > 100_000);
+        assert!(resident(pid).unwrap() > 100_000);
+        let held: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/stat").unwrap()).collect();
+        assert!(open_files(pid).unwrap() > held.len());
     }
 
     #[test]
@@ -139,5 +162,6 @@ mod tests {
         // Process ids end below 2²².
         assert!(cpu_ns(1 << 23).is_err());
         assert!(memory(1 << 23).is_err());
+        assert!(open_files(1 << 23).is_err());
     }
 }

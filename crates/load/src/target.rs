@@ -45,8 +45,25 @@ pub enum How {
 impl Target {
     /// Noctule in its default configuration.
     pub fn noctule(program: &Path) -> Self {
-        let words = [&program.to_string_lossy(), "broker", "--port", "0"].map(String::from);
+        let words =
+            [&program.to_string_lossy(), "broker", "--port", "0", "--no-tls"].map(String::from);
         Self::command("noctule", words.into(), None)
+    }
+
+    /// Noctule with so many loops, which its name says.
+    pub fn noctule_with_loops(program: &Path, loops: u16) -> Self {
+        let target = Self::noctule(program);
+        let name = format!("{}/{loops}", target.name);
+        Self { name, ..target.with_options(&["--shards".into(), loops.to_string()]) }
+    }
+
+    /// The same, with more words on its command line. A broker that runs already keeps its own.
+    #[must_use]
+    pub fn with_options(mut self, options: &[String]) -> Self {
+        if let How::Command { words, .. } = &mut self.how {
+            words.extend_from_slice(options);
+        }
+        self
     }
 
     /// Mosquitto in its default configuration, open on the loopback interface.

@@ -1,6 +1,7 @@
 //! The clocks, read in one place and handed to whoever needs the time.
 
 use noctule_broker::Now;
+use noctule_cert::UnixTime;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The time since the broker started, and the time of day.
@@ -31,6 +32,11 @@ impl Clock {
         self.read_at = Now { mono_ms, wall_ms: wall_ms() };
         self.read_at
     }
+}
+
+/// The time of day as certificates know it.
+pub(crate) fn time_of_day() -> UnixTime {
+    UnixTime::from(SystemTime::now())
 }
 
 fn wall_ms() -> u64 {

@@ -5,13 +5,26 @@
 
 mod clock;
 mod commons;
+mod door;
+mod durable;
 mod event_loop;
+mod gate;
 mod limits;
 mod log;
 mod mailboxes;
 mod memory;
+mod opening;
 pub mod options;
+mod own_certificate;
+mod passwords;
 mod run;
 mod sockets;
+mod stamp;
+mod storage;
+mod strangers;
+mod tls_files;
+mod tls_watch;
 
+pub use opening::quoted_path;
 pub use run::{StartError, run};
+pub use tls_files::TlsError;

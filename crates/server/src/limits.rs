@@ -47,7 +47,7 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
         queue_messages_max: count(given.queue_messages_max),
         queue_bytes_max,
         queue_stored_bytes_max: bytes(given.queue_disk_bytes_max),
-        spills_to_memory: true,
+        spills_to_memory: config.in_memory,
         queue_resident_bytes_max: QUEUE_RESIDENT_BYTES.min(queue_bytes_max),
         on_queue_full: match config.session.on_queue_full {
             OnQueueFull::DropNew => noctule_broker::OnQueueFull::DropNew,
@@ -127,7 +127,7 @@ mod tests {
         let (ours, theirs) = (limits(&config, 1_124), Limits::default());
         assert_eq!(ours.connections_max, 1_024);
         let (connections_max, memory_max) = (theirs.connections_max, theirs.memory_max);
-        let same = Limits { connections_max, memory_max, ..ours };
+        let same = Limits { connections_max, memory_max, spills_to_memory: true, ..ours };
         assert_eq!(format!("{same:?}"), format!("{theirs:?}"));
         assert_eq!(offer(&config), Offer::default());
     }

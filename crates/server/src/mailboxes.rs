@@ -9,7 +9,7 @@
 //! them: the reader leaves emptied ones in the box, the writer finds them there.
 
 use mio::Waker;
-use noctule_broker::{Departure, Mail, Parcel};
+use noctule_broker::{ConnectionHandle, Departure, Event, Mail, Parcel, Verdict};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,12 @@ pub(crate) enum Letter {
     Mail(Mail),
     /// A connection whose session lives there.
     Arrival { pipe: Pipe, peer: SocketAddr, departure: Departure },
+    /// From the store to the shard.
+    Stored(Event),
+    /// What the store can take has changed.
+    StoreState,
+    /// Whether a client of that loop may connect, which took time to find out.
+    Verdict { connection: ConnectionHandle, verdict: Verdict },
     /// Tell the clients, let their output drain, and end.
     Stop,
 }
@@ -90,11 +96,21 @@ impl Mailboxes {
         }
     }
 
-    /// Writes to every loop from outside.
+    /// Has every loop stop.
     pub(crate) fn stop_all(&self) {
+        self.tell_all(|| Letter::Stop);
+    }
+
+    /// Writes to every loop from outside.
+    pub(crate) fn tell_all(&self, letter: impl Fn() -> Letter) {
         for to in 0..self.loops() {
-            self.post(self.loops(), to, &mut vec![Letter::Stop], &mut Vec::new());
+            self.write_from_outside(to, letter());
         }
+    }
+
+    /// Writes to one loop from outside.
+    pub(crate) fn write_from_outside(&self, to: usize, letter: Letter) {
+        self.post(self.loops(), to, &mut vec![letter], &mut Vec::new());
     }
 
     /// Takes all letters to a loop; those of one sender in their order. Leaves the emptied parcels

@@ -2,26 +2,35 @@
 
 use crate::clock::Clock;
 use crate::commons::{Access, Shared};
+use crate::door::Door;
+use crate::durable::{self, Kept};
 use crate::event_loop::EventLoop;
+use crate::gate::Gate;
 use crate::limits;
 use crate::log::LogQueue;
 use crate::mailboxes::Mailboxes;
-use crate::options::Config;
+use crate::opening::{Opened, open};
+use crate::options::{Config, Durability};
+use crate::storage::Storage;
+use crate::tls_files::TlsError;
+use crate::tls_watch::ReadAgain;
 use mio::Poll;
-use noctule_broker::{Limits, Offer, Settings, Shard, ShardId};
-use noctule_net::{Listener, bind_all};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use noctule_auth::PasswordFileError;
+use noctule_broker::{Limits, MemoryStore, Offer, Settings, Shard, ShardId};
+use noctule_store::{Recovered, Store, StoreError};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::info;
 use tracing::level_filters::LevelFilter;
 
 /// How long stopping may take.
@@ -37,9 +46,22 @@ pub enum StartError {
     Listen {
         /// Which.
         address: SocketAddr,
+        /// The flag that chooses another port.
+        flag: &'static str,
         /// Why not.
         error: io::Error,
     },
+    /// The store cannot be opened.
+    Store(StoreError),
+    /// Anybody in the network could come in, and nobody has said that this is meant.
+    Open {
+        /// An address that others reach.
+        address: IpAddr,
+    },
+    /// The password file cannot be used.
+    Passwords(PasswordFileError),
+    /// TLS cannot be offered.
+    Tls(TlsError),
     /// The operating system refused something that is always needed.
     System {
         /// What for.
@@ -52,19 +74,34 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => write!(
-                f,
-                "cannot listen on {address}: port {} is in use by another program; stop it or \
-                 choose another port with --port",
-                address.port()
-            ),
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Self::Listen { address, error, flag } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {address}: port {} is in use by another program; stop it or \
+                     choose another port with --{flag}",
+                    address.port()
+                )
+            }
+            Self::Listen { address, error, .. }
+                if error.kind() == io::ErrorKind::AddrNotAvailable =>
+            {
                 write!(
                     f,
                     "cannot listen on {address}: this machine has no such address; see --bind"
                 )
             }
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen { address, error, .. } => {
+                write!(f, "cannot listen on {address}: {error}")
+            }
+            Self::Open { address } => write!(
+                f,
+                "listening on {address} would let anybody in: name a password file \
+                 (--password-file; `noctule passwd` makes one), require certificates of clients \
+                 (--client-ca), or say --allow-anonymous if that is meant"
+            ),
+            Self::Passwords(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -74,6 +111,10 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listen { error, .. } | Self::System { error, .. } => Some(error),
+            Self::Store(error) => error.source(),
+            Self::Open { .. } => None,
+            Self::Passwords(error) => Some(error),
+            Self::Tls(error) => Some(error),
         }
     }
 }
@@ -83,6 +124,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// Runs the broker until SIGINT (Ctrl-C) or SIGTERM ends it. A second one ends the process at once.
+/// SIGHUP has it read the files of TLS again.
 ///
 /// # Errors
 /// [`StartError`] if it cannot start.
@@ -90,31 +132,54 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 pub fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
     let log = start_log(config.verbose).map_err(system("start a thread"))?;
-    let signals = Signals::new([SIGINT, SIGTERM]).map_err(system("wait for signals"))?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
-    let listeners = bind_all(&config.bind, config.port)
-        .map_err(|(address, error)| StartError::Listen { address, error })?;
-    let limits = limits::limits(&config, open_files);
     let shards = usize::from(config.shards.or_else(processors));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
+    let mailboxes = Arc::new(mailboxes);
+    let gate = Arc::new(Gate::open(&config, &mailboxes)?);
+    let Opened { doors, lines, read_again } = open(&config)?;
+    let limits = limits::limits(&config, open_files);
+    let shared = Arc::new(Shared::new(shards as u16, random_number()?));
+    let mut clock = Clock::start();
+    let (store, recovered) = if config.in_memory {
+        (None, Recovered { next_key: 1, ..Recovered::default() })
+    } else {
+        let (store, recovered) = durable::open(&config, &mailboxes).map_err(StartError::Store)?;
+        (Some(store), recovered)
+    };
     let building = Building {
         offer: limits::offer(&config),
         limits,
-        clock: Clock::start(),
-        shared: Arc::new(Shared::new(shards as u16, random_number()?)),
-        mailboxes: Arc::new(mailboxes),
+        clock,
+        next_key: recovered.next_key,
+        all_given_back: Barrier::new(shards),
+        shared: Arc::clone(&shared),
+        mailboxes,
+        gate,
     };
+    let home = |client_id: &str| noctule_broker::home(&Access(Arc::clone(&shared)), client_id);
+    let mut kept = durable::divide(recovered, shards, clock.now(), home).into_iter();
     let mut loops = Vec::with_capacity(shards);
     for (number, poll) in polls.into_iter().enumerate() {
-        let listeners: io::Result<Vec<_>> = listeners.iter().map(Listener::try_clone).collect();
-        let listeners = listeners.map_err(system("listen in several threads"))?;
-        loops.push(Plan { number, poll, listeners, seed: random_seed()? });
+        let doors: io::Result<Vec<_>> = doors.iter().map(Door::try_clone).collect();
+        let doors = doors.map_err(system("listen in several threads"))?;
+        let storage = match &store {
+            Some(store) => Storage::Log(store.for_shard(ShardId(number as u16))),
+            None => Storage::Memory(MemoryStore::default()),
+        };
+        let kept = kept.next().unwrap_or_default();
+        loops.push(Plan { number, poll, doors, storage, kept, seed: random_seed()? });
     }
-    say_hello(&listeners, shards, started);
-    drop(listeners);
-    let served = serve(&building, loops, signals);
+    say_hello(&lines, &config, shards, started);
+    drop(doors);
+    let served = serve(&building, loops, signals, read_again.as_ref());
+    let closed = store.map_or(Ok(()), Store::close).map_err(StartError::Store);
+    if served.is_ok() && closed.is_ok() {
+        say("goodbye");
+    }
     log.drain(LOG_PATIENCE);
-    served
+    served.and(closed)
 }
 
 /// As many loops as the process may use processors.
@@ -138,32 +203,47 @@ struct Building {
     limits: Limits,
     offer: Offer,
     clock: Clock,
+    next_key: u64,
+    /// Passed when all shards have been given back what was stored.
+    all_given_back: Barrier,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
+    gate: Arc<Gate>,
 }
 
 /// What one loop is built with, in its own thread: a shard never leaves its thread.
 struct Plan {
     number: usize,
     poll: Poll,
-    listeners: Vec<Listener>,
+    doors: Vec<Door>,
+    storage: Storage,
+    kept: Kept,
     seed: [u8; 32],
 }
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
         let (limits, offer) = (self.limits.clone(), self.offer.clone());
-        let settings = Settings { limits, offer, seed: plan.seed, next_key: 1 };
+        let settings = Settings { limits, offer, seed: plan.seed, next_key: self.next_key };
         let mut clock = self.clock;
-        let shard = if self.mailboxes.loops() == 1 {
+        let mut shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())
         } else {
             let access = Rc::new(Access(Arc::clone(&self.shared)));
             Shard::among(settings, ShardId(plan.number as u16), access, clock.now())
         };
+        if let Some((retained, next)) = plan.kept.retained {
+            shard.restore_retained(retained, next, clock.now());
+        }
+        for session in plan.kept.sessions {
+            shard.restore(session, clock.now());
+        }
+        self.all_given_back.wait();
         let post = (plan.number, Arc::clone(&self.mailboxes));
         let connections_max = self.limits.connections_max;
-        EventLoop::new(shard, clock, plan.poll, plan.listeners, connections_max, post)?.run()
+        let gate = Arc::clone(&self.gate);
+        let (poll, doors, storage) = (plan.poll, plan.doors, plan.storage);
+        EventLoop::new(shard, clock, poll, doors, connections_max, (storage, gate), post)?.run()
     }
 }
 
@@ -185,7 +265,12 @@ impl Drop for Watch<'_> {
 }
 
 /// Runs the loops, each in its thread, and passes signals on, until all have ended.
-fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<(), StartError> {
+fn serve(
+    building: &Building,
+    plans: Vec<Plan>,
+    mut signals: Signals,
+    read_again: Option<&Sender<ReadAgain>>,
+) -> Result<(), StartError> {
     let running = AtomicUsize::new(plans.len());
     let signal_handle = signals.handle();
     let (_ended, end) = channel();
@@ -203,7 +288,7 @@ fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<
                 .map_err(system("start a thread"))?;
             threads.push(thread);
         }
-        pass_on_signals(&mut signals, &building.mailboxes, end)?;
+        pass_on_signals(&mut signals, &building.mailboxes, end, read_again)?;
         for thread in threads {
             match thread.join() {
                 Ok(result) => result.map_err(system("wait for events"))?,
@@ -213,21 +298,28 @@ fn serve(building: &Building, plans: Vec<Plan>, mut signals: Signals) -> Result<
                 }
             }
         }
-        say("goodbye");
         Ok(())
     })
 }
 
-/// Passes the first signal on to the loops, and ends the process with the second, or when the loops
-/// take too long.
+/// Passes the first signal to end on to the loops, and ends the process with the second, or when the
+/// loops take too long.
 fn pass_on_signals(
     signals: &mut Signals,
     mailboxes: &Mailboxes,
     ended: Receiver<()>,
+    read_again: Option<&Sender<ReadAgain>>,
 ) -> Result<(), StartError> {
     let mut ended = Some(ended);
     let mut asked = false;
     for signal in signals.forever() {
+        if signal == SIGHUP {
+            let told = read_again.is_some_and(|thread| thread.send(ReadAgain).is_ok());
+            if !told {
+                info!("SIGHUP: without TLS there is nothing to read again");
+            }
+            continue;
+        }
         if asked {
             say("stopped at once");
             std::process::exit(128 + signal);
@@ -255,14 +347,33 @@ fn end_in_time(ended: Receiver<()>) -> Result<(), StartError> {
 }
 
 /// The lines on standard output by which people and programs know that it runs.
-fn say_hello(listeners: &[Listener], shards: usize, started: Instant) {
+fn say_hello(lines: &[String], config: &Config, shards: usize, started: Instant) {
     say(&format!("Noctule {}", env!("CARGO_PKG_VERSION")));
-    for listener in listeners {
-        say(&format!("  listening on {} (MQTT)", listener.address()));
+    for line in lines {
+        say(&format!("  {line}"));
     }
+    say(&format!("  {}", durability(config)));
     let loops = if shards == 1 { "1 loop".to_owned() } else { format!("{shards} loops") };
     let elapsed = started.elapsed().as_millis();
     say(&format!("  ready in {elapsed} ms, with {loops}; Ctrl-C stops it"));
+}
+
+/// What an acknowledgement promises.
+fn durability(config: &Config) -> String {
+    let place = config.data_dir.join("store").display().to_string();
+    match config.durability {
+        _ if config.in_memory => {
+            "in memory: sessions and retained messages end with the process".to_owned()
+        }
+        Durability::Always => format!("acknowledged is stored, in {place}"),
+        Durability::Interval => format!(
+            "stored in {place}, flushed every {:?}: a failure of the machine loses what came since",
+            config.durability_interval
+        ),
+        Durability::Never => {
+            format!("stored in {place}, never flushed: a failure of the machine loses messages")
+        }
+    }
 }
 
 /// A line for people. That nobody may be there to read it is no reason to fail.

@@ -14,6 +14,8 @@ pub(crate) struct Socket {
     pub(crate) readable: bool,
     /// The peer has closed its side: reading ends with that, and not with "nothing there".
     pub(crate) read_closed: bool,
+    /// Something was read from it.
+    pub(crate) heard: bool,
     /// Something may be written.
     pub(crate) writable: bool,
     /// It is in the list of sockets to read.

@@ -6,7 +6,9 @@
 //! then everything behind it waits as well.
 //!
 //! An answer that waits while its connection is lost is *abandoned*: it is not sent, unless the
-//! peer repeats the packet on a new connection and so revives it.
+//! peer repeats the packet on a new connection and so revives it. Where the peer has repeated others
+//! before it whose answers came later, the revived one goes behind them: it is the order in which
+//! packets came on the connection that counts.
 
 use std::collections::VecDeque;
 
@@ -28,6 +30,8 @@ struct Entry<A> {
     /// How many events it waits for.
     waits: u16,
     abandoned: bool,
+    /// The answer that takes its place, and waits for it.
+    heir: Option<AckNumber>,
 }
 
 impl<A> Default for AckQueue<A> {
@@ -56,17 +60,35 @@ impl<A> AckQueue<A> {
     /// `waits` times.
     pub fn push(&mut self, answer: A, waits: u16) -> AckNumber {
         let number = self.next_number();
-        self.entries.push_back(Entry { answer, waits, abandoned: false });
+        self.entries.push_back(Entry { answer, waits, abandoned: false, heir: None });
         number
     }
 
     /// One of the events that the answer waits for has happened; what it says may change with it.
-    pub fn complete(&mut self, number: AckNumber, change: impl FnOnce(&mut A)) {
-        let index = number.0.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
-        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
-            entry.waits = entry.waits.saturating_sub(1);
-            change(&mut entry.answer);
+    pub fn complete(&mut self, number: AckNumber, change: impl FnOnce(&mut A))
+    where
+        A: Clone,
+    {
+        let Some(entry) = self.entry(number) else {
+            return;
+        };
+        entry.waits = entry.waits.saturating_sub(1);
+        change(&mut entry.answer);
+        if entry.waits > 0 {
+            return;
         }
+        let (mut heir, answer) = (entry.heir.take(), entry.answer.clone());
+        // Each is behind the one before, so this ends.
+        while let Some(entry) = heir.and_then(|heir| self.entry(heir)) {
+            entry.waits = entry.waits.saturating_sub(1);
+            entry.answer = answer.clone();
+            heir = entry.heir.take();
+        }
+    }
+
+    fn entry(&mut self, number: AckNumber) -> Option<&mut Entry<A>> {
+        let index = number.0.checked_sub(self.first).and_then(|i| usize::try_from(i).ok())?;
+        self.entries.get_mut(index)
     }
 
     /// Takes the next answer that may be sent. Abandoned ones whose wait is over vanish here.
@@ -99,13 +121,33 @@ impl<A> AckQueue<A> {
     /// The peer has repeated a packet whose answer still waits: sends it after all. Returns
     /// whether there was such an answer. Of several the newest is meant: the peer may have used the
     /// identifier of an abandoned one again.
-    pub fn revive(&mut self, is_it: impl Fn(&A) -> bool) -> bool {
-        let found = self.entries.iter_mut().rev().find(|entry| is_it(&entry.answer));
-        if let Some(entry) = found {
+    ///
+    /// Where it would overtake answers to packets that were repeated before it, it is sent behind
+    /// them if it `may_move`, and is not revived if it may not: the packet is then to be dealt with
+    /// anew, as those before it were.
+    pub fn revive(&mut self, may_move: bool, is_it: impl Fn(&A) -> bool) -> bool
+    where
+        A: Clone,
+    {
+        let Some(index) = self.entries.iter().rposition(|entry| is_it(&entry.answer)) else {
+            return false;
+        };
+        let overtakes = self.entries.iter().skip(index + 1).any(|entry| !entry.abandoned);
+        let entry = &mut self.entries[index];
+        if !entry.abandoned {
+            return true;
+        }
+        if !overtakes {
             entry.abandoned = false;
             return true;
         }
-        false
+        if !may_move {
+            return false;
+        }
+        let (answer, waits) = (entry.answer.clone(), u16::from(entry.waits > 0));
+        let heir = self.push(answer, waits);
+        self.entries[index].heir = Some(heir);
+        true
     }
 }
 
@@ -136,11 +178,33 @@ mod tests {
         let mut queue = AckQueue::default();
         let (first, second) = (queue.push(1, 1), queue.push(2, 1));
         queue.abandon_all();
-        assert!(queue.revive(|answer| *answer == 2));
-        assert!(!queue.revive(|answer| *answer == 9));
+        assert!(queue.revive(true, |answer| *answer == 2));
+        assert!(!queue.revive(true, |answer| *answer == 9));
         queue.complete(first, |_| ());
         queue.complete(second, |_| ());
         assert_eq!(drain(&mut queue), [2]);
+    }
+
+    #[test] // [MQTT3-4.6.0-2] [MQTT5-4.6.0-2]
+    fn a_revived_answer_goes_behind_those_to_packets_that_were_repeated_before() {
+        let mut queue = AckQueue::default();
+        let (first, second) = (queue.push(1, 1), queue.push(2, 1));
+        queue.abandon_all();
+        queue.complete(first, |_| ());
+        assert!(drain(&mut queue).is_empty(), "the first is gone");
+        // The peer repeats both on a new connection; the first is answered anew.
+        assert!(!queue.revive(true, |answer| *answer == 1));
+        let again = queue.push(1, 1);
+        assert!(
+            !queue.revive(false, |answer| *answer == 2),
+            "in its place it comes before the first"
+        );
+        assert!(queue.revive(true, |answer| *answer == 2));
+        queue.complete(second, |answer| *answer = 20);
+        assert!(drain(&mut queue).is_empty());
+        queue.complete(again, |_| ());
+        assert_eq!(drain(&mut queue), [1, 20]);
+        assert!(queue.is_empty());
     }
 
     #[test]
@@ -151,7 +215,7 @@ mod tests {
         let new = queue.push((7, "new"), 1);
         assert_eq!(queue.iter_live().collect::<Vec<_>>(), [&(7, "new")]);
         queue.abandon_all();
-        assert!(queue.revive(|(id, _)| *id == 7));
+        assert!(queue.revive(true, |(id, _)| *id == 7));
         queue.complete(old, |_| ());
         assert_eq!(queue.pop_ready(), None);
         queue.complete(new, |_| ());

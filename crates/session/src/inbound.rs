@@ -24,7 +24,9 @@ pub enum Received {
 /// The packet identifiers of QoS 2 messages between PUBLISH and PUBREL.
 #[derive(Debug, Default)]
 pub struct Inbound {
+    /// Whether each is still being stored.
     held: BTreeMap<PacketId, bool>,
+    storing: usize,
 }
 
 impl Inbound {
@@ -39,6 +41,12 @@ impl Inbound {
         self.held.len()
     }
 
+    /// Whether a message is still being stored. One that comes behind it must not be dealt with
+    /// before it, so it has to wait for the store as well.
+    pub fn is_storing(&self) -> bool {
+        self.storing > 0
+    }
+
     /// A QoS 2 PUBLISH came. If it is new and has to be stored before it counts as received, say so
     /// with `storing` and call [`stored`](Self::stored) when that is done.
     pub fn on_publish(&mut self, packet_id: PacketId, storing: bool) -> Received {
@@ -47,6 +55,7 @@ impl Inbound {
             Some(false) => Received::Duplicate,
             None => {
                 self.held.insert(packet_id, storing);
+                self.storing += usize::from(storing);
                 Received::New
             }
         }
@@ -55,21 +64,31 @@ impl Inbound {
     /// The message is stored: PUBREC may leave. False if the identifier is not held any more.
     pub fn stored(&mut self, packet_id: PacketId) -> bool {
         match self.held.get_mut(&packet_id) {
-            Some(storing) => std::mem::replace(storing, false),
-            None => false,
+            Some(storing) if *storing => {
+                *storing = false;
+                self.storing -= 1;
+                true
+            }
+            Some(_) | None => false,
         }
     }
 
     /// The message was refused (PUBREC with 0x80 or above): its identifier is free again
     /// `[MQTT5-4.3.3-9]`.
     pub fn refuse(&mut self, packet_id: PacketId) {
-        self.held.remove(&packet_id);
+        self.forget(packet_id);
     }
 
     /// PUBREL came: forgets the identifier `[MQTT5-4.3.3-11]`. False if it was not held; PUBCOMP is
     /// due all the same, in MQTT 5 with "packet identifier not found".
     pub fn on_pubrel(&mut self, packet_id: PacketId) -> bool {
-        self.held.remove(&packet_id).is_some()
+        self.forget(packet_id)
+    }
+
+    fn forget(&mut self, packet_id: PacketId) -> bool {
+        let storing = self.held.remove(&packet_id);
+        self.storing -= usize::from(storing == Some(true));
+        storing.is_some()
     }
 }
 
@@ -95,7 +114,9 @@ mod tests {
         let id = PacketId::FIRST;
         assert_eq!(inbound.on_publish(id, true), Received::New);
         assert_eq!(inbound.on_publish(id, true), Received::Storing);
+        assert!(inbound.is_storing());
         assert!(inbound.stored(id));
+        assert!(!inbound.is_storing());
         assert_eq!(inbound.on_publish(id, true), Received::Duplicate);
         assert!(!inbound.stored(id));
     }

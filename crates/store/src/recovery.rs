@@ -44,6 +44,8 @@ pub struct RecoveredSession {
     /// QoS 2 deliveries under way, in the order of the queue. Their messages are in the queue, and
     /// are loaded with it.
     pub in_flight: Vec<RecoveredInFlight>,
+    /// How many messages lie in the queue before the first of these.
+    pub before_in_flight: usize,
     /// Packet identifiers of the client that are held, their messages routed.
     pub held: Vec<PacketId>,
     /// QoS 2 messages of the client that are stored and not routed: each is to be routed, and its
@@ -178,6 +180,7 @@ impl<F: DiskFile> Reading<'_, F> {
             will,
             subscriptions: subscriptions(session),
             in_flight: in_flight(session),
+            before_in_flight: before_in_flight(session),
             held: routed.map(|(packet_id, _)| *packet_id).collect(),
             received,
             queued: session.queue.len(),
@@ -195,6 +198,13 @@ fn subscriptions(session: &Session) -> Vec<RecoveredSubscription> {
         identifier: subscribed.identifier,
     })
     .collect()
+}
+
+fn before_in_flight(session: &Session) -> usize {
+    let Some((first, _)) = session.in_flight.first_key_value() else {
+        return 0;
+    };
+    session.queue.after(Sequence(0)).take_while(|owed| owed.sequence < *first).count()
 }
 
 fn in_flight(session: &Session) -> Vec<RecoveredInFlight> {
@@ -220,6 +230,7 @@ mod tests {
             will: None,
             subscriptions: Vec::new(),
             in_flight: Vec::new(),
+            before_in_flight: 0,
             held: Vec::new(),
             received: Vec::new(),
             queued: 0,

@@ -4,7 +4,7 @@
 use crate::manners::Manners;
 use crate::packets::Said;
 use noctule_broker::{Cause, ConnectionHandle};
-use noctule_mqtt::{ProtocolVersion, Receiver, codec};
+use noctule_mqtt::{ProtocolVersion, ReasonCode, Receiver, codec};
 use std::collections::VecDeque;
 
 /// A client of the world.
@@ -28,12 +28,40 @@ pub(crate) struct Client {
     pub(crate) unheeded: bool,
     partial: Vec<u8>,
     pub(crate) manners: Manners,
+    pub(crate) line: Line,
+}
+
+/// What is known of a connection from outside the shard, to judge what becomes of it.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// The client has said that nothing more comes from it.
+    pub(crate) half_closed: bool,
+    /// When it was opened, or came to the shard of its session.
+    pub(crate) came_ms: u64,
+    /// When a shard last read from it.
+    pub(crate) read_ms: u64,
+    /// When its CONNACK was written, or a shard asked for its input again.
+    pub(crate) awaited_ms: u64,
+    /// From CONNECT, in seconds.
+    pub(crate) keep_alive: u16,
+    /// Whether its CONNACK was written and accepts it.
+    pub(crate) accepted: bool,
+    /// How many batches were persisted when it was given its session.
+    pub(crate) claim_stamp: u64,
+    /// For each packet in the inbox, how many batches were persisted when it was written.
+    pub(crate) stamps: VecDeque<u64>,
+    /// It was closed before all was written that was to be.
+    pub(crate) cut_short: bool,
+    /// The reason in the DISCONNECT that it was sent.
+    pub(crate) last_word: Option<ReasonCode>,
 }
 
 /// How the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Open,
+    /// It is broken, and its shard has not noticed.
+    Breaking,
     /// The shard has closed it, and the test has not said that it expected this.
     ClosedByServer,
     Closed,
@@ -55,6 +83,7 @@ impl Client {
             unheeded: false,
             partial: Vec::new(),
             manners: Manners::default(),
+            line: Line::default(),
         }
     }
 

@@ -358,6 +358,11 @@ impl Connecting {
         self
     }
 
+    /// Keep alive in seconds.
+    pub(crate) fn keep_alive_seconds(&self) -> u16 {
+        self.keep_alive
+    }
+
     /// The limits it sets on what it is sent.
     pub(crate) fn bounds(&self) -> Bounds {
         let properties = Properties::from_checked(&self.properties);

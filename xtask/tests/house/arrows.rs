@@ -34,6 +34,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "noctule-net", to: &[] },
     Arrow { from: "noctule-cert", to: &[] },
     Arrow { from: "noctule-testkit", to: &["broker", "session", "mqtt"] },
+    Arrow { from: "noctule-benches", to: &["broker", "load", "mqtt"] },
     Arrow { from: "xtask", to: &[] },
 ];
 

@@ -9,6 +9,7 @@ use super::input::not_connect;
 use super::{Action, Credentials, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Dialect, Phase};
 use crate::delivery::{Continuation, explanation};
+use crate::faults::{Fault, fault};
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Message;
@@ -228,6 +229,9 @@ impl Shard {
         self.delivery.now = now;
         let mut connection = *departure.0;
         connection.dirty = false;
+        if fault(Fault::RestForgotten) {
+            connection.held.clear();
+        }
         connection.last_route = None;
         connection.last_heard_ms = now.mono_ms;
         let handle = self.delivery.connections.insert(connection);
@@ -276,6 +280,7 @@ impl Shard {
         found.expiry = accepting.expiry;
         let renew = was_persistent != found.is_persistent();
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
+        let waiting = found.will.take().filter(|_| fault(Fault::WillNotCancelled));
         found.will = accepting
             .will
             .take()
@@ -285,6 +290,9 @@ impl Shard {
         if renew {
             self.renew_subscriptions(session);
         }
+        if let Some(will) = waiting {
+            self.publish_message(&will.message);
+        }
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
         };
@@ -293,6 +301,9 @@ impl Shard {
                 // After a crash it must not last as long as it was to before.
                 self.delivery.journal.push(found.record());
             }
+            return self.attach(handle, now);
+        }
+        if fault(Fault::ConnackBeforeTicket) {
             return self.attach(handle, now);
         }
         found.stored = true;
@@ -305,7 +316,9 @@ impl Shard {
     /// none or the client starts clean `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]` `[MQTT5-3.1.2-4]`.
     fn session_for(&mut self, accepting: &Accepting, now: Now) -> Option<SessionHandle> {
         let found = *self.clients.get(&accepting.client_id)?;
-        if let Some(holder) = self.delivery.sessions.get(found)?.holder() {
+        if let Some(holder) = self.delivery.sessions.get(found)?.holder()
+            && !fault(Fault::TakeoverKeepsOld)
+        {
             // [MQTT3-3.1.4-2] [MQTT5-3.1.4-3]
             self.close(holder, Cause::TakenOver, now);
         }
@@ -361,7 +374,9 @@ impl Shard {
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
             session.claimant = None;
             session.connection = Some(handle);
-            session.outbound.resume();
+            if !fault(Fault::CursorNotRewound) {
+                session.outbound.resume();
+            }
         }
         if let Some(patience) = keep_alive.patience_ms() {
             self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);

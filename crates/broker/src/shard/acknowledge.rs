@@ -4,6 +4,7 @@ use super::Shard;
 use super::input::Sender;
 use crate::connection::ConnectionHandle;
 use crate::delivery::{Continuation, push_ack_with};
+use crate::faults::{Fault, fault};
 use crate::persist::{Owed, Record};
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::packet::Ack;
@@ -101,7 +102,7 @@ impl Shard {
         };
         let packet_id = ack.packet_id;
         let packet = PacketType::Pubcomp;
-        if !found.inbound.on_pubrel(packet_id) {
+        if !fault(Fault::ReleaseForgotten) && !found.inbound.on_pubrel(packet_id) {
             // A repetition may find the release still being stored: PUBCOMP would be too early.
             if !self.revive_answer(session, packet, packet_id) {
                 let reason = ReasonCode::PacketIdentifierNotFound;

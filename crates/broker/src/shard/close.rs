@@ -2,6 +2,7 @@
 
 use super::{Action, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
+use crate::faults::{Fault, fault};
 use crate::persist::Record;
 use crate::restore::away;
 use crate::session::{Expiry, SessionHandle, Will};
@@ -165,7 +166,7 @@ impl Shard {
         session.connection = None;
         session.claimant = None;
         session.answers.abandon_all();
-        if !cause.publishes_will() {
+        if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
             // [MQTT3-3.1.2-10] [MQTT5-3.14.4-3]
             session.will = None;
         }
@@ -174,7 +175,9 @@ impl Shard {
             return;
         }
         let mut deadline: Option<u64> = None;
-        if let Expiry::After(seconds) = session.expiry {
+        if let Expiry::After(seconds) = session.expiry
+            && !fault(Fault::ExpiryForgotten)
+        {
             let expires = now.mono_ms + u64::from(seconds) * 1_000;
             session.expires_ms = Some(expires);
             deadline = Some(expires);

@@ -8,6 +8,7 @@ mod acknowledge;
 mod close;
 mod connack;
 mod input;
+mod leftovers;
 mod mail;
 mod publish;
 mod retain;
@@ -15,11 +16,14 @@ mod share;
 mod subscribe;
 mod turn;
 
+pub use leftovers::Leftovers;
+
 use crate::arena::Handle;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::losses::Lost;
@@ -29,6 +33,7 @@ use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
+use crate::restore::Unrouted;
 use crate::router::Router;
 use crate::session::SessionHandle;
 use crate::wheel::Wheel;
@@ -190,6 +195,8 @@ pub struct Shard {
     timers: Wheel<Timer>,
     actions: VecDeque<Action>,
     due: Vec<Timer>,
+    /// Messages given back that are to be routed when all shards are ready.
+    unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
     /// When this shard will look for expired retained messages, by part.
@@ -241,7 +248,7 @@ impl Shard {
         let hash_seed = random.next_u64();
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
-        let mut shard = Self {
+        Self {
             delivery: Delivery::new(settings.limits, commons.shards(), commons.memory(), now),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
@@ -255,15 +262,24 @@ impl Shard {
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
+            unrouted: Vec::new(),
             emptied,
             random,
             // Shards share the store, so no two may give the same key.
             next_key: settings.next_key + u64::from(id.0),
-        };
-        if id == ShardId(0) {
-            shard.watch_all_retained(now);
         }
-        shard
+    }
+
+    pub(crate) fn commons(&self) -> &dyn Commons {
+        &*self.commons
+    }
+
+    pub(crate) fn keep_unrouted(&mut self, unrouted: impl Iterator<Item = Unrouted>) {
+        self.unrouted.extend(unrouted);
+    }
+
+    pub(crate) fn take_unrouted(&mut self) -> Vec<Unrouted> {
+        std::mem::take(&mut self.unrouted)
     }
 
     pub(crate) fn set_now(&mut self, now: Now) {
@@ -342,8 +358,9 @@ impl Shard {
         self.delivery.now = now;
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
+            let leaves = usize::from(!fault(Fault::ConnectionLeaked));
             self.delivery.forget_weight(&mut connection);
-            self.commons.connections().fetch_sub(1, Ordering::Relaxed);
+            self.commons.connections().fetch_sub(leaves, Ordering::Relaxed);
             let unsent = connection.outbox.len();
             if let Some(buffer) = connection.outbox.advance(unsent) {
                 self.delivery.outputs.recycle(buffer);
@@ -391,7 +408,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        if connection.outbox.len() <= half {
+        if connection.outbox.len() <= half && !fault(Fault::QueueNotPumped) {
             let stalled = std::mem::replace(&mut connection.stalled, false);
             let session = connection.session.filter(|_| stalled);
             self.delivery.lift(handle, Hold::Deaf);

@@ -6,6 +6,7 @@ use super::share::Origin;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
 use crate::expiry::deadline;
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
@@ -217,8 +218,8 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return Ok(());
         };
-        let persistent = found.is_persistent();
-        match found.inbound.on_publish(packet_id, persistent) {
+        let storing = stores_received(found);
+        match found.inbound.on_publish(packet_id, storing) {
             Received::New if found.inbound.held() > limit => {
                 found.inbound.refuse(packet_id);
                 return Err(Violation::ReceiveMaximumExceeded { limit: limit as u16 });
@@ -228,6 +229,7 @@ impl Shard {
                 self.revive_answer(session, PacketType::Pubrec, packet_id);
                 return Ok(());
             }
+            Received::Duplicate if fault(Fault::DuplicateRouted) => {}
             Received::Duplicate => {
                 // Its PUBREC may still be waiting for those who are owed it.
                 if !self.revive_answer(session, PacketType::Pubrec, packet_id) {
@@ -238,7 +240,7 @@ impl Shard {
                 return Ok(());
             }
         }
-        let outcome = self.take_exactly_once(sender, cached, packet_id, outgoing);
+        let outcome = self.take_exactly_once(sender, cached, packet_id, storing, outgoing);
         // What was not taken must not be held: its repetition would be answered and lost.
         if !matches!(outcome, Ok(true))
             && let Some(found) = self.delivery.sessions.get_mut(session)
@@ -254,13 +256,13 @@ impl Shard {
         sender: &Sender,
         cached: Option<CachedRoute>,
         packet_id: PacketId,
+        storing: bool,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<bool, Violation> {
         // It is among those that are held already.
         self.check_receive_maximum(sender, 0)?;
         let Sender { connection, session, .. } = *sender;
-        let persistent = self.delivery.sessions.get(session).is_some_and(Session::is_persistent);
-        if persistent && self.takes_topic(outgoing)? {
+        if storing && self.takes_topic(outgoing)? {
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
             self.block_if_waiting_too_much(connection, session);
@@ -350,10 +352,17 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
+        if outgoing.view.retain && self.delivery.store.lacks_space {
+            self.delivery.dropped.store_full += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
         let route = if outgoing.view.retain {
-            self.retain(outgoing);
+            if !fault(Fault::RetainedSetLate) {
+                self.retain(outgoing);
+            }
             self.router.route(outgoing.view.topic, &self.delivery.limits)
         } else {
             route
@@ -381,6 +390,9 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
+        if outgoing.view.retain && fault(Fault::RetainedSetLate) {
+            self.retain(outgoing);
+        }
         Ok(Routed { reason, durable: outgoing.durable, replies })
     }
 
@@ -415,12 +427,24 @@ impl Shard {
         let ticket = routed.durable.then(|| self.delivery.journal.ticket());
         let answer = Answer::Ack { packet, packet_id, reason };
         self.delivery.answer_after(session, answer, ticket, routed.replies);
+        if routed.durable && self.delivery.store.is_backed_up {
+            self.wait_for_store(handle);
+        }
         self.block_if_waiting_too_much(handle, session);
     }
 
     fn speaks_reasons(&self, handle: ConnectionHandle) -> bool {
         let connection = self.delivery.connections.get(handle);
         connection.is_some_and(|connection| connection.version.has_reason_codes())
+    }
+
+    /// Stops reading a publisher of durable messages until the store has caught up.
+    fn wait_for_store(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = self.delivery.connections.get_mut(handle)
+            && connection.holds.add(Hold::Store)
+        {
+            self.delivery.waiting_for_store.push(handle);
+        }
     }
 
     /// Stops reading a connection that has too many answers waiting for the store.
@@ -465,10 +489,19 @@ impl Shard {
         wanted_id: PacketId,
     ) -> bool {
         self.delivery.sessions.get_mut(session).is_some_and(|found| {
-            found.answers.revive(|answer| {
+            // A message of QoS 1 is better routed twice than before one that was repeated before it:
+            // of a retained topic the older would stay.
+            let may_move = wanted != PacketType::Puback;
+            found.answers.revive(may_move, |answer| {
                 matches!(answer, Answer::Ack { packet, packet_id, .. }
                     if (*packet, *packet_id) == (wanted, wanted_id))
             })
         })
     }
+}
+
+/// Whether a QoS 2 message is stored before it is routed. One of a session that keeps nothing any
+/// more may still come behind others that are being stored, and must not overtake them.
+fn stores_received(session: &Session) -> bool {
+    session.is_persistent() || session.inbound.is_storing()
 }

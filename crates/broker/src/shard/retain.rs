@@ -37,7 +37,7 @@ impl Shard {
     }
 
     /// Has the retained messages looked after that were there before this shard.
-    pub(super) fn watch_all_retained(&mut self, now: Now) {
+    pub(crate) fn watch_all_retained(&mut self, now: Now) {
         for part in 0..self.commons.retained_parts() {
             let mut next = None;
             self.commons.read_retained(part, &mut |retained| next = retained.next_expiry());

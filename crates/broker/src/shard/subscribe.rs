@@ -7,6 +7,7 @@ use super::Shard;
 use super::input::Sender;
 use crate::connection::Cause;
 use crate::delivery::{explained, explanation};
+use crate::faults::{Fault, fault};
 use crate::memory::{Pressure, subscription_bytes};
 use crate::offer::Sharing;
 use crate::persist::Record;
@@ -90,6 +91,8 @@ impl Shard {
                 identifier: terms.identifier,
             });
         }
+        let early = fault(Fault::RetainedReadEarly)
+            .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
         let old = found.subscriptions.get(text).copied();
         // A subscription that is replaced goes on: what is on its way is still owed.
         terms.since = old.map_or(0, |old| old.since);
@@ -105,6 +108,7 @@ impl Shard {
                 self.commons.retained_sequence().load(Ordering::SeqCst)
             }
         };
+        let up_to = early.unwrap_or(up_to);
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             found.subscriptions.insert(text.into(), terms);
         }
@@ -218,6 +222,12 @@ impl Shard {
         let ticket = persistent
             .then(|| self.delivery.journal.ticket())
             .filter(|_| !self.delivery.journal.is_empty());
+        if fault(Fault::ReplayOvertakesSuback)
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            found.replays.extend(replays.clone());
+            self.delivery.replay(session);
+        }
         self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
     }
 }

@@ -3,9 +3,10 @@
 use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
+use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
-use crate::persist::{Owed, Ticket};
+use crate::persist::{Owed, StoreState, Ticket};
 use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
@@ -80,6 +81,8 @@ impl Shard {
     /// Everything that was read in this turn has been handed in: asks for what has to be stored or
     /// loaded.
     pub fn end_turn(&mut self) {
+        #[cfg(feature = "planted-faults")]
+        self.router.come_late();
         if let Some((ticket, records)) = self.delivery.journal.take() {
             self.actions.push_back(Action::Persist { ticket, records });
         }
@@ -89,6 +92,16 @@ impl Shard {
                 let bytes_max = self.delivery.limits.queue_resident_bytes_max;
                 let (key, after) = (found.key, found.queue.spilled_after());
                 self.actions.push_back(Action::Load { session, key, after, bytes_max });
+            }
+        }
+    }
+
+    /// What the store can take has changed.
+    pub fn on_store_state(&mut self, state: StoreState) {
+        self.delivery.store = state;
+        if !state.is_backed_up {
+            for publisher in std::mem::take(&mut self.delivery.waiting_for_store) {
+                self.delivery.lift(publisher, Hold::Store);
             }
         }
     }
@@ -141,6 +154,9 @@ impl Shard {
             if connection.holds.is_ours() { now.mono_ms } else { connection.last_heard_ms }
                 + patience;
         if deadline > now.mono_ms {
+            if fault(Fault::KeepAliveForgotten) {
+                return;
+            }
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
         } else {
             let keep_alive = connection.keep_alive.seconds();
@@ -178,7 +194,7 @@ impl Shard {
 
     fn on_persisted(&mut self, persisted: Ticket, now: Now) {
         while let Some((ticket, _)) = self.delivery.waiting.front()
-            && *ticket <= persisted
+            && (*ticket <= persisted || fault(Fault::TicketIgnored))
         {
             let Some((_, continuation)) = self.delivery.waiting.pop_front() else {
                 return;
@@ -232,9 +248,10 @@ impl Shard {
                 }
             }
         });
-        if let Some(unspeakable) = self.delivery.release_answers(session) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie.
-            return self.close(unspeakable, Cause::QuotaExceeded, now);
+        while let Some(unspeakable) = self.delivery.release_answers(session) {
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. What
+            // is ready behind it goes with the connection, and must not wait for an event of its own.
+            self.close(unspeakable, Cause::QuotaExceeded, now);
         }
         self.unblock(session);
     }

@@ -6,6 +6,7 @@ mod handing_over;
 mod order;
 mod promises;
 mod random_walk;
+mod repeating;
 mod retained;
 mod sharing;
 mod visibility;

@@ -11,10 +11,11 @@ use std::time::SystemTime;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_cert::{
-    Directory, IssueError, Issued, Name, Purpose, UnixTime, Validity, check_common_name,
+    Directory, IssueError, Issued, Name, Purpose, UnixTime, Validity, ca_name, check_common_name,
     loopback_names, machine_name,
 };
 use noctule_server::options::Sources;
+use noctule_server::quoted_path;
 
 use crate::output;
 
@@ -195,13 +196,6 @@ fn purpose(arguments: &ArgMatches) -> Purpose {
     Purpose::Server(names)
 }
 
-fn ca_name() -> String {
-    let machine = machine_name().map(|name| name.to_string());
-    // A common name has 64 characters at most.
-    let short = machine.filter(|name| name.len() <= 48);
-    short.map_or_else(|| "Noctule CA".to_owned(), |name| format!("Noctule CA of {name}"))
-}
-
 /// What was made, what it is for, and what to do next.
 fn said(place: &Directory, purpose: &Purpose, issued: &Issued, is_brokers: bool) -> String {
     let mut lines = Vec::new();
@@ -226,13 +220,16 @@ fn said(place: &Directory, purpose: &Purpose, issued: &Issued, is_brokers: bool)
     lines.push(format!("made {}: its key; keep it secret", issued.key.display()));
     lines.push(format!("SHA-256 {}", issued.facts.fingerprint_sha256));
     lines.push(String::new());
-    let trusted = if issued.authority.is_some() { ca } else { certificate.to_string() };
+    let trusted = match issued.authority {
+        Some(_) => place.ca_certificate(),
+        None => issued.certificate.clone(),
+    };
     match purpose {
         Purpose::Server(_) => {
-            lines.push(format!("Clients trust it by {trusted}, for instance:"));
+            lines.push(format!("Clients trust it by {}, for instance:", trusted.display()));
             lines.push(format!(
                 "  mosquitto_sub -h localhost -p 8883 --cafile {} -t '#' -v",
-                quoted(&trusted)
+                quoted_path(&trusted)
             ));
             if !is_brokers {
                 lines.push("The broker serves what lies in tls/ below its data directory.".into());
@@ -242,21 +239,11 @@ fn said(place: &Directory, purpose: &Purpose, issued: &Issued, is_brokers: bool)
             lines.push("The client shows it with, for instance:".to_owned());
             lines.push(format!(
                 "  mosquitto_sub -h localhost -p 8883 --cafile {} --cert {} --key {} -t '#' -v",
-                quoted(&trusted),
-                quoted(&certificate.to_string()),
-                quoted(&issued.key.display().to_string())
+                quoted_path(&trusted),
+                quoted_path(&issued.certificate),
+                quoted_path(&issued.key)
             ));
         }
     }
     lines.join("\n") + "\n"
-}
-
-/// A path as a shell reads it.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "./_-@+:,".contains(c);
-    if path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
 }

@@ -4,6 +4,7 @@
 //! one broker when `NOCTULE_TEST_BROKER` names it.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -14,10 +15,11 @@ use crate::room::{Room, unique};
 /// A broker that serves; dropped, it is killed and its directory removed.
 pub(crate) struct Broker {
     listeners: Vec<SocketAddr>,
+    tls_listeners: Vec<SocketAddr>,
     word: String,
     // In this order, so that the process is gone before its directory.
     program: Option<Program>,
-    _room: Option<Room>,
+    room: Option<Room>,
 }
 
 impl Broker {
@@ -36,25 +38,47 @@ impl Broker {
 
     /// `noctule broker` on this port.
     pub(crate) fn on_port(port: u16, flags: &[&str]) -> Self {
-        let room = Room::new();
+        Self::begin(Room::new(), port, flags)
+    }
+
+    /// `noctule broker` on a free port in a directory that is prepared, or where another one was.
+    pub(crate) fn in_room(room: Room, flags: &[&str]) -> Self {
+        Self::begin(room, 0, flags)
+    }
+
+    fn begin(room: Room, port: u16, flags: &[&str]) -> Self {
         let mut command = noctule();
-        command.args(["broker", "--port", &port.to_string()]).args(flags).current_dir(room.path());
-        if let Ok(shards) = std::env::var(SHARDS) {
+        command.args(["broker", "--port", &port.to_string(), "--tls-port", "0"]).args(flags);
+        command.current_dir(room.path());
+        // Many brokers are started, and each writes its files ahead.
+        command.args(["--store-segment-bytes", "1MiB"]);
+        if let Ok(shards) = std::env::var(SHARDS)
+            && !flags.contains(&"--shards")
+        {
             command.args(["--shards", &shards]);
         }
         let program = Program::start(&mut command);
-        let mut listeners = Vec::new();
-        while let Some(address) = program.expect("line that says ready", listener_or_ready) {
-            listeners.push(address);
+        let (mut listeners, mut tls_listeners) = (Vec::new(), Vec::new());
+        while let Some((address, is_tls)) =
+            program.expect("line that says ready", listener_or_ready)
+        {
+            if is_tls { &mut tls_listeners } else { &mut listeners }.push(address);
         }
         assert!(!listeners.is_empty(), "ready without a listener");
-        Self { listeners, word: unique(), program: Some(program), _room: Some(room) }
+        let (word, program, room) = (unique(), Some(program), Some(room));
+        Self { listeners, tls_listeners, word, program, room }
     }
 
     fn external(address: &str) -> Self {
         let found = address.to_socket_addrs().ok().and_then(|mut found| found.next());
         let listener = found.unwrap_or_else(|| panic!("{EXTERNAL}={address} is no host:port"));
-        Self { listeners: vec![listener], word: unique(), program: None, _room: None }
+        Self {
+            listeners: vec![listener],
+            tls_listeners: Vec::new(),
+            word: unique(),
+            program: None,
+            room: None,
+        }
     }
 
     /// All addresses it says that it listens on.
@@ -70,6 +94,21 @@ impl Broker {
     /// The port for clients, as text.
     pub(crate) fn port(&self) -> String {
         self.address().port().to_string()
+    }
+
+    /// The port for clients with TLS, as text.
+    pub(crate) fn tls_port(&self) -> String {
+        self.tls_listeners.first().expect("a TLS listener").port().to_string()
+    }
+
+    /// A file below its working directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.room.as_ref().expect("a broker that we started").path().join(name)
+    }
+
+    /// The program, to signal it and to hear what it says.
+    pub(crate) fn program(&self) -> &Program {
+        self.program.as_ref().expect("a broker that we started")
     }
 
     /// A new connection, with a deadline on reading.
@@ -101,6 +140,25 @@ impl Broker {
         program.finish()
     }
 
+    /// As [`end_by`](Self::end_by), leaving what it has written.
+    pub(crate) fn end_in_its_room(mut self, signal: Signal) -> (Finished, Room) {
+        let room = self.room.take().expect("a broker that we started");
+        (self.end_by(signal), room)
+    }
+
+    /// Kills our broker with SIGKILL, and leaves what it has written.
+    pub(crate) fn kill(mut self) -> Room {
+        let program = self.program.take().expect("a broker that we started");
+        program.signal(Signal::KILL);
+        program.finish();
+        self.room.take().expect("a broker that we started")
+    }
+
+    /// The directory it was started in.
+    pub(crate) fn room(&self) -> &Room {
+        self.room.as_ref().expect("a broker that we started")
+    }
+
     fn address(&self) -> SocketAddr {
         let four = self.listeners.iter().find(|address| matches!(address.ip(), IpAddr::V4(_)));
         *four.unwrap_or(&self.listeners[0])
@@ -118,14 +176,19 @@ pub(crate) fn noctule() -> Command {
     command
 }
 
-/// `  listening on 127.0.0.1:41023 (MQTT)` as its address, `  ready in …` as None; other lines are
-/// not for us.
-fn listener_or_ready(line: &str) -> Option<Option<SocketAddr>> {
+/// `  listening on 127.0.0.1:41023 (MQTT)` as its address and whether it is `(MQTT over TLS)`,
+/// `  ready in …` as None; other lines are not for us.
+fn listener_or_ready(line: &str) -> Option<Option<(SocketAddr, bool)>> {
     if line.starts_with("  ready in ") {
         return Some(None);
     }
-    let address = line.strip_prefix("  listening on ")?.strip_suffix(" (MQTT)")?;
-    Some(Some(address.parse().unwrap_or_else(|_| panic!("no address: {line}"))))
+    let (address, transport) = line.strip_prefix("  listening on ")?.split_once(' ')?;
+    let is_tls = match transport {
+        "(MQTT)" => false,
+        "(MQTT over TLS)" => true,
+        _ => panic!("an unknown transport: {line}"),
+    };
+    Some(Some((address.parse().unwrap_or_else(|_| panic!("no address: {line}")), is_tls)))
 }
 
 const EXTERNAL: &str = "NOCTULE_TEST_BROKER";

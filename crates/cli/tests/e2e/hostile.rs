@@ -45,7 +45,7 @@ impl Target {
         // The shell replaces itself, so its process id is the broker's.
         command.args(["-c", &format!("{first}\necho \"pid $$\"; exec \"$0\" \"$@\"")]);
         command.arg(broker.get_program());
-        command.args(["broker", "--port", "0", "--hello", "never"]).args(flags);
+        command.args(["broker", "--port", "0", "--no-tls", "--hello", "never"]).args(flags);
         for (name, _) in broker.get_envs() {
             command.env_remove(name);
         }

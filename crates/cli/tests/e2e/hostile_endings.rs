@@ -164,7 +164,7 @@ impl Piped {
     fn start(flags: &[&str]) -> (Self, BufReader<ChildStdout>, ChildStderr) {
         let room = Room::new();
         let mut command = noctule();
-        command.args(["broker", "--port", "0"]).args(flags).current_dir(room.path());
+        command.args(["broker", "--port", "0", "--no-tls"]).args(flags).current_dir(room.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));

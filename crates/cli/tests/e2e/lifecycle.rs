@@ -44,7 +44,7 @@ fn a_port_in_use_is_one_clear_line_and_exit_code_1() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let mut command = noctule();
-    command.args(["broker", "--port", &port]).current_dir(room.path());
+    command.args(["broker", "--port", &port, "--tls-port", "0"]).current_dir(room.path());
     let finished = Program::start(&mut command).finish();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     let lines: Vec<_> = finished.complaints.lines().filter(|line| !line.is_empty()).collect();

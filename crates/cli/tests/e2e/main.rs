@@ -10,9 +10,11 @@
 mod broker;
 mod cert;
 mod configuration;
+mod durable;
 mod foreign;
 mod hostile;
 mod lifecycle;
+mod login;
 mod mosquitto;
 mod mosquitto_tests;
 mod mqttjs_tests;
@@ -20,3 +22,6 @@ mod paho_tests;
 mod passwd;
 mod program;
 mod room;
+mod tls;
+mod tls_client;
+mod tls_files;

@@ -78,6 +78,20 @@ impl Program {
         }
     }
 
+    /// Waits until standard error says all of `words` in one line, and returns that line.
+    pub(crate) fn expect_complaint(&self, words: &[&str]) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let said = self.complaints();
+            let found = said.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            if let Some(line) = found {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < end, "not said: {words:?}\n{}", self.story());
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// Sends a signal to this process, and to no other.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
@@ -104,7 +118,8 @@ impl Program {
         }
     }
 
-    fn complaints(&self) -> String {
+    /// What standard error has said so far.
+    pub(crate) fn complaints(&self) -> String {
         self.complaints.lock().expect("a reader that does not panic").clone()
     }
 

@@ -1,10 +1,12 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
 use super::{APPETITE_MIN, EventLoop};
+use crate::door::Door;
+use crate::gate::Origin;
 use crate::sockets::{Ending, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Now};
-use noctule_net::{Listener, Pipe};
+use noctule_net::Pipe;
 use std::io;
 use std::net::SocketAddr;
 use tracing::{debug, warn};
@@ -20,7 +22,7 @@ const ANSWERED_OVER_LIMIT: usize = 64;
 
 /// A listener and when to ask it.
 pub(super) struct Listening {
-    pub(super) listener: Listener,
+    pub(super) listener: Door,
     /// There may be connections to accept, from this moment on.
     pub(super) ready_at_ms: Option<u64>,
     /// When it may be said again that accepting fails.
@@ -72,6 +74,16 @@ impl EventLoop {
         self.listeners[index].ready_at_ms = Some(now.mono_ms);
     }
 
+    /// What is known of a connection besides what it says.
+    pub(super) fn origin_of(&mut self, connection: ConnectionHandle) -> Origin {
+        let socket = self.sockets.of(connection);
+        let facts = socket.as_ref().and_then(|socket| socket.pipe.tls_facts());
+        Origin {
+            has_certificate: facts.is_some_and(|facts| facts.client_certificate.is_some()),
+            is_local: socket.is_some_and(|socket| socket.peer.ip().is_loopback()),
+        }
+    }
+
     /// Takes a connection's socket in.
     pub(super) fn adopt(
         &mut self,
@@ -92,6 +104,7 @@ impl EventLoop {
             peer,
             readable: false,
             read_closed: false,
+            heard: false,
             writable: true,
             listed: false,
             appetite: 4 * APPETITE_MIN,

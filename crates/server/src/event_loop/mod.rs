@@ -17,14 +17,18 @@ mod post;
 mod report;
 
 use crate::clock::Clock;
+use crate::door::Door;
+use crate::gate::Gate;
 use crate::mailboxes::{Letter, Mailboxes};
 use crate::sockets::{Ending, Sockets};
+use crate::storage::Storage;
+use crate::strangers::Strangers;
 use accept::Listening;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{
-    Action, Cause, ConnectionHandle, Event, Mail, MemoryStore, Now, Parcel, Shard, Verdict,
+    Action, Cause, ConnectionHandle, Event, Mail, Now, Parcel, Shard, StoreState,
 };
-use noctule_net::Listener;
+use noctule_net::Pipe;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -42,6 +46,8 @@ const APPETITE_MIN: usize = 1_024;
 const COSTLY: Duration = Duration::from_millis(8);
 /// The time for reading after which a turn comes to its end.
 const READING: Duration = Duration::from_millis(32);
+/// Steps of TLS handshakes in one turn, some 0.3 ms each: nobody else waits for many of them.
+const HANDSHAKES_PER_TURN: usize = 2;
 /// Events taken from the operating system at once.
 const EVENTS: usize = 1_024;
 /// Pieces written at once.
@@ -57,9 +63,14 @@ pub(crate) struct EventLoop {
     poll: Poll,
     clock: Clock,
     shard: Shard,
-    store: MemoryStore,
+    storage: Storage,
+    store_state: StoreState,
     listeners: Vec<Listening>,
     connections_max: usize,
+    gate: Arc<Gate>,
+    /// Steps of handshakes that this turn has left.
+    handshakes: usize,
+    strangers: Strangers,
     sockets: Sockets,
     scratch: Box<[u8]>,
     /// Which of the loops this is.
@@ -96,8 +107,9 @@ impl EventLoop {
         shard: Shard,
         clock: Clock,
         poll: Poll,
-        listeners: Vec<Listener>,
+        listeners: Vec<Door>,
         connections_max: usize,
+        (storage, gate): (Storage, Arc<Gate>),
         (number, mailboxes): (usize, Arc<Mailboxes>),
     ) -> io::Result<Self> {
         let mut written = Vec::new();
@@ -108,9 +120,13 @@ impl EventLoop {
             poll,
             clock,
             shard,
-            store: MemoryStore::default(),
+            storage,
+            store_state: StoreState::default(),
             listeners: Vec::new(),
             connections_max,
+            gate,
+            handshakes: 0,
+            strangers: Strangers::default(),
             sockets: Sockets::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             number,
@@ -129,7 +145,7 @@ impl EventLoop {
         };
         for mut listener in listeners {
             let token = Token(FIRST_LISTENER + event_loop.listeners.len());
-            event_loop.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+            listener.register(event_loop.poll.registry(), token)?;
             event_loop.listeners.push(Listening { listener, ready_at_ms: None, complain_at_ms: 0 });
         }
         Ok(event_loop)
@@ -150,6 +166,9 @@ impl EventLoop {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut now = self.clock.now();
+        self.shard.go_on_restored(now);
+        self.shard.work(now);
+        self.settle(now);
         loop {
             if self.may_end(now) {
                 return Ok(());
@@ -165,6 +184,7 @@ impl EventLoop {
     }
 
     fn turn(&mut self, events: &Events, now: Now) {
+        self.handshakes = HANDSHAKES_PER_TURN;
         for event in events {
             match event.token() {
                 WAKER => self.read_letters(now),
@@ -244,9 +264,10 @@ impl EventLoop {
             socket.read_closed |= event.is_read_closed() || event.is_error();
             self.list(connection);
         }
+        // TLS may have something to write that this loop did not.
         if event.is_writable()
             && let Some(socket) = self.sockets.of(connection)
-            && !std::mem::replace(&mut socket.writable, true)
+            && (!std::mem::replace(&mut socket.writable, true) || socket.pipe.wants_write())
         {
             self.dirty.push(connection);
         }
@@ -279,6 +300,13 @@ impl EventLoop {
                 // `Resume` will list it again.
                 return spent;
             }
+            if socket.pipe.is_handshaking() {
+                if self.handshakes == 0 {
+                    self.list(connection);
+                    return spent;
+                }
+                self.handshakes -= 1;
+            }
             let most = socket.appetite.min(self.scratch.len());
             match socket.pipe.read(&mut self.scratch[..most]) {
                 Ok(0) => {
@@ -286,8 +314,13 @@ impl EventLoop {
                     return spent;
                 }
                 Ok(read) => {
-                    let drained = read < most && !socket.read_closed;
+                    let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
+                    if !std::mem::replace(&mut socket.heard, true)
+                        && matches!(socket.pipe, Pipe::Tcp(_))
+                    {
+                        self.strangers.begins(socket.peer, &self.scratch[..read], now.mono_ms);
+                    }
                     if !discard {
                         spent += self.hand_in(connection, read, now);
                     }
@@ -306,6 +339,7 @@ impl EventLoop {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    self.strangers.fails(socket.peer, &error, now.mono_ms);
                     let cause = Cause::Failed(error.to_string().into());
                     self.ended.push_back((connection, cause));
                     return spent;
@@ -360,17 +394,23 @@ impl EventLoop {
 
     fn carry_out(&mut self, action: Action, now: Now) {
         match action {
-            Action::Authenticate { connection, credentials: _ } => {
-                let verdict = Verdict::Accepted;
-                self.shard.handle(Event::Authenticated { connection, verdict }, now);
+            Action::Authenticate { connection, credentials } => {
+                let origin = self.origin_of(connection);
+                let asker = (self.number, connection);
+                if let Some(verdict) = self.gate.ask(credentials, origin, asker) {
+                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
+                }
             }
             Action::Persist { ticket, records } => {
-                self.store.persist(records);
-                self.shard.handle(Event::Persisted(ticket), now);
+                if let Some(event) = self.storage.persist(ticket, records) {
+                    self.shard.handle(event, now);
+                }
+                self.look_at_store();
             }
-            Action::Load { session, key, bytes_max, .. } => {
-                let messages = self.store.load(key, bytes_max);
-                self.shard.handle(Event::Loaded { session, messages }, now);
+            Action::Load { session, key, after, bytes_max } => {
+                if let Some(event) = self.storage.load(session, key, after, bytes_max) {
+                    self.shard.handle(event, now);
+                }
             }
             Action::Close(connection) => {
                 if let Some(socket) = self.sockets.of(connection)
@@ -393,12 +433,27 @@ impl EventLoop {
         }
     }
 
+    /// Tells the shard what the store can take, if that has changed.
+    fn look_at_store(&mut self) {
+        let state = self.storage.state();
+        if state != self.store_state {
+            self.store_state = state;
+            self.shard.on_store_state(state);
+        }
+    }
+
     /// Writes as much of a connection's output as the socket takes.
     fn write(&mut self, connection: ConnectionHandle) {
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return;
             };
+            if socket.pipe.wants_write() {
+                if self.flush(connection) {
+                    continue;
+                }
+                return;
+            }
             let Some(output) = self.shard.output(connection) else {
                 return;
             };
@@ -422,7 +477,7 @@ impl EventLoop {
             match written {
                 Ok(written) => {
                     // What did not fit will be asked for when there is room.
-                    socket.writable = written == wanted;
+                    socket.writable = written == wanted && !socket.pipe.wants_write();
                     let ending = socket.ending;
                     self.shard.on_written(connection, written);
                     if written == whole && ending == Ending::No {
@@ -443,6 +498,28 @@ impl EventLoop {
             }
         }
         self.finish_if_flushed(connection);
+    }
+
+    /// Lets leave what the pipe has taken before. Says whether it is all gone.
+    fn flush(&mut self, connection: ConnectionHandle) -> bool {
+        let Some(socket) = self.sockets.of(connection) else {
+            return false;
+        };
+        let flushed = if socket.writable {
+            socket.pipe.flush()
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        };
+        match flushed {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                let cause = Cause::Failed(error.to_string().into());
+                self.ended.push_back((connection, cause));
+            }
+        }
+        socket.writable = false;
+        false
     }
 
     /// The output of a connection is empty: if the broker is done with it, its peer is told.

@@ -3,7 +3,7 @@
 
 use super::{EventLoop, LINGER_MS};
 use crate::mailboxes::Letter;
-use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
+use noctule_broker::{ConnectionHandle, Departure, Event, Now, ShardId};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 
@@ -17,6 +17,14 @@ impl EventLoop {
                 Letter::Mail(mail) => self.shard.on_mail(mail, now),
                 Letter::Arrival { pipe, peer, departure } => {
                     self.welcome(pipe, peer, departure, now);
+                }
+                Letter::Stored(event) => {
+                    self.shard.handle(event, now);
+                    self.look_at_store();
+                }
+                Letter::StoreState => self.look_at_store(),
+                Letter::Verdict { connection, verdict } => {
+                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
                 }
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();

@@ -1,6 +1,7 @@
 //! What the shard reports, said in the log.
 
 use super::EventLoop;
+use crate::door::transport;
 use noctule_broker::{ConnectionHandle, Report};
 use tracing::{debug, warn};
 
@@ -9,8 +10,10 @@ impl EventLoop {
         match report {
             Report::Connected { connection, client_id, version, session_present, keep_alive } => {
                 let peer = self.peer_of(*connection);
+                let transport = self.sockets.of(*connection).map(|socket| transport(&socket.pipe));
                 debug!(
                     peer,
+                    transport,
                     client_id = client_id.escape_debug().to_string(),
                     %version,
                     session_present,

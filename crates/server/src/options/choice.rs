@@ -55,6 +55,28 @@ choice! {
 }
 
 choice! {
+    /// When a message counts as stored, so that it may be acknowledged.
+    Durability, "always|interval|never" {
+        /// When it is on stable storage.
+        Always = "always",
+        /// When the operating system has it, which is flushed at an interval.
+        Interval = "interval",
+        /// When the operating system has it.
+        Never = "never",
+    }
+}
+
+choice! {
+    /// Whether clients of the TLS port have to show a certificate.
+    ClientAuth, "required|optional" {
+        /// Who shows none is refused.
+        Required = "required",
+        /// Who shows one must show a valid one.
+        Optional = "optional",
+    }
+}
+
+choice! {
     /// What a publisher sees when a session that is owed its message has a full queue.
     OnQueueFull, "drop-new|refuse" {
         /// The message is acknowledged; this session does not get it.

@@ -1,7 +1,8 @@
-//! Values that may also be a word: `unlimited` for a limit, `auto` for what the broker works out.
+//! Values that may also be a word: `unlimited` for a limit, `auto` for what the broker works out,
+//! `none` for what need not be there.
 //!
 //! What `auto` comes to must not be decided here: the part that needs the number asks the machine.
-//! Invariant: neither word has a number, so no range applies to it and zero never stands for it.
+//! Invariant: no word has a number, so no range applies to it and zero never stands for it.
 
 use super::value::{Given, Mismatch, Range, Shape, Value};
 
@@ -47,6 +48,26 @@ impl<T> Auto<T> {
         match self {
             Self::Auto => work_out(),
             Self::Set(value) => value,
+        }
+    }
+}
+
+/// A value that need not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optional<T> {
+    /// It is not; written `none`.
+    None,
+    /// Chosen by the operator.
+    Set(T),
+}
+
+impl<T> Optional<T> {
+    /// The value, if there is one.
+    #[must_use]
+    pub fn get(&self) -> Option<&T> {
+        match self {
+            Self::None => None,
+            Self::Set(value) => Some(value),
         }
     }
 }
@@ -113,6 +134,34 @@ impl<T: Value> Value for Auto<T> {
     }
 }
 
+impl<T: Value> Value for Optional<T> {
+    const PLACEHOLDER: &'static str = T::PLACEHOLDER;
+    const SHAPE: Shape = T::SHAPE;
+
+    fn read(given: &Given) -> Result<Self, Mismatch> {
+        match given.text() {
+            Some(NONE) => Ok(Self::None),
+            _ => T::read(given).map(Self::Set),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::None => format!("\"{NONE}\""),
+            Self::Set(value) => value.to_toml(),
+        }
+    }
+
+    fn describe(range: Range) -> String {
+        format!("{}, or `{NONE}`", T::describe(range))
+    }
+
+    fn magnitude(&self) -> Option<u64> {
+        self.get().and_then(T::magnitude)
+    }
+}
+
+const NONE: &str = "none";
 const UNLIMITED: &str = "unlimited";
 const AUTO: &str = "auto";
 
@@ -133,6 +182,8 @@ mod tests {
         assert_eq!(read("unlimited"), Ok(Auto::Set(Limit::<u32>::Unlimited)));
         assert_eq!(read("10"), Ok(Auto::Set(Limit::At(10_u32))));
         assert_eq!(read::<Auto<Limit<u32>>>("11"), Err(String::new()));
+        assert_eq!(read("none"), Ok(Optional::<u32>::None));
+        assert_eq!(read("10"), Ok(Optional::Set(10_u32)));
         assert!(read::<Limit<u32>>("auto").is_err());
         assert!(read::<Auto<u32>>("unlimited").is_err());
         assert!(read::<Limit<u32>>("Unlimited").is_err());

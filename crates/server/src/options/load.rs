@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::environment::read_variables;
 use super::file::read_file;
+use super::limit::Auto;
 use super::problem::{Place, Problem, Problems};
 use super::spec::OptionSpec;
 use super::table::Config;
@@ -77,15 +78,36 @@ impl Sources {
 
 /// Settings that are each right and do not go together.
 fn contradictions(config: &Config) -> Option<Problem> {
-    let same_port = config.tls && config.port != 0 && config.port == config.tls_port;
-    same_port.then(|| Problem {
-        place: Place::Together,
-        message: format!(
+    let message = same_port(config).or_else(|| files_apart(config))?;
+    Some(Problem { place: Place::Together, message })
+}
+
+fn same_port(config: &Config) -> Option<String> {
+    let same = config.tls && config.port != 0 && config.port == config.tls_port;
+    same.then(|| {
+        format!(
             "`port` and `tls_port` are both {}: choose another for one of them, or turn TLS off \
              (`tls = false`, --no-tls)",
             config.port
-        ),
+        )
     })
+}
+
+fn files_apart(config: &Config) -> Option<String> {
+    let words = match (&config.cert, &config.key) {
+        (Auto::Set(_), Auto::Auto) => {
+            "`cert` is set and `key` is not: set both; one file may hold both"
+        }
+        (Auto::Auto, Auto::Set(_)) => {
+            "`key` is set and `cert` is not: set both; one file may hold both"
+        }
+        _ if config.client_crl.get().is_some() && config.client_ca.get().is_none() => {
+            "`client_crl` is set and `client_ca` is not: a revocation list is for the certificates \
+             of clients"
+        }
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 #[cfg(test)]
@@ -170,6 +192,20 @@ mod tests {
         assert!(problems.to_string().starts_with("`port` and `tls_port` are both 8883"));
         assert!(load(vec![flag("port", "8883"), flag("tls", "false")]).is_ok());
         assert!(load(vec![flag("port", "0"), flag("tls_port", "0")]).is_ok());
+    }
+
+    #[test]
+    fn files_of_tls_that_belong_together_are_set_together() {
+        let load = |flags: &[(&str, &str)]| {
+            let flags = flags.iter().map(|(key, text)| flag(key, text)).collect();
+            Sources { flags, ..Sources::default() }.load()
+        };
+        let problem = |flags| load(flags).unwrap_err().to_string();
+        assert!(problem(&[("cert", "a")]).starts_with("`cert` is set and `key` is not"));
+        assert!(problem(&[("key", "a")]).starts_with("`key` is set and `cert` is not"));
+        assert!(problem(&[("client_crl", "a")]).starts_with("`client_crl` is set"));
+        assert!(load(&[("cert", "a"), ("key", "a"), ("client_auth", "optional")]).is_ok());
+        assert!(load(&[("client_crl", "a"), ("client_ca", "a")]).is_ok());
     }
 
     #[test]

@@ -31,8 +31,8 @@ mod value;
 #[cfg(test)]
 mod walks;
 
-pub use choice::{Hello, OnQueueFull, Sharing};
-pub use limit::{Auto, Limit};
+pub use choice::{ClientAuth, Durability, Hello, OnQueueFull, Sharing};
+pub use limit::{Auto, Limit, Optional};
 pub use load::{Loaded, Sources};
 pub use manual::manual;
 pub use print::print_config;

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{Hello, OnQueueFull, Sharing};
-use super::limit::{Auto, Limit};
+use super::choice::{ClientAuth, Durability, Hello, OnQueueFull, Sharing};
+use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
 use super::value::Value;
@@ -38,19 +38,69 @@ option_table! {
         port: u16 = 1883 => flags(&["port"]).short('p').range(0, TWO_BYTES);
 
         /// Whether to offer MQTT over TLS beside the plain port.
-        tls: bool = true => flags(&["tls", "ssl"]).off(&["no-tls", "no-ssl"])
-            .waits_for("TLS exists");
+        tls: bool = true => flags(&["tls", "ssl"]).off(&["no-tls", "no-ssl"]);
 
         /// TCP port for MQTT over TLS.
         /// `0` takes any free one; the broker prints it.
-        tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES)
-            .waits_for("TLS exists");
+        tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES);
 
-        /// Directory for certificates and stored messages.
+        /// PEM file with the server's certificate, and those between it and a root behind it.
+        /// `auto` is `tls/server.pem` in the data directory, which is made if it is missing, with a CA
+        /// whose file `tls/ca.pem` clients trust. `cert` and `key` are set together; they may be one
+        /// file. Changed files are used for new connections without a restart.
+        cert: Auto<PathBuf> = Auto::Auto => flags(&["cert"]);
+
+        /// PEM file with the key of the server's certificate.
+        /// `auto` is `tls/server.key` in the data directory.
+        key: Auto<PathBuf> = Auto::Auto => flags(&["key"]);
+
+        /// PEM file with the CAs that sign certificates of clients.
+        /// With it, clients of the TLS port show a certificate; see `client_auth`.
+        client_ca: Optional<PathBuf> = Optional::None => flags(&["client-ca"]);
+
+        /// Whether clients of the TLS port have to show a certificate.
+        /// It counts if there is a `client_ca`. `optional` lets those in that show none; one that is
+        /// shown has to be valid in any case.
+        client_auth: ClientAuth = ClientAuth::Required => flags(&["client-auth"]);
+
+        /// PEM file with certificate revocation lists: certificates of clients that are void.
+        /// Each CA in `client_ca` then needs a list.
+        client_crl: Optional<PathBuf> = Optional::None => flags(&["client-crl"]);
+
+        /// File with the users and their passwords, made by `noctule passwd`.
+        /// With it, a client gives the name and password of a user, shows a certificate, or is refused
+        /// (reason code 0x86 or 0x87; return code 4 or 5 in version 3). A changed file is read again.
+        password_file: Optional<PathBuf> = Optional::None => flags(&["password-file"]);
+
+        /// Whether clients may connect without saying who they are.
+        /// Without a password file those of this machine may in any case, and the broker does not start
+        /// on other addresses unless clients have to show certificates or this is set.
+        allow_anonymous: bool = false => flags(&["allow-anonymous"]).off(&["no-allow-anonymous"]);
+
+        /// Directory for certificates and, when the store exists, messages.
         /// It is made if it is missing, readable by its owner alone. A relative path begins at the
         /// working directory.
-        data_dir: PathBuf = PathBuf::from("./noctule-data") => flags(&["data-dir"])
-            .waits_for("the store or TLS exists");
+        data_dir: PathBuf = PathBuf::from("./noctule-data") => flags(&["data-dir"]);
+
+        /// When a message counts as stored, so that it may be acknowledged.
+        /// `always` is when it is on stable storage for whoever is owed it across a crash. With
+        /// `interval` the operating system has it and is told to flush at an interval: if the machine
+        /// fails, what came since is lost. With `never` the operating system flushes when it likes.
+        durability: Durability = Durability::Always => flags(&["durability"]);
+
+        /// How often the store is flushed with `durability = "interval"`.
+        durability_interval: Duration = Duration::from_secs(1) => flags(&["durability-interval"])
+            .range(10, seconds(3600));
+
+        /// Whether to keep everything in memory and nothing on disk.
+        /// Sessions, queues and retained messages end with the process, and acknowledgements promise
+        /// no more than that.
+        in_memory: bool = false => flags(&["in-memory"]).off(&["no-in-memory"]);
+
+        /// Size of a file of the store.
+        /// Files are written with zeros ahead of their use, so at least twice as much is taken.
+        store_segment_bytes: ByteSize = ByteSize(32 * MIB) => flags(&["store-segment-bytes"])
+            .range(MIB, GIB);
 
         /// Who is greeted with a message HELLO on `$SYS/broker/connection/CLIENT_ID`.
         /// `waiting` greets clients that subscribe to exactly this topic, and 3.1 and 3.1.1
@@ -147,7 +197,7 @@ option_table! {
             .range(64, PACKET_BYTES_GREATEST);
 
         /// Longest time until the CONNECT of a new connection has been accepted.
-        /// Then the connection is closed.
+        /// Then the connection is closed. With TLS, the handshake is part of that time.
         connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
             .range(10, seconds(3600));
 
@@ -209,7 +259,7 @@ option_table! {
         /// Most disk space that a session's queue takes.
         /// A full queue takes no new message; see `session.on_queue_full`.
         queue_disk_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(GIB))
-            => flags(&["queue-disk-bytes-max"]).at_least(KIB).waits_for("the store exists");
+            => flags(&["queue-disk-bytes-max"]).at_least(KIB);
 
         /// Most subscriptions of a client.
         /// One more is refused in SUBACK (reason code 0x97; 0x80 in version 3).
@@ -229,7 +279,7 @@ option_table! {
         /// Most bytes that wait to be written by the store.
         /// Beyond it nothing is read from publishers of durable messages until they are written.
         store_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(64 * MIB))
-            => flags(&["store-bytes-max"]).at_least(KIB).waits_for("the store exists");
+            => flags(&["store-bytes-max"]).at_least(KIB);
 
         /// Most memory that messages, sessions and connections take.
         /// At 80 % of it those who send much are read slowly, at 90 % QoS 0 is dropped for whoever

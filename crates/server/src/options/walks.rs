@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use super::limit::{Auto, Limit};
+use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, Seconds};
 use super::spec::Shape;
 use super::table::{Config, LimitOptions, OPTIONS, ProtocolOptions, SECTIONS, SessionOptions};
@@ -41,7 +41,18 @@ pub(crate) fn changed_everywhere() -> Config {
         port: 1,
         tls: false,
         tls_port: 2,
+        cert: Auto::Set("c.pem".into()),
+        key: Auto::Set("c.key".into()),
+        client_ca: Optional::Set("clients.pem".into()),
+        client_auth: super::ClientAuth::Optional,
+        client_crl: Optional::Set("void.pem".into()),
+        password_file: Optional::Set("passwords".into()),
+        allow_anonymous: true,
         data_dir: "elsewhere".into(),
+        durability: super::Durability::Never,
+        durability_interval: std::time::Duration::from_millis(250),
+        in_memory: true,
+        store_segment_bytes: ByteSize(2_097_152),
         hello: super::Hello::Never,
         log_messages: false,
         shards: Auto::Set(3),
@@ -154,10 +165,13 @@ fn both_edges_of_every_range_are_where_the_table_says() {
 fn zero_is_accepted_only_where_it_is_no_limit() {
     let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
     let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
-    // A directory may have any name, and a text say anything.
+    // A file may have any name, and a text say anything.
+    let files = ["cert", "key", "client_ca", "client_crl", "password_file", "data_dir"];
     let texts = ["protocol.response_information", "protocol.server_reference"];
-    assert_eq!(keys[..4], ["port", "tls_port", "data_dir", "protocol.qos_max"]);
-    assert_eq!(keys[4..], texts);
+    assert_eq!(keys[..2], ["port", "tls_port"]);
+    assert_eq!(keys[2..8], files);
+    assert_eq!(keys[8], "protocol.qos_max");
+    assert_eq!(keys[9..], texts);
 }
 
 #[test]

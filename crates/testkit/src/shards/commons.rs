@@ -2,7 +2,7 @@
 //! has a callback that asks for a part it is in fail instead of waiting for ever.
 
 use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -21,7 +21,15 @@ pub(crate) struct Shared {
     interest: Vec<RefCell<Interest>>,
     retained_sequence: AtomicU64,
     retained: Vec<RefCell<Retained>>,
+    /// What another shard does in the middle of somebody's work, and at which question from now.
+    ambush: RefCell<Option<Ambush>>,
+    fuse: Cell<usize>,
+    /// Somebody has a part in hand.
+    inside: Cell<bool>,
 }
+
+/// See [`Shared::lay_ambush`].
+type Ambush = Box<dyn FnOnce()>;
 
 impl Shared {
     pub(crate) fn new(shards: u16) -> Self {
@@ -34,7 +42,52 @@ impl Shared {
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
             retained: std::iter::repeat_with(RefCell::default).take(RETAINED_PARTS).collect(),
+            ambush: RefCell::default(),
+            fuse: Cell::new(0),
+            inside: Cell::new(false),
         }
+    }
+
+    /// Has something happen when the shard that is at work next asks for what is shared, `fuse`
+    /// questions from now: between threads, others go on at any moment, and those are the moments
+    /// that matter.
+    pub(super) fn lay_ambush(&self, fuse: usize, ambush: Ambush) {
+        self.fuse.set(fuse);
+        *self.ambush.borrow_mut() = Some(ambush);
+    }
+
+    /// What was laid and has not happened.
+    pub(super) fn lift_ambush(&self) -> Option<Ambush> {
+        self.ambush.borrow_mut().take()
+    }
+
+    /// How many filters shards want, in all parts.
+    pub(super) fn interests(&self) -> usize {
+        self.interest.iter().map(|part| part.borrow().len()).sum()
+    }
+
+    /// Nobody has a part in hand: the moment for an ambush.
+    fn pause(&self) {
+        if self.inside.get() || self.ambush.borrow().is_none() {
+            return;
+        }
+        match self.fuse.get() {
+            0 => {
+                if let Some(ambush) = self.lift_ambush() {
+                    ambush();
+                }
+            }
+            fuse => self.fuse.set(fuse - 1),
+        }
+    }
+
+    /// Does something with a part in hand.
+    fn with_part(&self, work: impl FnOnce()) {
+        self.pause();
+        self.inside.set(true);
+        work();
+        self.inside.set(false);
+        self.pause();
     }
 }
 
@@ -66,14 +119,15 @@ impl Commons for Shared {
     }
 
     fn read_interest(&self, part: usize, read: &mut dyn FnMut(&Interest)) {
-        read(&self.interest[part].borrow());
+        self.with_part(|| read(&self.interest[part].borrow()));
     }
 
     fn change_interest(&self, part: usize, change: &mut dyn FnMut(&mut Interest)) {
-        change(&mut self.interest[part].borrow_mut());
+        self.with_part(|| change(&mut self.interest[part].borrow_mut()));
     }
 
     fn retained_sequence(&self) -> &AtomicU64 {
+        self.pause();
         &self.retained_sequence
     }
 
@@ -82,10 +136,10 @@ impl Commons for Shared {
     }
 
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained)) {
-        read(&self.retained[part].borrow());
+        self.with_part(|| read(&self.retained[part].borrow()));
     }
 
     fn change_retained(&self, part: usize, change: &mut dyn FnMut(&mut Retained)) {
-        change(&mut self.retained[part].borrow_mut());
+        self.with_part(|| change(&mut self.retained[part].borrow_mut()));
     }
 }

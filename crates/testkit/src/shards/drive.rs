@@ -2,13 +2,15 @@
 //! read, end the turn, carry out, post, and only then write to sockets.
 
 use super::{Letter, Shards};
-use crate::client::State;
+use crate::client::{Client, State};
 use crate::dice::Dice;
+use crate::packets::Said;
 use crate::store::Store;
 use crate::transcript::Entry;
 use crate::world::Pieces;
+use noctule_broker::faults::{Fault, fault};
 use noctule_broker::{
-    Action, Cause, ConnectionHandle, Departure, Event, Mail, Report, ShardId, Verdict,
+    Action, Cause, ConnectionHandle, Departure, Event, Mail, Outbox, Report, ShardId, Verdict,
 };
 use std::io::IoSlice;
 
@@ -31,7 +33,7 @@ impl Shards {
                 }
                 self.dice = dice;
             }
-            if !busy && !self.nodes.iter().any(|node| node.shard.has_work()) {
+            if !busy && !self.nodes.iter().any(|node| node.shard.borrow().has_work()) {
                 self.check_memory();
                 return;
             }
@@ -39,21 +41,24 @@ impl Shards {
         self.fail("the shards do not come to rest");
     }
 
-    fn turn(&mut self, at: usize) -> bool {
+    pub(super) fn turn(&mut self, at: usize) -> bool {
         let mut busy = self.read_sockets(at);
-        self.nodes[at].shard.work(self.now);
-        self.nodes[at].shard.end_turn();
+        self.nodes[at].shard.borrow_mut().work(self.now);
+        self.nodes[at].shard.borrow_mut().end_turn();
         busy |= self.carry_out(at);
         busy |= self.post(at);
         busy |= self.write_sockets(at);
         busy
     }
 
-    /// One of the pairs with letters on their way.
+    /// One of the pairs with letters on their way that the reader has been told of.
     pub(super) fn choose_box(&self, dice: &mut Dice) -> Option<(usize, usize)> {
         let mut full = Vec::new();
         for (from, row) in self.boxes.iter().enumerate() {
-            let waiting = row.iter().enumerate().filter(|(_, letters)| !letters.is_empty());
+            let waiting = row
+                .iter()
+                .enumerate()
+                .filter(|(to, letters)| self.bells[*to] && !letters.is_empty());
             full.extend(waiting.map(|(to, _)| (from, to)));
         }
         (!full.is_empty()).then(|| dice.pick(&full))
@@ -73,26 +78,45 @@ impl Shards {
                     Mail::Settled { .. } => "word that a message is settled",
                 };
                 self.note(format!("shard {to} gets {what} from shard {from}"));
-                self.nodes[to].shard.on_mail(mail, self.now);
+                let lurker = self.before_ambush(to);
+                self.nodes[to].shard.borrow_mut().on_mail(mail, self.now);
+                self.after_ambush(lurker);
+                if self.watch.is_on {
+                    self.carry_out(to);
+                }
             }
             Some(Letter::Arrival { who, departure }) => self.welcome(who, to, departure),
             None => return false,
+        }
+        if self.boxes.iter().all(|row| row[to].is_empty()) {
+            self.bells[to] = false;
         }
         true
     }
 
     fn welcome(&mut self, who: String, to: usize, departure: Departure) {
         self.note(format!("{who} arrives at shard {to}"));
-        let handle = self.nodes[to].shard.arrive(departure, self.now);
-        match self.clients.get_mut(&who).filter(|seat| seat.client.state == State::Open) {
+        self.carry_out(to);
+        self.note_claim(&who, self.watch.happened.len());
+        let handle = self.nodes[to].shard.borrow_mut().arrive(departure, self.now);
+        let there = |client: &Client| matches!(client.state, State::Open | State::Breaking);
+        match self.clients.get_mut(&who).filter(|seat| there(&seat.client)) {
             Some(seat) => {
                 seat.at = Some(to);
                 seat.client.handle = handle;
                 seat.client.paused = false;
+                seat.client.line.came_ms = self.now.mono_ms;
                 self.names.insert((to, handle), who);
             }
             // It broke on the way, which the first read tells.
-            None => self.nodes[to].shard.on_closed(handle, Cause::PeerClosed, self.now),
+            None => {
+                let cause = Cause::PeerClosed;
+                self.nodes[to].shard.borrow_mut().on_closed(handle, cause.clone(), self.now);
+                self.note_end(&who, cause);
+            }
+        }
+        if self.watch.is_on {
+            self.carry_out(to);
         }
     }
 
@@ -101,66 +125,136 @@ impl Shards {
         let Some((who, seat)) =
             name.and_then(|name| self.clients.get_mut(&name).map(|seat| (name, seat)))
         else {
-            return self.nodes[at].shard.give_up(what);
+            return self.nodes[at].shard.borrow_mut().give_up(what);
         };
         seat.at = None;
         seat.client.has_output = false;
         let to = usize::from(to.0);
         self.boxes[at][to].push_back(Letter::Arrival { who, departure: what });
+        self.bells[to] = true;
     }
 
     fn post(&mut self, at: usize) -> bool {
         let mut posted = false;
         let mut mail = Vec::new();
         for to in 0..self.nodes.len() {
-            self.nodes[at].shard.take_mail(ShardId(to as u16), &mut mail);
+            self.nodes[at].shard.borrow_mut().take_mail(ShardId(to as u16), &mut mail);
             if to == at && !mail.is_empty() {
                 self.fail(&format!("shard {at} writes to itself"));
             }
             posted |= !mail.is_empty();
-            self.boxes[at][to].extend(mail.drain(..).map(Letter::Mail));
+            for letter in mail.drain(..) {
+                self.post_letter(at, to, Letter::Mail(letter));
+            }
         }
         posted
     }
 
+    /// Puts a letter into its box and rings, unless a fault is planted in the mail.
+    fn post_letter(&mut self, from: usize, to: usize, letter: Letter) {
+        let full = &mut self.boxes[from][to];
+        if fault(Fault::MailDropped) && self.dice.chance(3) {
+            return;
+        }
+        full.push_back(letter);
+        let last = full.len() - 1;
+        if fault(Fault::MailReordered) && last > 0 && self.dice.chance(10) {
+            full.swap(last, last - 1);
+        }
+        if !(fault(Fault::WakeLost) && self.dice.chance(5)) {
+            self.bells[to] = true;
+        }
+    }
+
     fn read_sockets(&mut self, at: usize) -> bool {
+        let here = self.clients.iter().filter(|(_, seat)| {
+            let client = &seat.client;
+            let readable = !client.unread.is_empty() || client.line.half_closed;
+            let broken = client.state == State::Breaking;
+            seat.at == Some(at) && (broken || (readable && client.state == State::Open))
+        });
+        let names: Vec<_> = here.map(|(name, _)| name.clone()).collect();
         let mut busy = false;
-        let shard = &mut self.nodes[at].shard;
-        for seat in self.clients.values_mut().filter(|seat| seat.at == Some(at)) {
-            let client = &mut seat.client;
-            if client.state != State::Open || client.unread.is_empty() || client.paused {
-                continue;
-            }
-            if !shard.wants_input(client.handle) {
-                client.paused = true;
-                continue;
-            }
-            let most = client.unread.len();
-            let taken = match self.pieces {
-                Pieces::Whole => most,
-                Pieces::Bytes => 1,
-                Pieces::Random(_) => 1 + self.dice.below(most),
-            };
-            let bytes: Vec<u8> = client.unread.drain(..taken).collect();
-            shard.on_bytes(client.handle, &bytes, self.now);
-            client.paused = !shard.wants_input(client.handle);
-            busy = true;
+        for name in names {
+            busy |= self.read_socket(at, &name);
         }
         busy
     }
 
-    fn carry_out(&mut self, at: usize) -> bool {
+    /// Reads a piece from a client's socket. True if there was anything.
+    fn read_socket(&mut self, at: usize, name: &str) -> bool {
+        let Some(client) = self.clients.get_mut(name).map(|seat| &mut seat.client) else {
+            return false;
+        };
+        if client.state == State::Breaking {
+            self.end(at, name, Cause::Failed("connection reset by peer".into()));
+            return true;
+        }
+        if client.paused {
+            return false;
+        }
+        let handle = client.handle;
+        if !self.nodes[at].shard.borrow().wants_input(handle) {
+            client.paused = true;
+            return false;
+        }
+        let most = client.unread.len();
+        if most == 0 {
+            self.end(at, name, Cause::PeerClosed);
+            return true;
+        }
+        let taken = match self.pieces {
+            Pieces::Whole => most,
+            Pieces::Bytes => 1,
+            Pieces::Random(_) => 1 + self.dice.below(most),
+        };
+        let bytes: Vec<u8> = client.unread.drain(..taken).collect();
+        client.line.read_ms = self.now.mono_ms;
+        let lurker = self.before_ambush(at);
+        self.nodes[at].shard.borrow_mut().on_bytes(handle, &bytes, self.now);
+        self.after_ambush(lurker);
+        if let Some(seat) = self.clients.get_mut(name) {
+            seat.client.paused = !self.nodes[at].shard.borrow().wants_input(handle);
+        }
+        true
+    }
+
+    /// Tells a shard that one of its connections is gone.
+    fn end(&mut self, at: usize, name: &str, cause: Cause) {
+        let Some(seat) = self.clients.get_mut(name) else {
+            return;
+        };
+        seat.client.state = State::Closed;
+        seat.client.inbox.clear();
+        seat.client.line.stamps.clear();
+        let handle = seat.client.handle;
+        self.carry_out(at);
+        // The shard may have closed it in the meantime.
+        if self.names.remove(&(at, handle)).is_some() {
+            self.nodes[at].shard.borrow_mut().on_closed(handle, cause.clone(), self.now);
+            self.note_end(name, cause);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, at: usize) -> bool {
         let mut busy = false;
-        while let Some(action) = self.nodes[at].shard.next_action() {
+        loop {
+            let Some(action) = self.nodes[at].shard.borrow_mut().next_action() else {
+                return busy;
+            };
             busy = true;
             match action {
+                Action::Authenticate { connection, .. } if self.verdicts_are_held => {
+                    self.undecided.push_back((at, connection));
+                }
                 Action::Authenticate { connection, .. } => {
                     let verdict = Verdict::Accepted;
                     let event = Event::Authenticated { connection, verdict };
-                    self.nodes[at].shard.handle(event, self.now);
+                    self.nodes[at].shard.borrow_mut().handle(event, self.now);
                 }
                 Action::Persist { .. } | Action::Load { .. } => {
-                    if self.nodes[at].store_is_held {
+                    let node = &self.nodes[at];
+                    if node.store_is_held || !node.asked.is_empty() {
                         self.nodes[at].asked.push_back(action);
                     } else {
                         self.work(at, action);
@@ -174,12 +268,12 @@ impl Shards {
                     let name = self.names.get(&(at, handle));
                     if let Some(seat) = name.and_then(|name| self.clients.get_mut(name)) {
                         seat.client.paused = false;
+                        seat.client.line.awaited_ms = self.now.mono_ms;
                     }
                 }
                 Action::Report(report) => self.on_report(at, report),
             }
         }
-        busy
     }
 
     /// Has a shard's store do what it was asked to.
@@ -187,6 +281,7 @@ impl Shards {
         let node = &mut self.nodes[at];
         let event = match asked {
             Action::Persist { ticket, records } => {
+                self.watch.on_persist(at, &records);
                 node.store.persist(records);
                 Event::Persisted(ticket)
             }
@@ -195,19 +290,25 @@ impl Shards {
             }
             other => self.fail(&format!("{other:?} is nothing for a store")),
         };
-        node.shard.handle(event, self.now);
+        node.shard.borrow_mut().handle(event, self.now);
     }
 
     /// The shard asks for a connection's end: what can be written is written first.
     fn close(&mut self, at: usize, handle: ConnectionHandle) {
         if let Some(name) = self.names.remove(&(at, handle)) {
             while self.write_socket(&name) {}
+            let left = self.nodes[at].shard.borrow_mut().output(handle).map_or(0, Outbox::len);
             if let Some(seat) = self.clients.get_mut(&name) {
-                seat.client.state = State::ClosedByServer;
+                seat.client.line.cut_short = left > 0;
+                seat.client.state = match seat.client.state {
+                    State::Open => State::ClosedByServer,
+                    _ => State::Closed,
+                };
                 seat.client.has_output = false;
                 seat.client.unread.clear();
             }
-            self.nodes[at].shard.on_closed(handle, Cause::PeerClosed, self.now);
+            let cause = Cause::PeerClosed;
+            self.nodes[at].shard.borrow_mut().on_closed(handle, cause, self.now);
         }
     }
 
@@ -216,13 +317,14 @@ impl Shards {
             && let Some(who) = self.names.get(&(at, connection))
         {
             let (who, why) = (who.clone(), cause.to_string());
-            self.transcript.add(Entry::ClosedByServer { who, why });
+            self.transcript.add(Entry::ClosedByServer { who: who.clone(), why });
+            self.note_end(&who, cause);
         }
     }
 
     fn write_sockets(&mut self, at: usize) -> bool {
         let mut dirty = Vec::new();
-        self.nodes[at].shard.take_dirty(&mut dirty);
+        self.nodes[at].shard.borrow_mut().take_dirty(&mut dirty);
         for handle in dirty {
             let name = self.names.get(&(at, handle));
             if let Some(seat) = name.and_then(|name| self.clients.get_mut(name)) {
@@ -248,16 +350,20 @@ impl Shards {
         let (Some(at), client) = (seat.at, &mut seat.client) else {
             return false;
         };
-        let shard = &mut self.nodes[at].shard;
+        let mut shard = self.nodes[at].shard.borrow_mut();
         let Some(outbox) = shard.output(client.handle).filter(|outbox| !outbox.is_empty()) else {
             client.has_output = false;
             return false;
         };
-        let piece = match self.pieces {
+        let most = match self.pieces {
             Pieces::Whole => outbox.len(),
             Pieces::Bytes => 1,
             Pieces::Random(_) => 1 + self.dice.below(outbox.len()),
         };
+        let piece = most.min(client.room);
+        if piece == 0 || client.state == State::Breaking {
+            return false;
+        }
         let mut slices = [IoSlice::new(&[]); 4];
         let filled = outbox.slices(&mut slices);
         let mut bytes: Vec<u8> = Vec::with_capacity(piece);
@@ -265,17 +371,28 @@ impl Shards {
             let wanted = (piece - bytes.len()).min(slice.len());
             bytes.extend_from_slice(&slice[..wanted]);
         }
+        if client.room != usize::MAX {
+            client.room -= bytes.len();
+        }
         let heard = client.hear(&bytes);
         shard.on_written(client.handle, bytes.len());
+        drop(shard);
         match heard {
-            Ok(heard) => {
-                for said in heard {
-                    self.transcript.add(Entry::FromServer { who: name.into(), said: said.clone() });
-                    client.inbox.push_back(said);
-                }
-            }
+            Ok(heard) => heard.into_iter().for_each(|said| self.take_heard(name, said)),
             Err(wrong) => self.fail(&format!("{name} hears what may not be: {wrong}")),
         }
         true
+    }
+
+    fn take_heard(&mut self, name: &str, said: Said) {
+        self.transcript.add(Entry::FromServer { who: name.into(), said: said.clone() });
+        if let Err(wrong) = self.note_written(name, &said) {
+            self.fail(&wrong);
+        }
+        match self.clients.get_mut(name).map(|seat| &mut seat.client) {
+            Some(client) if client.unheeded => client.line.stamps.clear(),
+            Some(client) => client.inbox.push_back(said),
+            None => {}
+        }
     }
 }

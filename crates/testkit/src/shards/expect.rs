@@ -63,13 +63,18 @@ impl Shards {
 
     /// Takes the next packet that a client has heard.
     pub fn next_heard(&mut self, name: &str) -> Option<Said> {
-        self.clients.get_mut(name)?.client.inbox.pop_front()
+        let client = &mut self.clients.get_mut(name)?.client;
+        client.line.stamps.pop_front();
+        client.inbox.pop_front()
     }
 
     /// Takes everything that a client has heard.
     pub fn all_heard(&mut self, name: &str) -> Vec<Said> {
-        let seat = self.clients.get_mut(name);
-        seat.map(|seat| seat.client.inbox.drain(..).collect()).unwrap_or_default()
+        let Some(seat) = self.clients.get_mut(name) else {
+            return Vec::new();
+        };
+        seat.client.line.stamps.clear();
+        seat.client.inbox.drain(..).collect()
     }
 
     /// A client has heard nothing more.
@@ -130,7 +135,7 @@ impl Shards {
             }
         }
         for node in &self.nodes {
-            let memory = Memory { mail: 0, ..node.shard.memory() };
+            let memory = Memory { mail: 0, ..node.shard.borrow().memory() };
             if memory.total() != 0 {
                 self.fail(&format!("memory is counted that nobody takes: {memory:?}"));
             }
@@ -140,7 +145,7 @@ impl Shards {
         }
         let letters: usize = self.boxes.iter().flatten().map(VecDeque::len).sum();
         let busy = self.nodes.iter().any(|node| {
-            node.shard.has_work() || !node.asked.is_empty() || node.store.spilled() > 0
+            node.shard.borrow().has_work() || !node.asked.is_empty() || node.store.spilled() > 0
         });
         if busy || letters > 0 {
             self.fail(&format!("work is left, and {letters} letters"));
@@ -208,7 +213,7 @@ impl Shards {
     /// If it is not.
     pub(super) fn check_memory(&self) {
         for (at, node) in self.nodes.iter().enumerate() {
-            if let Some(complaint) = crate::memory::complaint(&node.shard) {
+            if let Some(complaint) = crate::memory::complaint(&node.shard.borrow()) {
                 self.fail(&format!("shard {at}: {complaint}"));
             }
         }

@@ -2,8 +2,9 @@
 //!
 //! [`World`](crate::World) is one shard with a store and sockets that stall; this is many, with
 //! boxes of letters. This file is what a test can change and ask; `drive` turns the shards and
-//! carries letters, `expect` is what a test expects, `walker` a client that wanders at random, and
-//! `commons` what the shards share.
+//! carries letters, `nuisance` is what goes wrong with connections, `watch` what is seen from outside
+//! to judge by, `expect` what a test expects, `walker` a client that wanders at random, and `commons`
+//! what the shards share.
 //!
 //! The invariants: letters of one shard to another arrive in the order they were written, and a
 //! connection that is handed over travels among them. Between pairs there is no order: a seed, or
@@ -13,9 +14,12 @@
 mod commons;
 mod drive;
 mod expect;
+mod nuisance;
 mod walker;
+mod watch;
 
 pub use walker::Walker;
+pub(crate) use watch::{Happening, Kept, LATE_MS};
 
 use crate::client::{Client, State};
 use crate::dice::Dice;
@@ -30,9 +34,11 @@ use noctule_broker::{
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use watch::Watch;
 
 /// See the module.
 pub struct Shards {
@@ -42,6 +48,14 @@ pub struct Shards {
     /// Letters on their way: by writer, then reader.
     boxes: Vec<Vec<VecDeque<Letter>>>,
     mail_is_held: bool,
+    /// For each shard, whether it has been told of letters in its boxes.
+    bells: Vec<bool>,
+    /// Connections that wait for a verdict, if the test gives it.
+    undecided: VecDeque<(usize, ConnectionHandle)>,
+    verdicts_are_held: bool,
+    /// In how many of a hundred cases another shard does something while one is at work.
+    ambushes: usize,
+    watch: Watch,
     clients: BTreeMap<String, Seat>,
     names: HashMap<(usize, ConnectionHandle), String>,
     pieces: Pieces,
@@ -51,7 +65,7 @@ pub struct Shards {
 
 /// A shard and what its thread has for it.
 struct Node {
-    shard: Shard,
+    shard: Rc<RefCell<Shard>>,
     store: PromptStore,
     /// What was asked of the store and has not reached it.
     asked: VecDeque<Action>,
@@ -95,7 +109,12 @@ impl Shards {
             let settings = Settings { limits, offer, seed: [number as u8 + 1; 32], next_key: 1 };
             let commons: Rc<dyn Commons> = Rc::<Shared>::clone(&shared);
             Node {
-                shard: Shard::among(settings, ShardId(number as u16), commons, BEGINNING),
+                shard: Rc::new(RefCell::new(Shard::among(
+                    settings,
+                    ShardId(number as u16),
+                    commons,
+                    BEGINNING,
+                ))),
                 store: PromptStore::default(),
                 asked: VecDeque::new(),
                 store_is_held: false,
@@ -108,6 +127,11 @@ impl Shards {
             shared,
             now: BEGINNING,
             mail_is_held: false,
+            bells: vec![false; shards],
+            undecided: VecDeque::new(),
+            verdicts_are_held: false,
+            ambushes: 0,
+            watch: Watch::default(),
             clients: BTreeMap::new(),
             names: HashMap::new(),
             pieces: Pieces::Whole,
@@ -225,8 +249,9 @@ impl Shards {
         {
             self.fail(&format!("the last connection of {name} is not over"));
         }
-        let handle = self.nodes[shard].shard.open(self.now);
-        let client = Client::new(version, handle);
+        let handle = self.nodes[shard].shard.borrow_mut().open(self.now);
+        let mut client = Client::new(version, handle);
+        client.line.came_ms = self.now.mono_ms;
         self.clients.insert(name.into(), Seat { client, at: Some(shard) });
         self.names.insert((shard, handle), name.into());
         self.transcript.add(Entry::Opened(format!("{name} (on shard {shard})")));
@@ -250,6 +275,7 @@ impl Shards {
         let client = self.client_mut(name);
         if let Said::Connect(connect) = &said {
             client.manners.on_connect(connect.bounds());
+            client.line.keep_alive = connect.keep_alive_seconds();
         }
         client.manners.on_said(&said);
         client.unread.extend(bytes);
@@ -275,7 +301,7 @@ impl Shards {
         self.transcript.add(Entry::ClosedByClient(name.into()));
         if let Some(at) = self.place_of(name) {
             self.names.remove(&(at, handle));
-            self.nodes[at].shard.on_closed(handle, Cause::PeerClosed, self.now);
+            self.nodes[at].shard.borrow_mut().on_closed(handle, Cause::PeerClosed, self.now);
         }
         self.settle();
     }
@@ -303,7 +329,7 @@ impl Shards {
     }
 
     fn next_deadline_ms(&self) -> Option<u64> {
-        self.nodes.iter().filter_map(|node| node.shard.next_deadline_ms()).min()
+        self.nodes.iter().filter_map(|node| node.shard.borrow().next_deadline_ms()).min()
     }
 
     fn tick(&mut self, mono_ms: u64) {
@@ -311,14 +337,14 @@ impl Shards {
         self.now.mono_ms = mono_ms;
         self.transcript.add(Entry::Time { mono_ms });
         for node in &mut self.nodes {
-            node.shard.on_tick(self.now);
+            node.shard.borrow_mut().on_tick(self.now);
         }
         self.settle();
     }
 
     /// How much there is in each shard.
     pub fn populations(&self) -> Vec<Population> {
-        self.nodes.iter().map(|node| node.shard.population()).collect()
+        self.nodes.iter().map(|node| node.shard.borrow().population()).collect()
     }
 
     /// The connections of all shards, as they count them together.
@@ -347,6 +373,10 @@ impl Shards {
     /// Always.
     #[track_caller]
     pub fn fail(&self, why: &str) -> ! {
+        if self.watch.is_on {
+            // Whoever watches catches it, and a panic's hook would print it besides.
+            std::panic::resume_unwind(Box::new(format!("{why}\n\n{}", self.transcript)));
+        }
         panic!("{why}\n\n{}", self.transcript)
     }
 
@@ -372,7 +402,7 @@ impl Shards {
 
 impl Drop for Shards {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.watch.is_on {
             self.expect_quiet();
         }
     }

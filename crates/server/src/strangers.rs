@@ -1,0 +1,93 @@
+//! Lines about those who come to the wrong door or fail at it: what they did, what to do about it,
+//! and not as often as it happens.
+
+use noctule_net::{FirstBytes, TlsFailure, looks_like_client_hello};
+use std::io;
+use std::net::SocketAddr;
+use tracing::warn;
+
+/// Milliseconds between two lines.
+const REST_MS: u64 = 1_000;
+
+/// Type and flags of CONNECT, the first byte of every MQTT client.
+const CONNECT: u8 = 0x10;
+
+/// Says what strangers do: of each kind one line a second, the others are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    tls_on_plain: Sluice,
+    plain_on_tls: Sluice,
+    failed: Sluice,
+}
+
+impl Strangers {
+    /// A plain connection begins with these bytes.
+    pub(crate) fn begins(&mut self, peer: SocketAddr, bytes: &[u8], now_ms: u64) {
+        if looks_like_client_hello(bytes) {
+            let what = "TLS on the plain port: the client has to use the TLS port";
+            self.tls_on_plain.say(peer, what, now_ms);
+        }
+    }
+
+    /// A connection failed with this error, which may be one of TLS.
+    pub(crate) fn fails(&mut self, peer: SocketAddr, error: &io::Error, now_ms: u64) {
+        let failure = error.get_ref().and_then(|error| error.downcast_ref::<TlsFailure>());
+        match failure {
+            Some(TlsFailure::NotTls(first)) => {
+                self.plain_on_tls.say(peer, &not_tls(first), now_ms);
+            }
+            Some(failure) => self.failed.say(peer, &failure.to_string(), now_ms),
+            None => {}
+        }
+    }
+}
+
+/// Lets one line pass per second.
+#[derive(Debug, Default)]
+struct Sluice {
+    next_at_ms: u64,
+    unsaid: u64,
+}
+
+impl Sluice {
+    fn say(&mut self, peer: SocketAddr, what: &str, now_ms: u64) {
+        match self.pass(now_ms) {
+            Some(0) => warn!(%peer, "{what}"),
+            Some(unsaid) => warn!(%peer, unsaid, "{what}"),
+            None => {}
+        }
+    }
+
+    /// Whether something may be said now; if so, how many were not said since the last one.
+    fn pass(&mut self, now_ms: u64) -> Option<u64> {
+        if now_ms < self.next_at_ms {
+            self.unsaid += 1;
+            return None;
+        }
+        self.next_at_ms = now_ms + REST_MS;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+fn not_tls(first: &FirstBytes) -> String {
+    if first.as_slice().first() == Some(&CONNECT) {
+        return "plain MQTT on the TLS port: the client has to use TLS (mosquitto: --cafile), or the \
+                plain port"
+            .to_owned();
+    }
+    TlsFailure::NotTls(*first).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_a_second_passes_and_the_others_are_counted() {
+        let mut sluice = Sluice::default();
+        assert_eq!(sluice.pass(5), Some(0));
+        assert_eq!((sluice.pass(6), sluice.pass(1_004)), (None, None));
+        assert_eq!(sluice.pass(1_005), Some(2));
+        assert_eq!(sluice.pass(9_000), Some(0));
+    }
+}

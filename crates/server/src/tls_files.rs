@@ -1,0 +1,128 @@
+//! The files of TLS: read at start, and read again when they change.
+//!
+//! What is read is checked as a whole before it is used: the key belongs to the certificate, and the
+//! certificate is valid now. At start a fault ends the broker; later, what is in use stays.
+
+use crate::options::{Auto, ClientAuth, Config};
+use crate::own_certificate::{OwnCertificate, RENEWAL_DAYS};
+use crate::stamp::{Stamp, stamp};
+use noctule_cert::{
+    FileError, Identity, IssueError, Issued, UnixTime, read_certificates, read_revocation_lists,
+};
+use noctule_net::{BadTlsSettings, ClientCertificates, ClientTrust, TlsSettings};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Why TLS cannot be offered; one line.
+#[derive(Debug)]
+pub enum TlsError {
+    /// A file cannot be used.
+    File(FileError),
+    /// The broker's own certificate cannot be made.
+    Own(IssueError),
+    /// The files are good each, and do not make up a server.
+    Settings(BadTlsSettings),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Own(error) => {
+                write!(f, "{error}; another place is chosen by --data-dir, --no-tls does without")
+            }
+            Self::Settings(error) => write!(f, "TLS: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+impl From<FileError> for TlsError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+/// Which files there are, and what for.
+#[derive(Debug)]
+pub(crate) struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+    client_crl: Option<PathBuf>,
+    client_auth: ClientAuth,
+    /// The one that the broker cares for, if nobody named another.
+    own: Option<OwnCertificate>,
+}
+
+impl TlsFiles {
+    /// The files that the configuration names.
+    pub(crate) fn new(config: &Config) -> Self {
+        let own = OwnCertificate::new(&config.data_dir, &config.bind);
+        let directory = own.directory();
+        let or = |given: &Auto<PathBuf>, own: PathBuf| given.clone().or_else(|| own);
+        let is_own = matches!(config.cert, Auto::Auto);
+        Self {
+            certificate: or(&config.cert, directory.server_certificate()),
+            key: or(&config.key, directory.server_key()),
+            client_ca: config.client_ca.get().cloned(),
+            client_crl: config.client_crl.get().cloned(),
+            client_auth: config.client_auth,
+            own: is_own.then_some(own),
+        }
+    }
+
+    /// What clients need to trust the server, if the broker knows it.
+    pub(crate) fn ca_certificate(&self) -> Option<PathBuf> {
+        let path = self.own.as_ref()?.directory().ca_certificate();
+        path.exists().then_some(path)
+    }
+
+    pub(crate) fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
+    /// Makes or renews the certificate that the broker cares for, if it does and it is time.
+    pub(crate) fn ensure(&self, now: UnixTime) -> Result<Option<Issued>, TlsError> {
+        self.own.as_ref().map_or(Ok(None), |own| own.ensure(now)).map_err(TlsError::Own)
+    }
+
+    /// Reads and checks everything. Says as well when the certificate ends, if that is soon.
+    pub(crate) fn read(&self, now: UnixTime) -> Result<(TlsSettings, Option<String>), TlsError> {
+        let identity = Identity::read(&self.certificate, &self.key)?;
+        identity.check_time(now)?;
+        let settings = TlsSettings {
+            chain: identity.chain.clone(),
+            key: identity.key(),
+            clients: self.clients()?,
+        };
+        let end = identity.not_after();
+        let is_near = end.days_since(now) < RENEWAL_DAYS;
+        let warning = is_near
+            .then(|| format!("{}: expires on {end}; renew it before", self.certificate.display()));
+        Ok((settings, warning))
+    }
+
+    fn clients(&self) -> Result<ClientCertificates, FileError> {
+        let Some(path) = &self.client_ca else {
+            return Ok(ClientCertificates::NotAsked);
+        };
+        let revocation_lists = match &self.client_crl {
+            Some(path) => read_revocation_lists(path)?,
+            None => Vec::new(),
+        };
+        let trust = ClientTrust { authorities: read_certificates(path)?, revocation_lists };
+        Ok(match self.client_auth {
+            ClientAuth::Required => ClientCertificates::Required(trust),
+            ClientAuth::Optional => ClientCertificates::Optional(trust),
+        })
+    }
+
+    /// What can be told about each file without reading it.
+    pub(crate) fn stamps(&self) -> Vec<Stamp> {
+        let always = [&self.certificate, &self.key];
+        let rest = self.client_ca.iter().chain(&self.client_crl);
+        always.into_iter().chain(rest).map(|path| stamp(path)).collect()
+    }
+}

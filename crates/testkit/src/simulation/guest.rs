@@ -1,0 +1,510 @@
+//! A client that keeps to the rules, and does with its connections what clients do: comes twice,
+//! goes without a word, stays silent, leaves old connections behind.
+//!
+//! Written on its own and not on the session crate, whose mistakes it is to find. When it speaks is
+//! up to the simulation; what it has to say it remembers until then. What it hears is judged in
+//! `hearing`.
+
+use super::Stage;
+use super::books::{New, Wish, payload};
+use super::lives::Visit;
+use crate::packets::{
+    Connecting, Publishing, Said, Subscribing, disconnect, disconnect_expiring, pingreq, publish,
+    pubrel, subscribe, unsubscribe, will,
+};
+use noctule_mqtt::packet::RetainHandling;
+use noctule_mqtt::{ProtocolVersion, QoS, ReasonCode};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One client identifier, through all its connections.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) name: String,
+    pub(super) version: ProtocolVersion,
+    /// It never goes, and reads whatever comes: it is there to tell what became of wills.
+    pub(super) is_witness: bool,
+    /// Whether its sessions are to outlive their connections, mostly.
+    pub(super) lasting: bool,
+    pub(super) label: String,
+    pub(super) connections: usize,
+    pub(super) phase: Phase,
+    /// The session expiry interval of this connection, in seconds.
+    pub(super) expiry: u32,
+    pub(super) packet_bytes_max: Option<u32>,
+    /// The number of its session.
+    pub(super) life: u64,
+    /// Counts the times it began anew: order holds within each.
+    era: u64,
+    keep_alive: u16,
+    last_id: u16,
+    /// Unfinished messages to the broker, oldest first.
+    pub(super) sending: VecDeque<Sending>,
+    /// QoS 2 messages that it has taken and that are not released.
+    pub(super) held: BTreeSet<u16>,
+    pub(super) owes: VecDeque<Said>,
+    /// Requests that are not answered.
+    pub(super) asked: BTreeMap<u16, Asked>,
+    said_ms: u64,
+    silent_until_ms: u64,
+    /// What it knows of retained messages.
+    pub(super) retained: Seen,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Away,
+    /// CONNACK has not come; whether it says things before that.
+    Connecting {
+        eagerly: bool,
+    },
+    Connected,
+}
+
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) publish: Publishing,
+    pub(super) number: usize,
+    /// PUBREC has come.
+    pub(super) received: bool,
+    /// The connection on which it was sent last.
+    pub(super) connection: usize,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Subscribe {
+        filters: Vec<(String, Wish, RetainHandling)>,
+        /// How many batches had been persisted when it was said.
+        batches: u64,
+    },
+    Unsubscribe(String),
+}
+
+/// What a client has seen of retained messages.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// By topic, the last message, retained or live.
+    pub(super) last: BTreeMap<String, usize>,
+    /// By topic and QoS, the last that came live.
+    pub(super) live: BTreeMap<(String, QoS), usize>,
+    /// Filters by the connection on which they were first asked for in this session.
+    pub(super) asked_on: BTreeMap<String, usize>,
+    /// Filters that were granted.
+    pub(super) granted: BTreeSet<String>,
+    /// Filters for which retained messages were asked for, by the connection that did.
+    pub(super) fresh: BTreeMap<String, usize>,
+}
+
+/// So many messages are in flight to the broker.
+const SENDING_MAX: usize = 5;
+const TOPICS: &[&str] = &["t/0", "t/1", "t/2", "u", "a/b/c", "$x/1"];
+const FILTERS: &[&str] = &[
+    "t/0", "t/1", "t/+", "t/#", "#", "u", "+", "+/b/c", "a/+/c", "a/b/#", "$x/#", "r/#", "r/+/1",
+    "r/+/0", "r/g1/+", "+/g2/#",
+];
+
+impl Guest {
+    pub(super) fn new(number: usize, lasting: bool) -> Self {
+        Self {
+            name: format!("g{number}"),
+            version: ProtocolVersion::ALL[number % ProtocolVersion::ALL.len()],
+            is_witness: false,
+            lasting,
+            label: String::new(),
+            connections: 0,
+            phase: Phase::Away,
+            expiry: 0,
+            packet_bytes_max: None,
+            life: 0,
+            era: 0,
+            keep_alive: 0,
+            last_id: 0,
+            sending: VecDeque::new(),
+            held: BTreeSet::new(),
+            owes: VecDeque::new(),
+            asked: BTreeMap::new(),
+            said_ms: 0,
+            silent_until_ms: 0,
+            retained: Seen::default(),
+        }
+    }
+
+    /// Who hears the wills.
+    pub(super) fn witness() -> Self {
+        let name = "witness".into();
+        Self { name, version: ProtocolVersion::V5, is_witness: true, ..Self::new(0, true) }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.phase != Phase::Away
+    }
+
+    /// Whether it has CONNACK, waits for nothing, and has nothing to say.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let idle = self.sending.is_empty() && self.owes.is_empty() && self.asked.is_empty();
+        self.phase == Phase::Connected && idle
+    }
+
+    /// Opens a connection on some shard. One that it has is left behind, broken or not.
+    pub(super) fn connect(&mut self, stage: &mut Stage) {
+        if self.is_there() {
+            let zombie = stage.dice.chance(50);
+            self.go(stage, |stage, label| {
+                if zombie { stage.w.stop_listening(label) } else { stage.w.reset(label) }
+            });
+        }
+        self.connections += 1;
+        self.label = format!("{}#{}", self.name, self.connections);
+        let (connect, visit) = self.choose_connect(stage);
+        let shard = stage.dice.below(stage.course.shards);
+        if !self.is_witness && stage.dice.chance(stage.course.refused) {
+            stage.refused.insert(self.label.clone());
+        }
+        let idle = self.sending.is_empty() && self.held.is_empty();
+        self.phase = Phase::Connecting { eagerly: idle && stage.dice.chance(50) };
+        stage.lives.opens(&self.label, visit);
+        stage.w.open(&self.label, shard, self.version);
+        self.say(stage, connect);
+    }
+
+    fn choose_connect(&mut self, stage: &mut Stage) -> (Connecting, Visit) {
+        let dice = &mut stage.dice;
+        let v5 = self.version == ProtocolVersion::V5;
+        let lasts = self.lasting != dice.chance(15);
+        // 3.1 is not told whether its session is there; so it must not end by itself.
+        let lasts = lasts
+            && (self.version != ProtocolVersion::V31
+                || stage.course.limits.session_expiry_max.is_none());
+        self.expiry = match (lasts, v5) {
+            (false, _) => 0,
+            (true, true) => dice.pick(&[10, 60, 600, u32::MAX]),
+            (true, false) => u32::MAX,
+        };
+        let clean = if v5 { dice.chance(if lasts { 10 } else { 50 }) } else { !lasts };
+        self.era += u64::from(clean);
+        self.keep_alive = if self.is_witness { 0 } else { dice.pick(&[0, 0, 5, 20, 60]) };
+        let mut connect =
+            Connecting::of(self.version).id(&self.name).clean(clean).keep_alive(self.keep_alive);
+        self.packet_bytes_max = None;
+        if v5 {
+            connect = connect.expiry(self.expiry);
+            if dice.chance(40) {
+                connect = connect.receive_maximum(1 + dice.below(4) as u16);
+            }
+            if !self.is_witness && dice.chance(15) {
+                self.packet_bytes_max = Some(1_000);
+                stage.books.takes(&self.name, Some(1_000));
+                connect = connect.packet_max(1_000);
+            }
+        }
+        let mut visit =
+            Visit { id: self.name.clone(), clean, expiry: self.expiry, ..Visit::default() };
+        if !self.is_witness && dice.chance(50) {
+            stage.wills += 1;
+            let number = stage.wills;
+            let words = format!("W{}", payload(number, 5));
+            let mut last = will(&format!("will/{}", self.name), words).qos(dice.pick(&[1, 2]));
+            let delay = if v5 { dice.pick(&[0, 3, 15, 90]) } else { 0 };
+            if delay > 0 {
+                last = last.delay(delay);
+            }
+            if dice.chance(20) {
+                last = last.retain();
+            }
+            connect = connect.will(last);
+            visit.will = Some((number, delay));
+        }
+        (connect, visit)
+    }
+
+    /// Leaves in one of the ways there are.
+    pub(super) fn leave(&mut self, stage: &mut Stage) {
+        let v5 = self.version == ProtocolVersion::V5;
+        let expiry = stage.dice.pick(&[0, 5, 60]);
+        let way = stage.dice.below(6);
+        match way {
+            0 => {}
+            1 => self.say(stage, Said::Pingreq),
+            2 if v5 => self.say(stage, disconnect(ReasonCode::DisconnectWithWill)),
+            3 if v5 && self.expiry > 0 => {
+                stage.lives.says_bye(&self.label, Some(expiry));
+                self.say(stage, disconnect_expiring(ReasonCode::Success, expiry));
+            }
+            4 => self.say_nonsense(stage),
+            _ => self.say(stage, disconnect(ReasonCode::Success)),
+        }
+        self.go(stage, |stage, label| {
+            if way == 0 {
+                stage.w.reset(label);
+            } else {
+                stage.w.half_close(label);
+                stage.w.stop_listening(label);
+            }
+        });
+    }
+
+    /// Something that a client may not say.
+    fn say_nonsense(&mut self, stage: &mut Stage) {
+        stage.w.say_bytes(&self.label, &[0xf0, 0x00]);
+    }
+
+    /// The connection is not its any more.
+    pub(super) fn go(&mut self, stage: &mut Stage, parting: impl FnOnce(&mut Stage, &str)) {
+        parting(stage, &self.label);
+        stage.past.push(std::mem::take(&mut self.label));
+        self.phase = Phase::Away;
+        self.owes.clear();
+        self.asked.clear();
+        self.silent_until_ms = 0;
+        let label = stage.past.last().map_or("", String::as_str);
+        if self.expiry == 0 && stage.lives.has_claimed(label) {
+            self.begin_anew(stage, None);
+            // What it has asked for on connections that are not over may yet be done.
+            stage.books.replaced(&self.name);
+        }
+    }
+
+    /// Its session is another, or none: whatever is unfinished is nothing any more, but for what was
+    /// said to the session of this number already.
+    pub(super) fn begin_anew(&mut self, stage: &mut Stage, life: Option<u64>) {
+        let name = &self.name;
+        self.sending.retain(|one| {
+            let label = format!("{name}#{}", one.connection);
+            let stays = life.is_some() && stage.lives.number(&label) == life;
+            if !stays {
+                stage.books.abandoned(one.number);
+                stage.values.abandoned(&one.publish.topic, one.number);
+            }
+            stays
+        });
+        self.held.clear();
+        self.era += 1;
+        let asked_on = std::mem::take(&mut self.retained.asked_on);
+        let in_it = |on: &usize| {
+            life.is_some() && stage.lives.number(&format!("{}#{on}", self.name)) == life
+        };
+        let asked_on = asked_on.into_iter().filter(|(_, on)| in_it(on)).collect();
+        self.retained = Seen { asked_on, ..Seen::default() };
+    }
+
+    /// Says nothing for a while, also when it is due.
+    pub(super) fn be_silent(&mut self, stage: &Stage, ms: u64) {
+        if !self.is_witness {
+            self.silent_until_ms = stage.w.now_ms() + ms;
+        }
+    }
+
+    /// Goes on talking.
+    pub(super) fn wake(&mut self) {
+        self.silent_until_ms = 0;
+    }
+
+    /// May say something now.
+    pub(super) fn can_speak(&self, stage: &Stage) -> bool {
+        let may = match self.phase {
+            Phase::Away => false,
+            Phase::Connecting { eagerly } => eagerly,
+            Phase::Connected => true,
+        };
+        may && self.silent_until_ms <= stage.w.now_ms() && stage.w.is_open(&self.label)
+    }
+
+    /// Keeps its connection alive if it is time for that.
+    pub(super) fn ping(&mut self, stage: &mut Stage) {
+        let due = self.said_ms + u64::from(self.keep_alive) * 400;
+        if self.keep_alive > 0 && stage.w.now_ms() >= due && self.can_speak(stage) {
+            self.say(stage, pingreq());
+        }
+    }
+
+    fn say(&mut self, stage: &mut Stage, said: impl Into<Said>) {
+        self.said_ms = stage.w.now_ms();
+        stage.w.say(&self.label, said);
+    }
+
+    /// Publishes to some topic, if it may have one more message in flight and has repeated what it
+    /// had to.
+    pub(super) fn publish(&mut self, stage: &mut Stage) {
+        let dice = &mut stage.dice;
+        let qos = dice.below(3) as u8;
+        let bytes = match dice.below(100) {
+            0..90 => dice.below(30),
+            90..99 => 2_000 + dice.below(2_000),
+            _ => 20_000 + dice.below(20_000),
+        };
+        if dice.chance(30) {
+            let clears = qos < 2 && dice.chance(15);
+            let topic = format!("r/{}/{qos}", self.name);
+            self.publish_to(stage, &topic, qos, Some(clears), bytes.min(30));
+        } else {
+            let topic = dice.pick(TOPICS);
+            self.publish_to(stage, topic, qos, None, bytes);
+        }
+    }
+
+    /// Publishes, to be retained if it says whether it `clears` the topic. Returns the number.
+    pub(super) fn publish_to(
+        &mut self,
+        stage: &mut Stage,
+        topic: &str,
+        qos: u8,
+        clears: Option<bool>,
+        bytes: usize,
+    ) -> Option<usize> {
+        // [MQTT3-4.6.0-1] [MQTT5-4.6.0-1]: what has to be repeated goes first.
+        let repeating = self.owes.iter().any(|said| matches!(said, Said::Publish(_)));
+        let full = qos > 0 && self.sending.len() >= SENDING_MAX;
+        if !self.can_speak(stage) || repeating || full {
+            return None;
+        }
+        let mut words = publish(topic, "").qos(qos);
+        words.retain = clears.is_some();
+        let unknowable = clears == Some(true);
+        let new = New {
+            publisher: &self.name,
+            era: self.era,
+            topic,
+            qos: words.qos,
+            retain: words.retain,
+            firm: !(qos == 2 && self.expiry > 0),
+            unknowable,
+            bytes: bytes + 200,
+        };
+        let now = stage.w.now_ms();
+        let number = stage.books.published(&new, |name| stage.lives.standing(name, now));
+        if let Some(clears) = clears {
+            stage.values.said(topic, number, clears, qos == 0, &self.label);
+        }
+        if !unknowable {
+            words.payload = payload(number, bytes).into();
+        }
+        if qos > 0 {
+            words.id = Some(self.free_id());
+            let (publish, connection) = (words.clone(), self.connections);
+            self.sending.push_back(Sending { publish, number, received: false, connection });
+        }
+        self.say(stage, words);
+        Some(number)
+    }
+
+    /// Asks for some subscriptions.
+    pub(super) fn subscribe(&mut self, stage: &mut Stage) {
+        let mut filters = vec![stage.dice.pick(FILTERS)];
+        if stage.dice.chance(20) {
+            filters.push(stage.dice.pick(FILTERS));
+        }
+        filters.dedup();
+        self.subscribe_to(stage, &filters);
+    }
+
+    pub(super) fn subscribe_to(&mut self, stage: &mut Stage, filters: &[&str]) {
+        if !self.can_speak(stage) || filters.iter().any(|filter| self.has_asked(filter)) {
+            return;
+        }
+        let v5 = self.version == ProtocolVersion::V5;
+        let id = self.free_id();
+        let identifier = (v5 && stage.dice.chance(50)).then(|| 1 + stage.dice.below(300) as u32);
+        let mut packet: Option<Subscribing> = None;
+        let mut asked = Vec::new();
+        for filter in filters {
+            let dice = &mut stage.dice;
+            let qos = if self.is_witness { 2 } else { dice.below(3) as u8 };
+            let mut one = match packet.take() {
+                None => subscribe(id, filter, qos),
+                Some(packet) => packet.and(filter, qos),
+            };
+            let odd = v5 && !self.is_witness;
+            let wish = Wish {
+                qos: QoS::ALL[usize::from(qos)],
+                no_local: odd && dice.chance(20),
+                retain_as_published: odd && dice.chance(20),
+                identifier,
+            };
+            let handling = match dice.below(10) {
+                0 if odd => RetainHandling::Never,
+                1..4 if odd => RetainHandling::IfNew,
+                _ => RetainHandling::Always,
+            };
+            if wish.no_local {
+                one = one.no_local();
+            }
+            if wish.retain_as_published {
+                one = one.retain_as_published();
+            }
+            packet = Some(one.retain_handling(handling));
+            stage.books.subscribing(&self.name, filter, wish);
+            if wish.qos == QoS::AtMostOnce {
+                self.retained.fresh.remove(*filter);
+            }
+            self.retained.asked_on.entry((*filter).into()).or_insert(self.connections);
+            asked.push(((*filter).to_owned(), wish, handling));
+        }
+        let batches = stage.w.batches();
+        self.asked.insert(id, Asked::Subscribe { filters: asked, batches });
+        if let Some(mut packet) = packet {
+            if let Some(identifier) = identifier {
+                packet = packet.identifier(identifier);
+            }
+            self.say(stage, packet);
+        }
+    }
+
+    /// Asks for a subscription's end.
+    pub(super) fn unsubscribe(&mut self, stage: &mut Stage) {
+        let filter = stage.dice.pick(FILTERS);
+        if self.is_witness || !self.can_speak(stage) || self.has_asked(filter) {
+            return;
+        }
+        let id = self.free_id();
+        self.asked.insert(id, Asked::Unsubscribe(filter.into()));
+        stage.books.unsubscribing(&self.name, filter);
+        self.retained.fresh.remove(filter);
+        self.say(stage, unsubscribe(id, &[filter]));
+    }
+
+    fn has_asked(&self, filter: &str) -> bool {
+        self.asked.values().any(|asked| match asked {
+            Asked::Subscribe { filters, .. } => filters.iter().any(|(one, ..)| one == filter),
+            Asked::Unsubscribe(one) => one == filter,
+        })
+    }
+
+    /// Says up to `count` of the things it owes the broker: acknowledgements and repetitions.
+    pub(super) fn answer(&mut self, stage: &mut Stage, count: usize) {
+        for _ in 0..count {
+            if self.phase != Phase::Connected || !self.can_speak(stage) {
+                return;
+            }
+            let Some(said) = self.owes.pop_front() else {
+                return;
+            };
+            self.say(stage, said);
+        }
+    }
+
+    /// `[MQTT3-4.4.0-1]` `[MQTT5-4.4.0-1]`: what is unfinished is repeated, in order.
+    pub(super) fn repeat_unfinished(&mut self, stage: &mut Stage) {
+        for sending in self.sending.iter_mut().filter(|one| one.connection != self.connections) {
+            sending.connection = self.connections;
+            self.owes.push_back(if sending.received {
+                pubrel(sending.publish.packet_id())
+            } else {
+                let twice = sending.publish.qos == QoS::ExactlyOnce;
+                stage.books.repeated(sending.number, !(twice && self.expiry > 0));
+                sending.publish.clone().dup().into()
+            });
+        }
+    }
+
+    fn free_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id % 60 + 1;
+            let id = self.last_id;
+            let sent = self.sending.iter().any(|one| one.publish.id == Some(id));
+            if !sent && !self.asked.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}

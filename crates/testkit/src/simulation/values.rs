@@ -1,0 +1,116 @@
+//! What is retained: for each topic of its own owner, the value that was set last, as far as that
+//! can be known.
+//!
+//! Only one client sets the value of a topic, always at the same QoS, so that the order in which it
+//! does is the order of the numbers.
+
+use std::collections::BTreeMap;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    topics: BTreeMap<String, Topic>,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    /// The message, if there is one.
+    now: Option<usize>,
+    /// What may have been set since, in order.
+    since: Vec<Change>,
+}
+
+#[derive(Debug)]
+struct Change {
+    number: usize,
+    clears: bool,
+    at_most_once: bool,
+    label: String,
+    /// It is not sent again.
+    lost: bool,
+}
+
+impl Values {
+    /// A client sets a value, or clears it.
+    pub(super) fn said(
+        &mut self,
+        topic: &str,
+        number: usize,
+        clears: bool,
+        at_most_once: bool,
+        label: &str,
+    ) {
+        let change = Change { number, clears, at_most_once, label: label.into(), lost: false };
+        self.topics.entry(topic.into()).or_default().since.push(change);
+    }
+
+    /// A value that was set was acknowledged.
+    pub(super) fn acknowledged(&mut self, topic: &str, number: usize) {
+        let Some(topic) = self.topics.get_mut(topic) else {
+            return;
+        };
+        if let Some(at) = topic.since.iter().position(|change| change.number == number) {
+            topic.settle(at);
+        }
+    }
+
+    /// A value is not sent again; whether it was set nobody knows.
+    pub(super) fn abandoned(&mut self, topic: &str, number: usize) {
+        let topic = self.topics.get_mut(topic);
+        let mut changes = topic.into_iter().flat_map(|topic| &mut topic.since);
+        if let Some(change) = changes.find(|change| change.number == number) {
+            change.lost = true;
+        }
+    }
+
+    /// Everything that was said on connections that are still there has been read.
+    pub(super) fn read(&mut self, is_there: impl Fn(&str) -> bool) {
+        for topic in self.topics.values_mut() {
+            let read = |change: &Change| change.at_most_once && is_there(&change.label);
+            if let Some(at) = topic.since.iter().rposition(read) {
+                topic.settle(at);
+            }
+        }
+    }
+
+    /// What is certain: topics with their values.
+    pub(super) fn certain(&self) -> impl Iterator<Item = (&str, usize)> {
+        let certain = self.topics.iter().filter(|(_, topic)| topic.since.is_empty());
+        certain.filter_map(|(name, topic)| Some((name.as_str(), topic.now?)))
+    }
+
+    /// Somebody has just asked for all topics, and these are there.
+    ///
+    /// # Errors
+    /// If one may not be there, or misses.
+    pub(super) fn learn(&mut self, there: &BTreeMap<String, usize>) -> Result<(), String> {
+        if let Some(unknown) = there.keys().find(|name| !self.topics.contains_key(*name)) {
+            return Err(format!("nobody has set {unknown}, and it is retained"));
+        }
+        for (name, topic) in &mut self.topics {
+            let found = there.get(name).copied();
+            let may_be = found == topic.now || topic.since.iter().any(|one| one.value() == found);
+            if !may_be {
+                return Err(format!("{name} is retained as {found:?}, and should be {topic:?}"));
+            }
+            topic.now = found;
+            topic.since.retain(|change| !change.lost && !change.at_most_once);
+        }
+        Ok(())
+    }
+}
+
+impl Topic {
+    fn settle(&mut self, at: usize) {
+        self.now = self.since[at].value();
+        let later = self.since.split_off(at + 1);
+        self.since.retain(|change| change.lost);
+        self.since.extend(later);
+    }
+}
+
+impl Change {
+    fn value(&self) -> Option<usize> {
+        (!self.clears).then_some(self.number)
+    }
+}
