@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! AwaitConnect ─CONNECT─► AwaitVerdict ─accepted─► AwaitStore ─stored─► Attached ─► Closing
+//!      │              challenged ▼ ▲ AUTH                                              ▲
+//!      │                      AwaitAuth                                                │
 //!      └──────── refused, violation, silence, closed by the peer ──────────────────────┘
 //! ```
 //!
@@ -18,7 +20,7 @@ use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
 use noctule_mqtt::codec::FrameBuffer;
-use noctule_mqtt::{ProtocolVersion, ReasonCode, TopicName, Violation};
+use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode, TopicName, Violation};
 use noctule_session::{AliasUse, AliasesIn, AliasesOut, KeepAlive};
 use std::fmt;
 
@@ -69,6 +71,21 @@ pub struct Connection {
     pub(crate) aliases_in: Option<Box<AliasesIn>>,
     /// Topic aliases that we use, if the client takes any.
     pub(crate) aliases_out: Option<Box<AliasesOut>>,
+    /// If the client has named an authentication method.
+    pub(crate) authentication: Option<Box<Authentication>>,
+}
+
+/// An enhanced authentication (MQTT 5.0 section 4.12).
+#[derive(Debug)]
+pub(crate) struct Authentication {
+    /// As CONNECT has named it, and no other from then on `[MQTT5-4.12.0-5]`.
+    pub(crate) method: Box<str>,
+    /// It is being repeated, on a connection that was accepted.
+    pub(crate) again: bool,
+    /// Whoever decides is thinking.
+    pub(crate) asked: bool,
+    /// The last word to the client.
+    pub(crate) proof: Option<Box<[u8]>>,
 }
 
 /// What a connection's messages look like; those of the first two are the same for all who have the
@@ -86,6 +103,8 @@ pub(crate) enum Dialect {
 pub(crate) enum Phase {
     AwaitConnect,
     AwaitVerdict(Box<Accepting>),
+    /// The client was asked to go on with its authentication.
+    AwaitAuth(Box<Accepting>),
     AwaitStore(Box<Accepting>),
     Attached,
     Closing,
@@ -131,6 +150,7 @@ impl Connection {
             problem_information: true,
             aliases_in: None,
             aliases_out: None,
+            authentication: None,
         }
     }
 
@@ -187,6 +207,8 @@ pub enum Cause {
     ConnectTimeout,
     /// CONNECT was refused.
     Refused(ReasonCode),
+    /// The client was to prove again who it is, and did not.
+    AuthenticationFailed(ReasonCode),
     /// Another connection with the same client identifier took the session over.
     TakenOver,
     /// A message was refused and this version has no other way to say so.
@@ -219,6 +241,10 @@ impl Cause {
             Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
             Self::QuotaExceeded | Self::MemoryShort => Some(ReasonCode::QuotaExceeded),
             Self::AnswerTooLarge { .. } => Some(ReasonCode::PacketTooLarge),
+            Self::AuthenticationFailed(reason) if reason.allowed_in(PacketType::Disconnect) => {
+                Some(*reason)
+            }
+            Self::AuthenticationFailed(_) => Some(ReasonCode::NotAuthorized),
             Self::Violation(violation) => Some(violation.reason_code()),
             Self::Disconnected
             | Self::DisconnectedWithWill
@@ -242,6 +268,9 @@ impl fmt::Display for Cause {
             Self::Violation(violation) => violation.fmt(f),
             Self::ConnectTimeout => f.write_str("no CONNECT was accepted in time"),
             Self::Refused(reason) => write!(f, "CONNECT was refused: {reason}"),
+            Self::AuthenticationFailed(reason) => {
+                write!(f, "it did not prove again who it is: {reason}")
+            }
             Self::TakenOver => {
                 f.write_str("another connection with the same client identifier took over")
             }

@@ -67,6 +67,7 @@ pub use retained::Retained;
 pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{
-    Action, Credentials, Event, Leftovers, Population, Report, Settings, Shard, Verdict,
+    Action, Credentials, Enhanced, Event, Leftovers, Population, Report, Settings, Shard, Step,
+    Verdict,
 };
 pub use sharing::SharedLetter;

@@ -27,6 +27,9 @@ pub struct Offer {
     /// What a client that asks for response information is told: the beginning of topics on which it
     /// may expect answers.
     pub response_information: Option<Box<str>>,
+    /// Methods of enhanced authentication that whoever decides knows; CONNECT with any other is
+    /// refused with "bad authentication method" `[MQTT5-4.12.0-1]`.
+    pub authentication_methods: Vec<Box<str>>,
     /// Where clients are sent when the broker stops.
     pub server_reference: Option<Box<str>>,
 }
@@ -55,6 +58,7 @@ impl Default for Offer {
             shared_subscriptions: Sharing::RoundRobin,
             payload_format_checked: false,
             response_information: None,
+            authentication_methods: Vec::new(),
             server_reference: None,
         }
     }

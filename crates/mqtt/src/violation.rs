@@ -104,6 +104,10 @@ pub enum Violation {
     SecondConnect,
     /// AUTH on a connection whose CONNECT named no authentication method.
     AuthUnexpected,
+    /// AUTH with another authentication method than CONNECT.
+    AuthMethodDiffers,
+    /// AUTH with a reason that does not go with how far the authentication has come.
+    AuthStepUnexpected { reason: ReasonCode },
     /// More unacknowledged messages than the receiver announced it would take.
     ReceiveMaximumExceeded { limit: u16 },
     /// An acknowledgement that does not go with the state of its packet identifier.
@@ -176,6 +180,8 @@ impl Violation {
             | Self::AuthUnexpected
             | Self::AckUnexpected { .. }
             | Self::TopicAliasUnknown { .. }
+            | Self::AuthMethodDiffers
+            | Self::AuthStepUnexpected { .. }
             | Self::SessionExpirySetLate => ReasonCode::ProtocolError,
             Self::QosNotSupported { .. } => ReasonCode::QosNotSupported,
             Self::RetainNotSupported => ReasonCode::RetainNotSupported,
@@ -280,6 +286,8 @@ impl Violation {
             Self::SubscriptionIdentifierFromClient => ("MQTT3 has none", "MQTT5-3.3.4-6"),
             Self::ReasonCodeInvalid { .. } => ("MQTT3 section 3.2.2.3", "MQTT5 section 2.4"),
             Self::TopicAliasInvalid { .. } => ("MQTT3 has none", "MQTT5-3.3.2-8"),
+            Self::AuthMethodDiffers => ("MQTT3 has none", "MQTT5-4.12.0-5"),
+            Self::AuthStepUnexpected { .. } => ("MQTT3 has none", "MQTT5-4.12.0-3"),
             Self::TopicAliasUnknown { .. } => ("MQTT3 has none", "MQTT5 section 3.3.2.3.4"),
             Self::QosNotSupported { .. } => ("MQTT3 has none", "MQTT5-3.2.2-11"),
             Self::RetainNotSupported => ("MQTT3 has none", "MQTT5-3.2.2-14"),
@@ -390,6 +398,12 @@ impl fmt::Display for Violation {
             }
             Self::TopicAliasInvalid { alias } => {
                 write!(f, "topic alias {alias} is not known or over the limit")
+            }
+            Self::AuthMethodDiffers => {
+                f.write_str("AUTH has another authentication method than CONNECT")
+            }
+            Self::AuthStepUnexpected { reason } => {
+                write!(f, "AUTH says '{}', which is not its turn", reason.words())
             }
             Self::TopicAliasUnknown { alias } => {
                 write!(f, "topic alias {alias} comes without a topic and stands for none yet")

@@ -88,6 +88,7 @@ pub(crate) fn offer(config: &Config) -> Offer {
             Sharing::No => noctule_broker::Sharing::No,
         },
         payload_format_checked: given.check_payload_format,
+        authentication_methods: Vec::new(),
         response_information: text(&given.response_information),
         server_reference: text(&given.server_reference),
     }

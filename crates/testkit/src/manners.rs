@@ -59,7 +59,8 @@ impl Manners {
         }
         // [MQTT3-3.2.0-1] [MQTT5-3.2.0-1] and [MQTT5-3.2.0-2]
         let is_connack = matches!(said, Said::Connack { .. });
-        if is_connack == self.accepted {
+        let authenticates = matches!(said, Said::Auth { .. }) && !self.accepted;
+        if is_connack == self.accepted && !authenticates {
             return Err("CONNACK must be the first packet, and come once".into());
         }
         if bytes > self.bounds.packet_bytes_max as usize {

@@ -225,6 +225,12 @@ pub fn pingresp() -> Said {
     Said::Pingresp
 }
 
+/// An AUTH with a method and data.
+pub fn auth(reason: ReasonCode, method: &str, data: &[u8]) -> Said {
+    let all = [Property::AuthenticationMethod(method), Property::AuthenticationData(data)];
+    Said::Auth { reason, properties: properties(PacketType::Auth, &all) }
+}
+
 /// A DISCONNECT with nothing but a reason.
 pub fn disconnect(reason: ReasonCode) -> Said {
     Said::Disconnect { reason, properties: Vec::new() }
@@ -341,6 +347,12 @@ impl Connecting {
     /// Topic alias maximum.
     pub fn aliases(self, most: u16) -> Self {
         self.property(Property::TopicAliasMaximum(most))
+    }
+
+    /// Authentication method and data.
+    pub fn method(self, method: &str, data: &[u8]) -> Self {
+        self.property(Property::AuthenticationMethod(method))
+            .property(Property::AuthenticationData(data))
     }
 
     /// Maximum packet size in bytes.

@@ -4,10 +4,11 @@
 //! The invariant: nothing is put into a connection's output before its CONNACK. A session learns of
 //! its connection only in [`Shard::attach`], in the same step that writes it.
 
+use super::authenticate::first_step;
 use super::connack::{Granted, connack_bytes};
 use super::input::not_connect;
 use super::{Action, Credentials, Report, Shard, Timer, Verdict};
-use crate::connection::{Accepting, Cause, ConnectionHandle, Dialect, Phase};
+use crate::connection::{Accepting, Authentication, Cause, ConnectionHandle, Dialect, Phase};
 use crate::delivery::{Continuation, explanation};
 use crate::faults::{Fault, fault};
 use crate::mail::Departure;
@@ -114,7 +115,9 @@ impl Shard {
             client_id,
             user_name: connect.user_name.map(Into::into),
             password: connect.password.map(Into::into),
+            enhanced: first_step(connect),
         };
+        connection.authentication = credentials.enhanced.as_ref().map(Authentication::first);
         self.actions.push_back(Action::Authenticate { connection: handle, credentials });
     }
 
@@ -138,7 +141,9 @@ impl Shard {
         if nameless && !may_be_nameless {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
-        if connect.properties.authentication_method().is_some() {
+        if let Some(method) = connect.properties.authentication_method()
+            && !self.offer.authentication_methods.iter().any(|known| **known == *method)
+        {
             return Err(ReasonCode::BadAuthenticationMethod);
         }
         if let Some(will) = &connect.will {
@@ -188,6 +193,9 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
+        if matches!(connection.phase, Phase::Attached) {
+            return self.on_verdict_again(handle, verdict, now);
+        }
         if !matches!(connection.phase, Phase::AwaitVerdict(_)) {
             return;
         }
@@ -352,8 +360,14 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        if !matches!(connection.phase, Phase::AwaitStore(_)) {
+        let Phase::AwaitStore(accepting) = &connection.phase else {
             return;
+        };
+        let connack_properties = connection.connack_properties(&accepting.properties);
+        let bytes = connack_bytes(&connack_properties, connection.version);
+        let limit = connection.packet_bytes_max;
+        if bytes > limit as usize {
+            return self.close(handle, Cause::AnswerTooLarge { bytes, limit }, now);
         }
         let Phase::AwaitStore(accepting) =
             std::mem::replace(&mut connection.phase, Phase::Attached)
@@ -367,8 +381,13 @@ impl Shard {
         let connack = Connack {
             session_present: accepting.session_present,
             reason: ReasonCode::Success,
-            properties: Properties::from_checked(&accepting.properties),
+            properties: Properties::from_checked(&connack_properties),
         };
+        if let Some(connection) = self.delivery.connections.get_mut(handle)
+            && let Some(authentication) = &mut connection.authentication
+        {
+            (authentication.asked, authentication.proof) = (false, None);
+        }
         self.delivery.counters.connects_accepted += 1;
         self.delivery.send(handle, &Packet::Connack(connack));
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {

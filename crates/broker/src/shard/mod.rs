@@ -5,6 +5,7 @@
 
 mod accept;
 mod acknowledge;
+mod authenticate;
 mod close;
 mod connack;
 mod input;
@@ -117,6 +118,21 @@ pub enum Event {
         /// The decision.
         verdict: Verdict,
     },
+    /// A client that has named an authentication method is to go on with it: AUTH takes this to it.
+    Challenged {
+        /// Which client.
+        connection: ConnectionHandle,
+        /// Authentication data, as the method wants them.
+        data: Box<[u8]>,
+    },
+    /// A client may connect, or has proved again who it is, and is told this by the method's last
+    /// word.
+    Proven {
+        /// Which client.
+        connection: ConnectionHandle,
+        /// Authentication data, as the method wants them.
+        data: Box<[u8]>,
+    },
     /// Everything up to this ticket is on stable storage.
     Persisted(Ticket),
     /// Messages that a session had left to the store.
@@ -137,6 +153,31 @@ pub struct Credentials {
     pub user_name: Option<Box<str>>,
     /// Its password.
     pub password: Option<Box<[u8]>>,
+    /// If it has named an authentication method; answer a step of it with [`Event::Challenged`],
+    /// [`Event::Proven`], or a verdict.
+    pub enhanced: Option<Enhanced>,
+}
+
+/// A step of an enhanced authentication (MQTT 5.0 section 4.12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enhanced {
+    /// The method, one of those [offered](Offer::authentication_methods).
+    pub method: Box<str>,
+    /// What the client says; none is not the same as nothing.
+    pub data: Option<Box<[u8]>>,
+    /// Which step it is.
+    pub step: Step,
+}
+
+/// How far an enhanced authentication has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// CONNECT: it begins.
+    First,
+    /// AUTH that answers a challenge.
+    Next,
+    /// AUTH of a connected client that begins anew. User name and password are not said again.
+    Again,
 }
 
 /// Whether a client may connect.

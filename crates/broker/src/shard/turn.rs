@@ -26,6 +26,8 @@ impl Shard {
             Event::Authenticated { connection, verdict } => {
                 self.on_verdict(connection, verdict, now);
             }
+            Event::Challenged { connection, data } => self.on_challenged(connection, &data, now),
+            Event::Proven { connection, data } => self.on_proven(connection, data, now),
             Event::Persisted(ticket) => self.on_persisted(ticket, now),
             Event::Loaded { session, messages } => self.on_loaded(session, messages),
         }
@@ -132,7 +134,8 @@ impl Shard {
 
     fn on_connect_timeout(&mut self, handle: ConnectionHandle, now: Now) {
         let waiting = self.delivery.connections.get(handle).is_some_and(|connection| {
-            matches!(connection.phase, Phase::AwaitConnect) || connection.is_being_accepted()
+            matches!(connection.phase, Phase::AwaitConnect | Phase::AwaitAuth(_))
+                || connection.is_being_accepted()
         });
         if waiting {
             self.close(handle, Cause::ConnectTimeout, now);

@@ -3,6 +3,7 @@
 
 mod acknowledging;
 mod aliases;
+mod authenticating;
 mod connecting;
 mod delivering;
 mod expiring;

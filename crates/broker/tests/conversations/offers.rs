@@ -49,6 +49,7 @@ fn connack_announces_only_what_differs_from_the_defaults() {
         shared_subscriptions: Sharing::No,
         payload_format_checked: true,
         response_information: Some("answers/".into()),
+        authentication_methods: Vec::new(),
         server_reference: Some("elsewhere".into()),
     });
     let bytes = announced(&mut w, "a", v5().property(Property::RequestResponseInformation(1)));

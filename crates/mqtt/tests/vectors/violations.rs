@@ -63,6 +63,8 @@ fn finder(violation: &Violation) -> Finder {
         | V::AckUnexpected { .. }
         | V::SessionExpirySetLate
         | V::TopicAliasUnknown { .. }
+        | V::AuthMethodDiffers
+        | V::AuthStepUnexpected { .. }
         | V::QosNotSupported { .. }
         | V::RetainNotSupported
         | V::PayloadNotUtf8

@@ -147,6 +147,37 @@ impl World {
         self.settle();
     }
 
+    /// Has the client that has waited longest go on with its authentication.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn challenge(&mut self, data: &[u8]) {
+        let connection = self.next_undecided();
+        self.note(format!("it is challenged with {} bytes", data.len()));
+        self.shard.handle(Event::Challenged { connection, data: data.into() }, self.now);
+        self.settle();
+    }
+
+    /// Accepts the client that has waited longest, with a last word of its method.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn prove(&mut self, data: &[u8]) {
+        let connection = self.next_undecided();
+        self.shard.handle(Event::Proven { connection, data: data.into() }, self.now);
+        self.settle();
+    }
+
+    #[track_caller]
+    fn next_undecided(&mut self) -> ConnectionHandle {
+        if self.undecided.is_empty() {
+            self.fail("no client waits for a verdict");
+        }
+        self.undecided.remove(0).0
+    }
+
     /// From now on the store hears of nothing until it is released.
     pub fn hold_store(&mut self) {
         self.store_is_held = true;
