@@ -88,6 +88,14 @@ impl World {
         Self::of(Limits::default(), offer)
     }
 
+    /// A world whose broker knows these authentication methods, and where the test decides.
+    pub fn authenticating(methods: &[&str]) -> Self {
+        let authentication_methods = methods.iter().map(|method| (*method).into()).collect();
+        let mut w = Self::offering(Offer { authentication_methods, ..Offer::default() });
+        w.authenticate(Authenticator::Waiting);
+        w
+    }
+
     /// A world with these limits, whose broker offers this.
     pub fn of(limits: Limits, offer: Offer) -> Self {
         Self {
@@ -168,6 +176,29 @@ impl World {
         let connection = self.next_undecided();
         self.shard.handle(Event::Proven { connection, data: data.into() }, self.now);
         self.settle();
+    }
+
+    /// Refuses the client that has waited longest.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn refuse(&mut self, reason: noctule_mqtt::ReasonCode) {
+        self.verdict(Verdict::Refused(reason));
+    }
+
+    /// What the client that has waited longest says in its authentication.
+    ///
+    /// # Panics
+    /// If none waits, or it says nothing.
+    #[track_caller]
+    pub fn authentication_data(&self) -> Vec<u8> {
+        let first =
+            self.undecided.first().and_then(|(_, credentials)| credentials.enhanced.as_ref());
+        match first.and_then(|enhanced| enhanced.data.as_deref()) {
+            Some(data) => data.into(),
+            None => self.fail("no client waits that says something"),
+        }
     }
 
     #[track_caller]
