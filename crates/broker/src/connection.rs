@@ -166,8 +166,8 @@ impl Connection {
         self.dialect as u8 == u8::from(key.has_properties())
     }
 
-    /// How the topic of a delivery is said to this client; `None` if the packet is too large for it
-    /// in any form.
+    /// How the topic of a delivery is said to this client, by no alias over its maximum
+    /// `[MQTT5-3.3.2-11]`; `None` if the packet is too large for it in any form.
     pub(crate) fn choose_alias(
         &self,
         view: &MessageView<'_>,

@@ -648,7 +648,7 @@ impl Delivery {
                 Some(ToSend::Publish { packet_id, dup, message: owed }) => {
                     let view = owed.message.view();
                     let terms = owed.form_terms(has_properties);
-                    // What was begun to be delivered is delivered [MQTT5-3.3.2-5].
+                    // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
                     let expired = !dup && view.expires.has_passed(self.now);
                     let alias = connection.choose_alias(&view, &terms).filter(|_| !expired);
                     let Some(alias) = alias else {

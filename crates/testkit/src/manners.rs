@@ -54,10 +54,11 @@ impl Manners {
 
     /// The client hears this, a packet of `bytes` bytes. Returns what is wrong with it.
     pub(crate) fn on_heard(&mut self, said: &Said, bytes: usize) -> Result<(), String> {
+        // [MQTT5-3.14.4-1]
         if self.over {
             return Err("something came after the last word".into());
         }
-        // [MQTT3-3.2.0-1] [MQTT5-3.2.0-1] and [MQTT5-3.2.0-2]
+        // [MQTT3-3.2.0-1] [MQTT5-3.2.0-1] [MQTT5-3.2.0-2] [MQTT5-3.14.0-1]
         let is_connack = matches!(said, Said::Connack { .. });
         let authenticates = matches!(said, Said::Auth { .. }) && !self.accepted;
         if is_connack == self.accepted && !authenticates {

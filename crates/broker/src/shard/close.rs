@@ -108,6 +108,7 @@ impl Shard {
         connection.held = Vec::new();
         connection.partial.take();
         let session = connection.session.take();
+        // [MQTT5-3.14.0-1]: who has not heard CONNACK hears nothing now.
         let hears_reasons =
             matches!(phase, Phase::Attached) && connection.version.server_may_disconnect();
         self.delivery.weigh(handle);
@@ -125,6 +126,7 @@ impl Shard {
             client_id,
             cause,
         }));
+        // Nothing is put out any more [MQTT5-3.14.4-1] [MQTT5-3.14.4-2] [MQTT5-4.13.2-1].
         self.actions.push_back(Action::Close(handle));
     }
 

@@ -107,7 +107,7 @@ fn the_maximum_that_is_announced_is_the_one_that_counts() {
     w.expect_closed("s");
 }
 
-#[test] // [MQTT5-3.1.2-26] [MQTT5-3.1.2-27]
+#[test] // [MQTT5-3.1.2-26] [MQTT5-3.1.2-27] [MQTT5-3.3.2-11]
 fn topics_get_aliases_in_the_order_of_their_first_use_up_to_the_clients_limit() {
     for qos in 0..3 {
         let mut w = World::new();

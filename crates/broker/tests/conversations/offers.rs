@@ -99,7 +99,7 @@ fn the_servers_keep_alive_is_told_and_applies() {
     w.expect_quiet();
 }
 
-#[test] // [MQTT5-3.2.2-9] [MQTT5-3.2.2-10] [MQTT5-3.2.2-11] [MQTT5-3.2.2-12]
+#[test] // [MQTT5-3.2.2-9] [MQTT5-3.2.2-10] [MQTT5-3.2.2-11] [MQTT5-3.2.2-12] [MQTT5-3.8.4-7]
 fn a_qos_that_is_not_offered_is_refused_and_subscriptions_are_granted_less() {
     for (qos_max, most) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 1)] {
         crate::in_each_version(|version| {
@@ -208,6 +208,26 @@ fn a_payload_that_is_not_the_text_it_claims_to_be_is_refused_if_that_is_looked_a
     w.subscribe("a", "x", 0);
     w.publish("a", text(WRONG));
     w.receive("a", text(WRONG));
+}
+
+#[test] // [MQTT5-3.4.2-2] [MQTT5-3.5.2-2] [MQTT5-3.1.2-29]: the packet of the client is small
+fn an_acknowledgement_that_refuses_leaves_its_words_out_if_there_is_no_room() {
+    let wrong = || text(b"\xff").id(7);
+    let mut w = World::offering(Offer { payload_format_checked: true, ..Offer::default() });
+    for (name, connect, words) in [
+        ("small", v5().packet_max(20), false),
+        ("silent", v5().property(Property::RequestProblemInformation(0)), false),
+        ("large", v5(), true),
+    ] {
+        w.connect(name, connect);
+        for (qos, answer) in [(1, puback(7)), (2, pubrec(7))] {
+            let before = w.counters().bytes_sent;
+            w.send(name, wrong().qos(qos));
+            w.expect(name, answer.because(ReasonCode::PayloadFormatInvalid));
+            let bytes = w.counters().bytes_sent - before;
+            assert_eq!(bytes > 5, words, "{name} hears {bytes} bytes");
+        }
+    }
 }
 
 #[test] // MQTT 5.0 section 4.11
