@@ -71,6 +71,8 @@ pub struct Connection {
     pub(crate) aliases_in: Option<Box<AliasesIn>>,
     /// Topic aliases that we use, if the client takes any.
     pub(crate) aliases_out: Option<Box<AliasesOut>>,
+    /// What both take of memory.
+    pub(crate) alias_bytes: usize,
     /// If the client has named an authentication method.
     pub(crate) authentication: Option<Box<Authentication>>,
 }
@@ -150,6 +152,7 @@ impl Connection {
             problem_information: true,
             aliases_in: None,
             aliases_out: None,
+            alias_bytes: 0,
             authentication: None,
         }
     }
@@ -168,6 +171,7 @@ impl Connection {
 
     /// How the topic of a delivery is said to this client, by no alias over its maximum
     /// `[MQTT5-3.3.2-11]`; `None` if the packet is too large for it in any form.
+    #[inline(never)]
     pub(crate) fn choose_alias(
         &self,
         view: &MessageView<'_>,
@@ -181,7 +185,14 @@ impl Connection {
     pub(crate) fn note_alias(&mut self, alias: AliasUse, topic: TopicName<'_>) {
         if let (AliasUse::New(_), Some(aliases)) = (alias, &mut self.aliases_out) {
             aliases.note(topic.as_bytes());
+            self.count_aliases();
         }
+    }
+
+    /// There are more aliases than before.
+    pub(crate) fn count_aliases(&mut self) {
+        self.alias_bytes = self.aliases_in.as_ref().map_or(0, |aliases| aliases.bytes())
+            + self.aliases_out.as_ref().map_or(0, |aliases| aliases.bytes());
     }
 
     /// Whether CONNECT waits for a decision and the input behind it with it.

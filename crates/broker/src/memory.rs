@@ -182,9 +182,11 @@ pub(crate) fn subscription_bytes(filter: &str) -> usize {
 
 impl Connection {
     fn bytes(&self) -> usize {
-        let aliases = self.aliases_in.as_ref().map_or(0, |aliases| aliases.bytes())
-            + self.aliases_out.as_ref().map_or(0, |aliases| aliases.bytes());
-        CONNECTION_BYTES + self.outbox.weight() + self.partial.len() + self.held.len() + aliases
+        CONNECTION_BYTES
+            + self.outbox.weight()
+            + self.partial.len()
+            + self.held.len()
+            + self.alias_bytes
     }
 }
 

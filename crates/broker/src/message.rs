@@ -165,14 +165,14 @@ pub(crate) struct MessageView<'a> {
 impl<'a> MessageView<'a> {
     /// The parts of a packet; none if it has no topic.
     #[inline]
-    pub(crate) fn of_publish(publish: &Publish<'a>) -> Option<Self> {
+    pub(crate) fn of_publish(publish: &Publish<'a>, expires: Deadline) -> Option<Self> {
         Some(Self {
             topic: publish.topic?,
             properties: publish.properties.as_bytes(),
             payload: publish.payload,
             qos: publish.qos,
             retain: publish.retain,
-            expires: Deadline::NEVER,
+            expires,
         })
     }
 }

@@ -218,7 +218,7 @@ mod tests {
                     let frame = next_frame(bytes, u32::MAX).unwrap().unwrap();
                     let publish =
                         Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
-                    let view = MessageView::of_publish(&publish).unwrap();
+                    let view = MessageView::of_publish(&publish, Deadline::NEVER).unwrap();
                     parcel.push(&view, RawPublish::new(&frame, &publish, *version), None, None, 0);
                 }
                 let out: Vec<_> = parcel.iter().collect();

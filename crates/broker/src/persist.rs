@@ -39,7 +39,7 @@ pub struct Owed {
     pub identifiers: Option<Box<[u32]>>,
     /// If it is owed to the session as a member of a group: the filter of the shared subscription,
     /// `$share` and share name included.
-    pub shared: Option<Arc<str>>,
+    pub shared: Option<Arc<Box<str>>>,
 }
 
 impl Owed {

@@ -121,7 +121,7 @@ pub(crate) struct Router {
 #[derive(Debug)]
 struct Joined {
     /// With `$share` and share name.
-    filter: Arc<str>,
+    filter: Arc<Box<str>>,
     group: Rc<Group>,
     members: u32,
     /// How many of them are persistent.
@@ -428,7 +428,7 @@ impl Router {
     pub(crate) fn join(&mut self, shared: SharedFilter<'_>, full: &str, subscriber: Subscriber) {
         let key = self.placement.group(full);
         let joined = self.groups.entry(key).or_insert_with(|| Joined {
-            filter: full.into(),
+            filter: Arc::new(full.into()),
             group: Rc::default(),
             members: 0,
             durable: 0,

@@ -324,7 +324,7 @@ impl Delivery {
 }
 
 /// What a session is owed as a member of a group: the filter with `$share`.
-pub(crate) type SharedBy = Option<Arc<str>>;
+pub(crate) type SharedBy = Option<Arc<Box<str>>>;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use super::input::Sender;
 use super::share::Origin;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
-use crate::expiry::deadline;
+use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::memory::Pressure;
@@ -14,7 +14,6 @@ use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
-use crate::sharing::Choice;
 use noctule_mqtt::codec::{self, EncodeError, Frame};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::{
@@ -64,14 +63,44 @@ impl Shard {
             cached = self.router.cached(topic, sender.last_route);
             cached.is_some()
         })?;
+        // Out of the way of those who have neither.
+        if !publish.properties.is_empty() || frame.flags() & self.refused_publish_flags != 0 {
+            return self.on_publish_with_more(sender, frame, cached, &publish);
+        }
+        self.take_publish(sender, frame, cached, &publish, Deadline::NEVER)
+    }
+
+    /// A PUBLISH that has properties, or perhaps what is not offered.
+    #[inline(never)]
+    fn on_publish_with_more(
+        &mut self,
+        sender: &Sender,
+        frame: &Frame<'_>,
+        cached: Option<CachedRoute>,
+        publish: &Publish<'_>,
+    ) -> Result<(), Violation> {
         if frame.flags() & self.refused_publish_flags != 0 {
-            return Err(self.refused_flags(&publish));
+            return Err(self.refused_flags(publish));
         }
-        if !publish.properties.is_empty()
-            && let Some(alias) = publish.properties.topic_alias()
-        {
-            return self.on_aliased(sender, &publish, alias);
+        if let Some(alias) = publish.properties.topic_alias() {
+            return self.on_aliased(sender, publish, alias);
         }
+        if self.has_wrong_format(publish) {
+            return self.refuse_format(sender, publish);
+        }
+        let expires = deadline(publish.properties, sender.now);
+        self.take_publish(sender, frame, cached, publish, expires)
+    }
+
+    #[inline(always)]
+    fn take_publish(
+        &mut self,
+        sender: &Sender,
+        frame: &Frame<'_>,
+        cached: Option<CachedRoute>,
+        publish: &Publish<'_>,
+        expires: Deadline,
+    ) -> Result<(), Violation> {
         if cached != sender.last_route
             && let Some(connection) = self.delivery.connections.get_mut(sender.connection)
         {
@@ -79,16 +108,10 @@ impl Shard {
         }
         self.delivery.counters.publish_received += 1;
         // Without an alias there is a topic.
-        let Some(mut view) = MessageView::of_publish(&publish) else {
+        let Some(view) = MessageView::of_publish(publish, expires) else {
             return Err(Violation::TopicEmpty);
         };
-        if !publish.properties.is_empty() {
-            view.expires = deadline(publish.properties, sender.now);
-            if self.has_wrong_format(&publish) {
-                return self.refuse_format(sender, &publish);
-            }
-        }
-        let packet = RawPublish::new(frame, &publish, sender.version);
+        let packet = RawPublish::new(frame, publish, sender.version);
         let mut outgoing = Outgoing::of_packet(view, packet);
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
@@ -120,13 +143,13 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(sender.connection) else {
             return Ok(());
         };
-        let aliases = connection.aliases_in.get_or_insert_default();
+        if let Some(topic) = publish.topic {
+            connection.aliases_in.get_or_insert_default().set(alias, topic.as_bytes());
+            connection.count_aliases();
+        }
         let topic = match publish.topic {
-            Some(topic) => {
-                aliases.set(alias, topic.as_bytes());
-                topic
-            }
-            None => match aliases.topic(alias) {
+            Some(topic) => topic,
+            None => match connection.aliases_in.as_ref().and_then(|known| known.topic(alias)) {
                 Some(topic) => TopicName::from_checked(topic),
                 None => return Err(Violation::TopicAliasUnknown { alias }),
             },
@@ -378,10 +401,8 @@ impl Shard {
         let nobody = route.is_empty();
         if !route.groups.is_empty() {
             let origin = Origin { own: self.id, from, asks };
-            let choice = Choice::new(self.offer.shared_subscriptions, || {
-                self.placement.topic_hash(outgoing.view.topic)
-            });
-            replies += origin.distribute(&mut self.delivery, &route.groups, outgoing, choice);
+            let chooser = (self.offer.shared_subscriptions, &self.placement);
+            replies += origin.distribute(&mut self.delivery, &route.groups, outgoing, chooser);
         }
         let reason = if outgoing.refused {
             ReasonCode::QuotaExceeded

@@ -14,6 +14,7 @@ const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 impl Shard {
     /// Keeps a message as its topic's, or forgets the topic's if it is empty.
+    #[inline(never)]
     pub(super) fn retain(&mut self, outgoing: &mut Outgoing<'_>) {
         let topic = outgoing.view.topic.as_bytes();
         let message = outgoing.message(&mut self.delivery.pool);

@@ -2,10 +2,11 @@
 //! group, and when a member leaves what it has not acknowledged.
 
 use super::Shard;
-use crate::commons::ShardId;
+use crate::commons::{Placement, ShardId};
 use crate::delivery::Delivery;
 use crate::limits::OnQueueFull;
 use crate::mail::ReplyTo;
+use crate::offer::Sharing;
 use crate::outgoing::Outgoing;
 use crate::persist::Owed;
 use crate::session::{Session, SessionHandle};
@@ -24,13 +25,15 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Has one member of each group get a message. Returns how many other shards were asked to reply.
+    #[inline(never)]
     pub(super) fn distribute(
         &self,
         delivery: &mut Delivery,
         groups: &[GroupRoute],
         outgoing: &mut Outgoing<'_>,
-        choice: Choice,
+        (sharing, placement): (Sharing, &Placement),
     ) -> u16 {
+        let choice = Choice::new(sharing, || placement.topic_hash(outgoing.view.topic));
         let publisher = self.from.and_then(|session| delivery.connection_of(session));
         let asks = self.asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
         let may_refuse = delivery.limits.on_queue_full == OnQueueFull::Refuse;
