@@ -62,7 +62,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         driver: target.join("release/noctule-load"),
         broker: options.broker.unwrap_or_else(|| {
             let program = target.join("release/noctule");
-            vec![program.to_string_lossy().into(), "broker".into(), "--port".into(), "0".into()]
+            let words = [&program.to_string_lossy(), "broker", "--port", "0", "--no-tls"];
+            words.map(String::from).into()
         }),
         messages: options.messages,
     };

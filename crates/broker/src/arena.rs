@@ -134,6 +134,16 @@ impl<T> Arena<T> {
         place.value.as_deref_mut()
     }
 
+    /// How many slots there are, used or not.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The values behind the first `slots` places, and nothing for each place that is free.
+    pub(crate) fn values_after(&self, slots: usize) -> impl Iterator<Item = Option<&T>> {
+        self.slots.iter().skip(slots).map(|place| place.value.as_deref())
+    }
+
     /// The handles of all values.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle<T>> {
         self.slots.iter().enumerate().filter(|(_, place)| place.value.is_some()).map(

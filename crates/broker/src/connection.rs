@@ -19,6 +19,7 @@ use crate::outbox::Outbox;
 use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
+use crate::shard::Greeting;
 use noctule_mqtt::codec::FrameBuffer;
 use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode, TopicName, Violation};
 use noctule_session::{AliasUse, AliasesIn, AliasesOut, KeepAlive};
@@ -42,6 +43,8 @@ pub struct Connection {
     pub(crate) announced: bool,
     /// Opened when there were as many connections as allowed.
     pub(crate) over_limit: bool,
+    pub(crate) greeting: Greeting,
+    pub(crate) transport: Transport,
     pub(crate) keep_alive: KeepAlive,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
@@ -100,6 +103,16 @@ pub(crate) enum Dialect {
     WithAliases = 2,
 }
 
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Plain,
+    /// TLS over TCP.
+    Tls,
+}
+
 /// How far a connection has come.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -126,7 +139,7 @@ pub(crate) struct Accepting {
 }
 
 impl Connection {
-    pub(crate) fn new(now_ms: u64, over_limit: bool) -> Self {
+    pub(crate) fn new(now_ms: u64, over_limit: bool, transport: Transport) -> Self {
         Self {
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V311,
@@ -135,6 +148,8 @@ impl Connection {
             holds: Holds::default(),
             announced: false,
             over_limit,
+            greeting: Greeting::None,
+            transport,
             keep_alive: KeepAlive::new(0),
             window: u16::MAX,
             packet_bytes_max: u32::MAX,

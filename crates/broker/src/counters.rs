@@ -1,5 +1,7 @@
 //! What happened, in numbers. Plain integers of one shard; nothing here is shared.
 
+use noctule_mqtt::{PacketType, QoS, ReasonCode};
+
 /// Declares a set of counters with a name for each.
 macro_rules! counters {
     ($(#[$outer:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)+ }) => {
@@ -14,6 +16,11 @@ macro_rules! counters {
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field),)+].into_iter()
             }
+
+            /// Adds what another shard has counted.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+            }
         }
     };
 }
@@ -27,16 +34,14 @@ counters! {
         connects_accepted,
         /// CONNECTs refused, whatever the reason.
         connects_refused,
+        /// Connections closed because no CONNECT was accepted in time.
+        connect_timeouts,
         /// Connections closed because the peer broke the rules.
         violations,
         /// Bytes read.
         bytes_received,
         /// Bytes written.
         bytes_sent,
-        /// PUBLISH packets received.
-        publish_received,
-        /// PUBLISH packets put into outputs.
-        publish_sent,
         /// Times that a publisher was not read because a receiver did not keep up.
         publishers_slowed,
         /// Times that a publisher was not read because another shard did not keep up.
@@ -80,5 +85,129 @@ counters! {
         memory_packets,
         /// Published below `$SYS/`, which clients may not.
         reserved_topic,
+    }
+}
+
+counters! {
+    /// CONNECTs that were answered with a refusal, by reason.
+    Refused {
+        /// A protocol version that is not spoken here.
+        protocol_version,
+        /// A client identifier that is not allowed.
+        client_identifier,
+        /// User name or password are wrong.
+        user_or_password,
+        /// Not authorized.
+        not_authorized,
+        /// There are as many connections as may be, or memory is short.
+        quota,
+        /// Anything else, such as a CONNECT that cannot be read.
+        other,
+    }
+}
+
+impl Refused {
+    pub(crate) fn count(&mut self, reason: ReasonCode) {
+        *match reason {
+            ReasonCode::UnsupportedProtocolVersion => &mut self.protocol_version,
+            ReasonCode::ClientIdentifierNotValid => &mut self.client_identifier,
+            ReasonCode::BadUserNameOrPassword => &mut self.user_or_password,
+            ReasonCode::NotAuthorized => &mut self.not_authorized,
+            ReasonCode::QuotaExceeded => &mut self.quota,
+            _ => &mut self.other,
+        } += 1;
+    }
+}
+
+counters! {
+    /// What connections of one transport have carried.
+    Traffic {
+        /// Connections opened.
+        connections_opened,
+        /// Connections closed.
+        connections_closed,
+        /// CONNECTs refused.
+        connects_refused,
+        /// Bytes read, without what the transport adds.
+        bytes_received,
+        /// Bytes written, without what the transport adds.
+        bytes_sent,
+        /// PUBLISH packets received.
+        publish_received,
+        /// PUBLISH packets put into outputs.
+        publish_sent,
+    }
+}
+
+/// Packets by type, and messages by QoS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Packets {
+    /// Received, by the number of their type; but PUBLISH is in `publish_received` alone.
+    pub received: [u64; 16],
+    /// Put into outputs, by the number of their type; but PUBLISH is in `publish_sent` alone.
+    pub sent: [u64; 16],
+    /// PUBLISH packets received, by QoS.
+    pub publish_received: [u64; 3],
+    /// PUBLISH packets put into outputs, by QoS.
+    pub publish_sent: [u64; 3],
+    /// Bytes of the payloads of PUBLISH packets received.
+    pub payload_received: u64,
+    /// Bytes of the payloads of PUBLISH packets put into outputs.
+    pub payload_sent: u64,
+}
+
+impl Packets {
+    /// PUBLISH packets received.
+    pub fn messages_received(&self) -> u64 {
+        self.publish_received.iter().sum()
+    }
+
+    /// PUBLISH packets put into outputs.
+    pub fn messages_sent(&self) -> u64 {
+        self.publish_sent.iter().sum()
+    }
+
+    /// Packets received, of all types.
+    pub fn all_received(&self) -> u64 {
+        self.received.iter().sum::<u64>() + self.messages_received()
+    }
+
+    /// Packets put into outputs, of all types.
+    pub fn all_sent(&self) -> u64 {
+        self.sent.iter().sum::<u64>() + self.messages_sent()
+    }
+
+    /// Adds what another shard has counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = self.received.iter_mut().zip(&other.received);
+        let pairs = pairs.chain(self.sent.iter_mut().zip(&other.sent));
+        let pairs = pairs.chain(self.publish_received.iter_mut().zip(&other.publish_received));
+        let pairs = pairs.chain(self.publish_sent.iter_mut().zip(&other.publish_sent));
+        pairs.for_each(|(sum, more)| *sum += more);
+        self.payload_received += other.payload_received;
+        self.payload_sent += other.payload_sent;
+    }
+
+    #[inline]
+    pub(crate) fn came(&mut self, type_bits: u8) {
+        self.received[usize::from(type_bits & 0x0F)] += 1;
+    }
+
+    #[inline]
+    pub(crate) fn leaves(&mut self, packet: PacketType) {
+        self.sent[packet as usize] += 1;
+    }
+
+    /// PUBLISH packets with payloads of so many bytes each leave.
+    #[inline]
+    pub(crate) fn publish_leaves(&mut self, qos: QoS, packets: u64, payload_bytes: usize) {
+        self.publish_sent[qos as usize] += packets;
+        self.payload_sent += packets * payload_bytes as u64;
+    }
+
+    #[inline]
+    pub(crate) fn publish_came(&mut self, qos: QoS, payload_bytes: usize) {
+        self.publish_received[qos as usize] += 1;
+        self.payload_received += payload_bytes as u64;
     }
 }

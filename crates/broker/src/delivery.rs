@@ -6,8 +6,8 @@
 
 use crate::arena::Arena;
 use crate::commons::ShardId;
-use crate::connection::{Connection, ConnectionHandle};
-use crate::counters::{Counters, Dropped};
+use crate::connection::{Connection, ConnectionHandle, Transport};
+use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
 use crate::crowd::{Marks, Publisher};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
@@ -114,6 +114,12 @@ pub(crate) struct Delivery {
     pub(crate) waiting: VecDeque<(Ticket, Continuation)>,
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
+    pub(crate) packets: Packets,
+    pub(crate) refused: Refused,
+    /// What connections over TLS have of it all.
+    pub(crate) tls: Traffic,
+    /// Sessions whose client is connected.
+    pub(crate) connected: usize,
     pub(crate) dropped: Dropped,
     pub(crate) losses: Losses,
     /// Sessions whose spilled messages are to be loaded.
@@ -168,6 +174,10 @@ impl Delivery {
             waiting: VecDeque::new(),
             outputs: Outputs::default(),
             counters: Counters::default(),
+            packets: Packets::default(),
+            refused: Refused::default(),
+            tls: Traffic::default(),
+            connected: 0,
             dropped: Dropped::default(),
             losses: Losses::default(),
             loads: Vec::new(),
@@ -335,7 +345,7 @@ impl Delivery {
         };
         // The publisher itself may have terms of its own.
         let from_slot = from.map_or(usize::MAX, SessionHandle::slot);
-        let mut served = 0;
+        let (mut served, mut over_tls) = (0, 0);
         for target in targets {
             let at_most_once = qos == QoS::AtMostOnce || target.qos == QoS::AtMostOnce;
             let is_publisher = target.session.slot() == from_slot;
@@ -349,10 +359,13 @@ impl Delivery {
             if !is_alike(connection) {
                 break;
             }
+            over_tls += u64::from(connection.transport == Transport::Tls);
             self.outputs.open(handle, connection).push(bytes);
             served += 1;
         }
-        self.counters.publish_sent += served as u64;
+        let payload_bytes = outgoing.view.payload.len();
+        self.packets.publish_leaves(QoS::AtMostOnce, served as u64, payload_bytes);
+        self.tls.publish_sent += over_tls;
         served
     }
 
@@ -413,7 +426,10 @@ impl Delivery {
         if let Some(message) = outgoing.shared_payload(&mut self.pool) {
             outbox.push_payload(message);
         }
-        self.counters.publish_sent += 1;
+        if connection.transport == Transport::Tls {
+            self.tls.publish_sent += 1;
+        }
+        self.packets.publish_leaves(QoS::AtMostOnce, 1, outgoing.view.payload.len());
     }
 
     fn deliver_acknowledged(&mut self, target: &Target, qos: QoS, outgoing: &mut Outgoing<'_>) {
@@ -486,7 +502,10 @@ impl Delivery {
         if let Some(message) = outgoing.shared_payload(&mut self.pool) {
             outbox.push_payload(message);
         }
-        self.counters.publish_sent += 1;
+        if connection.transport == Transport::Tls {
+            self.tls.publish_sent += 1;
+        }
+        self.packets.publish_leaves(qos, 1, outgoing.view.payload.len());
     }
 
     /// Sends a message to a client that takes topic aliases, whose bytes nobody else gets.
@@ -510,7 +529,10 @@ impl Delivery {
         let outbox = self.outputs.open(handle, connection);
         put_publish(outbox, &outgoing.view, &delivery, shared, &mut self.scratch);
         connection.note_alias(alias, outgoing.view.topic);
-        self.counters.publish_sent += 1;
+        if connection.transport == Transport::Tls {
+            self.tls.publish_sent += 1;
+        }
+        self.packets.publish_leaves(terms.key.qos(), 1, outgoing.view.payload.len());
     }
 
     /// A message for this session had to wait: notes the receiver if it is crowded.
@@ -643,6 +665,7 @@ impl Delivery {
                 Some(ToSend::Pubrel(packet_id)) => {
                     let outbox = self.outputs.open(connection_handle, connection);
                     push_ack(outbox, PacketType::Pubrel, packet_id);
+                    self.packets.leaves(PacketType::Pubrel);
                     continue;
                 }
                 Some(ToSend::Publish { packet_id, dup, message: owed }) => {
@@ -668,7 +691,10 @@ impl Delivery {
                     let outbox = self.outputs.open(connection_handle, connection);
                     put_publish(outbox, &view, &delivery, shared, &mut self.scratch);
                     connection.note_alias(alias, view.topic);
-                    self.counters.publish_sent += 1;
+                    if connection.transport == Transport::Tls {
+                        self.tls.publish_sent += 1;
+                    }
+                    self.packets.publish_leaves(owed.qos, 1, view.payload.len());
                     continue;
                 }
                 None => {}
@@ -779,14 +805,22 @@ impl Delivery {
                     }
                 });
                 self.outputs.open(connection_handle, connection).push(&bytes);
+                self.packets.leaves(packet);
             }
             Answer::Ack { packet, packet_id, reason } => {
                 let outbox = self.outputs.open(connection_handle, connection);
                 push_ack_with(outbox, version, packet, packet_id, reason);
+                self.packets.leaves(packet);
             }
-            Answer::Encoded { bytes, replays } => {
+            Answer::Encoded { bytes, greet, replays } => {
                 self.outputs.open(connection_handle, connection).push(&bytes);
+                let is_suback = bytes.first().is_some_and(|first| first >> 4 == 9);
+                let packet = if is_suback { PacketType::Suback } else { PacketType::Unsuback };
+                self.packets.leaves(packet);
                 session.replays.extend(replays);
+                if greet {
+                    self.greet_on_request(connection_handle);
+                }
                 self.replay(handle);
             }
         }
@@ -818,10 +852,11 @@ impl Delivery {
             return Ok(());
         };
         let most = connection.packet_bytes_max as usize;
-        let bytes = explained(connection, why, packet);
+        let bytes = explained(connection, why, &packet);
         if bytes.len() > most {
             return Err(bytes.len());
         }
+        self.packets.leaves(packet(Properties::EMPTY).packet_type());
         if let Some(connection) = self.connections.get_mut(handle) {
             self.outputs.open(handle, connection).push(&bytes);
         }
@@ -843,6 +878,7 @@ impl Delivery {
         let accepted = encoded.is_ok() && connection.accepts(bytes.len());
         if accepted {
             self.outputs.open(handle, connection).push(&bytes);
+            self.packets.leaves(packet.packet_type());
         }
         accepted
     }
@@ -859,6 +895,24 @@ impl Delivery {
         debug_assert!(encoded.is_ok(), "the broker's own packets can be encoded: {encoded:?}");
         let written = outbox.tail().len() - before;
         outbox.appended(written);
+        match packet {
+            Packet::Publish(publish) => {
+                if connection.transport == Transport::Tls {
+                    self.tls.publish_sent += 1;
+                }
+                self.packets.publish_leaves(publish.qos, 1, publish.payload.len());
+            }
+            other => self.packets.leaves(other.packet_type()),
+        }
+    }
+
+    /// A CONNECT is answered with a refusal.
+    pub(crate) fn count_refusal(&mut self, handle: ConnectionHandle, reason: ReasonCode) {
+        self.counters.connects_refused += 1;
+        self.refused.count(reason);
+        if self.connections.get(handle).is_some_and(|one| one.transport == Transport::Tls) {
+            self.tls.connects_refused += 1;
+        }
     }
 }
 

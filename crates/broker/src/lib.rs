@@ -38,13 +38,15 @@ mod router;
 mod session;
 mod shard;
 mod sharing;
+mod statistics;
 mod subscriptions;
+mod watch;
 mod wheel;
 
 pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
-pub use connection::{Cause, Connection, ConnectionHandle};
-pub use counters::{Counters, Dropped};
+pub use connection::{Cause, Connection, ConnectionHandle, Transport};
+pub use counters::{Counters, Dropped, Packets, Refused, Traffic};
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
@@ -67,7 +69,9 @@ pub use retained::Retained;
 pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{
-    Action, Credentials, Enhanced, Event, Leftovers, Population, Report, Settings, Shard, Step,
-    Verdict,
+    Action, Credentials, Enhanced, Event, Hello, Leftovers, Offence, Population, Report, Settings,
+    Shard, Step, Verdict,
 };
 pub use sharing::SharedLetter;
+pub use statistics::Snapshot;
+pub use watch::{Published, WATCHED_PAYLOAD_BYTES_MAX};

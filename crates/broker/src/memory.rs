@@ -130,6 +130,15 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Adds what another shard has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.sessions += other.sessions;
+        self.owed += other.owed;
+        self.spilled += other.spilled;
+        self.mail += other.mail;
+    }
+
     /// The sum of all.
     pub fn total(&self) -> usize {
         self.connections + self.sessions + self.owed + self.spilled + self.mail

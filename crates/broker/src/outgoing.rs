@@ -155,7 +155,7 @@ impl FormKey {
         self.0 & 0b100 != 0
     }
 
-    fn qos(self) -> QoS {
+    pub(crate) fn qos(self) -> QoS {
         QoS::from_bits(self.0 & 0b11).unwrap_or_default()
     }
 

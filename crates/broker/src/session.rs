@@ -102,8 +102,9 @@ pub(crate) struct Terms {
 pub(crate) enum Answer {
     /// PUBACK, PUBREC or PUBCOMP.
     Ack { packet: PacketType, packet_id: PacketId, reason: ReasonCode },
-    /// A SUBACK or UNSUBACK, encoded, and the retained messages to send after it.
-    Encoded { bytes: Box<[u8]>, replays: Replays },
+    /// A SUBACK or UNSUBACK, encoded, and what is to be sent after it: a greeting, retained
+    /// messages.
+    Encoded { bytes: Box<[u8]>, greet: bool, replays: Replays },
 }
 
 /// Retained messages that are to be sent for a new subscription.

@@ -413,7 +413,7 @@ mod tests {
         let noctule_load::target::How::Command { words, .. } = &targets[1].how else {
             panic!("{targets:?}");
         };
-        let expected = ["broker", "--port", "0", "--shards", "8", "-v", "--retry", "3"];
+        let expected = ["broker", "--port", "0", "--no-tls", "--shards", "8", "-v", "--retry", "3"];
         assert_eq!(words[1..], expected);
     }
 

@@ -432,7 +432,8 @@ impl fmt::Display for Violation {
                 f.write_str("DISCONNECT sets a session expiry interval although CONNECT had none")
             }
             Self::KeepAliveTimeout { keep_alive } => {
-                write!(f, "nothing heard for 1.5 times the keep alive of {keep_alive} s")
+                let patience = f64::from(*keep_alive) * 1.5;
+                write!(f, "keep-alive: nothing heard for {patience} s")
             }
         }
     }

@@ -190,7 +190,7 @@ mod tests {
 
     fn ask(gate: &Gate, who: Credentials, origin: Origin) -> Option<Verdict> {
         let limits = noctule_broker::Limits::default();
-        let settings = Settings { limits, seed: [0; 32], next_key: 1, ..Settings::default() };
+        let settings = Settings { limits, next_key: 1, ..Settings::default() };
         let connection = Shard::new(settings, Now { mono_ms: 0, wall_ms: 0 })
             .open(Now { mono_ms: 0, wall_ms: 0 });
         gate.ask(who, origin, (0, connection))

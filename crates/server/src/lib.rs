@@ -5,21 +5,27 @@
 
 mod clock;
 mod commons;
+mod complaints;
 mod door;
 mod durable;
 mod event_loop;
 mod gate;
+mod json_text;
 mod limits;
+mod local_time;
 mod log;
 mod mailboxes;
 mod memory;
+mod message_log;
 mod opening;
 pub mod options;
 mod own_certificate;
 mod passwords;
+mod raw_log;
 mod run;
 mod sockets;
 mod stamp;
+mod statistics;
 mod storage;
 mod strangers;
 mod tls_files;

@@ -1,32 +1,74 @@
 //! The way of log lines to standard error.
 //!
-//! A thread of its own writes them, because whoever reads them may be slow, or gone. The loop only
-//! puts lines into a queue with an end; a line that finds it full is counted, and the count is
-//! written as soon as there is room. The invariant: logging never waits and never fails.
+//! A thread of its own writes them, because whoever reads them may be slow, or gone. The loops only
+//! put entries into a queue with an end, in number and in bytes; one that finds it full is counted,
+//! and the count is written as soon as there is room. Records of messages and packets are laid out
+//! by that thread, too. The invariant: logging never waits and never fails.
 
+use crate::json_text::{Layout, write_string};
+use crate::local_time::LocalTime;
+use crate::message_log::MessageLog;
+use crate::raw_log::RawPacket;
+use noctule_broker::Published;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait to be written.
-const LINES_MAX: usize = 1_024;
+/// Entries that may wait to be written, and their bytes.
+const ENTRIES_MAX: usize = 1_024;
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Each line is a JSON object.
+    pub(crate) json: bool,
+    /// How records of messages are laid out.
+    pub(crate) records: Layout,
+    /// How many records of messages a second are written; all of them if `None`.
+    pub(crate) records_per_second: Option<u32>,
+}
 
 /// Takes log lines without waiting.
 #[derive(Debug, Clone)]
 pub(crate) struct LogQueue {
     entries: SyncSender<Entry>,
-    lost: Arc<AtomicU64>,
+    fill: Arc<Fill>,
+}
+
+/// What waits and what was lost.
+#[derive(Debug, Default)]
+struct Fill {
+    bytes: AtomicUsize,
+    lost: AtomicU64,
+    /// Messages that nobody handed over and of which the thread has not heard.
+    not_shown: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Entry {
     Line(Vec<u8>),
+    Published(Box<Published>),
+    /// More messages were published and not handed over.
+    NotShown,
+    Raw(Box<RawPacket>),
     /// Says that everything before it is written.
     Written(Sender<()>),
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Line(line) => line.len(),
+            Self::Published(published) => published.payload.len() + published.topic.len(),
+            Self::Raw(packet) => packet.hex.len(),
+            Self::NotShown | Self::Written(_) => 0,
+        }
+    }
 }
 
 impl LogQueue {
@@ -34,14 +76,19 @@ impl LogQueue {
     ///
     /// # Errors
     /// What the operating system says about starting a thread.
-    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let (entries, waiting) = sync_channel(LINES_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&lost);
-        thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_all(&waiting, &counter, out))?;
-        Ok(Self { entries, lost })
+    pub(crate) fn start(out: impl Write + Send + 'static, look: Look) -> io::Result<Self> {
+        let (entries, waiting) = sync_channel(ENTRIES_MAX);
+        let fill = Arc::new(Fill::default());
+        let mut writer = Writer {
+            out,
+            fill: Arc::clone(&fill),
+            messages: MessageLog::new(look.records, look.records_per_second),
+            json: look.json,
+            time: LocalTime::default(),
+            text: String::new(),
+        };
+        thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_all(&waiting))?;
+        Ok(Self { entries, fill })
     }
 
     /// Waits until the lines so far are written, but no longer than `patience`.
@@ -49,6 +96,32 @@ impl LogQueue {
         let (written, wait) = channel();
         if self.entries.try_send(Entry::Written(written)).is_ok() {
             let _ = wait.recv_timeout(patience);
+        }
+    }
+
+    /// A message was published.
+    pub(crate) fn published(&self, published: Box<Published>) {
+        self.offer(Entry::Published(published));
+    }
+
+    /// So many messages were published that are not handed over.
+    pub(crate) fn not_shown(&self, messages: u64) {
+        self.fill.not_shown.fetch_add(messages, Ordering::Relaxed);
+        // If there is no room for it, the thread is awake and will look.
+        let _ = self.entries.try_send(Entry::NotShown);
+    }
+
+    /// A packet has passed.
+    pub(crate) fn raw(&self, packet: RawPacket) {
+        self.offer(Entry::Raw(Box::new(packet)));
+    }
+
+    fn offer(&self, entry: Entry) {
+        let bytes = entry.bytes();
+        let others = self.fill.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if others + bytes > BYTES_MAX || self.entries.try_send(entry).is_err() {
+            self.fill.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.fill.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -81,33 +154,118 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         let line = std::mem::take(&mut self.bytes);
-        if !line.is_empty() && self.queue.entries.try_send(Entry::Line(line)).is_err() {
-            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+        if !line.is_empty() {
+            self.queue.offer(Entry::Line(line));
         }
     }
 }
 
-/// Writes lines until the queue is gone. That nobody reads them is no reason to stop taking them.
-fn write_all(waiting: &Receiver<Entry>, lost: &AtomicU64, mut out: impl Write) {
-    for entry in waiting {
-        let line = match entry {
-            Entry::Line(line) => line,
-            Entry::Written(tell) => {
-                let _ = tell.send(());
-                continue;
+/// The thread's side.
+struct Writer<W> {
+    out: W,
+    fill: Arc<Fill>,
+    messages: MessageLog,
+    json: bool,
+    time: LocalTime,
+    /// What is being laid out.
+    text: String,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes entries until the queue is gone. That nobody reads them is no reason to stop taking
+    /// them.
+    fn write_all(&mut self, waiting: &Receiver<Entry>) {
+        loop {
+            let entry = match self.messages.due() {
+                Some(due) => {
+                    let patience = due.saturating_duration_since(Instant::now());
+                    waiting.recv_timeout(patience)
+                }
+                None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            self.text.clear();
+            match entry {
+                Ok(entry) => self.write(entry),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.messages.begin_window(&mut self.text, Instant::now());
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.messages.say_not_shown(&mut self.text);
+                    let _ = self.out.write_all(self.text.as_bytes());
+                    return;
+                }
             }
-        };
-        let missing = lost.swap(0, Ordering::Relaxed);
-        if missing > 0 {
-            let _ = writeln!(out, "{missing} log lines were lost: the output was too slow");
+            let _ = self.out.write_all(self.text.as_bytes());
         }
-        let _ = out.write_all(&line);
+    }
+
+    fn write(&mut self, entry: Entry) {
+        self.fill.bytes.fetch_sub(entry.bytes(), Ordering::Relaxed);
+        self.messages.count(self.fill.not_shown.swap(0, Ordering::Relaxed));
+        match entry {
+            Entry::Line(line) => {
+                self.say_lost();
+                self.text.push_str(&String::from_utf8_lossy(&line));
+            }
+            Entry::Published(published) => {
+                self.say_lost();
+                self.messages.show(&mut self.text, &published, Instant::now());
+            }
+            Entry::NotShown => {}
+            Entry::Raw(packet) => {
+                self.say_lost();
+                self.lay_out(&packet);
+            }
+            Entry::Written(tell) => {
+                self.messages.say_not_shown(&mut self.text);
+                let _ = self.out.write_all(self.text.as_bytes());
+                self.text.clear();
+                let _ = tell.send(());
+            }
+        }
+    }
+
+    fn say_lost(&mut self) {
+        let lost = self.fill.lost.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return;
+        }
+        let what = format!("{lost} log lines were lost: the output was too slow");
+        if self.json {
+            self.text.push_str("{\"timestamp\":\"");
+            self.time.write_now(&mut self.text);
+            self.text.push_str(&format!("\",\"level\":\"WARN\",\"message\":\"{what}\"}}\n"));
+        } else {
+            self.text.push_str(&what);
+            self.text.push('\n');
+        }
+    }
+
+    fn lay_out(&mut self, packet: &RawPacket) {
+        let RawPacket { received, client, name, size, hex, .. } = packet;
+        let direction = if *received { "received" } else { "sent" };
+        if self.json {
+            self.text.push_str("{\"timestamp\":\"");
+            self.time.write(&mut self.text, packet.wall_ms);
+            self.text.push_str(&format!("\",\"direction\":\"{direction}\",\"client\":"));
+            write_string(&mut self.text, client);
+            self.text
+                .push_str(&format!(",\"packet\":\"{name}\",\"size\":{size},\"hex\":\"{hex}\"}}\n"));
+        } else {
+            let arrow = if *received { "<-" } else { "->" };
+            self.time.write(&mut self.text, packet.wall_ms);
+            self.text.push_str(&format!(" {direction} {arrow} "));
+            write_string(&mut self.text, client);
+            self.text.push_str(&format!(" {name}, {size} bytes: {hex}\n"));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LOOK: Look = Look { json: false, records: Layout::OneLine, records_per_second: Some(20) };
 
     /// An output that takes nothing until it is told to, and passes on what it took.
     struct Slow {
@@ -127,12 +285,24 @@ mod tests {
         }
     }
 
+    fn published(payload_bytes: usize) -> Box<Published> {
+        Box::new(Published {
+            wall_ms: 0,
+            publisher: "p".into(),
+            topic: "t".into(),
+            qos: noctule_mqtt::QoS::AtMostOnce,
+            retain: false,
+            payload: vec![b'x'; payload_bytes].into(),
+            payload_bytes,
+        })
+    }
+
     #[test]
     fn an_output_that_stands_still_costs_lines_and_no_time_and_says_how_many() {
         let (open, gate) = channel();
         let (taken, seen) = channel();
-        let queue = LogQueue::start(Slow { gate, taken }).unwrap();
-        let offered = LINES_MAX * 2;
+        let queue = LogQueue::start(Slow { gate, taken }, LOOK).unwrap();
+        let offered = ENTRIES_MAX * 2;
         for number in 0..offered {
             writeln!(queue.make_writer(), "line {number}").unwrap();
         }
@@ -151,9 +321,26 @@ mod tests {
                 None => written += 1,
             }
         }
-        assert!(lost >= LINES_MAX - 1, "{lost}");
+        assert!(lost >= ENTRIES_MAX - 1, "{lost}");
         assert_eq!(written + lost, offered + 1, "{seen}");
         assert!(seen.ends_with(&format!("line {offered}\n")), "{seen}");
+    }
+
+    #[test]
+    fn what_waits_has_an_end_in_bytes_too() {
+        let (open, gate) = channel();
+        let (taken, seen) = channel();
+        let queue = LogQueue::start(Slow { gate, taken }, LOOK).unwrap();
+        let large = 1 << 20;
+        (0..100).for_each(|_| queue.published(published(large)));
+        let lost = queue.fill.lost.load(Ordering::Relaxed);
+        assert!((100 - 17..=100 - 15).contains(&lost), "{lost}");
+        assert!(queue.fill.bytes.load(Ordering::Relaxed) <= BYTES_MAX);
+        drop(open);
+        let fill = Arc::clone(&queue.fill);
+        drop(queue);
+        assert!(seen.iter().count() > 0);
+        assert_eq!(fill.bytes.load(Ordering::Relaxed), 0, "all of it was taken out");
     }
 
     #[test]
@@ -168,12 +355,52 @@ mod tests {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
         }
-        let queue = LogQueue::start(Gone).unwrap();
+        let queue = LogQueue::start(Gone, LOOK).unwrap();
         for _ in 0..10 {
             writeln!(queue.make_writer(), "line").unwrap();
         }
         let (written, wait) = channel();
         queue.entries.send(Entry::Written(written)).unwrap();
         assert_eq!(wait.recv(), Ok(()), "the thread goes on taking lines");
+    }
+
+    #[test]
+    fn what_is_not_shown_is_said_without_a_further_message() {
+        let (open, gate) = channel();
+        let (taken, seen) = channel();
+        drop(open);
+        let queue = LogQueue::start(Slow { gate, taken }, LOOK).unwrap();
+        queue.not_shown(7);
+        // It is said when the second is over; nothing more comes.
+        let line = seen.iter().find(|text| !text.is_empty()).unwrap();
+        assert!(line.contains("\"messages_not_shown\":7}"), "{line}");
+        drop(queue);
+    }
+
+    #[test]
+    fn a_packet_is_a_line_in_either_form() {
+        for (json, expected) in [
+            (
+                true,
+                "\"direction\":\"received\",\"client\":\"a\\u001b\",\"packet\":\"PINGREQ\",\"size\":2,\"hex\":\"c0 00\"}\n",
+            ),
+            (false, " received <- \"a\\u001b\" PINGREQ, 2 bytes: c0 00\n"),
+        ] {
+            let (open, gate) = channel();
+            let (taken, seen) = channel();
+            drop(open);
+            let queue = LogQueue::start(Slow { gate, taken }, Look { json, ..LOOK }).unwrap();
+            queue.raw(RawPacket {
+                wall_ms: 0,
+                received: true,
+                client: "a\u{1b}".into(),
+                name: "PINGREQ".to_owned(),
+                size: 2,
+                hex: "c0 00".to_owned(),
+            });
+            drop(queue);
+            let line: String = seen.iter().collect();
+            assert!(line.ends_with(expected), "{line}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! The parcels in which messages travel go back the same way, so that nothing is allocated for
 //! them: the reader leaves emptied ones in the box, the writer finds them there.
 
+use crate::event_loop::Taps;
 use mio::Waker;
 use noctule_broker::{ConnectionHandle, Departure, Event, Mail, Parcel, Verdict};
 use noctule_net::Pipe;
@@ -21,7 +22,9 @@ pub(crate) enum Letter {
     /// From its shard to the other's.
     Mail(Mail),
     /// A connection whose session lives there.
-    Arrival { pipe: Pipe, peer: SocketAddr, departure: Departure },
+    Arrival { pipe: Pipe, peer: SocketAddr, taps: Option<Box<Taps>>, departure: Departure },
+    /// Topics below `$SYS/` with what the broker has to say on them.
+    System(Vec<(String, String)>),
     /// From the store to the shard.
     Stored(Event),
     /// What the store can take has changed.
@@ -93,6 +96,13 @@ impl Mailboxes {
         if !bell.rung.swap(true, Ordering::AcqRel) {
             // It fails only if the loop has ended, and then nobody is to be woken.
             let _ = bell.waker.wake();
+        }
+    }
+
+    /// Has a loop publish what the broker has to say of itself.
+    pub(crate) fn publish(&self, topics: Vec<(String, String)>) {
+        if !topics.is_empty() {
+            self.write_from_outside(0, Letter::System(topics));
         }
     }
 

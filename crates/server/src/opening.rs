@@ -65,10 +65,8 @@ fn open_tls(
     let now = time_of_day();
     let files = TlsFiles::new(config);
     let issued = files.ensure(now).map_err(StartError::Tls)?;
-    let (settings, warning) = files.read(now).map_err(StartError::Tls)?;
-    if let Some(warning) = warning {
-        warn!("{warning}");
-    }
+    let (settings, warnings) = files.read(now).map_err(StartError::Tls)?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
     let acceptor =
         TlsAcceptor::new(settings).map_err(|error| StartError::Tls(TlsError::Settings(error)))?;
     let acceptor = Arc::new(acceptor);

@@ -3,7 +3,7 @@
 //! It is looked at before a check, at most once a second. A file that cannot be used is said once, and
 //! the one from before stays in use.
 
-use crate::stamp::{Stamp, stamp};
+use crate::stamp::{Stamp, exposure, stamp};
 use noctule_auth::{PasswordFile, PasswordFileError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,9 @@ impl Passwords {
         let file = Arc::new(PasswordFile::read(path)?);
         if file.is_empty() {
             warn!(path = %path.display(), "the password file has no users: `noctule passwd add` adds some");
+        }
+        if let Some(warning) = exposure(path) {
+            warn!("{warning}");
         }
         let in_use = Mutex::new(InUse { file, stamp, looked: Instant::now() });
         Ok(Self { path: path.to_owned(), in_use })

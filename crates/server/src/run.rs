@@ -4,19 +4,23 @@ use crate::clock::Clock;
 use crate::commons::{Access, Shared};
 use crate::door::Door;
 use crate::durable::{self, Kept};
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, Observers};
 use crate::gate::Gate;
+use crate::json_text::Layout;
 use crate::limits;
-use crate::log::LogQueue;
+use crate::local_time::LocalTime;
+use crate::log::{LogQueue, Look};
 use crate::mailboxes::Mailboxes;
+use crate::message_log::SAMPLE_PER_SECOND;
 use crate::opening::{Opened, open};
-use crate::options::{Config, Durability};
+use crate::options::{self, Config, Durability, LogFormat, LogMessages};
+use crate::statistics::{Ledger, Plan as StatisticsPlan, Statistics};
 use crate::storage::Storage;
 use crate::tls_files::TlsError;
 use crate::tls_watch::ReadAgain;
 use mio::Poll;
 use noctule_auth::PasswordFileError;
-use noctule_broker::{Limits, MemoryStore, Offer, Settings, Shard, ShardId};
+use noctule_broker::{Hello, Limits, MemoryStore, Offer, Settings, Shard, ShardId};
 use noctule_store::{Recovered, Store, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -27,11 +31,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 /// How long stopping may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
@@ -131,7 +137,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 #[allow(clippy::needless_pass_by_value, reason = "the broker owns its configuration")]
 pub fn run(config: Config) -> Result<(), StartError> {
     let started = Instant::now();
-    let log = start_log(config.verbose).map_err(system("start a thread"))?;
+    let log = start_log(&config).map_err(system("start a thread"))?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
     let shards = usize::from(config.shards.or_else(processors));
@@ -151,12 +157,17 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let building = Building {
         offer: limits::offer(&config),
         limits,
+        hello: hello(config.hello),
         clock,
         next_key: recovered.next_key,
         all_given_back: Barrier::new(shards),
         shared: Arc::clone(&shared),
         mailboxes,
         gate,
+        ledger: Arc::new(Ledger::new(shards)),
+        log: log.clone(),
+        log_messages: config.log_messages,
+        log_raw_data: config.log_raw_data,
     };
     let home = |client_id: &str| noctule_broker::home(&Access(Arc::clone(&shared)), client_id);
     let mut kept = durable::divide(recovered, shards, clock.now(), home).into_iter();
@@ -173,13 +184,32 @@ pub fn run(config: Config) -> Result<(), StartError> {
     }
     say_hello(&lines, &config, shards, started);
     drop(doors);
+    let statistics = Statistics::start(StatisticsPlan {
+        ledger: Arc::clone(&building.ledger),
+        mailboxes: Arc::clone(&building.mailboxes),
+        started,
+        sys_interval: interval(config.sys_interval),
+        stats_interval: interval(config.stats_interval),
+        durability: promise(&config),
+    })
+    .map_err(system("start a thread"))?;
     let served = serve(&building, loops, signals, read_again.as_ref());
     let closed = store.map_or(Ok(()), Store::close).map_err(StartError::Store);
     if served.is_ok() && closed.is_ok() {
         say("goodbye");
     }
+    statistics.finish();
     log.drain(LOG_PATIENCE);
     served.and(closed)
+}
+
+/// Who is greeted, in the terms of the broker.
+fn hello(option: options::Hello) -> Hello {
+    match option {
+        options::Hello::Waiting => Hello::Waiting,
+        options::Hello::Always => Hello::Always,
+        options::Hello::Never => Hello::Never,
+    }
 }
 
 /// As many loops as the process may use processors.
@@ -202,12 +232,17 @@ fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
 struct Building {
     limits: Limits,
     offer: Offer,
+    hello: Hello,
     clock: Clock,
     next_key: u64,
     /// Passed when all shards have been given back what was stored.
     all_given_back: Barrier,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
+    ledger: Arc<Ledger>,
+    log: LogQueue,
+    log_messages: LogMessages,
+    log_raw_data: bool,
     gate: Arc<Gate>,
 }
 
@@ -223,8 +258,8 @@ struct Plan {
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
-        let (limits, offer) = (self.limits.clone(), self.offer.clone());
-        let settings = Settings { limits, offer, seed: plan.seed, next_key: self.next_key };
+        let (limits, offer, next_key) = (self.limits.clone(), self.offer.clone(), self.next_key);
+        let settings = Settings { limits, offer, hello: self.hello, seed: plan.seed, next_key };
         let mut clock = self.clock;
         let mut shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())
@@ -241,9 +276,16 @@ impl Building {
         self.all_given_back.wait();
         let post = (plan.number, Arc::clone(&self.mailboxes));
         let connections_max = self.limits.connections_max;
+        let observers = Observers::new(
+            Arc::clone(&self.ledger),
+            self.log.clone(),
+            self.log_messages,
+            self.log_raw_data,
+        );
         let gate = Arc::clone(&self.gate);
         let (poll, doors, storage) = (plan.poll, plan.doors, plan.storage);
-        EventLoop::new(shard, clock, poll, doors, connections_max, (storage, gate), post)?.run()
+        let services = (storage, gate, observers);
+        EventLoop::new(shard, clock, poll, doors, connections_max, services, post)?.run()
     }
 }
 
@@ -382,17 +424,56 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Logs to standard error: warnings and errors, with `verbose` what happens to connections too.
-fn start_log(verbose: bool) -> io::Result<LogQueue> {
-    let queue = LogQueue::start(io::stderr())?;
-    let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
+/// Logs to standard error: warnings and errors, and what is said once a minute at most; with
+/// `verbose` what happens to connections too.
+fn start_log(config: &Config) -> io::Result<LogQueue> {
+    let is_terminal = io::stderr().is_terminal();
+    let json = config.log_format == LogFormat::Json;
+    let look = Look {
+        json,
+        records: if is_terminal && !json { Layout::Indented } else { Layout::OneLine },
+        records_per_second: (config.log_messages != LogMessages::All).then_some(SAMPLE_PER_SECOND),
+    };
+    let queue = LogQueue::start(io::stderr(), look)?;
+    let level = if config.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(queue.clone())
-        .with_ansi(io::stderr().is_terminal());
+        .with_target(false)
+        .with_timer(LineTime(Mutex::default()));
     // A second broker in one process, as in a test, keeps the first one's log.
-    let _ = log.try_init();
+    let _ = if json {
+        log.json().flatten_event(true).try_init()
+    } else {
+        log.with_ansi(is_terminal).try_init()
+    };
     Ok(queue)
+}
+
+/// The time of day in front of a line, as in the records of messages.
+struct LineTime(Mutex<LocalTime>);
+
+impl FormatTime for LineTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_now(&mut text);
+        writer.write_str(&text)
+    }
+}
+
+/// What acknowledgements promise, in the words of the option.
+fn promise(config: &Config) -> &'static str {
+    match config.durability {
+        _ if config.in_memory => "never",
+        Durability::Always => "always",
+        Durability::Interval => "interval",
+        Durability::Never => "never",
+    }
+}
+
+/// An interval, of which zero is "never".
+fn interval(given: Duration) -> Option<Duration> {
+    (!given.is_zero()).then_some(given)
 }
 
 /// Another random number.

@@ -1,5 +1,6 @@
 //! The sockets of a loop, each in the slot of its connection.
 
+use crate::event_loop::Taps;
 use noctule_broker::ConnectionHandle;
 use noctule_net::Pipe;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ pub(crate) struct Socket {
     pub(crate) writable: bool,
     /// It is in the list of sockets to read.
     pub(crate) listed: bool,
+    /// If its packets are logged.
+    pub(crate) taps: Option<Box<Taps>>,
     /// Bytes to read at once.
     pub(crate) appetite: usize,
     pub(crate) ending: Ending,

@@ -1,6 +1,6 @@
-//! What can be told about a file without reading it, by which a changed one is noticed.
+//! What can be told about a file without reading it: whether it has changed, and who may read it.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -11,4 +11,14 @@ pub(crate) type Stamp = Option<(u64, u64, SystemTime)>;
 pub(crate) fn stamp(path: &Path) -> Stamp {
     let metadata = path.metadata().ok()?;
     Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
+}
+
+/// What to say about a secret file that everybody on this machine may read.
+pub(crate) fn exposure(path: &Path) -> Option<String> {
+    let mode = path.metadata().ok()?.permissions().mode() & 0o777;
+    let is_exposed = mode & 0o004 != 0;
+    is_exposed.then(|| {
+        let path = path.display();
+        format!("{path}: everybody on this machine may read it (mode {mode:03o}): chmod o-r {path}")
+    })
 }

@@ -5,7 +5,7 @@
 
 use crate::options::{Auto, ClientAuth, Config};
 use crate::own_certificate::{OwnCertificate, RENEWAL_DAYS};
-use crate::stamp::{Stamp, stamp};
+use crate::stamp::{Stamp, exposure, stamp};
 use noctule_cert::{
     FileError, Identity, IssueError, Issued, UnixTime, read_certificates, read_revocation_lists,
 };
@@ -88,8 +88,9 @@ impl TlsFiles {
         self.own.as_ref().map_or(Ok(None), |own| own.ensure(now)).map_err(TlsError::Own)
     }
 
-    /// Reads and checks everything. Says as well when the certificate ends, if that is soon.
-    pub(crate) fn read(&self, now: UnixTime) -> Result<(TlsSettings, Option<String>), TlsError> {
+    /// Reads and checks everything. Warns of a certificate that ends soon, and of a key that
+    /// everybody may read.
+    pub(crate) fn read(&self, now: UnixTime) -> Result<(TlsSettings, Vec<String>), TlsError> {
         let identity = Identity::read(&self.certificate, &self.key)?;
         identity.check_time(now)?;
         let settings = TlsSettings {
@@ -99,9 +100,9 @@ impl TlsFiles {
         };
         let end = identity.not_after();
         let is_near = end.days_since(now) < RENEWAL_DAYS;
-        let warning = is_near
-            .then(|| format!("{}: expires on {end}; renew it before", self.certificate.display()));
-        Ok((settings, warning))
+        let certificate = self.certificate.display();
+        let near = is_near.then(|| format!("{certificate}: expires on {end}; renew it before"));
+        Ok((settings, near.into_iter().chain(exposure(&self.key)).collect()))
     }
 
     fn clients(&self) -> Result<ClientCertificates, FileError> {

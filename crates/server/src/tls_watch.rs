@@ -83,10 +83,8 @@ impl Watch {
     }
 
     fn replace(&self) -> Result<(), TlsError> {
-        let (settings, warning) = self.files.read(time_of_day())?;
-        if let Some(warning) = warning {
-            warn!("{warning}");
-        }
+        let (settings, warnings) = self.files.read(time_of_day())?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
         self.acceptor.replace(settings).map_err(TlsError::Settings)
     }
 

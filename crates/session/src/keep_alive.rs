@@ -25,6 +25,16 @@ impl KeepAlive {
             seconds => Some(seconds as u64 * 1_500),
         }
     }
+
+    /// After how much silence of its own a client sends PINGREQ, in milliseconds: the interval
+    /// `[MQTT3-3.1.2-23]` `[MQTT5-3.1.2-20]`, less a quarter, so that it is in time on a slow
+    /// network. `None` is never.
+    pub const fn ping_after_ms(self) -> Option<u64> {
+        match self.seconds {
+            0 => None,
+            seconds => Some(seconds as u64 * 750),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -36,5 +46,11 @@ mod tests {
         assert_eq!(KeepAlive::new(0).patience_ms(), None);
         assert_eq!(KeepAlive::new(1).patience_ms(), Some(1_500));
         assert_eq!(KeepAlive::new(u16::MAX).patience_ms(), Some(98_302_500));
+    }
+
+    #[test] // [MQTT3-3.1.2-23] [MQTT5-3.1.2-20]
+    fn a_client_pings_before_the_interval_is_over() {
+        assert_eq!(KeepAlive::new(0).ping_after_ms(), None);
+        assert_eq!(KeepAlive::new(60).ping_after_ms(), Some(45_000));
     }
 }

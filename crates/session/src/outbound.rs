@@ -133,15 +133,39 @@ impl<M> Outbound<M> {
         self.unfinished == 0
     }
 
+    /// Messages sent on this connection whose acknowledgement is not complete.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
     /// Whether a further message may enter, with at most `window` at once.
     pub fn has_room(&self, window: u16) -> bool {
         self.unfinished < usize::from(window) && self.ring.len() < PacketId::COUNT - 1
     }
 
+    /// The identifier that the next message gets.
+    pub fn next_packet_id(&self) -> PacketId {
+        self.base.after(self.ring.len() as u16)
+    }
+
+    /// Gives the next identifier to something that is no message: SUBSCRIBE and UNSUBSCRIBE share
+    /// the identifiers of PUBLISH `[MQTT5-2.2.1-3]`. The caller has asked
+    /// [`has_room`](Self::has_room), or knows that far less than all identifiers are in use, and
+    /// sees to it that the identifier is passed over again if its turn comes before the answer has.
+    pub fn pass_over(&mut self) -> PacketId {
+        let packet_id = self.next_packet_id();
+        if self.ring.is_empty() {
+            self.base = self.base.next();
+        } else {
+            self.ring.push_back(None);
+        }
+        packet_id
+    }
+
     /// Puts a message into flight and returns its identifier. The caller has asked
     /// [`has_room`](Self::has_room). With `storing`, PUBLISH waits for [`stored`](Self::stored).
     pub fn push(&mut self, qos: QoS, message: M, storing: bool) -> PacketId {
-        let packet_id = self.base.after(self.ring.len() as u16);
+        let packet_id = self.next_packet_id();
         let stage = match (qos, storing) {
             (QoS::AtMostOnce | QoS::AtLeastOnce, _) => Stage::AwaitPuback,
             (QoS::ExactlyOnce, true) => Stage::StoringId,
@@ -240,6 +264,26 @@ impl<M> Outbound<M> {
     pub fn resume(&mut self) {
         self.cursor = 0;
         self.outstanding = 0;
+    }
+
+    /// A new connection whose peer has lost its session: what it said that it had received (by
+    /// PUBREC) is done and returned, oldest first. Everything else is to be
+    /// sent anew, in order, and not as a repetition.
+    pub fn start_anew(&mut self) -> Vec<M> {
+        let mut done = Vec::new();
+        for place in &mut self.ring {
+            let Some(entry) = place.take() else { continue };
+            match entry.stage {
+                Stage::StoringRelease | Stage::AwaitPubcomp => done.push(entry.message),
+                Stage::StoringId | Stage::AwaitPuback | Stage::AwaitPubrec => {
+                    *place = Some(InFlight { dup: false, ..entry });
+                }
+            }
+        }
+        self.unfinished -= done.len();
+        self.resume();
+        self.drop_finished();
+        done
     }
 
     /// PUBACK came for the oldest message, as nearly all do: takes it. `None` if it is about
@@ -526,6 +570,40 @@ mod tests {
             assert_eq!(u32::from(id.get()), message % 65_535 + 1);
             assert_eq!(outbound.on_puback(id), Ok(Acknowledged::Done(message)));
         }
+    }
+
+    #[test] // [MQTT5-2.2.1-3]
+    fn an_identifier_that_is_passed_over_belongs_to_no_message() {
+        let mut outbound = Outbound::default();
+        assert_eq!(outbound.pass_over().get(), 1, "with nothing in flight");
+        let message = sent(&mut outbound, QoS::AtLeastOnce, 7);
+        assert_eq!(outbound.pass_over().get(), 3);
+        let after = outbound.push(QoS::AtLeastOnce, 8, false);
+        assert_eq!((message.get(), after.get(), outbound.len()), (2, 4, 2));
+        assert_eq!(to_send(&mut outbound), ["PUBLISH 4 8"]);
+        assert_eq!(outbound.on_puback(message), Ok(Acknowledged::Done(7)));
+        assert_eq!(outbound.on_puback(PacketId::new(3).unwrap()), Ok(Acknowledged::Unknown));
+        assert_eq!(outbound.on_puback(after), Ok(Acknowledged::Done(8)));
+        assert_eq!(outbound.next_packet_id().get(), 5);
+        assert!(outbound.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_lost_its_session_is_sent_anew_what_it_had_not_received() {
+        let mut outbound = Outbound::default();
+        sent(&mut outbound, QoS::AtLeastOnce, 1);
+        let received = sent(&mut outbound, QoS::ExactlyOnce, 2);
+        let released = sent(&mut outbound, QoS::ExactlyOnce, 3);
+        sent(&mut outbound, QoS::ExactlyOnce, 4);
+        outbound.push(QoS::AtLeastOnce, 5, false);
+        outbound.on_pubrec(received).unwrap();
+        outbound.on_pubrec(released).unwrap();
+        outbound.release(released);
+        assert_eq!(outbound.start_anew(), [2, 3]);
+        assert_eq!((outbound.len(), outbound.outstanding()), (3, 0));
+        let again = to_send(&mut outbound);
+        assert_eq!(again, ["PUBLISH 1 1", "PUBLISH 4 4", "PUBLISH 5 5"]);
+        assert_eq!(outbound.outstanding(), 3);
     }
 
     #[test]

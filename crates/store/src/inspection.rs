@@ -128,8 +128,8 @@ impl Inspection {
 
 const VERIFIED_AT_ONCE: usize = 1 << 20;
 
-/// Makes a store that nobody is using as small as it gets: what counts is moved out of old segments
-/// until they can go. Returns how many bytes its files took before and after.
+/// Makes a store that nobody is using as small as it gets: what counts is written again, into new
+/// segments, until all old ones can go. Returns how many bytes its files took before and after.
 ///
 /// # Errors
 /// As [`Store::open`](crate::Store::open), and if something fails; nothing is lost then.
@@ -141,7 +141,7 @@ pub fn compact(path: &Path, options: Options) -> Result<(u64, u64), StoreError> 
     let before = size(&disk)?;
     let (log, supply) = open(disk.clone(), options)?;
     let mut engine = log.start(Box::new(AtHand::new(supply)))?;
-    while engine.tidy()? {}
+    engine.compact()?;
     engine.close()?;
     drop(engine);
     Ok((before, size(&disk)?))

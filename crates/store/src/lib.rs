@@ -33,6 +33,8 @@ pub use error::StoreError;
 pub use faults::{Fault, Faults};
 pub use format::VERSION;
 pub use inspection::{Inspection, SegmentFigures, compact};
+/// Words of the broker that looking into a store needs.
+pub use noctule_broker::{Message, Owed, Sequence, SessionKey};
 pub use options::{Durability, Options};
 pub use recovery::{Recovered, RecoveredInFlight, RecoveredSession, RecoveredSubscription};
 pub use store::{Answer, ShardStore, Store};

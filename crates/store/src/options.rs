@@ -22,7 +22,8 @@ pub enum Durability {
 pub struct Options {
     /// When records count as persisted.
     pub durability: Durability,
-    /// Bytes of a segment, at least 8 KiB. A batch that is larger gets a segment of its own.
+    /// Bytes of a segment, in whole 4 KiB and at least two of them. A batch that is larger gets a
+    /// segment of its own.
     pub segment_bytes: u32,
     /// With less free space than this, in bytes, new durable messages should be refused.
     pub free_bytes_min: u64,
@@ -47,7 +48,31 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// With a segment size that is one.
+    pub(crate) fn sound(mut self) -> Self {
+        const STEP: u32 = 4_096;
+        let whole = self.segment_bytes.checked_next_multiple_of(STEP).unwrap_or(1 << 31);
+        self.segment_bytes = whole.clamp(2 * STEP, 1 << 31);
+        self
+    }
+}
+
 fn system_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_segment_size_becomes_one_that_works() {
+        for (asked, got) in [(0, 8_192), (8_193, 12_288), (16 << 10, 16 << 10), (u32::MAX, 1 << 31)]
+        {
+            let options = Options { segment_bytes: asked, ..Options::default() };
+            assert_eq!(options.sound().segment_bytes, got);
+        }
+    }
 }

@@ -200,13 +200,6 @@ fn subscriptions(session: &Session) -> Vec<RecoveredSubscription> {
     .collect()
 }
 
-fn before_in_flight(session: &Session) -> usize {
-    let Some((first, _)) = session.in_flight.first_key_value() else {
-        return 0;
-    };
-    session.queue.after(Sequence(0)).take_while(|owed| owed.sequence < *first).count()
-}
-
 fn in_flight(session: &Session) -> Vec<RecoveredInFlight> {
     let all = session.in_flight.iter();
     all.map(|(sequence, in_flight)| RecoveredInFlight {
@@ -215,6 +208,13 @@ fn in_flight(session: &Session) -> Vec<RecoveredInFlight> {
         received: in_flight.received,
     })
     .collect()
+}
+
+fn before_in_flight(session: &Session) -> usize {
+    let Some((first, _)) = session.in_flight.first_key_value() else {
+        return 0;
+    };
+    session.queue.iter().take_while(|owed| owed.sequence < *first).count()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) struct Segment<F> {
     pub(crate) capacity: u32,
     /// Bytes up to the end of its last batch.
     pub(crate) used: u32,
-    /// Records in it, of any kind.
+    /// Records in it, messages aside.
     pub(crate) records: u64,
 }
 
@@ -83,10 +83,10 @@ impl<D: Disk> Supply<D> {
         let id = self.next_id;
         let name = spare_name(id);
         let filled = self.disk.create(&name).and_then(|file| {
-            if !self.faults.planted(Fault::ZeroingSkipped) {
-                for at in (0..u64::from(capacity)).step_by(ZEROS.len()) {
-                    file.write_at(&ZEROS, at)?;
-                }
+            let sparse = self.faults.planted(Fault::ZeroingSkipped);
+            let first = if sparse { u64::from(capacity) - ZEROS.len() as u64 } else { 0 };
+            for at in (first..u64::from(capacity)).step_by(ZEROS.len()) {
+                file.write_at(&ZEROS, at)?;
             }
             file.sync_data()
         });

@@ -1,5 +1,7 @@
 //! How much a small commit makes the kernel write. Alone in its process, whose counter it reads.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use noctule_broker::{
     Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionKey, ShardId, Ticket,
 };
@@ -63,7 +65,7 @@ fn a_small_commit_writes_few_kilobytes() {
     persist(1, Record::Session { key, client_id: "a".into(), expiry: None, will: None });
     // The segment that is made ahead is not part of a commit.
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while fs::read_dir(&path).unwrap().filter(|entry| is_segment(entry)).count() < 2 {
+    while fs::read_dir(&path).unwrap().filter(is_segment).count() < 2 {
         assert!(std::time::Instant::now() < deadline, "no segment was made ahead");
         std::thread::yield_now();
     }

@@ -1,6 +1,8 @@
 //! The store on the file system of this machine, in directories of its own: locks, modes, messages,
 //! and a process that is killed again and again.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use noctule_broker::{
     Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionHandle, SessionKey, ShardId,
     Ticket,
@@ -220,7 +222,7 @@ fn compacting_leaves_what_counts() {
     wait_for(&answers, Ticket(1));
     store.close().unwrap();
     let (before, after) = compact(&scratch.0, options()).unwrap();
-    assert!(after * 3 < before, "{before} → {after}");
+    assert!(after <= 2 << 20 && after * 3 < before, "{before} → {after}");
     assert_eq!(read_all(&scratch.0), (1..=30).map(|one| one * 1_000).collect::<Vec<_>>());
     assert_eq!(Inspection::open(&scratch.0).unwrap().verify().unwrap(), 30);
 }

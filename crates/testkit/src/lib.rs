@@ -3,8 +3,8 @@
 //!
 //! [`World`] drives a shard as a server does, with sockets that are buffers, a store and an
 //! authenticator that answer when the test wants, and a clock that moves when the test says so.
-//! [`packets`] holds the words that clients say and expect, for all versions. [`Peer`] is a client
-//! that keeps to the rules by itself, [`Ledger`] the books of what was promised to whom. Nothing
+//! [`packets`] holds the words that clients say and expect, for all versions. [`Shards`] are several
+//! shards with the mail between them in the test's hands, and a [`Plan`] runs the simulation. Nothing
 //! here decides what a broker should do: tests do.
 //!
 //! ```
@@ -22,11 +22,9 @@
 mod authenticator;
 mod client;
 mod dice;
-mod ledger;
 mod manners;
 mod memory;
 pub mod packets;
-mod peer;
 mod shards;
 mod simulation;
 mod store;
@@ -35,10 +33,8 @@ mod world;
 
 pub use authenticator::Authenticator;
 pub use dice::{Dice, seed_from_environment};
-pub use ledger::Ledger;
 pub use packets::Said;
-pub use peer::Peer;
-pub use shards::{Shards, Walker};
+pub use shards::Shards;
 pub use simulation::{Plan, Totals};
 pub use store::{PromptStore, Store};
 pub use world::{Pieces, World};

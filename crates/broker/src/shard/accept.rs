@@ -27,8 +27,10 @@ use std::sync::atomic::Ordering;
 
 impl Shard {
     pub(super) fn on_first_frame(&mut self, handle: ConnectionHandle, frame: &Frame<'_>, now: Now) {
+        self.delivery.packets.came(frame.type_bits());
         if frame.type_bits() != PacketType::Connect as u8 {
-            return self.violate(handle, not_connect(frame.type_bits()), now);
+            let violation = not_connect(frame.type_bits());
+            return self.violate_with(handle, violation, frame.bytes, now);
         }
         if let (Some(version), Some(connection)) =
             (announced_version(frame.body()), self.delivery.connections.get_mut(handle))
@@ -40,9 +42,10 @@ impl Shard {
             Ok(Packet::Connect(connect)) => self.on_connect(handle, &connect, now),
             Ok(other) => {
                 let packet = other.packet_type();
-                self.violate(handle, Violation::FirstPacketUnexpected { packet }, now);
+                let violation = Violation::FirstPacketUnexpected { packet };
+                self.violate_with(handle, violation, frame.bytes, now);
             }
-            Err(violation) => self.violate(handle, violation, now),
+            Err(violation) => self.violate_with(handle, violation, frame.bytes, now),
         }
     }
 
@@ -72,6 +75,7 @@ impl Shard {
             client_id: assigned.then_some(&*client_id),
             keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             response_information: connect.properties.request_response_information() == Some(1),
+            room: connect.properties.maximum_packet_size().unwrap_or(u32::MAX),
         };
         let accepting = Accepting {
             client_id: client_id.clone(),
@@ -251,7 +255,7 @@ impl Shard {
     }
 
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
-        self.delivery.counters.connects_refused += 1;
+        self.delivery.count_refusal(handle, reason);
         self.send_refusal(handle, reason, explanation(reason));
         self.close(handle, Cause::Refused(reason), now);
     }
@@ -289,6 +293,7 @@ impl Shard {
         let renew = was_persistent != found.is_persistent();
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
         let waiting = found.will.take().filter(|_| fault(Fault::WillNotCancelled));
+        let waiting = waiting.map(|will| (found.client_id.clone(), will));
         found.will = accepting
             .will
             .take()
@@ -298,8 +303,8 @@ impl Shard {
         if renew {
             self.renew_subscriptions(session);
         }
-        if let Some(will) = waiting {
-            self.publish_message(&will.message);
+        if let Some((client_id, will)) = waiting {
+            self.publish_will(&client_id, &will.message);
         }
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
@@ -375,6 +380,7 @@ impl Shard {
             return;
         };
         let (version, keep_alive) = (connection.version, connection.keep_alive);
+        let heard = !connection.held.is_empty();
         let Some(session_handle) = connection.session else {
             return;
         };
@@ -393,6 +399,7 @@ impl Shard {
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
             session.claimant = None;
             session.connection = Some(handle);
+            self.delivery.connected += 1;
             if !fault(Fault::CursorNotRewound) {
                 session.outbound.resume();
             }
@@ -400,6 +407,7 @@ impl Shard {
         if let Some(patience) = keep_alive.patience_ms() {
             self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
         }
+        self.prepare_greeting(handle, heard, now);
         self.actions.push_back(Action::Report(Report::Connected {
             connection: handle,
             client_id: accepting.client_id,

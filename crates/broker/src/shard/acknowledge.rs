@@ -148,7 +148,7 @@ impl Shard {
     }
 
     /// There is room for more.
-    fn send_more(&mut self, session: SessionHandle) {
+    pub(super) fn send_more(&mut self, session: SessionHandle) {
         self.delivery.pump(session);
         self.revive_replays(session);
     }
@@ -179,6 +179,7 @@ impl Shard {
             let version = connection.version;
             let outbox = self.delivery.outputs.open(handle, connection);
             push_ack_with(outbox, version, packet, packet_id, reason);
+            self.delivery.packets.leaves(packet);
         }
     }
 }

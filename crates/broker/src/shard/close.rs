@@ -1,6 +1,6 @@
 //! The end of connections and of sessions, and what is due then: wills, expiry, a last word.
 
-use super::{Action, Report, Shard, Timer};
+use super::{Action, Offence, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::faults::{Fault, fault};
 use crate::persist::Record;
@@ -9,7 +9,8 @@ use crate::session::{Expiry, SessionHandle, Will};
 use noctule_mqtt::packet::Disconnect;
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{
-    Answer, Packet, PacketType, Phase as PeerPhase, Property, PropertyBuffer, ReasonCode, Violation,
+    Answer, Packet, PacketType, Phase as PeerPhase, Property, PropertyBuffer, ReasonCode, Receiver,
+    Violation, codec,
 };
 use noctule_session::Now;
 
@@ -17,6 +18,9 @@ use noctule_session::Now;
 /// takes out the timers of what has ended, and a keep-alive lasts up to 27 hours, a session expiry
 /// 136 years: whoever came and went again and again would fill the memory with them.
 const TIMER_STEP_MS: u64 = 120_000;
+
+/// So many bytes of a packet that breaks the rules are reported.
+const OFFENCE_BYTES_MAX: usize = 256;
 
 impl Shard {
     /// The broker stops: publishes wills, tells everybody, closes every connection.
@@ -28,9 +32,12 @@ impl Shard {
             let session = self.delivery.connections.get(*handle).and_then(|found| found.session);
             let will = session
                 .and_then(|session| self.delivery.sessions.get_mut(session))
-                .and_then(|session| session.will.take_if(|will| will.delay == 0));
-            if let Some(will) = will {
-                self.publish_message(&will.message);
+                .and_then(|session| {
+                    let will = session.will.take_if(|will| will.delay == 0)?;
+                    Some((session.client_id.clone(), will))
+                });
+            if let Some((client_id, will)) = will {
+                self.publish_will(&client_id, &will.message);
             }
         }
         for handle in all {
@@ -68,6 +75,34 @@ impl Shard {
         Ok(())
     }
 
+    /// As [`violate`](Self::violate), with the packet that did it.
+    #[cold]
+    pub(super) fn violate_with(
+        &mut self,
+        handle: ConnectionHandle,
+        violation: Violation,
+        packet: &[u8],
+        now: Now,
+    ) {
+        if let Some(connection) = self.delivery.connections.get(handle) {
+            let frame = codec::next_frame(packet, u32::MAX).ok().flatten();
+            let at = frame.and_then(|frame| {
+                codec::position(&frame, connection.version, Receiver::Server, &violation)
+            });
+            let session = connection.session.and_then(|one| self.delivery.sessions.get(one));
+            let offence = Offence {
+                connection: handle,
+                client_id: session.map(|session| session.client_id.clone()),
+                violation: violation.clone(),
+                at,
+                packet: packet[..packet.len().min(OFFENCE_BYTES_MAX)].into(),
+                packet_bytes: packet.len(),
+            };
+            self.actions.push_back(Action::Report(Report::Offended(Box::new(offence))));
+        }
+        self.violate(handle, violation, now);
+    }
+
     /// The peer broke the rules: answers as the version allows and closes.
     #[cold]
     pub(super) fn violate(&mut self, handle: ConnectionHandle, violation: Violation, now: Now) {
@@ -82,7 +117,7 @@ impl Shard {
         self.delivery.counters.violations += 1;
         match violation.answer(version, phase) {
             Answer::Connack(reason) => {
-                self.delivery.counters.connects_refused += 1;
+                self.delivery.count_refusal(handle, reason);
                 self.send_refusal(handle, reason, &violation.to_string());
             }
             // Closing says it.
@@ -105,6 +140,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
+        let connection_version = connection.announced.then_some(connection.version);
         connection.held = Vec::new();
         connection.partial.take();
         let session = connection.session.take();
@@ -115,6 +151,7 @@ impl Shard {
         if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
             self.say_goodbye(handle, reason, &cause);
         }
+        let version = connection_version;
         let client_id = session
             .and_then(|session| self.delivery.sessions.get(session))
             .map(|session| session.client_id.clone());
@@ -124,6 +161,7 @@ impl Shard {
         self.actions.push_back(Action::Report(Report::Disconnected {
             connection: handle,
             client_id,
+            version,
             cause,
         }));
         // Nothing is put out any more [MQTT5-3.14.4-1] [MQTT5-3.14.4-2] [MQTT5-4.13.2-1].
@@ -165,7 +203,9 @@ impl Shard {
         if session.holder() != Some(connection) {
             return;
         }
-        session.connection = None;
+        if session.connection.take().is_some() {
+            self.delivery.connected -= 1;
+        }
         session.claimant = None;
         session.answers.abandon_all();
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
@@ -185,7 +225,8 @@ impl Shard {
             deadline = Some(expires);
         }
         if let Some(will) = session.will.take_if(|will| will.delay == 0) {
-            self.publish_message(&will.message);
+            let client_id = session.client_id.clone();
+            self.publish_will(&client_id, &will.message);
         } else if let Some(will) = &mut session.will {
             let due = now.mono_ms + u64::from(will.delay) * 1_000;
             will.due_ms = Some(due);
@@ -235,17 +276,47 @@ impl Shard {
         };
         self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
-        for filter in session.subscriptions.keys() {
-            self.drop_subscription(filter, handle);
+        let shares = session.is_member_of_groups();
+        if session.subscriptions.len() > LEAVING_SLICE {
+            let subscriptions = std::mem::take(&mut session.subscriptions);
+            self.leaving.push_back((handle, subscriptions));
+        } else {
+            for filter in session.subscriptions.keys() {
+                self.drop_subscription(filter, handle);
+            }
         }
         if session.stored {
             self.delivery.journal.push(Record::SessionEnded(session.key));
         }
+        let client_id = session.client_id.clone();
         let will = session.will.take();
-        self.redistribute(session);
-        if let Some(will) = will {
-            let Will { message, .. } = *will;
-            self.publish_message(&message);
+        if shares {
+            self.redistribute(session);
+        }
+        if let Some(Will { message, .. }) = will.map(|will| *will) {
+            self.publish_will(&client_id, &message);
+        }
+    }
+}
+
+/// So many subscriptions of sessions that are over are taken out at once.
+const LEAVING_SLICE: usize = 1_000;
+
+impl Shard {
+    /// Takes out subscriptions of sessions that are over, of which one may have many thousands: a
+    /// slice of them. Until then their routes lead to nobody.
+    pub(super) fn take_out_subscriptions(&mut self) {
+        let mut left = LEAVING_SLICE;
+        while left > 0
+            && let Some((session, subscriptions)) = self.leaving.front_mut()
+        {
+            let session = *session;
+            let Some((filter, _)) = subscriptions.pop_first() else {
+                self.leaving.pop_front();
+                continue;
+            };
+            left -= 1;
+            self.drop_subscription(&filter, session);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What CONNACK says: what a client is granted and what is offered to it, as far as that differs from
 //! the defaults of MQTT 5 (section 3.2.2.3), and refusals in words.
 
-use super::Shard;
+use super::{Hello, Shard};
 use crate::connection::ConnectionHandle;
 use crate::offer::Sharing;
 use crate::session::Expiry;
@@ -22,6 +22,8 @@ pub(super) struct Granted<'a> {
     pub(super) keep_alive: Option<u16>,
     /// It asked for response information `[MQTT5-3.1.2-28]`.
     pub(super) response_information: bool,
+    /// The largest packet it accepts.
+    pub(super) room: u32,
 }
 
 impl Shard {
@@ -64,6 +66,10 @@ impl Shard {
         let information = offer.response_information.as_deref();
         let information = information.filter(|_| granted.response_information);
         push(information.map(Property::ResponseInformation));
+        // [MQTT5-3.2.2-20]: it must not make the packet too large; without it CONNACK is shorter
+        // than this by far.
+        let greets = self.hello != Hello::Never && granted.room >= INTRODUCTION_ROOM;
+        push(greets.then_some(Property::UserProperty(INTRODUCTION)));
         properties.as_properties().as_bytes().into()
     }
 
@@ -75,6 +81,10 @@ impl Shard {
         });
     }
 }
+
+/// The user property of CONNACK by which a client knows that it may ask to be greeted.
+const INTRODUCTION: (&str, &str) = ("server", "noctule");
+const INTRODUCTION_ROOM: u32 = 256;
 
 /// How many bytes a CONNACK with these properties has.
 pub(super) fn connack_bytes(properties: &[u8], version: ProtocolVersion) -> usize {

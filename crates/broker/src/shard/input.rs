@@ -2,7 +2,7 @@
 //! and what has to wait is held back.
 
 use super::{Action, Shard};
-use crate::connection::{ConnectionHandle, Phase};
+use crate::connection::{Connection, ConnectionHandle, Phase, Transport};
 use crate::router::CachedRoute;
 use crate::session::SessionHandle;
 use noctule_mqtt::codec::{self, Frame};
@@ -22,6 +22,18 @@ pub(super) struct Sender {
 }
 
 impl Shard {
+    /// Processes input, of which the messages count for the connection's transport.
+    pub(super) fn take_in_counted(&mut self, handle: ConnectionHandle, input: &[u8], now: Now) {
+        let is_tls = |found: &Connection| found.transport == Transport::Tls;
+        let over_tls = self.delivery.connections.get(handle).is_some_and(is_tls);
+        let before = over_tls.then(|| self.delivery.packets.messages_received());
+        self.take_in(handle, input, now);
+        if let Some(before) = before {
+            self.delivery.tls.publish_received +=
+                self.delivery.packets.messages_received() - before;
+        }
+    }
+
     /// Processes input from its front until it is used up or something has to be waited for.
     pub(super) fn take_in(&mut self, handle: ConnectionHandle, mut input: &[u8], now: Now) {
         loop {
@@ -37,19 +49,27 @@ impl Shard {
             ) && let Ok(Some(frame)) =
                 codec::next_frame(input, self.delivery.limits.packet_bytes_max)
             {
-                let version = connection.version;
-                let last_route = connection.last_route;
-                let sender = Sender { connection: handle, session, version, last_route, now };
+                let sender = Sender {
+                    connection: handle,
+                    session,
+                    version: connection.version,
+                    last_route: connection.last_route,
+                    now,
+                };
                 input = &input[frame.bytes.len()..];
                 if let Err(violation) = self.on_frame(&sender, &frame) {
-                    return self.violate(handle, violation, now);
+                    return self.violate_with(handle, violation, frame.bytes, now);
                 }
                 continue;
             }
             match self.take_in_piece(handle, input, now) {
                 Ok(Some(rest)) => input = rest,
                 Ok(None) => return,
-                Err(violation) => return self.violate(handle, violation, now),
+                Err(violation) => {
+                    let connection = self.delivery.connections.get_mut(handle);
+                    let front = connection.map(|found| found.partial.take()).unwrap_or_default();
+                    return self.violate_with(handle, violation, &front, now);
+                }
             }
         }
     }
@@ -95,8 +115,12 @@ impl Shard {
         if let Some(frame) = codec::next_frame(&bytes, limit)? {
             match attached {
                 Some(session) => {
-                    let sender = Sender { connection: handle, session, version, last_route, now };
-                    self.on_late_frame(&sender, &frame)?;
+                    let connection = handle;
+                    let sender = Sender { connection, session, version, last_route, now };
+                    if let Err(violation) = self.on_late_frame(&sender, &frame) {
+                        self.violate_with(handle, violation, frame.bytes, now);
+                        return Ok(None);
+                    }
                 }
                 None if authenticating => self.on_auth_frame(handle, &frame, now)?,
                 None => self.on_first_frame(handle, &frame, now),
@@ -116,8 +140,10 @@ impl Shard {
     #[inline(always)]
     fn on_frame(&mut self, sender: &Sender, frame: &Frame<'_>) -> Result<(), Violation> {
         if frame.type_bits() == PacketType::Publish as u8 {
-            self.on_publish(sender, frame)
-        } else if let Some((packet, packet_id)) = Ack::short_form(frame) {
+            return self.on_publish(sender, frame);
+        }
+        self.delivery.packets.came(frame.type_bits());
+        if let Some((packet, packet_id)) = Ack::short_form(frame) {
             self.on_ack(sender, packet, &Ack::new(packet_id, ReasonCode::Success))
         } else {
             self.on_other(sender, frame)
@@ -168,7 +194,7 @@ impl Shard {
             return;
         };
         let held = std::mem::take(&mut connection.held);
-        self.take_in(handle, &held, now);
+        self.take_in_counted(handle, &held, now);
         self.choke_if_deaf(handle);
         self.delivery.weigh(handle);
         let free = self.wants_input(handle);
@@ -183,5 +209,26 @@ pub(super) fn not_connect(type_bits: u8) -> Violation {
     match PacketType::from_bits(type_bits) {
         Some(packet) => Violation::FirstPacketUnexpected { packet },
         None => Violation::PacketTypeReserved { bits: type_bits },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, Shard};
+    use crate::holds::Hold;
+    use noctule_session::Now;
+
+    #[test]
+    fn a_connection_is_not_read_before_what_it_sent_is_dealt_with() {
+        let now = Now { mono_ms: 0, wall_ms: 0 };
+        let mut shard = Shard::new(Settings::default(), now);
+        let handle = shard.open(now);
+        shard.delivery.connections.get_mut(handle).unwrap().holds.add(Hold::Crowd);
+        shard.on_bytes(handle, &[0xC0, 0], now);
+        assert!(!shard.wants_input(handle), "it is held");
+        shard.delivery.lift(handle, Hold::Crowd);
+        assert!(!shard.wants_input(handle), "its turn has not come");
+        shard.work(now);
+        assert!(shard.delivery.connections.get(handle).unwrap().held.is_empty());
     }
 }

@@ -8,6 +8,7 @@ mod acknowledge;
 mod authenticate;
 mod close;
 mod connack;
+mod hello;
 mod input;
 mod leftovers;
 mod mail;
@@ -15,13 +16,14 @@ mod publish;
 mod retain;
 mod share;
 mod subscribe;
+mod system;
 mod turn;
 
 pub use leftovers::Leftovers;
 
 use crate::arena::Handle;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
-use crate::connection::{Cause, Connection, ConnectionHandle};
+use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
 use crate::faults::{Fault, fault};
@@ -36,14 +38,18 @@ use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
 use crate::restore::Unrouted;
 use crate::router::Router;
-use crate::session::SessionHandle;
+use crate::session::{SessionHandle, Terms};
+use crate::statistics::Survey;
+use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
 use hashbrown::HashMap;
-use noctule_mqtt::{ProtocolVersion, ReasonCode};
+pub(crate) use hello::Greeting;
+pub use hello::Hello;
+use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
 use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -54,6 +60,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What is offered where the specification leaves the choice.
     pub offer: Offer,
+    /// Who is greeted.
+    pub hello: Hello,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
     pub seed: [u8; 32],
     /// Keys of sessions from this one on were never given to any.
@@ -205,15 +213,21 @@ pub enum Report {
         /// In seconds.
         keep_alive: u16,
     },
+    /// A client has broken the rules with a packet. That its connection ends is said, too.
+    Offended(Box<Offence>),
     /// A connection is at its end.
     Disconnected {
         /// Which connection.
         connection: ConnectionHandle,
         /// Its client identifier, if it came that far.
         client_id: Option<Box<str>>,
+        /// The version it spoke, if it came that far.
+        version: Option<ProtocolVersion>,
         /// Why.
         cause: Cause,
     },
+    /// A message was published: one of those that [`Shard::watch`] asked for.
+    Published(Box<Published>),
     /// Messages for a session are lost. Said once, and then every minute as long as it goes on.
     Losing {
         /// Its client identifier.
@@ -223,19 +237,39 @@ pub enum Report {
     },
 }
 
+/// A packet with which a client has broken the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offence {
+    /// Which connection.
+    pub connection: ConnectionHandle,
+    /// Its client identifier, if it came that far.
+    pub client_id: Option<Box<str>>,
+    /// Which rule, and how it was broken.
+    pub violation: Violation,
+    /// At which byte of the packet, if the packet by itself breaks it.
+    pub at: Option<usize>,
+    /// The packet, or the front of it. It may hold secrets.
+    pub packet: Box<[u8]>,
+    /// How many bytes of it there were.
+    pub packet_bytes: usize,
+}
+
 /// A set of sessions and their connections. See the crate's description for how to drive it.
 #[derive(Debug)]
 pub struct Shard {
-    delivery: Delivery,
-    router: Router,
-    commons: Rc<dyn Commons>,
+    pub(crate) delivery: Delivery,
+    pub(crate) router: Router,
+    pub(crate) commons: Rc<dyn Commons>,
     placement: Placement,
     id: ShardId,
     /// Sessions by client identifier.
     clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
+    hello: Hello,
     timers: Wheel<Timer>,
-    actions: VecDeque<Action>,
+    pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
+    /// Subscriptions of sessions that are over, to be taken out.
+    leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
@@ -247,6 +281,8 @@ pub struct Shard {
     refused_publish_flags: u8,
     /// Where the packets of clients with topic aliases are written as they would be without.
     unaliased: Vec<u8>,
+    pub(crate) watch: Watch,
+    pub(crate) survey: Survey,
     random: ChaCha12Rng,
     next_key: u64,
 }
@@ -256,6 +292,8 @@ pub struct Shard {
 enum Timer {
     Connect(ConnectionHandle),
     KeepAlive(ConnectionHandle),
+    /// The client may be waiting to be greeted.
+    Hello(ConnectionHandle),
     /// The session's will is due, or its end.
     Session(SessionHandle),
     /// A receiver was waited for.
@@ -300,11 +338,15 @@ impl Shard {
             commons,
             id,
             clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
+            hello: settings.hello,
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
+            leaving: VecDeque::new(),
             unrouted: Vec::new(),
             emptied,
+            watch: Watch::default(),
+            survey: Survey::default(),
             random,
             // Shards share the store, so no two may give the same key.
             next_key: settings.next_key + u64::from(id.0),
@@ -329,12 +371,20 @@ impl Shard {
 
     /// A connection was accepted.
     pub fn open(&mut self, now: Now) -> ConnectionHandle {
+        self.open_over(Transport::Plain, now)
+    }
+
+    /// A connection was accepted, carried by this transport.
+    pub fn open_over(&mut self, transport: Transport, now: Now) -> ConnectionHandle {
         let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
         let over_limit = others >= self.delivery.limits.connections_max;
-        let connection = Connection::new(now.mono_ms, over_limit);
+        let connection = Connection::new(now.mono_ms, over_limit, transport);
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
         self.delivery.counters.connections_opened += 1;
+        if transport == Transport::Tls {
+            self.delivery.tls.connections_opened += 1;
+        }
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
         handle
@@ -348,8 +398,11 @@ impl Shard {
         self.delivery.now = now;
         connection.last_heard_ms = now.mono_ms;
         self.delivery.counters.bytes_received += bytes.len() as u64;
+        if connection.transport == Transport::Tls {
+            self.delivery.tls.bytes_received += bytes.len() as u64;
+        }
         if connection.held.is_empty() {
-            self.take_in(handle, bytes, now);
+            self.take_in_counted(handle, bytes, now);
             self.choke_if_deaf(handle);
         } else {
             connection.held.extend_from_slice(bytes);
@@ -402,6 +455,9 @@ impl Shard {
             let leaves = usize::from(!fault(Fault::ConnectionLeaked));
             self.delivery.forget_weight(&mut connection);
             self.commons.connections().fetch_sub(leaves, Ordering::Relaxed);
+            if connection.transport == Transport::Tls {
+                self.delivery.tls.connections_closed += 1;
+            }
             let unsent = connection.outbox.len();
             if let Some(buffer) = connection.outbox.advance(unsent) {
                 self.delivery.outputs.recycle(buffer);
@@ -432,6 +488,9 @@ impl Shard {
             return;
         };
         self.delivery.counters.bytes_sent += written as u64;
+        if connection.transport == Transport::Tls {
+            self.delivery.tls.bytes_sent += written as u64;
+        }
         if let Some(buffer) = connection.outbox.advance(written) {
             self.delivery.outputs.recycle(buffer);
         }
@@ -475,7 +534,9 @@ impl Shard {
     /// Whether the shard has work of its own to go on with, so that the driver should come back
     /// without waiting for sockets.
     pub fn has_work(&self) -> bool {
-        !self.delivery.replays.is_empty() || !self.delivery.released.is_empty()
+        !self.delivery.replays.is_empty()
+            || !self.delivery.released.is_empty()
+            || !self.leaving.is_empty()
     }
 
     /// What has happened so far.
@@ -509,7 +570,7 @@ impl Shard {
         self.delivery.bytes_of(owner)
     }
 
-    fn retained_len(&self) -> usize {
+    pub(crate) fn retained_len(&self) -> usize {
         let mut len = 0;
         for part in 0..self.commons.retained_parts() {
             self.commons.read_retained(part, &mut |retained| len += retained.len());
@@ -529,10 +590,12 @@ impl Shard {
     }
 
     fn is_held(&self, handle: ConnectionHandle) -> bool {
-        self.delivery
-            .connections
-            .get(handle)
-            .is_some_and(|connection| !connection.holds.is_free() || connection.is_being_accepted())
+        // What was held back is dealt with first, or it would grow with what comes behind it.
+        self.delivery.connections.get(handle).is_some_and(|connection| {
+            !connection.holds.is_free()
+                || !connection.held.is_empty()
+                || connection.is_being_accepted()
+        })
     }
 }
 

@@ -106,7 +106,7 @@ impl Shard {
         {
             connection.last_route = cached;
         }
-        self.delivery.counters.publish_received += 1;
+        self.delivery.packets.publish_came(publish.qos, publish.payload.len());
         // Without an alias there is a topic.
         let Some(view) = MessageView::of_publish(publish, expires) else {
             return Err(Violation::TopicEmpty);
@@ -222,6 +222,7 @@ impl Shard {
             if let Some(connection) = self.delivery.connections.get_mut(sender.connection) {
                 let outbox = self.delivery.outputs.open(sender.connection, connection);
                 push_ack(outbox, PacketType::Puback, packet_id);
+                self.delivery.packets.leaves(PacketType::Puback);
             }
             return Ok(());
         }
@@ -328,8 +329,13 @@ impl Shard {
         let _ = self.route(&mut Outgoing::of_message(message), Some(session), None, None);
     }
 
-    /// Publishes a message of the broker's own accord: a will.
-    pub(super) fn publish_message(&mut self, message: &Message) {
+    /// Publishes a client's will.
+    pub(super) fn publish_will(&mut self, client_id: &str, message: &Message) {
+        if self.watch.wants_one() {
+            let wall_ms = self.delivery.now.wall_ms;
+            let report = self.watch.hand_out(wall_ms, client_id, &message.view());
+            self.actions.push_back(report);
+        }
         let mut view = message.view();
         let properties = Properties::from_checked(view.properties);
         view.expires = deadline(properties, self.delivery.now);
@@ -379,6 +385,14 @@ impl Shard {
             self.delivery.dropped.store_full += 1;
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
+        }
+        if let Some(from) = from
+            && self.watch.wants_one()
+            && let Some(session) = self.delivery.sessions.get(from)
+        {
+            let wall_ms = self.delivery.now.wall_ms;
+            let report = self.watch.hand_out(wall_ms, &session.client_id, &outgoing.view);
+            self.actions.push_back(report);
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.

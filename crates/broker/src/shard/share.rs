@@ -87,9 +87,6 @@ impl Shard {
     /// another member. Not so at QoS 2 what was sent to it, which may have come
     /// `[MQTT5-4.8.2-5]`.
     pub(super) fn redistribute(&mut self, session: Session) {
-        if !session.subscriptions.keys().any(|filter| filter.starts_with("$share/")) {
-            return;
-        }
         for owed in session.into_unfinished() {
             self.give_to_another(&owed);
         }
@@ -119,6 +116,11 @@ impl Shard {
 }
 
 impl Session {
+    /// Whether it shares a subscription with others.
+    pub(super) fn is_member_of_groups(&self) -> bool {
+        self.subscriptions.keys().any(|filter| filter.starts_with("$share/"))
+    }
+
     /// What it is owed and may be given to somebody else, in order.
     fn into_unfinished(self) -> impl Iterator<Item = Owed> {
         let in_flight = self.outbound.into_iter().filter_map(|entry| {

@@ -20,26 +20,37 @@ use noctule_mqtt::packet::{
 use noctule_mqtt::{Packet, Properties, ReasonCode, TopicFilter};
 use std::sync::atomic::Ordering;
 
+/// What follows an answer.
+#[derive(Default)]
+struct After {
+    greet: bool,
+    replays: Replays,
+}
+
 impl Shard {
     pub(super) fn on_subscribe(&mut self, sender: &Sender, subscribe: &Subscribe<'_>) {
         let session = sender.session;
         let identifier = subscribe.properties.subscription_identifier();
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut replays = Replays::new();
+        let mut greet = false;
         for subscription in &subscribe.subscriptions {
             let mut options = subscription.options;
             // [MQTT5-3.2.2-10] [MQTT5-3.8.4-7]: granted as far as it is offered.
             options.qos = options.qos.min(self.offer.qos_max);
             let terms = Terms { options, identifier, since: 0 };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
-                Ok(()) => ReasonCode::granted(terms.options.qos),
+                Ok(()) => {
+                    greet |= self.asks_for_greeting(session, subscription.filter.as_str());
+                    ReasonCode::granted(terms.options.qos)
+                }
                 Err(reason) => reason,
             };
             reasons.push(reason);
         }
         let packet_id = subscribe.packet_id;
         let why = reasons.iter().find(|reason| reason.is_error()).map_or("", |r| explanation(*r));
-        self.answer_encoded(sender, why, replays, |properties| {
+        self.answer_encoded(sender, why, After { greet, replays }, |properties| {
             Packet::Suback(Suback { packet_id, properties, reasons: reasons.clone() })
         });
     }
@@ -178,7 +189,7 @@ impl Shard {
         let reasons: Vec<_> =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe(session, *filter)).collect();
         let packet_id = unsubscribe.packet_id;
-        self.answer_encoded(sender, "", Replays::new(), |properties| {
+        self.answer_encoded(sender, "", After::default(), |properties| {
             Packet::Unsuback(Unsuback { packet_id, properties, reasons: reasons.clone() })
         });
     }
@@ -206,9 +217,10 @@ impl Shard {
         &mut self,
         sender: &Sender,
         why: &str,
-        replays: Replays,
+        after: After,
         packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
     ) {
+        let After { greet, replays } = after;
         let Sender { connection: handle, session, now, .. } = *sender;
         let Some(connection) = self.delivery.connections.get(handle) else {
             return;
@@ -228,7 +240,8 @@ impl Shard {
             found.replays.extend(replays.clone());
             self.delivery.replay(session);
         }
-        self.delivery.answer(session, Answer::Encoded { bytes: bytes.into(), replays }, ticket);
+        let answer = Answer::Encoded { bytes: bytes.into(), greet, replays };
+        self.delivery.answer(session, answer, ticket);
     }
 }
 

@@ -39,6 +39,7 @@ impl Shard {
         self.delivery.now = now;
         self.release();
         self.replay_retained();
+        self.take_out_subscriptions();
         self.watch_crowds();
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
@@ -118,6 +119,7 @@ impl Shard {
             match timer {
                 Timer::Connect(connection) => self.on_connect_timeout(connection, now),
                 Timer::KeepAlive(connection) => self.on_keep_alive(connection, now),
+                Timer::Hello(connection) => self.on_hello_timer(connection),
                 Timer::Session(session) => self.on_session_timer(session, now),
                 Timer::Losses(session) => self.say_losses(session, now),
                 Timer::Retained(part) => self.expire_retained(usize::from(part), now),
@@ -138,6 +140,7 @@ impl Shard {
                 || connection.is_being_accepted()
         });
         if waiting {
+            self.delivery.counters.connect_timeouts += 1;
             self.close(handle, Cause::ConnectTimeout, now);
         }
     }
@@ -183,6 +186,7 @@ impl Shard {
         }
         let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.mono_ms);
         let will = session.will.take_if(|will| is_due(will.due_ms));
+        let client_id = will.as_ref().map(|_| session.client_id.clone());
         if will.is_some() && session.stored {
             self.delivery.journal.push(away(session, now.wall_ms));
         }
@@ -190,8 +194,8 @@ impl Shard {
         if let Some(deadline) = next.into_iter().flatten().min() {
             self.set_session_timer(handle, deadline, now);
         }
-        if let Some(will) = will {
-            self.publish_message(&will.message);
+        if let (Some(will), Some(client_id)) = (will, client_id) {
+            self.publish_will(&client_id, &will.message);
         }
     }
 
@@ -217,7 +221,8 @@ impl Shard {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {
                     found.outbound.stored(packet_id);
                 }
-                self.delivery.pump(session);
+                // It may be given up there, which leaves room.
+                self.send_more(session);
             }
             Continuation::Pubrel { session, packet_id } => self.send_pubrel(session, packet_id),
             Continuation::Route { session, key, packet_id, message } => {

@@ -368,3 +368,20 @@ fn one_is_stored_with_the_message_and_forgotten_with_it() {
         .collect();
     assert_eq!(payloads, [1, 0]);
 }
+
+#[test] // [MQTT5-3.1.2-25]
+fn retained_messages_come_when_one_that_is_too_large_has_made_room() {
+    let mut w = World::new();
+    w.connect("p", v311());
+    w.publish("p", publish("kept", "here").retain());
+    w.connect("r", v5().persistent().receive_maximum(1).packet_max(100));
+    w.subscribe("r", "t", 2);
+    w.hold_store();
+    w.send("r", subscribe(9, "kept", 1));
+    // It takes the only place in flight, and is found to be too large when its place is stored.
+    w.send("p", publish("t", [0; 200]).qos(2).id(1));
+    w.let_store_run();
+    w.expect("r", suback(9, &[1]));
+    w.receive("r", publish("kept", "here").retain());
+    w.expect("p", pubrec(1));
+}

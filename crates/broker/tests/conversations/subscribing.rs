@@ -362,3 +362,23 @@ fn many_clients_of_all_versions_get_one_message_each_in_its_own_form() {
         });
     }
 }
+
+#[test]
+fn many_subscriptions_of_a_client_that_leaves_are_taken_out_and_lead_to_nobody() {
+    let mut w = World::with(Limits { subscriptions_max: 10_000, ..Limits::default() });
+    w.connect("many", v311());
+    for packet in 0..30 {
+        let mut filters = subscribe(1 + packet, &format!("x/{packet}"), 0);
+        for number in 0..100 {
+            filters = filters.and(&format!("x/{packet}/{number}/+"), 0);
+        }
+        w.send("many", filters);
+        w.next_heard("many");
+    }
+    assert_eq!(w.population().subscriptions, 30 * 101);
+    w.connect("s", v5());
+    w.lose("many");
+    assert_eq!((w.population().subscriptions, w.population().sessions), (0, 1));
+    w.send("s", publish("x/7/7/y", "").qos(1).id(1));
+    w.expect("s", puback(1).because(ReasonCode::NoMatchingSubscribers));
+}

@@ -5,7 +5,6 @@
 mod handing_over;
 mod order;
 mod promises;
-mod random_walk;
 mod repeating;
 mod retained;
 mod sharing;

@@ -102,7 +102,7 @@ fn option_flags(spec: &'static OptionSpec) -> Vec<Arg> {
     };
     match spec.shape() {
         Shape::Switch => switch(arg, spec),
-        Shape::Single => vec![valued(arg, spec)],
+        Shape::Single => with_off(valued(arg, spec), spec),
         Shape::List => vec![valued(arg, spec).action(ArgAction::Append)],
     }
 }
@@ -113,8 +113,13 @@ fn valued(arg: Arg, spec: &'static OptionSpec) -> Arg {
 }
 
 fn switch(on: Arg, spec: &'static OptionSpec) -> Vec<Arg> {
+    with_off(on.action(ArgAction::SetTrue), spec)
+}
+
+/// A flag, and the one that stands for its opposite if there is one.
+fn with_off(on: Arg, spec: &'static OptionSpec) -> Vec<Arg> {
     let Some((main, aliases)) = spec.off_flags().split_first() else {
-        return vec![on.action(ArgAction::SetTrue)];
+        return vec![on];
     };
     let off = Arg::new(*main)
         .long(*main)
@@ -123,7 +128,7 @@ fn switch(on: Arg, spec: &'static OptionSpec) -> Vec<Arg> {
         .overrides_with(spec.key())
         .hide_short_help(on.is_hide_short_help_set())
         .help(format!("The opposite of --{}", spec.flags()[0]));
-    vec![on.action(ArgAction::SetTrue).overrides_with(*main), off]
+    vec![on.overrides_with(*main), off]
 }
 
 fn short_help(spec: &OptionSpec) -> String {
@@ -153,13 +158,11 @@ fn given(arguments: &ArgMatches) -> Vec<(&'static OptionSpec, String)> {
 
 fn given_text(arguments: &ArgMatches, spec: &OptionSpec) -> Option<String> {
     let on_line = |id| arguments.value_source(id) == Some(ValueSource::CommandLine);
+    if spec.off_flags().first().is_some_and(|flag| on_line(flag)) {
+        return Some(spec.off_word().to_owned());
+    }
     if spec.shape() == Shape::Switch {
-        let off = spec.off_flags().first().is_some_and(|flag| on_line(flag));
-        return if off {
-            Some("false".to_owned())
-        } else {
-            on_line(spec.key()).then(|| "true".to_owned())
-        };
+        return on_line(spec.key()).then(|| "true".to_owned());
     }
     let values = arguments.get_many::<String>(spec.key())?;
     Some(values.cloned().collect::<Vec<_>>().join(","))
@@ -167,7 +170,7 @@ fn given_text(arguments: &ArgMatches, spec: &OptionSpec) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use noctule_server::options::Config;
+    use noctule_server::options::{Config, LogMessages};
 
     use super::*;
 
@@ -221,8 +224,10 @@ mod tests {
 
     #[test]
     fn of_a_flag_and_its_opposite_the_last_counts() {
-        let off = |config: &Config| (config.tls, config.log_messages);
-        assert_eq!(off(&read(&["--no-ssl", "--no-log-messages"]).unwrap()), (false, false));
+        assert!(!read(&["--no-ssl"]).unwrap().tls);
+        let messages = |flags: &[&str]| read(flags).unwrap().log_messages;
+        assert_eq!(messages(&["--log-messages", "all", "--no-log-messages"]), LogMessages::None);
+        assert_eq!(messages(&["--no-log-messages", "--log-messages", "all"]), LogMessages::All);
         assert!(read(&["--no-tls", "--ssl"]).unwrap().tls);
         assert!(!read(&["--tls", "--no-tls", "--no-tls"]).unwrap().tls);
         assert!(read(&["-v", "--verbose"]).unwrap().verbose);

@@ -5,7 +5,15 @@
 
 mod broker;
 mod cert;
+mod check;
+mod dashboard;
 mod passwd;
+mod publish;
+mod request;
+mod sensor;
+mod shell;
+mod store;
+mod subscribe;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -24,8 +32,16 @@ struct Entry {
 
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
+    Entry { describe: check::describe, run: check::run, everyday: true },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
+    Entry { describe: publish::describe, run: publish::run, everyday: true },
+    Entry { describe: subscribe::describe, run: subscribe::run, everyday: true },
+    Entry { describe: request::describe, run: request::run, everyday: false },
+    Entry { describe: shell::describe, run: shell::run, everyday: true },
+    Entry { describe: sensor::describe, run: sensor::run, everyday: true },
+    Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
+    Entry { describe: store::describe, run: store::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.

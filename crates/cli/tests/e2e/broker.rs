@@ -46,6 +46,11 @@ impl Broker {
         Self::begin(room, 0, flags)
     }
 
+    /// `noctule broker` in a directory where another one was, on that one's port.
+    pub(crate) fn again(room: Room, port: u16) -> Self {
+        Self::begin(room, port, &[])
+    }
+
     fn begin(room: Room, port: u16, flags: &[&str]) -> Self {
         let mut command = noctule();
         command.args(["broker", "--port", &port.to_string(), "--tls-port", "0"]).args(flags);

@@ -10,18 +10,37 @@ use crate::program::Program;
 
 /// Runs a scenario of `paho_scenarios.py` against a new broker.
 pub(crate) fn paho(version: &str, scenario: &str) {
+    run(&mut python(), "paho_scenarios.py", version, scenario);
+}
+
+/// Python with paho-mqtt.
+pub(crate) fn python() -> Command {
     let python = home().join("python/bin/python");
     assert!(python.exists(), "paho-mqtt is missing: {PREPARE}");
     // Unbuffered: the last words of a script that is killed at its deadline are wanted.
-    run(Command::new(python).arg("-u"), "paho_scenarios.py", version, scenario);
+    let mut command = Command::new(python);
+    command.arg("-u");
+    command
 }
 
 /// Runs a scenario of `mqttjs_scenarios.js` against a new broker.
 pub(crate) fn mqttjs(version: &str, scenario: &str) {
+    run(&mut node(), "mqttjs_scenarios.js", version, scenario);
+}
+
+/// Node with MQTT.js.
+pub(crate) fn node() -> Command {
     let modules = home().join("node/node_modules");
     assert!(modules.join("mqtt/package.json").exists(), "MQTT.js is missing: {PREPARE}");
     assert!(which("node"), "Node is missing: {PREPARE}");
-    run(Command::new("node").env("NODE_PATH", modules), "mqttjs_scenarios.js", version, scenario);
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules);
+    command
+}
+
+/// A script of ours that uses a foreign client.
+pub(crate) fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(name)
 }
 
 /// A command of mosquitto-clients whose output comes line by line.
@@ -34,11 +53,27 @@ pub(crate) fn mosquitto(program: &str) -> Command {
     command
 }
 
+/// Debian's mosquitto, the broker, whose output comes line by line.
+pub(crate) fn mosquitto_broker() -> Command {
+    // Debian puts it where only root's PATH leads.
+    let elsewhere = "/usr/sbin/mosquitto";
+    let program = if which("mosquitto") { "mosquitto" } else { elsewhere };
+    assert!(which("mosquitto") || Path::new(elsewhere).exists(), "no mosquitto: {PREPARE}");
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", program]);
+    command
+}
+
 /// Scripts end with a line `ok SCENARIO`, so one that skipped its work does not pass.
 fn run(command: &mut Command, script: &str, version: &str, scenario: &str) {
     let broker = Broker::start();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(script);
-    command.arg(script).args([&broker.host(), &broker.port(), version, scenario, broker.word()]);
+    command.arg(self::script(script)).args([
+        &broker.host(),
+        &broker.port(),
+        version,
+        scenario,
+        broker.word(),
+    ]);
     let finished = Program::start(command).finish().well();
     assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
 }

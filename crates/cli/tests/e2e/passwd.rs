@@ -1,10 +1,10 @@
 //! `noctule passwd` as a user runs it: by pipe, by file, and at a terminal.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 
 use crate::broker::noctule;
+use crate::foreign::script;
 use crate::program::{Finished, Program};
 use crate::room::Room;
 
@@ -99,9 +99,12 @@ fn passwd(room: &Room, arguments: &[&str], input: &str) -> Finished {
 }
 
 fn typed(room: &Room, passwords: &[&str], arguments: &[&str]) -> Finished {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/type_passwords.py");
     let mut command = Command::new("python3");
-    command.arg(script).args(passwords).arg("--").arg(env!("CARGO_BIN_EXE_noctule"));
+    command
+        .arg(script("type_passwords.py"))
+        .args(passwords)
+        .arg("--")
+        .arg(env!("CARGO_BIN_EXE_noctule"));
     command.arg("passwd").args(arguments).current_dir(room.path());
     Program::start(&mut command).finish()
 }

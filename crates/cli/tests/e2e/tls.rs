@@ -7,6 +7,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::broker::Broker;
+use crate::foreign;
 use crate::mosquitto::{Subscriber, VERSIONS, message, publish};
 use crate::program::Program;
 use crate::tls_client::TlsClient;
@@ -34,6 +35,18 @@ fn plain_and_tls_clients_of_all_versions_talk_to_each_other() {
             assert_eq!(subscriber.next(), message(&topic, 1, false, "from tls"));
             subscriber.leave();
         }
+    }
+}
+
+#[test]
+fn other_clients_speak_tls_with_it() {
+    let broker = Broker::ours(&[]);
+    for (mut command, script) in
+        [(foreign::python(), "paho_tls.py"), (foreign::node(), "mqttjs_tls.js")]
+    {
+        command.arg(foreign::script(script)).args([&broker.tls_port(), &ca(&broker)]);
+        let finished = Program::start(command.arg(broker.topic(script))).finish().well();
+        assert_eq!(finished.lines, ["ok"], "{script}");
     }
 }
 

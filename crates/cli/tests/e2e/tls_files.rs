@@ -56,6 +56,24 @@ fn what_noctule_cert_has_made_is_served_and_never_renewed() {
 }
 
 #[test]
+fn secrets_that_everybody_may_read_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let room = Room::new();
+    cert(&room, &[]);
+    let passwords = room.file("p", b"");
+    let key = room.path().join(TLS).join("server.key");
+    for file in [&key, &passwords] {
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let broker = Broker::in_room(room, &["--password-file", "p"]);
+    for file in ["server.key", "p"] {
+        let words = [file, ": everybody on this machine may read it (mode 644): chmod o-r"];
+        broker.program().expect_complaint(&words);
+    }
+    broker.program().expect_complaint(&["the password file has no users"]);
+}
+
+#[test]
 fn a_self_signed_ca_of_openssl_is_served() {
     let room = Room::new();
     openssl(
@@ -111,7 +129,8 @@ fn the_brokers_own_certificate_is_renewed_in_time_and_with_new_names() {
 fn changed_files_are_used_without_losing_a_connection() {
     let room = Room::new();
     cert(&room, &[]);
-    let broker = Broker::in_room(room, &[]);
+    // On a slow machine the greeting of silent clients would come between what is compared here.
+    let broker = Broker::in_room(room, &["--hello", "never"]);
     let mut early = client(&broker);
     let old = early.certificate_of_broker();
     make_anew(&broker);

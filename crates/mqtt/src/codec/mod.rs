@@ -6,12 +6,14 @@
 
 mod frame;
 mod frame_buffer;
+mod position;
 mod reader;
 mod writer;
 
 pub(crate) use frame::check_first_byte;
 pub use frame::{Frame, REMAINING_LENGTH_MAX, next_frame};
 pub use frame_buffer::FrameBuffer;
+pub use position::position;
 pub(crate) use reader::Reader;
 pub use writer::EncodeError;
 pub use writer::variable_byte_integer_len;

@@ -121,6 +121,11 @@ fn a_subscription_gets_a_retained_message_and_all_after_it_without_a_gap() {
             let mut node = Node::new(shared, 0, to_b, from_b);
             for number in 1..=MESSAGES {
                 node.say(&publish(number));
+                // Slowed for a receiver that is behind, it has not been published yet.
+                while !node.shard.wants_input(node.client) {
+                    thread::yield_now();
+                    node.turn();
+                }
                 published.store(number, Ordering::Release);
             }
             node.shard.on_closed(node.client, Cause::PeerClosed, NOW);

@@ -1,11 +1,11 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
-use super::{APPETITE_MIN, EventLoop};
+use super::{APPETITE_MIN, EventLoop, Taps};
 use crate::door::Door;
 use crate::gate::Origin;
 use crate::sockets::{Ending, Socket};
 use mio::{Interest, Token};
-use noctule_broker::{Cause, ConnectionHandle, Now};
+use noctule_broker::{Cause, ConnectionHandle, Now, Transport};
 use noctule_net::Pipe;
 use std::io;
 use std::net::SocketAddr;
@@ -67,7 +67,11 @@ impl EventLoop {
                 debug!(%peer, "closed at once: too many connections");
                 continue;
             }
-            let connection = self.shard.open(now);
+            let transport = match pipe {
+                Pipe::Tcp(_) => Transport::Plain,
+                Pipe::Tls(_) => Transport::Tls,
+            };
+            let connection = self.shard.open_over(transport, now);
             self.adopt(connection, pipe, peer, now);
         }
         // There may be more; the next turn comes at once.
@@ -107,6 +111,7 @@ impl EventLoop {
             heard: false,
             writable: true,
             listed: false,
+            taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
             appetite: 4 * APPETITE_MIN,
             ending: Ending::No,
         });

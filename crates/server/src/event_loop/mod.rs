@@ -13,6 +13,7 @@
 //! nothing is there.
 
 mod accept;
+mod observe;
 mod post;
 mod report;
 
@@ -29,6 +30,7 @@ use noctule_broker::{
     Action, Cause, ConnectionHandle, Event, Mail, Now, Parcel, Shard, StoreState,
 };
 use noctule_net::Pipe;
+pub(crate) use observe::{Observers, Taps};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -67,6 +69,7 @@ pub(crate) struct EventLoop {
     store_state: StoreState,
     listeners: Vec<Listening>,
     connections_max: usize,
+    observers: Observers,
     gate: Arc<Gate>,
     /// Steps of handshakes that this turn has left.
     handshakes: usize,
@@ -109,7 +112,7 @@ impl EventLoop {
         poll: Poll,
         listeners: Vec<Door>,
         connections_max: usize,
-        (storage, gate): (Storage, Arc<Gate>),
+        (storage, gate, observers): (Storage, Arc<Gate>, Observers),
         (number, mailboxes): (usize, Arc<Mailboxes>),
     ) -> io::Result<Self> {
         let mut written = Vec::new();
@@ -124,6 +127,7 @@ impl EventLoop {
             store_state: StoreState::default(),
             listeners: Vec::new(),
             connections_max,
+            observers,
             gate,
             handshakes: 0,
             strangers: Strangers::default(),
@@ -171,6 +175,7 @@ impl EventLoop {
         self.settle(now);
         loop {
             if self.may_end(now) {
+                self.last_beat(now);
                 return Ok(());
             }
             match self.poll.poll(&mut events, self.timeout(now)) {
@@ -184,6 +189,9 @@ impl EventLoop {
     }
 
     fn turn(&mut self, events: &Events, now: Now) {
+        self.beat(now);
+        let expired = self.shard.next_deadline_ms().is_some_and(|at| at <= now.mono_ms);
+        self.observers.news |= expired || !events.is_empty() || !self.to_read.is_empty();
         self.handshakes = HANDSHAKES_PER_TURN;
         for event in events {
             match event.token() {
@@ -249,6 +257,7 @@ impl EventLoop {
             self.lingering.front().map(|(until, _)| *until),
             self.listeners.iter().filter_map(|listening| listening.ready_at_ms).min(),
             self.stop_by_ms,
+            self.observers.due_ms(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(now.mono_ms)))
@@ -351,6 +360,9 @@ impl EventLoop {
     /// Hands in the first `read` bytes of the scratch buffer and returns what they cost: if that is
     /// much, fewer are read next time. A few bytes are not worth looking at the clock.
     fn hand_in(&mut self, connection: ConnectionHandle, read: usize, now: Now) -> Duration {
+        if self.observers.raw {
+            self.tap_received(connection, read, now);
+        }
         let begin = (read >= APPETITE_MIN).then(Instant::now);
         self.shard.on_bytes(connection, &self.scratch[..read], now);
         let cost = begin.map_or(Duration::ZERO, |begin| begin.elapsed());
@@ -386,7 +398,7 @@ impl EventLoop {
             }
             let mut dirty = std::mem::take(&mut self.dirty);
             for connection in dirty.drain(..) {
-                self.write(connection);
+                self.write(connection, now);
             }
             self.dirty = dirty;
         }
@@ -429,7 +441,7 @@ impl EventLoop {
             Action::HandOver { connection, to, departure } => {
                 self.send_home(connection, to, departure);
             }
-            Action::Report(report) => self.report(&report),
+            Action::Report(report) => self.report(report, now),
         }
     }
 
@@ -443,7 +455,7 @@ impl EventLoop {
     }
 
     /// Writes as much of a connection's output as the socket takes.
-    fn write(&mut self, connection: ConnectionHandle) {
+    fn write(&mut self, connection: ConnectionHandle, now: Now) {
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return;
@@ -479,6 +491,9 @@ impl EventLoop {
                     // What did not fit will be asked for when there is room.
                     socket.writable = written == wanted && !socket.pipe.wants_write();
                     let ending = socket.ending;
+                    if let Some(taps) = &mut socket.taps {
+                        taps.sent(output, written, now.wall_ms, &self.observers.log);
+                    }
                     self.shard.on_written(connection, written);
                     if written == whole && ending == Ending::No {
                         return;

@@ -1,8 +1,9 @@
 //! What comes from other loops and goes to them: mail of the shards, connections on their way home,
 //! the order to stop.
 
-use super::{EventLoop, LINGER_MS};
+use super::{EventLoop, LINGER_MS, Taps};
 use crate::mailboxes::Letter;
+use crate::sockets::Socket;
 use noctule_broker::{ConnectionHandle, Departure, Event, Now, ShardId};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
@@ -15,8 +16,13 @@ impl EventLoop {
         for letter in letters.drain(..) {
             match letter {
                 Letter::Mail(mail) => self.shard.on_mail(mail, now),
-                Letter::Arrival { pipe, peer, departure } => {
-                    self.welcome(pipe, peer, departure, now);
+                Letter::Arrival { pipe, peer, taps, departure } => {
+                    self.welcome(pipe, peer, taps, departure, now);
+                }
+                Letter::System(topics) => {
+                    for (topic, value) in topics {
+                        self.shard.publish_system(&topic, value.as_bytes(), now);
+                    }
                 }
                 Letter::Stored(event) => {
                     self.shard.handle(event, now);
@@ -41,11 +47,19 @@ impl EventLoop {
     }
 
     /// A connection comes from the loop that accepted it, to stay.
-    fn welcome(&mut self, pipe: Pipe, peer: SocketAddr, departure: Departure, now: Now) {
+    fn welcome(
+        &mut self,
+        pipe: Pipe,
+        peer: SocketAddr,
+        taps: Option<Box<Taps>>,
+        departure: Departure,
+        now: Now,
+    ) {
         let connection = self.shard.arrive(departure, now);
         self.adopt(connection, pipe, peer, now);
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
+            socket.taps = taps;
             socket.readable = true;
             self.list(connection);
         }
@@ -66,7 +80,8 @@ impl EventLoop {
             return self.shard.give_up(departure);
         };
         let _ = self.poll.registry().deregister(&mut socket.pipe);
-        let letter = Letter::Arrival { pipe: socket.pipe, peer: socket.peer, departure };
+        let Socket { pipe, peer, taps, .. } = socket;
+        let letter = Letter::Arrival { pipe, peer, taps, departure };
         self.written[usize::from(to.0)].push(letter);
     }
 

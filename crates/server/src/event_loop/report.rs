@@ -2,36 +2,40 @@
 
 use super::EventLoop;
 use crate::door::transport;
-use noctule_broker::{ConnectionHandle, Report};
-use tracing::{debug, warn};
+use crate::raw_log::hex_of_broken;
+use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Report};
+use noctule_mqtt::ProtocolVersion;
+use tracing::{debug, info, warn};
+
+/// So many bytes of a packet that breaks the rules are shown.
+const DUMPED_BYTES_MAX: usize = 64;
 
 impl EventLoop {
-    pub(super) fn report(&mut self, report: &Report) {
+    pub(super) fn report(&mut self, report: Report, now: Now) {
         match report {
             Report::Connected { connection, client_id, version, session_present, keep_alive } => {
-                let peer = self.peer_of(*connection);
-                let transport = self.sockets.of(*connection).map(|socket| transport(&socket.pipe));
+                if let Some(socket) = self.sockets.of(connection)
+                    && let Some(taps) = &mut socket.taps
+                {
+                    taps.client.clone_from(&client_id);
+                }
                 debug!(
-                    peer,
-                    transport,
-                    client_id = client_id.escape_debug().to_string(),
+                    peer = self.peer_of(connection),
+                    transport = self.transport_of(connection),
+                    client_id = escaped(&client_id),
                     %version,
                     session_present,
                     keep_alive,
                     "connected"
                 );
             }
-            Report::Disconnected { connection, client_id, cause } => {
-                let peer = self.peer_of(*connection);
-                debug!(
-                    peer,
-                    client_id = client_id.as_deref().unwrap_or("").escape_debug().to_string(),
-                    %cause,
-                    "disconnected"
-                );
+            Report::Published(published) => self.observers.published(published),
+            Report::Offended(offence) => self.say_offence(&offence, now),
+            Report::Disconnected { connection, client_id, version, cause } => {
+                self.say_disconnected(connection, client_id.as_deref(), version, &cause);
             }
             Report::Losing { client_id, lost } => warn!(
-                client_id = client_id.escape_debug().to_string(),
+                client_id = escaped(&client_id),
                 qos_0 = lost.at_most_once,
                 qos_1_and_2 = lost.queued,
                 "messages are lost for this client, which does not take them fast enough: QoS 0 \
@@ -41,12 +45,68 @@ impl EventLoop {
         }
     }
 
-    /// The address of a connection's peer; empty if it is not known any more.
-    fn peer_of(&mut self, connection: ConnectionHandle) -> String {
-        let here = self.sockets.of(connection).map(|socket| socket.peer);
-        let peer = here.or_else(|| {
-            self.gone.iter().find(|(gone, _)| *gone == connection).map(|(_, peer)| *peer)
-        });
-        peer.map_or_else(String::new, |peer| peer.to_string())
+    fn say_disconnected(
+        &mut self,
+        connection: ConnectionHandle,
+        client_id: Option<&str>,
+        version: Option<ProtocolVersion>,
+        cause: &Cause,
+    ) {
+        debug!(
+            peer = self.peer_of(connection),
+            transport = self.transport_of(connection),
+            client_id = client_id.map(escaped),
+            version = version.map(tracing::field::display),
+            %cause,
+            "disconnected"
+        );
     }
+
+    /// A client broke the rules. Of one address the first is said, and the others once a minute.
+    fn say_offence(&mut self, offence: &Offence, now: Now) {
+        let Offence { connection, client_id, violation, at, packet, packet_bytes } = offence;
+        let peer = self.address_of(*connection);
+        let text = peer.map_or_else(String::new, |peer| peer.to_string());
+        let is_first =
+            peer.is_none_or(|peer| self.observers.complaints.note(peer.ip(), now.mono_ms));
+        if is_first {
+            info!(
+                peer = text,
+                client_id = client_id.as_deref().map(escaped),
+                reason = %violation,
+                at_byte = at.map(|at| at as u64),
+                packet_bytes = *packet_bytes as u64,
+                "closed: this client breaks the rules of MQTT; said once a minute for an address"
+            );
+        }
+        debug!(
+            peer = text,
+            reason = %violation,
+            at_byte = at.map(|at| at as u64),
+            bytes = hex_of_broken(packet, DUMPED_BYTES_MAX),
+            "the packet that breaks the rules"
+        );
+    }
+
+    /// The address of a connection's peer, if it is still known.
+    fn address_of(&mut self, connection: ConnectionHandle) -> Option<std::net::SocketAddr> {
+        let here = self.sockets.of(connection).map(|socket| socket.peer);
+        here.or_else(|| {
+            self.gone.iter().find(|(gone, _)| *gone == connection).map(|(_, peer)| *peer)
+        })
+    }
+
+    /// The same as text; empty if it is not known any more.
+    fn peer_of(&mut self, connection: ConnectionHandle) -> String {
+        self.address_of(connection).map_or_else(String::new, |peer| peer.to_string())
+    }
+
+    /// What carries a connection: plain, or TLS with its version and cipher.
+    fn transport_of(&mut self, connection: ConnectionHandle) -> Option<String> {
+        self.sockets.of(connection).map(|socket| transport(&socket.pipe))
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.escape_debug().to_string()
 }

@@ -55,6 +55,18 @@ choice! {
 }
 
 choice! {
+    /// Which of the messages that pass are shown.
+    LogMessages, "sample|all|none" {
+        /// At most 20 a second, and how many were not.
+        Sample = "sample",
+        /// Each.
+        All = "all",
+        /// None.
+        None = "none",
+    }
+}
+
+choice! {
     /// When a message counts as stored, so that it may be acknowledged.
     Durability, "always|interval|never" {
         /// When it is on stable storage.
@@ -63,6 +75,16 @@ choice! {
         Interval = "interval",
         /// When the operating system has it.
         Never = "never",
+    }
+}
+
+choice! {
+    /// How the lines of the log look.
+    LogFormat, "text|json" {
+        /// For people.
+        Text = "text",
+        /// A JSON object in each line.
+        Json = "json",
     }
 }
 

@@ -83,8 +83,8 @@ fn flags(spec: &OptionSpec) -> String {
     };
     let mut all: Vec<_> =
         spec.short().map(|short| format!("`-{short}{value}`")).into_iter().collect();
-    let long = spec.flags().iter().chain(spec.off_flags());
-    all.extend(long.map(|flag| format!("`--{flag}{value}`")));
+    all.extend(spec.flags().iter().map(|flag| format!("`--{flag}{value}`")));
+    all.extend(spec.off_flags().iter().map(|flag| format!("`--{flag}`")));
     all.join(", ")
 }
 

@@ -31,7 +31,7 @@ mod value;
 #[cfg(test)]
 mod walks;
 
-pub use choice::{ClientAuth, Durability, Hello, OnQueueFull, Sharing};
+pub use choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing};
 pub use limit::{Auto, Limit, Optional};
 pub use load::{Loaded, Sources};
 pub use manual::manual;

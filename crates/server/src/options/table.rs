@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{ClientAuth, Durability, Hello, OnQueueFull, Sharing};
+use super::choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing};
 use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
@@ -106,11 +106,32 @@ option_table! {
         /// `waiting` greets clients that subscribe to exactly this topic, and 3.1 and 3.1.1
         /// clients without a subscription that have been silent for one second; `always` greets
         /// every client right after CONNACK; `never` greets nobody.
-        hello: Hello = Hello::Waiting => flags(&["hello"]).waits_for("the greeting exists");
+        hello: Hello = Hello::Waiting => flags(&["hello"]);
 
-        /// Whether to show the messages that pass, as JSON.
-        log_messages: bool = true => flags(&["log-messages"]).off(&["no-log-messages"])
-            .waits_for("the message log exists");
+        /// Which of the messages that pass are shown in the log, as JSON.
+        /// `sample` shows at most 20 a second and then says how many there were more; `all` shows
+        /// each, as far as the output takes them; `none` shows none.
+        log_messages: LogMessages = LogMessages::Sample => flags(&["log-messages"])
+            .off_as("none", &["no-log-messages"]);
+
+        /// Whether to log each packet in hex.
+        /// Passwords, authentication data and the payloads of wills are covered.
+        log_raw_data: bool = false => flags(&["log-raw-data"]).off(&["no-log-raw-data"]);
+
+        /// How the lines of the log look.
+        /// `text` is for people, and shows messages indented on a terminal; with `json` each line is
+        /// an object.
+        log_format: LogFormat = LogFormat::Text => flags(&["log-format"]);
+
+        /// How often a line with statistics is logged, if something has changed.
+        /// `0` is never.
+        stats_interval: Duration = Duration::from_secs(60) => flags(&["stats-interval"])
+            .range(0, seconds(86_400));
+
+        /// How often the topics below `$SYS/broker/` are brought up to date.
+        /// `0` is never; then there are none.
+        sys_interval: Duration = Duration::from_secs(10) => flags(&["sys-interval"])
+            .range(0, seconds(86_400));
 
         /// Number of loops, each with a thread of its own, that share the sessions.
         /// `auto` is one for each processor that the broker may use. A message whose subscribers live

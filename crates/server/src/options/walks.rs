@@ -54,7 +54,11 @@ pub(crate) fn changed_everywhere() -> Config {
         in_memory: true,
         store_segment_bytes: ByteSize(2_097_152),
         hello: super::Hello::Never,
-        log_messages: false,
+        log_messages: super::LogMessages::All,
+        log_raw_data: true,
+        log_format: super::LogFormat::Json,
+        stats_interval: std::time::Duration::ZERO,
+        sys_interval: std::time::Duration::from_secs(1),
         shards: Auto::Set(3),
         verbose: true,
         session: SessionOptions {
@@ -162,16 +166,26 @@ fn both_edges_of_every_range_are_where_the_table_says() {
 }
 
 #[test]
-fn zero_is_accepted_only_where_it_is_no_limit() {
+fn zero_is_accepted_only_where_it_is_no_limit_or_turns_something_off() {
     let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
     let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
     // A file may have any name, and a text say anything.
-    let files = ["cert", "key", "client_ca", "client_crl", "password_file", "data_dir"];
-    let texts = ["protocol.response_information", "protocol.server_reference"];
-    assert_eq!(keys[..2], ["port", "tls_port"]);
-    assert_eq!(keys[2..8], files);
-    assert_eq!(keys[8], "protocol.qos_max");
-    assert_eq!(keys[9..], texts);
+    let expected = [
+        "port",
+        "tls_port",
+        "cert",
+        "key",
+        "client_ca",
+        "client_crl",
+        "password_file",
+        "data_dir",
+        "stats_interval",
+        "sys_interval",
+        "protocol.qos_max",
+        "protocol.response_information",
+        "protocol.server_reference",
+    ];
+    assert_eq!(keys, expected);
 }
 
 #[test]
@@ -191,10 +205,13 @@ fn names_flags_and_variables_are_unique_and_well_formed() {
 }
 
 #[test]
-fn switches_can_be_turned_off_and_nothing_else_can() {
+fn switches_can_be_turned_off_and_of_the_others_those_that_have_a_word_for_it() {
     for spec in OPTIONS {
         let is_switch = spec.shape() == Shape::Switch;
-        assert_eq!(is_switch, !spec.off_flags().is_empty(), "{}", spec.key);
+        if is_switch || !spec.off_flags().is_empty() {
+            assert!(!spec.off_flags().is_empty(), "{}", spec.key);
+            assert_eq!(spec.check(spec.off_word()), Ok(()), "{}", spec.key);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Encoder {
     records: u32,
     /// Where in the active segment messages of this group are, by the [identity](Message::identity)
     /// of the message or by where it was moved from.
-    placed: HashMap<Placed, (u32, u32)>,
+    placed: HashMap<Placed, (u32, u32), foldhash::fast::FixedState>,
 }
 
 /// What a message is known by while several are owed it.
@@ -185,7 +185,8 @@ impl<F: DiskFile + Debug> Engine<F> {
         self.make_room(record.size_max())?;
         let at = Location { segment: self.active.id, offset: self.position() };
         record.write(&mut self.encoder.bytes);
-        self.encoder.records += 1;
+        // A message counts by those who are owed it.
+        self.encoder.records += u32::from(!matches!(record, Stored::Message(_)));
         self.index.apply(record, at, bytes);
         Ok(())
     }
@@ -263,23 +264,37 @@ impl<F: DiskFile + Debug> Engine<F> {
 }
 
 /// Messages that are owed and delivered within the group: neither has to be written.
-fn settled(group: &[Vec<Record>]) -> HashSet<(SessionKey, Sequence)> {
+fn settled(group: &[Vec<Record>]) -> Settled {
     let records = || group.iter().flatten();
-    let mut settled = HashSet::new();
+    let mut settled = Settled::default();
+    // Sequences rise, so of most groups nothing has to be looked up.
+    let first = records().filter_map(|record| match record {
+        Record::Owed { owed, .. } => Some(owed.sequence),
+        _ => None,
+    });
+    let Some(first) = first.min() else {
+        return settled;
+    };
     for record in records() {
-        if let Record::Delivered { key, sequence } = record {
+        if let Record::Delivered { key, sequence } = record
+            && *sequence >= first
+        {
             settled.insert((*key, *sequence));
         }
     }
     if settled.is_empty() {
         return settled;
     }
-    let owed: HashSet<_> = records()
-        .filter_map(|record| match record {
-            Record::Owed { key, owed, .. } => Some((*key, owed.sequence)),
-            _ => None,
-        })
-        .collect();
-    settled.retain(|one| owed.contains(one));
-    settled
+    let mut both = Settled::default();
+    for record in records() {
+        if let Record::Owed { key, owed, .. } = record
+            && settled.contains(&(*key, owed.sequence))
+        {
+            both.insert((*key, owed.sequence));
+        }
+    }
+    both
 }
+
+/// Our own numbers, which nobody chooses.
+type Settled = HashSet<(SessionKey, Sequence), foldhash::fast::FixedState>;

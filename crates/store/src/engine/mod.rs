@@ -51,6 +51,8 @@ pub(crate) struct Engine<F> {
     freed: VecDeque<(Segment<F>, u64)>,
     encoder: Encoder,
     moving: Option<Moving>,
+    /// Whatever the rule is, segments before this one are to be emptied.
+    empty_before: u32,
     /// The CRC of the last batch.
     chain: u32,
     /// The number of the next batch.
@@ -135,9 +137,14 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// Does what is not urgent: moves records out of old segments, and gives up what is not needed.
     /// Returns whether there is more to do.
     pub(crate) fn tidy(&mut self) -> Result<bool, StoreError> {
+        self.tidy_some(u64::from(self.options.segment_bytes) / MOVED_WHEN_IDLE)
+    }
+
+    /// The same, through so many bytes of old segments.
+    fn tidy_some(&mut self, bytes: u64) -> Result<bool, StoreError> {
         self.guarded(|engine| {
             engine.wall_ms = engine.wall_ms.max((engine.options.clock)());
-            engine.move_forward(u64::from(engine.options.segment_bytes) / MOVED_WHEN_IDLE)?;
+            engine.move_forward(bytes)?;
             if engine.encoder.is_empty() && !engine.freed.is_empty() {
                 // Nothing but the word that they are not needed.
                 engine.begin_batch(0)?;
@@ -147,6 +154,13 @@ impl<F: DiskFile + Debug> Engine<F> {
             engine.release()?;
             Ok(engine.wants_tidying())
         })
+    }
+
+    /// Moves everything out of all segments that there are.
+    pub(crate) fn compact(&mut self) -> Result<(), StoreError> {
+        self.empty_before = self.active.id;
+        while self.tidy_some(u64::from(self.options.segment_bytes))? {}
+        Ok(())
     }
 
     /// Whether [`tidy`](Self::tidy) has something to do.

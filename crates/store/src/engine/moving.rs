@@ -40,11 +40,16 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// Whether more of the log is dead than is worth keeping: beyond twice what counts, and a
     /// segment.
     pub(super) fn wants_moving(&self) -> bool {
+        if self.sealed.front().is_some_and(|oldest| oldest.id < self.empty_before) {
+            return true;
+        }
         let (mut all, mut live) = (0u64, 0u64);
         for segment in &self.sealed {
             let counts = self.index.live.in_segment(segment.id);
             let used = u64::from(segment.used - DATA_START);
-            all += u64::from(segment.capacity);
+            // Of two segments in a row more than half is used: what does not fit into one begins the
+            // next. So moving alone never makes it necessary to move again.
+            all += u64::from(segment.capacity - DATA_START);
             live += used * counts.min(segment.records) / segment.records.max(1);
         }
         self.sealed.len() > 1 && all > 2 * live + u64::from(self.options.segment_bytes)

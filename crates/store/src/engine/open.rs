@@ -64,6 +64,7 @@ pub(crate) fn open<D: Disk>(
     disk: Arc<D>,
     options: Options,
 ) -> Result<(Opened<D::File>, Supply<D>), StoreError> {
+    let options = options.sound();
     let found = find(&*disk)?;
     let Replayed { index, extent } = Replayed::read(&*disk, &found.segments, options.faults)?;
     if !options.faults.planted(Fault::EndNotFlushedAtOpen) {
@@ -118,6 +119,7 @@ impl<F: DiskFile + Debug> Opened<F> {
             freed: VecDeque::new(),
             encoder: Encoder::default(),
             moving: None,
+            empty_before: 0,
             chain: self.chain,
             number: self.number,
             flushed: self.number - 1,

@@ -30,6 +30,7 @@ pub(crate) struct Batch {
     pub(crate) flushed: u64,
     /// When it was written, in milliseconds since 1970; never less than in the batch before.
     pub(crate) wall_ms: u64,
+    /// Records in it; messages aside, which count by those who are owed them.
     pub(crate) records: u32,
 }
 

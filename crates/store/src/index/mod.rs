@@ -63,7 +63,7 @@ impl Index {
             | Stored::Owed { key, .. }
             | Stored::Received { key, .. } => session(key).is_some(),
             Stored::Unsubscribed { key, filter } => {
-                session(key).is_some_and(|session| session.subscriptions.contains_key(*filter))
+                session(key).is_some_and(|session| session.subscriptions.get(filter).is_some())
             }
             Stored::InFlight { key, sequence, .. } | Stored::Delivered { key, sequence } => {
                 session(key).is_some_and(|session| session.queue.get(*sequence).is_some())
@@ -133,7 +133,7 @@ impl Index {
             Stored::Session { key, .. } => session(key).and_then(|session| session.at),
             Stored::Away { key, .. } => session(key).and_then(|session| session.away_at),
             Stored::Subscribed { key, filter, .. } => session(key)
-                .and_then(|session| session.subscriptions.get(*filter))
+                .and_then(|session| session.subscriptions.get(filter))
                 .map(|subscribed| subscribed.at),
             Stored::Owed { key, sequence, .. } => {
                 session(key).and_then(|session| session.queue.get(*sequence))

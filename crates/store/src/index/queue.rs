@@ -58,7 +58,7 @@ impl Queue {
     /// Notes where a message is. Returns where it was, if it was known.
     pub(crate) fn insert(&mut self, owed: OwedAt) -> Option<Location> {
         let entry = Entry { sequence: owed.sequence.0, at: owed.at, bytes: owed.bytes };
-        let index = self.piece_of(entry.sequence);
+        let index = self.piece_for(entry.sequence);
         let replaced = match self.pieces.get_mut(index) {
             Some(piece) => match search(piece, entry.sequence) {
                 Ok(at) => Some(std::mem::replace(&mut piece[at], entry)),
@@ -135,15 +135,35 @@ impl Queue {
         self.pieces.iter().flatten().map(|entry| OwedAt::from(*entry))
     }
 
+    /// As [`piece_of`](Self::piece_of), for a sequence that is probably the highest.
+    fn piece_for(&self, sequence: u64) -> usize {
+        let last = self.pieces.back().and_then(VecDeque::front);
+        if last.is_some_and(|last| last.sequence <= sequence) {
+            return self.pieces.len() - 1;
+        }
+        self.piece_of(sequence)
+    }
+
     /// The piece in which a sequence lies or would be put: the last that does not begin behind it.
     fn piece_of(&self, sequence: u64) -> usize {
+        let second = self.pieces.get(1).and_then(VecDeque::front);
+        if second.is_none_or(|second| second.sequence > sequence) {
+            return 0;
+        }
         let begins_before =
             |piece: &VecDeque<Entry>| piece.front().is_some_and(|first| first.sequence <= sequence);
         self.pieces.partition_point(begins_before).saturating_sub(1)
     }
 }
 
+/// Looks first where nearly all are found: at the front, and behind the end.
 fn search(piece: &VecDeque<Entry>, sequence: u64) -> Result<usize, usize> {
+    if piece.front().is_some_and(|first| first.sequence == sequence) {
+        return Ok(0);
+    }
+    if piece.back().is_some_and(|last| last.sequence < sequence) {
+        return Err(piece.len());
+    }
     piece.binary_search_by_key(&sequence, |entry| entry.sequence)
 }
 

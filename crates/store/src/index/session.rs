@@ -17,7 +17,7 @@ pub(crate) struct Session {
     pub(crate) away_since_ms: Option<u64>,
     /// Where that is written, if it has a record of its own.
     pub(crate) away_at: Option<Location>,
-    pub(crate) subscriptions: BTreeMap<Box<str>, Subscribed>,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) queue: Queue,
     pub(crate) in_flight: BTreeMap<Sequence, InFlight>,
     pub(crate) held: BTreeMap<PacketId, Held>,
@@ -30,6 +30,42 @@ pub(crate) struct Subscribed {
     pub(crate) at: Location,
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
+}
+
+/// Subscriptions, ordered by filter. Most sessions have a few, for which a map takes much room.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions(Vec<(Box<str>, Subscribed)>);
+
+impl Subscriptions {
+    fn find(&self, filter: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(found, _)| (**found).cmp(filter))
+    }
+
+    pub(crate) fn get(&self, filter: &str) -> Option<&Subscribed> {
+        Some(&self.0[self.find(filter).ok()?].1)
+    }
+
+    /// Sets the terms of a subscription. Returns what they were.
+    fn insert(&mut self, filter: &str, terms: Subscribed) -> Option<Subscribed> {
+        match self.find(filter) {
+            Ok(at) => Some(std::mem::replace(&mut self.0[at].1, terms)),
+            Err(at) => {
+                if self.0.len() == self.0.capacity() {
+                    self.0.reserve_exact((self.0.len() / 2).max(1));
+                }
+                self.0.insert(at, (filter.into(), terms));
+                None
+            }
+        }
+    }
+
+    fn remove(&mut self, filter: &str) -> Option<Subscribed> {
+        Some(self.0.remove(self.find(filter).ok()?).1)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Box<str>, Subscribed)> {
+        self.0.iter()
+    }
 }
 
 /// A QoS 2 delivery under way.
@@ -71,13 +107,7 @@ impl Session {
             Stored::Subscribed { filter, options, identifier, .. } => {
                 live.gain(at);
                 let entry = Subscribed { at, options, identifier };
-                match self.subscriptions.get_mut(filter) {
-                    Some(old) => Some(std::mem::replace(old, entry).at),
-                    None => {
-                        self.subscriptions.insert(filter.into(), entry);
-                        None
-                    }
-                }
+                self.subscriptions.insert(filter, entry).map(|old| old.at)
             }
             Stored::Unsubscribed { filter, .. } => {
                 self.subscriptions.remove(filter).map(|old| old.at)
@@ -120,7 +150,7 @@ impl Session {
         self.at
             .into_iter()
             .chain(self.away_at)
-            .chain(self.subscriptions.values().map(|subscribed| subscribed.at))
+            .chain(self.subscriptions.iter().map(|(_, subscribed)| subscribed.at))
             .chain(self.queue.iter().map(|owed| owed.at))
             .chain(self.in_flight.values().map(|in_flight| in_flight.at))
             .chain(self.held.values().map(|held| held.at))

@@ -218,7 +218,10 @@ impl Lives {
             self.say(engine.work_ahead())?;
         }
         match self.story.dice.below(100) {
-            0..=4 => return self.say(engine.tidy().map(|_| ())).map(|()| self.acknowledged()),
+            0..=3 => return self.say(engine.tidy().map(|_| ())).map(|()| self.acknowledged()),
+            4 if self.story.dice.chance(10) => {
+                return self.say(engine.compact()).map(|()| self.acknowledged());
+            }
             5..=7 => return self.look(engine),
             8 => return self.fail(engine),
             9..=15 => return self.commit_on_a_full_disk(engine),

@@ -14,7 +14,7 @@ use crate::faults::Faults;
 use life::live;
 
 /// Seeds that are tried when nothing is said.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 
 #[test]
 fn whatever_is_acknowledged_survives_whatever_happens() {

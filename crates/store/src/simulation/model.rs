@@ -116,6 +116,10 @@ impl Model {
                 kept.owed.extend(loaded.into_iter().map(|owed| (owed.sequence.0, owed)));
             }
             assert_eq!(kept.owed.len(), session.queued);
+            if let Some(first) = session.in_flight.first() {
+                let before = kept.owed.range(..first.sequence.0).count();
+                assert_eq!(before, session.before_in_flight);
+            }
             assert!(kept.owed.keys().all(|sequence| *sequence < session.next_sequence));
             model.sessions.insert(session.key.0, kept);
         }

@@ -163,6 +163,27 @@ fn a_store_shrinks_to_its_floor_when_all_is_delivered() {
 }
 
 #[test]
+fn what_all_still_counts_is_left_where_it_is() {
+    let disk = SimulatedDisk::new(1);
+    let (store, answers) = opened(&disk, options());
+    let shard = store.for_shard(ShardId(0));
+    shard.persist(Ticket(1), vec![session()]);
+    for number in 2..6_000 {
+        shard.persist(Ticket(number), vec![owed(number)]);
+    }
+    let mut last = Ticket(0);
+    while last < Ticket(5_999) {
+        if let Answer::Event { event: Event::Persisted(ticket), .. } =
+            answers.recv_timeout(PATIENCE).unwrap()
+        {
+            last = ticket;
+        }
+    }
+    let figures = store.figures().unwrap();
+    assert!(figures.segments > 15 && figures.moved == 0, "{figures:?}");
+}
+
+#[test]
 fn a_full_disk_is_said_before_it_hurts_and_said_again_when_there_is_room() {
     let disk = SimulatedDisk::new(1);
     let (store, answers) = opened(&disk, Options { free_bytes_min: 1 << 20, ..options() });

@@ -17,8 +17,8 @@ pub(super) struct Inode {
     stable: Vec<u8>,
     /// What each sector has been since the last flush, oldest first.
     unflushed: BTreeMap<usize, Vec<Sector>>,
-    /// Sectors for which there is space.
-    pub(super) sectors: u64,
+    /// Which sectors there is space for: what was jumped over has none.
+    allocated: Vec<bool>,
 }
 
 impl Inode {
@@ -28,13 +28,20 @@ impl Inode {
 
     /// How many sectors more a write would take.
     pub(super) fn growth(&self, offset: usize, length: usize) -> u64 {
-        let needed = (offset + length).div_ceil(SECTOR) as u64;
-        needed.saturating_sub(self.sectors)
+        let sectors = offset / SECTOR..(offset + length).div_ceil(SECTOR);
+        sectors.filter(|sector| !self.allocated.get(*sector).is_some_and(|there| *there)).count()
+            as u64
+    }
+
+    /// Sectors that it takes.
+    pub(super) fn sectors(&self) -> u64 {
+        self.allocated.iter().filter(|there| **there).count() as u64
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: usize) {
-        self.sectors += self.growth(offset, bytes.len());
         let end = offset + bytes.len();
+        self.allocated.resize(self.allocated.len().max(end.div_ceil(SECTOR)), false);
+        self.allocated[offset / SECTOR..end.div_ceil(SECTOR)].fill(true);
         if self.now.len() < end {
             self.now.resize(end, 0);
         }

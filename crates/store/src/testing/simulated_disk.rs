@@ -175,7 +175,7 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().map(|inode| self.inodes[*inode].sectors).sum()
+        self.names.values().map(|inode| self.inodes[*inode].sectors()).sum()
     }
 
     fn restart(&mut self) {

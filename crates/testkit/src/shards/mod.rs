@@ -3,8 +3,7 @@
 //! [`World`](crate::World) is one shard with a store and sockets that stall; this is many, with
 //! boxes of letters. This file is what a test can change and ask; `drive` turns the shards and
 //! carries letters, `nuisance` is what goes wrong with connections, `watch` what is seen from outside
-//! to judge by, `expect` what a test expects, `walker` a client that wanders at random, and `commons`
-//! what the shards share.
+//! to judge by, `expect` what a test expects, and `commons` what the shards share.
 //!
 //! The invariants: letters of one shard to another arrive in the order they were written, and a
 //! connection that is handed over travels among them. Between pairs there is no order: a seed, or
@@ -15,10 +14,8 @@ mod commons;
 mod drive;
 mod expect;
 mod nuisance;
-mod walker;
 mod watch;
 
-pub use walker::Walker;
 pub(crate) use watch::{Happening, Kept, LATE_MS};
 
 use crate::client::{Client, State};
@@ -105,8 +102,13 @@ impl Shards {
     pub fn of(shards: usize, limits: &Limits, offer: &Offer) -> Self {
         let shared = Rc::new(Shared::new(shards as u16));
         let node = |number: usize| {
-            let (limits, offer) = (limits.clone(), offer.clone());
-            let settings = Settings { limits, offer, seed: [number as u8 + 1; 32], next_key: 1 };
+            let settings = Settings {
+                limits: limits.clone(),
+                offer: offer.clone(),
+                seed: [number as u8 + 1; 32],
+                next_key: 1,
+                ..Settings::default()
+            };
             let commons: Rc<dyn Commons> = Rc::<Shared>::clone(&shared);
             Node {
                 shard: Rc::new(RefCell::new(Shard::among(

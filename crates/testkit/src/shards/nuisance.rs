@@ -171,6 +171,31 @@ impl Shards {
         self.ambushes = percent;
     }
 
+    /// The shard of one client reads all it has said, and after `fuse` questions for what is shared
+    /// that of another, all that this one has.
+    pub(crate) fn race(&mut self, at_work: &str, lurking: &str, fuse: usize) {
+        let Some(at) = self.place_of(at_work) else {
+            return;
+        };
+        let Some(seat) = self.clients.get(lurking) else {
+            return;
+        };
+        let most = seat.client.unread.len();
+        if most == 0 || seat.at.is_none() || seat.at == Some(at) {
+            return;
+        }
+        let lurker = self.lurk_at_socket(lurking, fuse, most);
+        let Some(client) = self.clients.get_mut(at_work).map(|seat| &mut seat.client) else {
+            return;
+        };
+        let bytes: Vec<u8> = client.unread.drain(..).collect();
+        client.line.read_ms = self.now.mono_ms;
+        let handle = client.handle;
+        self.nodes[at].shard.borrow_mut().on_bytes(handle, &bytes, self.now);
+        self.after_ambush(lurker);
+        self.carry_out(at);
+    }
+
     /// While shard `at` does what it is about to do, another will read from a socket or its mail.
     /// Returns which, to be given to [`after_ambush`](Self::after_ambush).
     pub(super) fn before_ambush(&mut self, at: usize) -> Option<Lurker> {
@@ -187,19 +212,20 @@ impl Shards {
         let names: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
         if !names.is_empty() {
             let name = names[self.dice.below(names.len())].clone();
-            return self.lurk_at_socket(&name, fuse);
+            let most = self.clients.get(&name).map_or(1, |seat| seat.client.unread.len());
+            let taken = 1 + self.dice.below(most);
+            return self.lurk_at_socket(&name, fuse, taken);
         }
         self.lurk_at_box(at, fuse)
     }
 
-    fn lurk_at_socket(&mut self, name: &str, fuse: usize) -> Option<Lurker> {
+    fn lurk_at_socket(&mut self, name: &str, fuse: usize, taken: usize) -> Option<Lurker> {
         let seat = self.clients.get_mut(name)?;
         let (shard, client) = (seat.at?, &mut seat.client);
         let place = std::rc::Rc::clone(&self.nodes[shard].shard);
         if !place.borrow().wants_input(client.handle) {
             return None;
         }
-        let taken = 1 + self.dice.below(client.unread.len());
         let bytes: Vec<u8> = client.unread.drain(..taken).collect();
         client.line.read_ms = self.now.mono_ms;
         let (handle, now) = (client.handle, self.now);

@@ -164,11 +164,6 @@ impl Shards {
         self.clients.get(who).map_or(0, |seat| seat.client.line.claim_stamp)
     }
 
-    /// Forgets which messages were persisted: nothing that is asked later is about them.
-    pub(crate) fn forget_kept(&mut self) {
-        self.watch.kept.clear();
-    }
-
     /// Takes everything that a client has heard, each with the number of batches that had been
     /// persisted when it was written.
     pub(crate) fn all_heard_when(&mut self, name: &str) -> Vec<(Said, u64)> {

@@ -334,10 +334,11 @@ impl Books {
         }
         book.owed.remove(&number);
         let times = book.delivered.entry(number).or_default();
-        *times += 1;
         if retain {
+            // It may be a copy, and the live one still to come.
             return Ok(rap);
         }
+        *times += 1;
         let whole = qos != QoS::AtMostOnce && posted.subscribed.get(name) == Some(&book.life);
         if *times > 1 {
             let once = qos == QoS::ExactlyOnce

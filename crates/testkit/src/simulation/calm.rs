@@ -34,6 +34,9 @@ impl Simulation {
         for _ in 0..2 {
             self.probe();
         }
+        for _ in 0..3 {
+            self.drill();
+        }
         self.stage.tidy();
         if self.stage.course.is_slow {
             self.stage.w.hold_stores();
@@ -41,7 +44,7 @@ impl Simulation {
     }
 
     /// Lets everybody do what there is to do, until nobody has anything.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         self.stage.w.let_stores_run();
         for guest in &mut self.guests {
             guest.wake();

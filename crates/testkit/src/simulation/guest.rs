@@ -258,6 +258,9 @@ impl Guest {
         self.asked.clear();
         self.silent_until_ms = 0;
         let label = stage.past.last().map_or("", String::as_str);
+        for number in stage.values.left(label) {
+            stage.books.abandoned(number);
+        }
         if self.expiry == 0 && stage.lives.has_claimed(label) {
             self.begin_anew(stage, None);
             // What it has asked for on connections that are not over may yet be done.
@@ -373,7 +376,7 @@ impl Guest {
         };
         let now = stage.w.now_ms();
         let number = stage.books.published(&new, |name| stage.lives.standing(name, now));
-        if let Some(clears) = clears {
+        if let Some(clears) = clears.filter(|_| topic.starts_with("r/")) {
             stage.values.said(topic, number, clears, qos == 0, &self.label);
         }
         if !unknowable {
@@ -395,10 +398,11 @@ impl Guest {
             filters.push(stage.dice.pick(FILTERS));
         }
         filters.dedup();
-        self.subscribe_to(stage, &filters);
+        self.subscribe_to(stage, &filters, self.is_witness);
     }
 
-    pub(super) fn subscribe_to(&mut self, stage: &mut Stage, filters: &[&str]) {
+    /// Asks for these subscriptions, at QoS 2 and without options if it is to be `plainly`.
+    pub(super) fn subscribe_to(&mut self, stage: &mut Stage, filters: &[&str], plainly: bool) {
         if !self.can_speak(stage) || filters.iter().any(|filter| self.has_asked(filter)) {
             return;
         }
@@ -409,12 +413,12 @@ impl Guest {
         let mut asked = Vec::new();
         for filter in filters {
             let dice = &mut stage.dice;
-            let qos = if self.is_witness { 2 } else { dice.below(3) as u8 };
+            let qos = if plainly { 2 } else { dice.below(3) as u8 };
             let mut one = match packet.take() {
                 None => subscribe(id, filter, qos),
                 Some(packet) => packet.and(filter, qos),
             };
-            let odd = v5 && !self.is_witness;
+            let odd = v5 && !plainly;
             let wish = Wish {
                 qos: QoS::ALL[usize::from(qos)],
                 no_local: odd && dice.chance(20),
@@ -434,7 +438,7 @@ impl Guest {
             }
             packet = Some(one.retain_handling(handling));
             stage.books.subscribing(&self.name, filter, wish);
-            if wish.qos == QoS::AtMostOnce {
+            if wish.qos == QoS::AtMostOnce || wish.no_local {
                 self.retained.fresh.remove(*filter);
             }
             self.retained.asked_on.entry((*filter).into()).or_insert(self.connections);
@@ -452,8 +456,14 @@ impl Guest {
 
     /// Asks for a subscription's end.
     pub(super) fn unsubscribe(&mut self, stage: &mut Stage) {
-        let filter = stage.dice.pick(FILTERS);
-        if self.is_witness || !self.can_speak(stage) || self.has_asked(filter) {
+        if !self.is_witness {
+            let filter = stage.dice.pick(FILTERS);
+            self.unsubscribe_from(stage, filter);
+        }
+    }
+
+    pub(super) fn unsubscribe_from(&mut self, stage: &mut Stage, filter: &str) {
+        if !self.can_speak(stage) || self.has_asked(filter) {
             return;
         }
         let id = self.free_id();

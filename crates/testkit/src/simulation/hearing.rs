@@ -78,9 +78,8 @@ impl Guest {
                 }
                 _ => Err(format!("UNSUBACK {id} for nothing")),
             },
-            Said::Pingresp => Ok(()),
             // Why it is closed is judged when it is.
-            Said::Disconnect { .. } => Ok(()),
+            Said::Pingresp | Said::Disconnect { .. } => Ok(()),
             other => Err(format!("it does not expect {other}")),
         }
     }
@@ -109,7 +108,8 @@ impl Guest {
         stage.books.finds(&self.name, self.life);
         if !same {
             // It may be one that an attempt of its own began without its knowing.
-            if present || stage.may_come_back(&self.name) {
+            let is_last = stage.lives.current(&self.name) == life;
+            if present || !is_last || stage.may_come_back(&self.name) {
                 stage.books.replaced(&self.name);
             } else {
                 stage.books.ended(&self.name);
@@ -163,7 +163,8 @@ impl Guest {
             }
             stage.books.subscribed(&self.name, filter);
             self.retained.granted.insert(filter.clone());
-            if *handling == RetainHandling::Always && wish.qos != QoS::AtMostOnce {
+            let complete = wish.qos != QoS::AtMostOnce && !wish.no_local;
+            if *handling == RetainHandling::Always && complete {
                 self.retained.fresh.insert(filter.clone(), self.connections);
             }
         }
@@ -203,7 +204,7 @@ impl Guest {
             identifiers: properties.iter().filter_map(identifier).collect(),
         };
         let as_published = stage.books.delivered(&self.name, &heard)?;
-        if !publish.topic.starts_with("r/") {
+        if !publish.topic.starts_with("r/") && !publish.topic.starts_with("$d/") {
             return Ok(());
         }
         self.hear_value(&heard, as_published, stage)

@@ -207,6 +207,11 @@ impl Lives {
         life.is_some_and(|(one, other)| one == number || other == Some(number))
     }
 
+    /// The number of the last session of a client identifier.
+    pub(super) fn current(&self, id: &str) -> Option<u64> {
+        self.lives.get(id).map(|life| life.number)
+    }
+
     /// The number of the session that a connection was given.
     pub(super) fn number(&self, label: &str) -> Option<u64> {
         self.visits.get(label).and_then(|visit| visit.life).map(|(number, _)| number)

@@ -5,13 +5,15 @@
 //!
 //! `course` says what kind of run a seed makes, `guest` is a client and `hearing` what it makes of
 //! what it hears. The books: `books` of messages and subscriptions, `lives` of sessions and wills,
-//! `values` of retained messages. Now and then there is `calm`, and everything is looked at.
+//! `values` of retained messages. Now and then there is `calm`, and everything is looked at; then comes
+//! a `drill` of what threads can do to each other.
 //!
 //! The invariant: everything comes from the seed. A run that fails says its seed, and fails again.
 
 mod books;
 mod calm;
 mod course;
+mod drill;
 mod guest;
 mod hearing;
 mod lives;
@@ -77,6 +79,7 @@ struct Stage {
     ended: BTreeMap<String, Cause>,
     wills: usize,
     asked: usize,
+    drills: usize,
     /// Messages dropped up to the last calm.
     drops: (u64, u64),
 }
@@ -127,6 +130,7 @@ impl Simulation {
             ended: BTreeMap::new(),
             wills: 0,
             asked: 0,
+            drills: 0,
             drops: (0, 0),
         };
         Self { stage, guests }
@@ -135,7 +139,7 @@ impl Simulation {
     fn go_on(&mut self, minutes: u64) -> Totals {
         self.guests[0].connect(&mut self.stage);
         self.calm();
-        self.guests[0].subscribe_to(&mut self.stage, &["will/+"]);
+        self.guests[0].subscribe_to(&mut self.stage, &["will/+"], true);
         self.calm();
         let end = self.stage.w.now_ms() + minutes * 60_000;
         let mut totals = Totals::default();

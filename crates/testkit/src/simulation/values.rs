@@ -63,6 +63,18 @@ impl Values {
         }
     }
 
+    /// Nobody listens to a connection any more: what was said on it at QoS 0 may be read later, or
+    /// never. Returns which messages that are.
+    pub(super) fn left(&mut self, label: &str) -> Vec<usize> {
+        let all = self.topics.values_mut().flat_map(|topic| &mut topic.since);
+        let left = all.filter(|change| change.at_most_once && change.label == label);
+        left.map(|change| {
+            change.lost = true;
+            change.number
+        })
+        .collect()
+    }
+
     /// Everything that was said on connections that are still there has been read.
     pub(super) fn read(&mut self, is_there: impl Fn(&str) -> bool) {
         for topic in self.topics.values_mut() {
@@ -94,7 +106,7 @@ impl Values {
                 return Err(format!("{name} is retained as {found:?}, and should be {topic:?}"));
             }
             topic.now = found;
-            topic.since.retain(|change| !change.lost && !change.at_most_once);
+            topic.since.retain(|change| !change.lost);
         }
         Ok(())
     }

@@ -19,9 +19,9 @@ use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
-    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Limits, Offer, Owner,
-    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Ticket,
-    Verdict,
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Offer, Owner,
+    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot,
+    Ticket, Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -98,8 +98,18 @@ impl World {
 
     /// A world with these limits, whose broker offers this.
     pub fn of(limits: Limits, offer: Offer) -> Self {
+        let hello = Hello::Never;
+        Self::settled(Settings { limits, offer, hello, ..Settings::default() })
+    }
+
+    /// A world with these limits, in which this is who is greeted.
+    pub fn greeting(hello: Hello, limits: Limits) -> Self {
+        Self::settled(Settings { limits, hello, ..Settings::default() })
+    }
+
+    fn settled(settings: Settings) -> Self {
         Self {
-            shard: Shard::new(Settings { limits, offer, seed: [7; 32], next_key: 1 }, BEGINNING),
+            shard: Shard::new(Settings { seed: [7; 32], next_key: 1, ..settings }, BEGINNING),
             now: BEGINNING,
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),
@@ -439,6 +449,25 @@ impl World {
     /// What has happened so far.
     pub fn counters(&self) -> &Counters {
         self.shard.counters().0
+    }
+
+    /// The broker says something of itself.
+    #[track_caller]
+    pub fn publish_system(&mut self, topic: &str, payload: &str) {
+        self.note(format!("the broker says {payload:?} on {topic}"));
+        self.shard.publish_system(topic, payload.as_bytes(), self.now);
+        self.settle();
+    }
+
+    /// All numbers of the shard.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.shard.snapshot()
+    }
+
+    /// Has the shard hand out the next so many published messages as reports. Returns how many
+    /// were not since this was asked for last.
+    pub fn watch(&mut self, messages: u32) -> u64 {
+        self.shard.watch(messages)
     }
 
     /// Deliveries that did not happen.

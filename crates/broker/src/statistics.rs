@@ -1,0 +1,143 @@
+//! What a shard has counted and holds, put together for whoever publishes it.
+//!
+//! A snapshot is a copy of plain numbers, made when it is asked for. Only how many messages wait is
+//! not counted as it happens: sessions are gone through for it, so many at a time.
+
+use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
+use crate::memory::Memory;
+use crate::shard::Shard;
+
+/// The numbers of one shard, or the sum of several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Connections, refusals, bytes.
+    pub counters: Counters,
+    /// Deliveries that did not happen.
+    pub dropped: Dropped,
+    /// Refused CONNECTs by reason.
+    pub refused: Refused,
+    /// Packets and messages.
+    pub packets: Packets,
+    /// What connections over TLS had of all this.
+    pub tls: Traffic,
+    /// What is taken of memory.
+    pub memory: Memory,
+    /// Connections now, accepted as clients or not.
+    pub connections: usize,
+    /// Sessions now.
+    pub sessions: usize,
+    /// Those of them whose client is connected.
+    pub connected: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Those of them that are shared.
+    pub shared_subscriptions: usize,
+    /// Retained messages of all shards.
+    pub retained: usize,
+    /// What small retained messages of all shards take of memory, in bytes.
+    pub retained_bytes: usize,
+    /// What large messages take of it, each once and whosever they are, in bytes.
+    pub large_bytes: usize,
+    /// Bytes that sockets have not taken, as found in the last round.
+    pub unsent_bytes: usize,
+    /// Messages that wait in queues of sessions, as found in the last round.
+    pub queued: usize,
+    /// Messages on their way to clients, not acknowledged yet, as found in the last round.
+    pub in_flight: usize,
+}
+
+impl Snapshot {
+    /// Adds the numbers of another shard.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.add(&other.counters);
+        self.dropped.add(&other.dropped);
+        self.refused.add(&other.refused);
+        self.packets.add(&other.packets);
+        self.tls.add(&other.tls);
+        self.memory.add(&other.memory);
+        self.connections += other.connections;
+        self.sessions += other.sessions;
+        self.connected += other.connected;
+        self.subscriptions += other.subscriptions;
+        self.shared_subscriptions += other.shared_subscriptions;
+        // These are common to all, and the latest look is as good as any.
+        self.retained = self.retained.max(other.retained);
+        self.retained_bytes = self.retained_bytes.max(other.retained_bytes);
+        self.large_bytes = self.large_bytes.max(other.large_bytes);
+        self.unsent_bytes += other.unsent_bytes;
+        self.queued += other.queued;
+        self.in_flight += other.in_flight;
+    }
+}
+
+/// A round through the sessions, and what the last one has found.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    next: usize,
+    so_far: Waiting,
+    found: Waiting,
+}
+
+/// What waits for clients.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiting {
+    queued: usize,
+    in_flight: usize,
+    unsent_bytes: usize,
+}
+
+/// So many places of sessions and connections are looked at in one go.
+const SURVEYED: usize = 5_000;
+
+impl Shard {
+    /// The numbers of this shard. Each call goes on with counting the messages that wait.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.go_on_surveying();
+        let Waiting { queued, in_flight, unsent_bytes } = self.survey.found;
+        let common = self.commons.memory();
+        let delivery = &self.delivery;
+        Snapshot {
+            counters: delivery.counters.clone(),
+            dropped: delivery.dropped.clone(),
+            refused: delivery.refused.clone(),
+            packets: delivery.packets.clone(),
+            tls: delivery.tls.clone(),
+            memory: delivery.memory(),
+            connections: delivery.connections.len(),
+            sessions: delivery.sessions.len(),
+            connected: delivery.connected,
+            subscriptions: self.router.subscriptions(),
+            // They are refused.
+            shared_subscriptions: 0,
+            retained: self.retained_len(),
+            retained_bytes: common.retained(),
+            large_bytes: common.large(),
+            unsent_bytes,
+            queued,
+            in_flight,
+        }
+    }
+
+    /// Whether the last [`snapshot`](Self::snapshot) has left sessions to be looked at.
+    pub fn is_surveying(&self) -> bool {
+        self.survey.next != 0
+    }
+
+    fn go_on_surveying(&mut self) {
+        let survey = &mut self.survey;
+        for session in self.delivery.sessions.values_after(survey.next).take(SURVEYED).flatten() {
+            survey.so_far.queued += session.queue.len();
+            survey.so_far.in_flight += session.outbound.len();
+        }
+        let connections = self.delivery.connections.values_after(survey.next).take(SURVEYED);
+        for connection in connections.flatten() {
+            survey.so_far.unsent_bytes += connection.outbox.len();
+        }
+        survey.next += SURVEYED;
+        let slots = self.delivery.sessions.slots().max(self.delivery.connections.slots());
+        if survey.next >= slots {
+            survey.next = 0;
+            survey.found = std::mem::take(&mut survey.so_far);
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Where to connect and as whom: the flags, and the options of the client library made from them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use noctule_client::{
+    Address, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS, Session, Will,
+};
+
+use super::property::{PROPERTY, PropertyOption};
+use super::{duration, security};
+use crate::output;
+
+const HOST: &str = "host";
+const PORT: &str = "port";
+const URL: &str = "url";
+const PLACE: &str = "place";
+const USER: &str = "username";
+const PASSWORD: &str = "pw";
+const ID: &str = "id";
+const ID_PREFIX: &str = "id-prefix";
+const KEEP_ALIVE: &str = "keepalive";
+const VERSION: &str = "protocol-version";
+const KEEP_SESSION: &str = "disable-clean-session";
+const EXPIRY: &str = "session-expiry-interval";
+const INFLIGHT: &str = "max-inflight";
+const BIND: &str = "bind-address";
+const HELLO: &str = "hello";
+const QUIET: &str = "quiet";
+const DEBUG: &str = "debug";
+const WAIT: &str = "wait";
+const WILL_TOPIC: &str = "will-topic";
+const WILL_PAYLOAD: &str = "will-payload";
+const WILL_QOS: &str = "will-qos";
+const WILL_RETAIN: &str = "will-retain";
+
+/// What the shared flags say.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// For the client library.
+    pub(crate) options: ClientOptions,
+    /// Which MQTT is spoken.
+    pub(crate) version: ProtocolVersion,
+    /// The topic of the URL.
+    pub(crate) topic: Option<String>,
+    /// The properties that are not for CONNECT or the will.
+    pub(crate) properties: Vec<PropertyOption>,
+    /// How long to wait for the broker's greeting, if it was asked for.
+    pub(crate) hello: Option<Duration>,
+    /// Whether to say nothing of errors.
+    pub(crate) quiet: bool,
+    /// Whether to tell of each step.
+    pub(crate) debug: bool,
+    /// Whether to wait for a broker that is not there yet.
+    pub(crate) wait: bool,
+}
+
+/// The shared flags. `-h` is the host, so help is `--help` alone.
+pub(crate) fn arguments() -> Vec<Arg> {
+    let text = |id: &'static str| Arg::new(id).long(id).value_name("TEXT");
+    let switch = |id: &'static str| Arg::new(id).long(id).action(ArgAction::SetTrue);
+    let mut all = vec![
+        Arg::new("help").long("help").action(ArgAction::Help).help("Print help"),
+        Arg::new(PLACE).value_name("URL").help("As --url; a host alone is understood as well"),
+        text(HOST).short('h').value_name("HOST").help("Name or address of the broker [default: localhost]"),
+        Arg::new(PORT)
+            .short('p')
+            .long(PORT)
+            .value_name("PORT")
+            .value_parser(value_parser!(u16).range(1..))
+            .help("Port of the broker [default: 1883, with TLS 8883]"),
+        text(URL)
+            .short('L')
+            .value_name("URL")
+            .help("All in one: mqtt[s]://[user[:password]@]host[:port][/topic]"),
+        text(USER).short('u').value_name("NAME").help("User name"),
+        text(PASSWORD).short('P').visible_alias("password").value_name("PASSWORD").help("Password"),
+        text(ID).short('i').value_name("ID").help("Client identifier [default: a random one]"),
+        text(ID_PREFIX)
+            .short('I')
+            .value_name("PREFIX")
+            .conflicts_with(ID)
+            .help("Client identifier made of this and the process id"),
+        Arg::new(KEEP_ALIVE)
+            .short('k')
+            .long(KEEP_ALIVE)
+            .value_name("SECONDS")
+            .value_parser(value_parser!(u16))
+            .help("Seconds without a packet until a ping; 0 for never [default: 60]"),
+        text(VERSION)
+            .short('V')
+            .value_name("VERSION")
+            .value_parser(version)
+            .help("mqttv31, mqttv311 or mqttv5 (also 31, 311, 5) [default: mqttv311, with -D mqttv5]"),
+        switch(KEEP_SESSION)
+            .short('c')
+            .help("Resume the session, and keep it (needs --id)"),
+        text(EXPIRY)
+            .short('x')
+            .value_name("SECONDS")
+            .allow_hyphen_values(true)
+            .value_parser(expiry)
+            .help("How long the broker keeps the session in MQTT 5; -1 for ever [default: with -c -1, else 0]"),
+        Arg::new(INFLIGHT)
+            .short('M')
+            .long(INFLIGHT)
+            .value_name("NUMBER")
+            .value_parser(value_parser!(u16).range(1..))
+            .help("Messages at QoS 1 and 2 under way at once [default: 100]"),
+        Arg::new(BIND)
+            .short('A')
+            .value_name("ADDRESS")
+            .value_parser(value_parser!(IpAddr))
+            .help("Connect from this address of the machine"),
+        switch("nodelay").hide(true),
+        Arg::new(HELLO)
+            .long(HELLO)
+            .value_name("SECONDS")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("5")
+            .value_parser(duration)
+            .help("Wait for the broker's greeting first, at most so long [default: 5]"),
+        switch(WAIT).help("Wait for a broker that is not there yet"),
+        switch(QUIET).help("Do not tell of errors"),
+        switch(DEBUG).short('d').help("Tell of each step on standard error"),
+        Arg::new("options-file")
+            .short('o')
+            .long("options-file")
+            .value_name("FILE")
+            .help("Take more options from this file, one per line"),
+    ];
+    all.extend(will_arguments());
+    all.extend(security::arguments());
+    all
+}
+
+fn will_arguments() -> Vec<Arg> {
+    let text = |id: &'static str, name: &'static str| Arg::new(id).long(id).value_name(name);
+    let all = [
+        text(WILL_TOPIC, "TOPIC").help("Leave a will on this topic"),
+        text(WILL_PAYLOAD, "TEXT").help("What the will says [default: nothing]"),
+        text(WILL_QOS, "QOS").value_parser(qos).help("QoS of the will [default: 0]"),
+        text(WILL_RETAIN, "").action(ArgAction::SetTrue).help("Make the will retained"),
+    ];
+    let headed = all.into_iter().map(|arg| {
+        let is_topic = arg.get_id() == WILL_TOPIC;
+        let arg = arg.help_heading("Will");
+        if is_topic { arg } else { arg.requires(WILL_TOPIC) }
+    });
+    headed.collect()
+}
+
+/// Reads the shared flags.
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
+    let text = |id: &str| arguments.get_one::<String>(id).map(String::as_str);
+    let place = address(arguments)?;
+    let given: Vec<PropertyOption> =
+        arguments.get_many(PROPERTY).into_iter().flatten().cloned().collect();
+    let default = if given.is_empty() { ProtocolVersion::V311 } else { ProtocolVersion::V5 };
+    let version = arguments.get_one(VERSION).copied().unwrap_or(default);
+    let mut options = ClientOptions::new(place.host.as_str(), place.port)
+        .version(version)
+        .subscription_identifiers(false)
+        .session(session(arguments)?)
+        .limits(limits(arguments));
+    if let Some(tls) = security::tls(arguments, place.tls)? {
+        if tls.is_insecure() {
+            output::complain(
+                "warning: --insecure accepts any certificate; the peer may be anybody",
+            );
+        }
+        options = options.tls(tls);
+    }
+    if let Some(id) = text(ID) {
+        options = options.client_id(id);
+    } else if let Some(prefix) = text(ID_PREFIX) {
+        options = options.client_id(format!("{prefix}{}", std::process::id()));
+    }
+    if let Some(name) = text(USER).or(place.user_name.as_deref()) {
+        options = options.user_name(name);
+    }
+    if let Some(password) = text(PASSWORD).or(place.password.as_deref()) {
+        options = options.password(password.as_bytes().to_vec());
+    }
+    if let Some(seconds) = arguments.get_one(KEEP_ALIVE) {
+        options = options.keep_alive_seconds(*seconds);
+    }
+    if let Some(address) = arguments.get_one(BIND) {
+        options = options.bind_address(*address);
+    }
+    let (properties, will) = (given, will(arguments));
+    let (options, properties) = with_properties(options, will, properties)?;
+    Ok(Connection {
+        options,
+        version,
+        topic: place.topic,
+        properties,
+        hello: arguments.get_one(HELLO).copied(),
+        quiet: arguments.get_flag(QUIET),
+        debug: arguments.get_flag(DEBUG),
+        wait: arguments.get_flag(WAIT),
+    })
+}
+
+/// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<noctule_client::TlsOptions>, String> {
+    security::tls(arguments, true)
+}
+
+/// Where the broker is: by URL, or by host and port.
+fn address(arguments: &ArgMatches) -> Result<Address, String> {
+    let text = |id: &str| arguments.get_one::<String>(id);
+    let mut place = match text(URL).or(text(PLACE)) {
+        Some(url) => {
+            // A host alone, or with a port, is understood as well.
+            let plain = !url.contains("://");
+            let url = if plain { format!("mqtt://{url}") } else { url.clone() };
+            let mut place = Address::from_url(&url).map_err(|error| error.to_string())?;
+            if plain && !url.ends_with(&format!(":{}", place.port)) {
+                place.port = 0;
+            }
+            place
+        }
+        None => Address::new("localhost", 0),
+    };
+    if let Some(host) = text(HOST) {
+        place.host.clone_from(host);
+    }
+    if let Some(port) = arguments.get_one(PORT) {
+        place.port = *port;
+    }
+    place.tls |= place.port == TLS_PORT;
+    if place.port == 0 {
+        // A file or a flag that only makes sense with TLS chooses its port, as --tls does.
+        let tls = security::tls(arguments, false)?.is_some();
+        place.port = if tls { TLS_PORT } else { PLAIN_PORT };
+    }
+    Ok(place)
+}
+
+const PLAIN_PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
+
+fn session(arguments: &ArgMatches) -> Result<Session, String> {
+    let keep = arguments.get_flag(KEEP_SESSION);
+    if keep && !arguments.contains_id(ID) && !arguments.contains_id(ID_PREFIX) {
+        return Err("--disable-clean-session (-c) needs --id: a session belongs to a client \
+                    identifier"
+            .into());
+    }
+    let expiry: Option<u32> = arguments.get_one(EXPIRY).copied();
+    let for_ever = u32::MAX;
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Ok(match (keep, expiry) {
+        (true, expiry) => Session::Persistent(seconds(expiry.unwrap_or(for_ever))),
+        (false, Some(1..)) => Session::Fresh(seconds(expiry.unwrap_or_default())),
+        (false, None | Some(0)) => Session::Connection,
+    })
+}
+
+fn limits(arguments: &ArgMatches) -> Limits {
+    let inflight_count_max = arguments.get_one(INFLIGHT).copied().unwrap_or(100);
+    Limits { inflight_count_max, ..Limits::default() }
+}
+
+fn will(arguments: &ArgMatches) -> Option<Will> {
+    let topic = arguments.get_one::<String>(WILL_TOPIC)?;
+    let payload = arguments.get_one::<String>(WILL_PAYLOAD).cloned().unwrap_or_default();
+    let qos = arguments.get_one(WILL_QOS).copied().unwrap_or_default();
+    Some(Will::new(topic, payload).qos(qos).retain(arguments.get_flag(WILL_RETAIN)))
+}
+
+/// Hands each property to whom it is for; those that are left are the command's.
+fn with_properties(
+    mut options: ClientOptions,
+    mut will: Option<Will>,
+    given: Vec<PropertyOption>,
+) -> Result<(ClientOptions, Vec<PropertyOption>), String> {
+    let mut left = Vec::new();
+    for option in given {
+        match (option.carrier(), will.take()) {
+            (Carrier::Packet(PacketType::Connect), kept) => {
+                options = options.property(option.property());
+                will = kept;
+            }
+            (Carrier::Will, Some(known)) => will = Some(known.property(option.property())),
+            (Carrier::Will, None) => return Err("a property of the will needs --will-topic".into()),
+            (_, kept) => {
+                will = kept;
+                left.push(option);
+            }
+        }
+    }
+    if let Some(will) = will {
+        options = options.will(will);
+    }
+    Ok((options, left))
+}
+
+/// `-V`.
+fn version(text: &str) -> Result<ProtocolVersion, String> {
+    match text.trim_start_matches("mqttv") {
+        "31" | "3.1" | "3" => Ok(ProtocolVersion::V31),
+        "311" | "3.1.1" | "4" => Ok(ProtocolVersion::V311),
+        "5" | "5.0" => Ok(ProtocolVersion::V5),
+        _ => Err(format!("expected mqttv31, mqttv311 or mqttv5, found \"{text}\"")),
+    }
+}
+
+/// `-x`.
+fn expiry(text: &str) -> Result<u32, String> {
+    match text {
+        "-1" | "∞" => Ok(u32::MAX),
+        text => {
+            text.parse().map_err(|_| format!("expected seconds, or -1 for ever, found \"{text}\""))
+        }
+    }
+}
+
+/// A QoS on a command line.
+pub(crate) fn qos(text: &str) -> Result<QoS, String> {
+    let number = text.parse().ok().and_then(QoS::from_bits);
+    number.ok_or_else(|| format!("expected 0, 1 or 2, found \"{text}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::super::property_argument;
+    use super::*;
+
+    fn read(line: &[&str]) -> Result<Connection, String> {
+        let command = Command::new("test")
+            .disable_help_flag(true)
+            .args_override_self(true)
+            .args(arguments())
+            .arg(property_argument("connect receive-maximum 10"));
+        let line = [&["test"], line].concat();
+        let matches = command.try_get_matches_from(line).map_err(|error| error.to_string())?;
+        connection(&matches)
+    }
+
+    fn place(line: &[&str]) -> String {
+        read(line).unwrap().options.address().to_string()
+    }
+
+    #[test]
+    fn host_and_port_have_defaults_that_know_of_tls() {
+        assert_eq!(place(&[]), "localhost:1883");
+        assert_eq!(place(&["-h", "h", "-p", "7"]), "h:7");
+        assert_eq!(place(&["--tls"]), "localhost:8883");
+        assert_eq!(place(&["--ssl", "-p", "1"]), "localhost:1");
+        assert_eq!(place(&["--cert", "file"]), "localhost:8883");
+        assert_eq!(place(&["-L", "mqtts://u:p@h/t/x"]), "h:8883");
+        assert_eq!(place(&["h"]), "h:1883");
+        assert_eq!(place(&["h:7"]), "h:7");
+        assert_eq!(place(&["h", "--tls"]), "h:8883");
+        let by_place = read(&["mqtt://h:5/t/x", "-h", "other"]).unwrap();
+        assert_eq!(by_place.options.address().to_string(), "other:5");
+        assert_eq!(by_place.topic.as_deref(), Some("t/x"));
+        assert!(!read(&["--no-tls", "-p", "8883"]).unwrap().options.address().tls);
+        assert!(read(&["-p", "8883"]).unwrap().options.address().tls);
+    }
+
+    #[test]
+    fn the_version_is_that_of_mosquitto_unless_properties_are_given() {
+        assert_eq!(read(&[]).unwrap().version, ProtocolVersion::V311);
+        let property = "connect\u{1f}receive-maximum\u{1f}7";
+        assert_eq!(read(&["-D", property]).unwrap().version, ProtocolVersion::V5);
+        for (text, version) in [("mqttv31", ProtocolVersion::V31), ("5", ProtocolVersion::V5)] {
+            assert_eq!(read(&["-V", text]).unwrap().version, version);
+        }
+        assert!(read(&["-V", "6"]).unwrap_err().contains("mqttv311"));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_said() {
+        assert!(read(&["-c"]).unwrap_err().contains("needs --id"));
+        assert!(read(&["--key", "k", "--tls"]).unwrap_err().contains("--key needs --cert"));
+        assert!(read(&["--psk", "00"]).unwrap_err().contains("use certificates"));
+        assert!(read(&["--will-payload", "x"]).unwrap_err().contains("--will-topic"));
+        let will = "will\u{1f}will-delay-interval\u{1f}7";
+        assert!(read(&["-D", will]).unwrap_err().contains("--will-topic"));
+        assert!(read(&["-D", will, "--will-topic", "t"]).is_ok());
+        assert!(read(&["-x", "-1"]).is_ok());
+        assert!(read(&["-x", "soon"]).unwrap_err().contains("-1 for ever"));
+    }
+
+    #[test]
+    fn the_greeting_has_a_patience_of_five_seconds() {
+        let hello = |line: &[&str]| read(line).unwrap().hello.map(|wait| wait.as_secs());
+        assert_eq!(
+            (hello(&[]), hello(&["--hello"]), hello(&["--hello=9"])),
+            (None, Some(5), Some(9))
+        );
+    }
+}

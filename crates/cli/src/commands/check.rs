@@ -1,0 +1,183 @@
+//! `noctule check`: tests a broker over plain and TLS and says what it found.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use noctule_cert::{CertificateFacts, UnixTime, Validity, facts, make_authority};
+use noctule_client::ProtocolVersion;
+use serde_json::{Value, json};
+
+use super::shell;
+use crate::broker_test::{Findings, Outcome, Subject, Tested, examine};
+use crate::client_arguments::{self, Connection, property_argument};
+use crate::client_run::{self, Failure, interrupted};
+use crate::output;
+
+/// The command and its flags.
+pub(crate) fn describe() -> Command {
+    Command::new("check")
+        .about("Test a broker over plain and TLS, with its certificate")
+        .disable_help_flag(true)
+        .args_override_self(true)
+        .args(client_arguments::arguments())
+        .arg(property_argument("-D connect receive-maximum 10"))
+        .args([
+            Arg::new(TLS_PORT)
+                .long(TLS_PORT)
+                .visible_alias("ssl-port")
+                .value_name("PORT")
+                .default_value("8883")
+                .value_parser(value_parser!(u16).range(1..))
+                .help("Port of TLS"),
+            Arg::new(JSON).long(JSON).action(ArgAction::SetTrue).help("Print the findings as JSON"),
+            Arg::new(INTERACTIVE)
+                .long(INTERACTIVE)
+                .action(ArgAction::SetTrue)
+                .help("Open the shell over TLS afterwards"),
+        ])
+        .after_help(
+            "Works on any broker. MQTT 5 is spoken unless -V says otherwise; topics begin with \
+             noctule-check/.\nWhom to trust is said by --cafile, or by --cert alone; otherwise the \
+             system's roots are trusted.\n\nExamples:\n  noctule check localhost --cafile \
+             noctule-data/tls/ca.pem\n  noctule check broker.example --json\n\nExit codes: 0 all \
+             passed, 1 something failed, 2 wrong usage.",
+        )
+}
+
+const TLS_PORT: &str = "tls-port";
+const JSON: &str = "json";
+const INTERACTIVE: &str = "interactive";
+const PLAIN_PORT: u16 = 1883;
+
+/// Tests, and opens the shell if that is wanted.
+pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
+    let code = client_run::run(arguments, |arguments| {
+        let (subject, place) = subject(arguments)?;
+        let as_json = arguments.get_flag(JSON);
+        Ok(async move {
+            let findings = tokio::select! {
+                findings = examine(&subject) => findings,
+                () = interrupted() => return Ok(()),
+            };
+            output::answer(&if as_json { json(&place, &findings) } else { table(&findings) });
+            if findings.passed() { Ok(()) } else { Err(Failure::new("not all tests passed")) }
+        })
+    });
+    if arguments.get_flag(INTERACTIVE) {
+        match over_tls(arguments) {
+            Ok(connection) => return shell::open(connection),
+            Err(problem) => output::complain(problem),
+        }
+    }
+    code
+}
+
+fn read(arguments: &ArgMatches) -> Result<Connection, String> {
+    let mut connection = client_arguments::connection(arguments)?;
+    if !arguments.contains_id("protocol-version") {
+        connection.version = ProtocolVersion::V5;
+        connection.options = connection.options.version(ProtocolVersion::V5);
+    }
+    Ok(connection)
+}
+
+fn tls_port(arguments: &ArgMatches) -> u16 {
+    arguments.get_one(TLS_PORT).copied().unwrap_or(8883)
+}
+
+fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
+    let connection = read(arguments).map_err(Failure::usage)?;
+    let address = connection.options.address();
+    // Trust on the line makes the connection one with TLS; the plain port is meant here.
+    let port = if address.tls { PLAIN_PORT } else { address.port };
+    let port = arguments.get_one("port").copied().unwrap_or(port);
+    let trust = client_arguments::trust(arguments).map_err(Failure::usage)?;
+    let validity = Validity::for_days(UnixTime::from(SystemTime::now()), 1);
+    let stranger = make_authority("a stranger", validity)
+        .map_err(|error| Failure::new(format!("cannot make a certificate: {error}")))?;
+    let place = address.host.clone();
+    let subject = Subject {
+        plain: connection.options.clone().plain_port(port),
+        tls: trust.map(|trust| (tls_port(arguments), trust)),
+        strange_ca: stranger.certificate_pem,
+        hello: connection.hello.unwrap_or(Duration::from_secs(5)),
+    };
+    Ok((subject, place))
+}
+
+/// The connection of the shell.
+fn over_tls(arguments: &ArgMatches) -> Result<Connection, String> {
+    let mut connection = read(arguments)?;
+    let trust = client_arguments::trust(arguments)?.unwrap_or_default();
+    connection.options = connection.options.plain_port(tls_port(arguments)).tls(trust);
+    Ok(connection)
+}
+
+/// A line per test, the certificate, and a verdict.
+fn table(findings: &Findings) -> String {
+    let mut text = String::new();
+    for test in &findings.tests {
+        let (word, reason) = verdict(test);
+        text.push_str(&format!("{word:<5} {:<20} {reason}\n", test.name));
+    }
+    if let Some(facts) = certificate(findings) {
+        let CertificateFacts { subject, issuer, names, not_before, not_after, key, .. } = &facts;
+        text.push_str(&format!(
+            "\nCertificate  {subject}\n  issuer     {issuer}\n  names      {}\n  valid      \
+             {not_before} to {not_after}\n  key        {key}\n  SHA-256    {}\n",
+            names.join(", "),
+            facts.fingerprint_sha256,
+        ));
+    }
+    let failed = count(findings, |outcome| matches!(outcome, Outcome::Failed(_)));
+    let passed = count(findings, |outcome| matches!(outcome, Outcome::Passed(_)));
+    let skipped = findings.tests.len() - failed - passed;
+    text.push_str(&format!("\n{passed} passed, {failed} failed, {skipped} skipped\n"));
+    text
+}
+
+fn count(findings: &Findings, is_it: impl Fn(&Outcome) -> bool) -> usize {
+    findings.tests.iter().filter(|test| is_it(&test.outcome)).count()
+}
+
+fn verdict(test: &Tested) -> (&'static str, &str) {
+    match &test.outcome {
+        Outcome::Passed(words) => ("pass", words),
+        Outcome::Failed(words) => ("FAIL", words),
+        Outcome::Skipped(words) => ("skip", words),
+    }
+}
+
+fn certificate(findings: &Findings) -> Option<CertificateFacts> {
+    facts(findings.certificate.as_ref()?)
+}
+
+fn json(place: &str, findings: &Findings) -> String {
+    let tests: Vec<_> = findings
+        .tests
+        .iter()
+        .map(|test| {
+            let (outcome, reason) = verdict(test);
+            json!({ "name": test.name, "outcome": outcome.to_lowercase(), "reason": reason })
+        })
+        .collect();
+    let certificate = certificate(findings).map_or(Value::Null, |facts| {
+        json!({
+            "subject": facts.subject,
+            "issuer": facts.issuer,
+            "names": facts.names,
+            "not_before": facts.not_before.0,
+            "not_after": facts.not_after.0,
+            "key": facts.key,
+            "sha256": facts.fingerprint_sha256,
+        })
+    });
+    let all = json!({
+        "host": place,
+        "passed": findings.passed(),
+        "tests": tests,
+        "certificate": certificate,
+    });
+    format!("{all:#}\n")
+}

@@ -1,0 +1,342 @@
+//! `noctule dashboard`: a live view of topics; lines, when there is no terminal.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use noctule_client::{
+    Client, Error, Event, Events, Hello, Message, Messages, ProtocolVersion, QoS, Reason,
+    Subscribe, TopicFilter,
+};
+use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::board::{Choice, Frame, Rows, draw};
+use crate::client_arguments::{self, Connection, property_argument, qos};
+use crate::client_run::{self, Failure, interrupted, leave};
+use crate::output;
+use crate::terminal::Terminal;
+
+/// The command and its flags.
+pub(crate) fn describe() -> Command {
+    Command::new("dashboard")
+        .about("Watch topics live in the terminal")
+        .disable_help_flag(true)
+        .args_override_self(true)
+        .args(client_arguments::arguments())
+        .arg(property_argument("-D connect receive-maximum 100"))
+        .args([
+            Arg::new(TOPIC)
+                .short('t')
+                .long(TOPIC)
+                .value_name("TOPIC")
+                .action(ArgAction::Append)
+                .help("Watch this; may be repeated [default: sensors/+]"),
+            Arg::new(QUALITY)
+                .short('q')
+                .long(QUALITY)
+                .value_name("QOS")
+                .value_parser(qos)
+                .help("The highest quality of service wanted: 0, 1 or 2 [default: 0]"),
+        ])
+        .after_help(
+            "Keys: s sorts by topic, age or rate; / filters; p pauses; arrows and pages scroll; q \
+             and Ctrl-C\nleave. JSON objects are unfolded. MQTT 5 is spoken unless -V says \
+             otherwise. Without a terminal\neach message is a line.\n\nExamples:\n  noctule \
+             dashboard\n  noctule dashboard -t '#' -h broker.example --tls\n\nExit codes: 0 left, 1 \
+             could not be done, 2 wrong usage, else the broker's reason code.",
+        )
+}
+
+const TOPIC: &str = "topic";
+const QUALITY: &str = "qos";
+
+/// Shows until somebody leaves.
+pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
+    client_run::run(arguments, |arguments| {
+        let mut connection = client_arguments::connection(arguments).map_err(Failure::usage)?;
+        if !arguments.contains_id("protocol-version") {
+            connection.version = ProtocolVersion::V5;
+            connection.options = connection.options.version(ProtocolVersion::V5);
+        }
+        let topics = arguments.get_many::<String>(TOPIC).into_iter().flatten().cloned();
+        let mut topics: Vec<_> = topics.chain(connection.topic.clone()).collect();
+        if topics.is_empty() {
+            topics.push("sensors/+".into());
+        }
+        for topic in &topics {
+            TopicFilter::new(topic).map_err(|fault| {
+                Failure::usage(format!("\"{topic}\" cannot be subscribed to: {fault}"))
+            })?;
+        }
+        let client = Client::prepare(connection.options.clone())
+            .map_err(|error| Failure::new(error.to_string()))?;
+        let qos = arguments.get_one(QUALITY).copied().unwrap_or_default();
+        Ok(async move {
+            let events = client.events();
+            let messages = client.other_messages();
+            let refusals = subscribe(&client, &topics, qos);
+            client.start();
+            let mut watch = Watch::new(&client, &connection, events, refusals);
+            let outcome = if Terminal::of_process().is_terminal() {
+                watch.on_terminal(messages).await
+            } else {
+                watch.line_by_line(messages).await
+            };
+            leave(&client).await;
+            outcome
+        })
+    })
+}
+
+/// Subscribes, and returns what is refused, in words.
+fn subscribe(client: &Client, topics: &[String], qos: QoS) -> mpsc::UnboundedReceiver<String> {
+    let (sender, refusals) = mpsc::unbounded_channel();
+    for topic in topics {
+        let request = client.subscribe_only(Subscribe::new(topic.as_str()).qos(qos));
+        let (topic, sender) = (topic.clone(), sender.clone());
+        tokio::spawn(async move {
+            // At the end of the client nobody listens, and its reason is told by itself.
+            if let Err(error) = request.await
+                && !matches!(error, Error::Ended(_))
+            {
+                let _ = sender.send(format!("{topic:?}: {error}"));
+            }
+        });
+    }
+    refusals
+}
+
+struct Watch<'a> {
+    client: &'a Client,
+    connection: &'a Connection,
+    events: Events,
+    refusals: mpsc::UnboundedReceiver<String>,
+    began: Instant,
+    rows: Rows,
+    choice: Choice,
+    state: String,
+    paused: bool,
+    typing: bool,
+}
+
+/// How often the view is drawn.
+const REDRAW: Duration = Duration::from_millis(200);
+/// So many messages are taken before keys and the clock are looked at.
+const BATCH: usize = 500;
+/// How long the greeting is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl<'a> Watch<'a> {
+    fn new(
+        client: &'a Client,
+        connection: &'a Connection,
+        events: Events,
+        refusals: mpsc::UnboundedReceiver<String>,
+    ) -> Self {
+        let state = format!("connecting to {}", connection.options.address());
+        Self {
+            client,
+            connection,
+            events,
+            refusals,
+            began: Instant::now(),
+            rows: Rows::default(),
+            choice: Choice::default(),
+            state,
+            paused: false,
+            typing: false,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn line_by_line(&mut self, mut messages: Messages) -> Result<(), Failure> {
+        loop {
+            tokio::select! {
+                message = messages.next() => {
+                    let Some(message) = message else { return self.wait_for_end().await };
+                    let payload = String::from_utf8_lossy(message.payload());
+                    output::answer(&format!("{} {payload}\n", message.topic()));
+                }
+                event = self.events.next() => {
+                    let before = self.state.clone();
+                    self.on_event(event)?;
+                    if self.state != before && !self.connection.quiet {
+                        output::complain(&self.state);
+                    }
+                }
+                Some(refusal) = self.refusals.recv() => output::complain(refusal),
+                () = interrupted() => return Ok(()),
+            }
+        }
+    }
+
+    async fn on_terminal(&mut self, messages: Messages) -> Result<(), Failure> {
+        let terminal = ratatui::try_init();
+        let mut terminal =
+            terminal.map_err(|error| Failure::new(format!("no use of the terminal: {error}")))?;
+        let outcome = self.show(&mut terminal, messages).await;
+        ratatui::restore();
+        outcome
+    }
+
+    async fn show(
+        &mut self,
+        terminal: &mut ratatui::DefaultTerminal,
+        mut messages: Messages,
+    ) -> Result<(), Failure> {
+        let mut keys = keys();
+        let mut tick = interval(REDRAW);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.redraw(terminal)?,
+                key = keys.recv() => {
+                    if !key.is_some_and(|key| self.on_key(key)) {
+                        return Ok(());
+                    }
+                    self.redraw(terminal)?;
+                }
+                event = self.events.next() => self.on_event(event)?,
+                message = messages.next(), if !self.paused => {
+                    let Some(message) = message else { return self.wait_for_end().await };
+                    self.take(&message, &mut messages);
+                }
+                Some(refusal) = self.refusals.recv() => self.state = refusal,
+                () = interrupted() => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes a message and some that wait behind it.
+    fn take(&mut self, first: &Message, messages: &mut Messages) {
+        let now_ms = self.now_ms();
+        self.rows.update(first, now_ms);
+        for _ in 0..BATCH {
+            let Some(message) = messages.try_next() else { return };
+            self.rows.update(&message, now_ms);
+        }
+    }
+
+    fn redraw(&mut self, terminal: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
+        let what = Frame {
+            rows: &self.rows,
+            now_ms: self.now_ms(),
+            state: &self.state,
+            paused: self.paused,
+            typing: self.typing,
+        };
+        let drawn = terminal.draw(|frame| draw(frame, &what, &mut self.choice));
+        drawn.map(drop).map_err(|error| Failure::new(format!("the terminal is gone: {error}")))
+    }
+
+    /// A key was pressed; false if it is to leave.
+    fn on_key(&mut self, key: KeyEvent) -> bool {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return key.code != KeyCode::Char('c');
+        }
+        if self.typing {
+            self.on_filter_key(key.code);
+            return true;
+        }
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return false,
+            KeyCode::Char('s') => self.choice.sort = self.choice.sort.next(),
+            KeyCode::Char('p') => self.paused = !self.paused,
+            KeyCode::Char('/') => self.typing = true,
+            KeyCode::Up => self.choice.offset = self.choice.offset.saturating_sub(1),
+            KeyCode::Down => self.choice.offset += 1,
+            KeyCode::PageUp => self.choice.offset = self.choice.offset.saturating_sub(PAGE),
+            KeyCode::PageDown => self.choice.offset += PAGE,
+            KeyCode::Home => self.choice.offset = 0,
+            _ => {}
+        }
+        true
+    }
+
+    fn on_filter_key(&mut self, code: KeyCode) {
+        match code {
+            KeyCode::Enter => self.typing = false,
+            KeyCode::Esc => {
+                self.choice.filter.clear();
+                self.typing = false;
+            }
+            KeyCode::Backspace => {
+                self.choice.filter.pop();
+            }
+            KeyCode::Char(letter) => self.choice.filter.push(letter),
+            _ => {}
+        }
+    }
+
+    fn on_event(&mut self, event: Option<Event>) -> Result<(), Failure> {
+        let address = self.connection.options.address();
+        match event {
+            Some(Event::Connected(granted)) => {
+                self.state = format!("connected to {address} (MQTT {})", granted.version);
+                let own = granted.is_noctule().then_some(PATIENCE);
+                if let Some(patience) = self.connection.hello.or(own) {
+                    greet(self.client.clone(), patience, self.connection.quiet);
+                }
+            }
+            Some(Event::Disconnected(reason)) if *reason != Reason::Asked => {
+                self.state = format!("connection lost: {reason}; trying to connect again");
+            }
+            Some(Event::Reconnecting { reason, .. }) if !self.state.starts_with("connection") => {
+                self.state = format!("{reason}; will keep trying to connect");
+            }
+            Some(Event::SubscriptionLost { filter, code }) => {
+                self.state = format!("{filter:?} is refused: {code}");
+            }
+            Some(Event::Ended(reason)) => {
+                return Err(Failure::of(&Error::Ended(reason), self.connection.version));
+            }
+            Some(Event::Disconnected(_) | Event::Reconnecting { .. }) => {}
+            None => return Err(Failure::new("the client ended")),
+        }
+        Ok(())
+    }
+
+    /// The messages have ended: so has the client, and it says why.
+    async fn wait_for_end(&mut self) -> Result<(), Failure> {
+        loop {
+            let event = self.events.next().await;
+            self.on_event(event)?;
+        }
+    }
+}
+
+const PAGE: usize = 20;
+
+/// Asks for the greeting beside everything else; only that it does not come is worth a line, and
+/// only where lines are printed.
+fn greet(client: Client, patience: Duration, quiet: bool) {
+    let quiet = quiet || Terminal::of_process().is_terminal();
+    tokio::spawn(async move {
+        let hello = client.wait_for_hello(patience).await;
+        if matches!(hello, Ok(Hello::TimedOut | Hello::Impossible)) && !quiet {
+            output::complain("warning: the broker does not greet; going on");
+        }
+    });
+}
+
+/// The keys that are pressed, read by a thread, as nothing else can wait for them. It ends with the
+/// program.
+fn keys() -> mpsc::Receiver<KeyEvent> {
+    let (sender, receiver) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            let pressed = event.as_key_event().filter(|key| key.kind == KeyEventKind::Press);
+            if let Some(key) = pressed
+                && sender.blocking_send(key).is_err()
+            {
+                return;
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,192 @@
+//! What can be typed, and how it is read.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use noctule_client::{Publish, QoS, Subscribe};
+
+use super::words::split;
+use crate::client_arguments::{self, Connection, PropertyOption, joined, property_argument, qos};
+
+/// What a person wants.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A new connection, with these flags or the ones before.
+    Connect(Option<Box<Connection>>),
+    Disconnect,
+    Subscribe(Vec<Subscribe>, Vec<String>),
+    Unsubscribe(Vec<String>),
+    Publish(String, Publish),
+    Status,
+    /// Text to show.
+    Show(String),
+    Quit,
+}
+
+/// Names and descriptions, for completion and help.
+const ORDERS: &[(&str, &str)] = &[
+    ("connect", "connect [FLAGS] [URL]: connect anew; without flags as before"),
+    ("disconnect", "end the connection"),
+    ("sub", "sub [-q QOS] TOPIC...: subscribe and show what comes"),
+    ("unsub", "unsub TOPIC...: end subscriptions"),
+    ("pub", "pub [-q QOS] [-r] [-D ...] TOPIC [TEXT...]: publish"),
+    ("status", "how the connection is"),
+    ("help", "help [ORDER]: this, or all flags of an order"),
+    ("quit", "leave, as Ctrl-D does"),
+];
+
+/// The names of the orders.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ORDERS.iter().map(|(name, _)| *name)
+}
+
+/// All orders, a line each.
+pub(crate) fn summary() -> String {
+    ORDERS.iter().map(|(name, about)| format!("  {name:<11} {about}\n")).collect()
+}
+
+/// Reads a line; `None` if there is nothing in it.
+///
+/// # Errors
+/// What is wrong with it, and what was expected.
+pub(crate) fn read(line: &str) -> Result<Option<Order>, String> {
+    let words = split(line)?;
+    let Some(first) = words.first() else { return Ok(None) };
+    if first == "help" && words.len() == 1 {
+        return Ok(Some(Order::Show(summary())));
+    }
+    if first == "help" {
+        return help(&words[1]).map(Some);
+    }
+    let words = joined(words.into_iter().map(OsString::from));
+    match language().try_get_matches_from(words) {
+        Ok(matches) => order(&matches).map(Some),
+        Err(answer) if answer.exit_code() == 0 => Ok(Some(Order::Show(answer.to_string()))),
+        Err(answer) => Err(answer.to_string()),
+    }
+}
+
+fn help(name: &str) -> Result<Order, String> {
+    let mut language = language();
+    let order = language.find_subcommand_mut(name);
+    let order =
+        order.ok_or_else(|| format!("\"{name}\" is no order; these are:\n{}", summary()))?;
+    Ok(Order::Show(order.render_help().to_string()))
+}
+
+fn language() -> Command {
+    let order = |name: &'static str| {
+        let (_, about) = ORDERS.iter().find(|(known, _)| *known == name).unwrap_or(&ORDERS[0]);
+        Command::new(name).about(*about)
+    };
+    let topics = Arg::new(TOPICS).value_name("TOPIC").num_args(1..).required(true);
+    let quality = Arg::new(QOS).short('q').long(QOS).value_parser(qos).help("0, 1 or 2");
+    Command::new("shell")
+        .no_binary_name(true)
+        .disable_help_subcommand(true)
+        .disable_help_flag(true)
+        .subcommand_required(true)
+        .subcommands([
+            order("connect")
+                .disable_help_flag(true)
+                .args(client_arguments::arguments())
+                .arg(property_argument("-D connect receive-maximum 10")),
+            order("disconnect"),
+            order("sub").arg(topics.clone()).arg(quality.clone()),
+            order("unsub").arg(topics),
+            order("pub")
+                .arg(Arg::new(TOPIC).value_name("TOPIC").required(true))
+                .arg(Arg::new(TEXT).value_name("TEXT").num_args(0..).allow_hyphen_values(true))
+                .arg(quality)
+                .arg(
+                    Arg::new(RETAIN)
+                        .short('r')
+                        .long(RETAIN)
+                        .action(ArgAction::SetTrue)
+                        .help("Have the broker keep it"),
+                )
+                .arg(property_argument("-D publish content-type text/plain")),
+            order("status"),
+            order("quit").visible_alias("exit"),
+        ])
+}
+
+const TOPICS: &str = "topics";
+const TOPIC: &str = "topic";
+const TEXT: &str = "text";
+const QOS: &str = "qos";
+const RETAIN: &str = "retain";
+
+fn order(matches: &ArgMatches) -> Result<Order, String> {
+    let Some((name, arguments)) = matches.subcommand() else { return Err(summary()) };
+    let texts = |id: &str| -> Vec<String> {
+        arguments.get_many(id).into_iter().flatten().cloned().collect()
+    };
+    Ok(match name {
+        "connect" if arguments.args_present() => {
+            Order::Connect(Some(Box::new(client_arguments::connection(arguments)?)))
+        }
+        "connect" => Order::Connect(None),
+        "disconnect" => Order::Disconnect,
+        "sub" => {
+            let qos: QoS = arguments.get_one(QOS).copied().unwrap_or_default();
+            let topics = texts(TOPICS);
+            let wanted = topics.iter().map(|topic| Subscribe::new(topic.as_str()).qos(qos));
+            Order::Subscribe(wanted.collect(), topics)
+        }
+        "unsub" => Order::Unsubscribe(texts(TOPICS)),
+        "pub" => publish(arguments, &texts(TEXT).join(" ")),
+        "status" => Order::Status,
+        _ => Order::Quit,
+    })
+}
+
+fn publish(arguments: &ArgMatches, text: &str) -> Order {
+    let topic = arguments.get_one::<String>(TOPIC).cloned().unwrap_or_default();
+    let qos = arguments.get_one(QOS).copied().unwrap_or_default();
+    let message = Publish::new(topic.as_str(), text.as_bytes().to_vec())
+        .qos(qos)
+        .retain(arguments.get_flag(RETAIN));
+    let properties = arguments.get_many::<PropertyOption>(client_arguments::PROPERTY);
+    let properties = properties.into_iter().flatten().map(PropertyOption::property);
+    Order::Publish(topic, properties.fold(message, Publish::property))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(line: &str) -> Order {
+        read(line).unwrap().expect("an order")
+    }
+
+    #[test]
+    fn every_order_is_read() {
+        assert!(matches!(order("connect"), Order::Connect(None)));
+        let Order::Connect(Some(connection)) = order("connect mqtt://h:7 -V 5") else { panic!() };
+        assert_eq!(connection.options.address().to_string(), "h:7");
+        assert!(
+            matches!(order("sub -q 1 a/# b"), Order::Subscribe(wanted, _) if wanted.len() == 2)
+        );
+        assert!(matches!(order("unsub a"), Order::Unsubscribe(topics) if topics == ["a"]));
+        assert!(matches!(order("pub a two words"), Order::Publish(topic, _) if topic == "a"));
+        let property = "pub -r -q 2 -D publish user-property a b t '{\"x\": 1}'";
+        assert!(matches!(order(property), Order::Publish(topic, _) if topic == "t"));
+        assert!(matches!(order("exit"), Order::Quit));
+        assert!(matches!(order("status"), Order::Status));
+        assert!(read("  ").unwrap().is_none());
+    }
+
+    #[test]
+    fn help_and_faults_say_what_can_be_typed() {
+        let Order::Show(all) = order("help") else { panic!() };
+        for name in names() {
+            assert!(all.contains(&format!("  {name} ")), "{all}");
+        }
+        assert!(matches!(order("help pub"), Order::Show(text) if text.contains("--retain")));
+        assert!(read("subb x").unwrap_err().contains("'sub'"));
+        assert!(read("sub").unwrap_err().contains("TOPIC"));
+        assert!(read("help x").unwrap_err().contains("connect"));
+        assert!(read("pub a -q 3").unwrap_err().contains("0, 1 or 2"));
+    }
+}

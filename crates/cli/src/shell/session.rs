@@ -1,0 +1,212 @@
+//! Carrying orders out: a client in a runtime of its own, which answers when it can.
+
+use std::time::Duration;
+
+use noctule_client::{
+    Client, Event, Events, Hello, Message, Publish, Publishing, Reason, Status, Subscribe,
+};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use super::{Completion, Order, Screen};
+use crate::client_arguments::Connection;
+
+/// A shell's client, and what it is made of.
+pub(crate) struct Session {
+    runtime: Runtime,
+    screen: Screen,
+    completion: Completion,
+    connection: Connection,
+    client: Option<Client>,
+    /// Those who say what becomes of requests.
+    outcomes: JoinSet<()>,
+}
+
+/// How long a connection is waited for before the prompt comes back.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Session {
+    pub(crate) fn new(
+        runtime: Runtime,
+        screen: Screen,
+        completion: Completion,
+        connection: Connection,
+    ) -> Self {
+        Self { runtime, screen, completion, connection, client: None, outcomes: JoinSet::new() }
+    }
+
+    /// Carries an order out; false if it was to leave.
+    pub(crate) fn carry_out(&mut self, order: Order) -> bool {
+        match order {
+            Order::Connect(connection) => {
+                if let Some(connection) = connection {
+                    self.connection = *connection;
+                }
+                self.connect();
+            }
+            Order::Disconnect => self.disconnect(),
+            Order::Subscribe(wanted, topics) => self.subscribe(wanted, &topics),
+            Order::Unsubscribe(topics) => self.unsubscribe(&topics),
+            Order::Publish(topic, message) => self.publish(&topic, message),
+            Order::Status => self.screen.say(&self.status()),
+            Order::Show(text) => self.screen.say(&text),
+            Order::Quit => return false,
+        }
+        true
+    }
+
+    /// Connects anew.
+    pub(crate) fn connect(&mut self) {
+        self.disconnect();
+        let (screen, address) =
+            (self.screen.clone(), self.connection.options.address().to_string());
+        let told = std::sync::atomic::AtomicBool::new(false);
+        let options = self.connection.options.clone().on_event(move |event| {
+            if let Some(text) = words(event, &address, &told) {
+                screen.say(&text);
+            }
+        });
+        let client = {
+            let _entered = self.runtime.enter();
+            Client::prepare(options)
+        };
+        match client {
+            Ok(client) => {
+                let mut events = client.events();
+                client.start();
+                self.greet(&client, &mut events);
+                self.client = Some(client);
+            }
+            Err(error) => self.screen.say(&error.to_string()),
+        }
+    }
+
+    /// Waits a moment for the connection, and for the greeting if one will come.
+    fn greet(&self, client: &Client, events: &mut Events) {
+        let asked = self.connection.hello;
+        let hello = self.runtime.block_on(async {
+            let first = tokio::time::timeout(PATIENCE, events.next()).await.ok()??;
+            let Event::Connected(granted) = first else { return None };
+            let patience = asked.or(granted.is_noctule().then_some(PATIENCE))?;
+            client.wait_for_hello(patience).await.ok()
+        });
+        match hello {
+            Some(Hello::Confirmed) => self.screen.say("authenticated"),
+            Some(Hello::TimedOut | Hello::Impossible) => {
+                self.screen.say("the broker does not greet; going on");
+            }
+            None => {}
+        }
+    }
+
+    /// Ends the connection, if there is one.
+    pub(crate) fn disconnect(&mut self) {
+        if let Some(client) = self.client.take() {
+            // Why it had ended before was told when it did.
+            let _ = self.runtime.block_on(client.disconnect());
+            // All requests have an outcome now.
+            self.runtime.block_on(async { while self.outcomes.join_next().await.is_some() {} });
+        }
+    }
+
+    fn subscribe(&mut self, wanted: Vec<Subscribe>, topics: &[String]) {
+        let Some(client) = self.client() else { return };
+        for (wanted, topic) in wanted.into_iter().zip(topics) {
+            let (screen, completion) = (self.screen.clone(), self.completion.clone());
+            let show = move |message: Message| {
+                completion.learn(message.topic());
+                screen.message(message.topic(), message.payload());
+            };
+            let request = client.subscribe_with(wanted, show);
+            self.tell_outcome(request, format!("sub {topic}"), true);
+            self.completion.learn(topic);
+        }
+    }
+
+    fn unsubscribe(&mut self, topics: &[String]) {
+        let Some(client) = self.client() else { return };
+        for topic in topics {
+            let request = client.unsubscribe(topic.as_str());
+            self.tell_outcome(request, format!("unsub {topic}"), true);
+        }
+    }
+
+    fn publish(&mut self, topic: &str, message: Publish) {
+        let Some(client) = self.client() else { return };
+        match client.try_publish(message) {
+            Ok(request) => {
+                self.completion.learn(topic);
+                self.tell_outcome(request, format!("pub {topic}"), false);
+            }
+            Err(error) => self.screen.say(&format!("pub {topic}: {error}")),
+        }
+        if !matches!(client.status(), Status::Connected(_)) {
+            self.screen.say("there is no connection; the message waits for one");
+        }
+    }
+
+    /// Says what becomes of a request when it is known; successes only if they are worth a line.
+    fn tell_outcome(&mut self, request: Publishing, what: String, successes: bool) {
+        let screen = self.screen.clone();
+        let outcome = async move {
+            match request.await {
+                Ok(code) if successes => screen.say(&format!("{what}: {}", code.words())),
+                Ok(_) => {}
+                Err(error) => screen.say(&format!("{what}: {error}")),
+            }
+        };
+        self.outcomes.spawn_on(outcome, self.runtime.handle());
+        // Those that are done need not be kept.
+        while self.outcomes.try_join_next().is_some() {}
+    }
+
+    fn client(&self) -> Option<Client> {
+        if self.client.is_none() {
+            self.screen.say("not connected; `connect` does that");
+        }
+        self.client.clone()
+    }
+
+    fn status(&self) -> String {
+        let address = self.connection.options.address();
+        match self.client.as_ref().map(Client::status) {
+            None => "not connected".to_owned(),
+            Some(Status::Waiting) => format!("connecting to {address}"),
+            Some(Status::Ended(reason)) => format!("ended: {reason}"),
+            Some(Status::Connected(granted)) => format!(
+                "connected to {address} as {:?}, MQTT {}, {}; session {}; keep-alive {} s",
+                granted.client_id,
+                granted.version,
+                if address.tls { "TLS" } else { "not encrypted" },
+                if granted.session_present { "resumed" } else { "new" },
+                granted.keep_alive_seconds,
+            ),
+        }
+    }
+}
+
+/// What there is to say of an event; that there is no connection is said once.
+fn words(event: &Event, address: &str, told: &std::sync::atomic::AtomicBool) -> Option<String> {
+    use std::sync::atomic::Ordering::Relaxed;
+    match event {
+        Event::Connected(granted) => {
+            told.store(false, Relaxed);
+            Some(format!("connected to {address} (MQTT {})", granted.version))
+        }
+        Event::Disconnected(reason) if **reason == Reason::Asked => {
+            Some(format!("disconnected from {address}"))
+        }
+        Event::Disconnected(reason) => {
+            told.store(true, Relaxed);
+            Some(format!("connection lost: {reason}"))
+        }
+        Event::Reconnecting { reason, .. } if !told.swap(true, Relaxed) => {
+            Some(format!("{reason}; will keep trying to connect"))
+        }
+        Event::Ended(reason) if **reason != Reason::Asked => Some(reason.to_string()),
+        Event::SubscriptionLost { filter, code } => {
+            Some(format!("the subscription to {filter:?} was not restored: {code}"))
+        }
+        Event::Reconnecting { .. } | Event::Ended(_) => None,
+    }
+}

@@ -1,0 +1,99 @@
+//! A network that breaks: passes bytes on between clients and a broker, and cuts each connection
+//! after a number of bytes that chance decides, by a seed.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A running proxy; dropped, it closes everything.
+pub(crate) struct Proxy {
+    port: u16,
+    cuts: Arc<AtomicUsize>,
+    accepting: JoinHandle<()>,
+}
+
+/// So many bytes pass before a cut, at least and at most.
+const BYTES: std::ops::Range<u64> = 200..6_000;
+
+impl Proxy {
+    /// In front of the broker at `port`. It cuts `cuts_max` connections, and then no more.
+    pub(crate) async fn start(port: u16, cuts_max: usize, seed: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let own = listener.local_addr().expect("bound").port();
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&cuts);
+        let accepting = tokio::spawn(async move {
+            let mut chance = fastrand::Rng::with_seed(seed);
+            while let Ok((client, _)) = listener.accept().await {
+                let budget = chance.u64(BYTES);
+                let goes_on = counter.load(Ordering::Relaxed) >= cuts_max;
+                let budget = if goes_on { u64::MAX } else { budget };
+                // One connection at a time: a client has one, and the next follows a cut.
+                if pass(client, port, budget).await.is_ok_and(|left| left == 0) {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { port: own, cuts, accepting }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many connections were cut so far.
+    pub(crate) fn cuts(&self) -> usize {
+        self.cuts.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Passes bytes on until either end closes or `budget` of them have passed in both directions
+/// together; the rest of the budget.
+async fn pass(client: TcpStream, port: u16, mut budget: u64) -> io::Result<u64> {
+    let broker = TcpStream::connect(("127.0.0.1", port)).await?;
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_broker, mut to_broker) = broker.into_split();
+    let (mut up, mut down) = ([0; 1024], [0; 1024]);
+    while budget > 0 {
+        let passed = tokio::select! {
+            read = from_client.read(&mut up) => {
+                hand_on(&up[..read?], &mut to_broker, budget).await?
+            }
+            read = from_broker.read(&mut down) => {
+                hand_on(&down[..read?], &mut to_client, budget).await?
+            }
+        };
+        if passed == 0 {
+            break;
+        }
+        budget -= passed;
+    }
+    close(from_client, &to_client);
+    close(from_broker, &to_broker);
+    Ok(budget)
+}
+
+/// Writes as much of it as the budget allows, so that a cut may be in the middle of a packet.
+async fn hand_on(bytes: &[u8], to: &mut OwnedWriteHalf, budget: u64) -> io::Result<u64> {
+    let count = bytes.len().min(usize::try_from(budget).unwrap_or(usize::MAX));
+    to.write_all(&bytes[..count]).await?;
+    Ok(count as u64)
+}
+
+/// Both halves are dropped; nothing that was not passed on is delivered late.
+fn close(reader: OwnedReadHalf, writer: &OwnedWriteHalf) {
+    drop(reader);
+    let _ = writer.as_ref().set_zero_linger();
+}

@@ -1,0 +1,396 @@
+//! From no connection to an accepted one and back: attempts, CONNECT, CONNACK, loss, the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use noctule_mqtt::property::Carrier;
+use noctule_mqtt::{
+    Packet, PacketType, Property, PropertyBuffer, ProtocolVersion, ReasonCode, Violation, codec,
+    packet,
+};
+
+use super::requests::Kind;
+use super::{Action, Link, Machine, Phase, milliseconds};
+use crate::connected::Connected;
+use crate::error::Error;
+use crate::event::Event;
+use crate::options::{ClientOptions, Session};
+use crate::reason::{Reason, Refusal};
+
+impl Machine {
+    /// Begins with the first attempt.
+    pub(crate) fn start(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        if self.phase == Phase::Idle {
+            self.open();
+        }
+    }
+
+    pub(super) fn open(&mut self) {
+        let until_ms = self.now_ms + milliseconds(self.options.connect_timeout);
+        self.phase = Phase::Opening { until_ms };
+        self.actions.push_back(Action::Open);
+    }
+
+    /// The connection is open, and the peer has shown these certificates: CONNECT goes first.
+    pub(crate) fn opened(&mut self, now_ms: u64, certificates: Vec<Bytes>) {
+        self.now_ms = now_ms;
+        let Phase::Opening { until_ms } = self.phase else { return };
+        self.link = Link { certificates, sent_ms: now_ms, received_ms: now_ms, ..Link::default() };
+        let clean_start = self.clean_start();
+        match connect_packet(&self.options, clean_start, self.output.buffer()) {
+            Ok(()) => self.phase = Phase::AwaitConnack { until_ms },
+            Err(error) => self.lose(Reason::Network(format!("CONNECT cannot be sent: {error}"))),
+        }
+    }
+
+    /// The attempt failed, or the connection broke.
+    pub(crate) fn lost(&mut self, now_ms: u64, reason: Reason) {
+        self.now_ms = now_ms;
+        match self.phase {
+            Phase::Opening { .. } | Phase::AwaitConnack { .. } | Phase::Connected => {
+                self.lose(reason);
+            }
+            Phase::Closing => self.closed(now_ms, false),
+            Phase::Idle | Phase::Waiting { .. } | Phase::Ended(_) => {}
+        }
+    }
+
+    /// Whether the broker shall forget what it knows: what we know ourselves decides.
+    fn clean_start(&self) -> bool {
+        match self.options.session {
+            Session::Connection => true,
+            Session::Client(_) | Session::Fresh(_) if self.version() < ProtocolVersion::V5 => true,
+            Session::Client(_) | Session::Fresh(_) => !self.has_session,
+            Session::Persistent(_) => false,
+        }
+    }
+
+    /// CONNACK came.
+    pub(super) fn on_connack(&mut self, connack: &packet::Connack<'_>) {
+        if connack.reason.is_error() {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            return self.refused(
+                connack.reason,
+                text(connack.properties.reason_string()),
+                text(connack.properties.server_reference()),
+            );
+        }
+        let session_present = connack.session_present && !self.clean_start();
+        let options = &self.options;
+        let mut granted = Connected::new(
+            connack,
+            options.version,
+            &options.client_id,
+            options.keep_alive_seconds,
+        );
+        granted.session_present = session_present;
+        granted.peer_certificates = std::mem::take(&mut self.link.certificates);
+        let granted = Arc::new(granted);
+        self.phase = Phase::Connected;
+        self.failed = 0;
+        self.has_session = true;
+        self.link.connected_ms = self.now_ms;
+        self.link.granted = Some(Arc::clone(&granted));
+        if session_present {
+            self.outbound.resume();
+        } else {
+            self.begin_session();
+        }
+        self.tell(Event::Connected(granted));
+        self.send_requests();
+        self.pump();
+        self.finish_leaving();
+    }
+
+    /// The broker knows nothing of us: everything that it ought to know is told again.
+    fn begin_session(&mut self) {
+        self.inbound = noctule_session::Inbound::default();
+        for done in self.outbound.start_anew() {
+            // It had said PUBREC: the message is its own since.
+            self.answer(done.token, Ok(ReasonCode::Success));
+        }
+        let lost: Vec<_> = self.subscriptions.granted().map(str::to_owned).collect();
+        for filter in lost {
+            if !self.requests.asks_for(&filter) {
+                self.requests.push_restoring(filter);
+            }
+        }
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        code: ReasonCode,
+        words: Option<String>,
+        server_reference: Option<String>,
+    ) {
+        let version = self.version();
+        self.lose(Reason::Refused(Refusal { version, code, words, server_reference }));
+    }
+
+    pub(super) fn no_answer(&mut self, expected: &'static str, waited: Duration) {
+        self.lose(Reason::NoAnswer { expected, waited });
+    }
+
+    /// The peer broke a rule: it is told, where MQTT has words for it, and left.
+    pub(super) fn violated(&mut self, violation: Violation) {
+        let mut last_words = Vec::new();
+        if self.phase == Phase::Connected && self.version().has_reason_codes() {
+            let code = match violation.reason_code() {
+                code if code.allowed_in(PacketType::Disconnect) => code,
+                _ => ReasonCode::ProtocolError,
+            };
+            let disconnect = Packet::Disconnect(packet::Disconnect::new(code));
+            // A DISCONNECT with nothing but a reason can be written.
+            let _ = codec::encode(&disconnect, self.version(), &mut last_words);
+        }
+        self.lose_saying(Reason::Violation(violation), &last_words);
+    }
+
+    pub(super) fn lose(&mut self, reason: Reason) {
+        self.lose_saying(reason, &[]);
+    }
+
+    /// There is no connection any more; what follows depends on why.
+    fn lose_saying(&mut self, reason: Reason, disconnect: &[u8]) {
+        let was_connected = self.phase == Phase::Connected;
+        let lasted_ms = self.now_ms.saturating_sub(self.link.connected_ms);
+        let last_words = self.leave_link(disconnect);
+        self.actions.push_back(Action::Close { last_words });
+        let reason = Arc::new(reason);
+        if was_connected {
+            self.count_short_lived(lasted_ms);
+            self.tell(Event::Disconnected(Arc::clone(&reason)));
+        } else {
+            self.failed = self.failed.saturating_add(1);
+        }
+        if self.leave_ms.is_some() {
+            return self.end(Arc::new(Reason::Asked));
+        }
+        if !reason.may_heal() && !self.options.reconnect.even_if_refused {
+            return self.end(reason);
+        }
+        let attempts = self.failed;
+        match self.options.reconnect.attempts_max {
+            Some(max) if attempts >= max && attempts > 1 => {
+                let last = Box::new(Reason::clone(&reason));
+                self.end(Arc::new(Reason::GaveUp { attempts, last }));
+            }
+            Some(max) if attempts >= max => self.end(reason),
+            _ => self.wait_for_next_attempt(reason),
+        }
+    }
+
+    /// Forgets the connection; returns what was still to be written if there is something to say
+    /// after it.
+    fn leave_link(&mut self, disconnect: &[u8]) -> Vec<u8> {
+        self.link = Link::default();
+        self.requests.forget_sent();
+        let (mut unsent, lost) = self.output.reset();
+        for token in lost {
+            self.answer(Some(token), Err(Error::ConnectionLost));
+        }
+        if disconnect.is_empty() {
+            return Vec::new();
+        }
+        unsent.extend_from_slice(disconnect);
+        unsent
+    }
+
+    fn count_short_lived(&mut self, lasted_ms: u64) {
+        let is_short = lasted_ms < milliseconds(self.options.reconnect.stable_after);
+        self.short_lived = if is_short { self.short_lived.saturating_add(1) } else { 0 };
+    }
+
+    fn wait_for_next_attempt(&mut self, reason: Arc<Reason>) {
+        let attempt = self.failed.saturating_add(1);
+        let penalty = self.short_lived.saturating_sub(SHORT_LIVED_FORGIVEN);
+        let chance = self.chance.f64();
+        let step = attempt.saturating_add(penalty);
+        let delay_ms = self.options.reconnect.delay_ms(step, chance);
+        self.phase = Phase::Waiting { until_ms: self.now_ms + delay_ms };
+        if !self.options.queue_at_most_once {
+            self.drop_at_most_once();
+        }
+        let delay = Duration::from_millis(delay_ms);
+        self.tell(Event::Reconnecting { attempt, delay, reason });
+    }
+
+    /// The user wants to leave: what is under way is finished, if it does not take too long. An
+    /// attempt to connect that is under way is, too, if something waits for it; no other follows.
+    pub(crate) fn leave(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        if self.leave_ms.is_some() {
+            return;
+        }
+        match self.phase {
+            Phase::Connected => {
+                self.leave_ms = Some(now_ms + milliseconds(self.options.leave_timeout));
+                self.finish_leaving();
+            }
+            Phase::Closing | Phase::Ended(_) => {}
+            Phase::Idle | Phase::Waiting { .. } => self.end(Arc::new(Reason::Asked)),
+            Phase::Opening { .. } | Phase::AwaitConnack { .. } => {
+                self.leave_ms = Some(now_ms + milliseconds(self.options.leave_timeout));
+                if self.backlog.is_empty() && self.outbound.is_empty() {
+                    self.give_attempt_up();
+                }
+            }
+        }
+    }
+
+    /// Leaves before there is a connection.
+    pub(super) fn give_attempt_up(&mut self) {
+        self.leave_link(&[]);
+        self.actions.push_back(Action::Close { last_words: Vec::new() });
+        self.end(Arc::new(Reason::Asked));
+    }
+
+    /// Says DISCONNECT if the user wants to leave and nothing is under way.
+    pub(super) fn finish_leaving(&mut self) {
+        let wants = self.leave_ms.is_some() && self.phase == Phase::Connected;
+        if wants && self.backlog.is_empty() && self.outbound.is_empty() && self.requests.is_empty()
+        {
+            self.say_goodbye();
+        }
+    }
+
+    pub(super) fn say_goodbye(&mut self) {
+        let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Disconnect));
+        if self.ends_session() {
+            // Allowed once in this packet, and a number.
+            let _ = properties.push(Property::SessionExpiryInterval(0));
+        }
+        let disconnect = Packet::Disconnect(packet::Disconnect {
+            properties: properties.as_properties(),
+            ..packet::Disconnect::new(ReasonCode::Success)
+        });
+        self.send(&disconnect);
+        // Requests at QoS 0 are answered when the outcome of the last words is known.
+        self.actions.push_back(Action::Close { last_words: self.output.bytes().to_vec() });
+        self.phase = Phase::Closing;
+    }
+
+    /// Whether the session shall end with DISCONNECT although it outlives lost connections.
+    fn ends_session(&self) -> bool {
+        let kept = matches!(self.options.session, Session::Client(expiry) if !expiry.is_zero());
+        kept && self.version().has_properties()
+    }
+
+    /// The last words have been written, or could not be.
+    pub(crate) fn closed(&mut self, now_ms: u64, all_written: bool) {
+        self.now_ms = now_ms;
+        if self.phase != Phase::Closing {
+            return;
+        }
+        let (_, waiting) = self.output.reset();
+        for token in waiting {
+            let outcome =
+                if all_written { Ok(ReasonCode::Success) } else { Err(Error::ConnectionLost) };
+            self.answer(Some(token), outcome);
+        }
+        let reason = Arc::new(Reason::Asked);
+        self.tell(Event::Disconnected(Arc::clone(&reason)));
+        self.end(reason);
+    }
+
+    /// Nothing follows; whoever waits is told why.
+    fn end(&mut self, reason: Arc<Reason>) {
+        self.phase = Phase::Ended(Arc::clone(&reason));
+        let mut waiting: Vec<_> = self.outbound.iter().map(|sent| sent.message.token).collect();
+        while let Some(sent) = self.backlog.pop() {
+            waiting.push(sent.token);
+        }
+        waiting.extend(self.requests.take_all().map(|request| request.token));
+        for token in waiting {
+            self.answer(token, Err(Error::Ended(Arc::clone(&reason))));
+        }
+        self.tell(Event::Ended(Arc::clone(&reason)));
+        self.actions.push_back(Action::End(reason));
+    }
+
+    /// Sends what has been asked for, as far as identifiers reach.
+    pub(super) fn send_requests(&mut self) {
+        while self.phase == Phase::Connected && self.outbound.has_room(u16::MAX) {
+            let Some(request) = self.requests.first_unsent() else { break };
+            let (kind, filter) = (request.kind, request.filter.clone());
+            let packet_id = self.free_packet_id();
+            let encoded = match kind {
+                Kind::Subscribe => self.encode_subscribe(packet_id, &filter),
+                Kind::Unsubscribe => self.encode_unsubscribe(packet_id, &filter),
+            };
+            match encoded {
+                Ok(()) => {
+                    self.requests.mark_sent(packet_id);
+                    self.link.sent_ms = self.now_ms;
+                }
+                Err(error) => {
+                    let request = self.requests.take_unsent();
+                    self.forget_refused(&filter);
+                    self.answer(request.and_then(|request| request.token), Err(error));
+                }
+            }
+        }
+        self.note_waiting(false);
+    }
+
+    /// An identifier that no message in flight and no request has.
+    fn free_packet_id(&mut self) -> noctule_mqtt::PacketId {
+        loop {
+            let packet_id = self.outbound.pass_over();
+            if !self.requests.uses(packet_id) {
+                return packet_id;
+            }
+        }
+    }
+}
+
+/// So many connections in a row may be lost soon before waits get longer.
+const SHORT_LIVED_FORGIVEN: u32 = 2;
+
+/// Appends CONNECT.
+fn connect_packet(
+    options: &ClientOptions,
+    clean_start: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let properties = connect_properties(options)?;
+    let connect = packet::Connect {
+        version: options.version,
+        clean_start,
+        keep_alive: options.keep_alive_seconds,
+        client_id: &options.client_id,
+        will: options.will.as_ref().map(crate::publish::Will::packet).transpose()?,
+        user_name: options.user_name.as_deref(),
+        password: options.password.as_deref(),
+        properties: properties.as_properties(),
+    };
+    Ok(codec::encode(&Packet::Connect(Box::new(connect)), options.version, out)?)
+}
+
+/// The user's own properties, and those of the options that the user has not set that way.
+fn connect_properties(options: &ClientOptions) -> Result<PropertyBuffer, Error> {
+    let mut properties = options.properties.clone();
+    let own = options.properties.as_properties();
+    let expiry = match options.session {
+        Session::Connection => 0,
+        Session::Client(expiry) | Session::Fresh(expiry) | Session::Persistent(expiry) => {
+            u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
+        }
+    };
+    let limits = options.limits;
+    if expiry != 0 && own.session_expiry_interval().is_none() {
+        properties.push(Property::SessionExpiryInterval(expiry))?;
+    }
+    if own.receive_maximum().is_none() {
+        properties.push(Property::ReceiveMaximum(limits.receive_maximum))?;
+    }
+    if own.maximum_packet_size().is_none() {
+        properties.push(Property::MaximumPacketSize(limits.packet_bytes_max))?;
+    }
+    if limits.topic_alias_maximum != 0 && own.topic_alias_maximum().is_none() {
+        properties.push(Property::TopicAliasMaximum(limits.topic_alias_maximum))?;
+    }
+    Ok(properties)
+}
