@@ -60,10 +60,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         println!("{register}: {}", summary(&statements, &cited));
         for statement in &statements {
             let found = cited.get(&statement.id).copied().unwrap_or_default();
-            if list && statement.end != "client" {
-                if let Some(lacks) = found.lacks() {
-                    println!("  {} ({}) lacks {lacks}", statement.id, statement.end);
-                }
+            if list
+                && statement.end != "client"
+                && let Some(lacks) = found.lacks()
+            {
+                println!("  {} ({}) lacks {lacks}", statement.id, statement.end);
             }
             complaints.extend(complaint(statement, found, open.get(&statement.id)));
         }
