@@ -5,6 +5,7 @@
 //! about the code itself lives here: those are tests, in `xtask/tests/house`.
 
 mod checks;
+mod clauses;
 mod counts;
 mod foreign;
 mod shell;
@@ -34,6 +35,11 @@ const COMMANDS: &[Command] = &[
         name: "prepare",
         about: "install the foreign MQTT clients that the tests talk to, where they are missing",
         run: foreign::run,
+    },
+    Command {
+        name: "clauses",
+        about: "normative statements of MQTT: enforced, tested, neither; `--list` names the open ones",
+        run: clauses::run,
     },
     Command {
         name: "counts",

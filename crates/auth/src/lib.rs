@@ -1,4 +1,5 @@
-//! Who are you? Today: user names and passwords in a file.
+//! Who are you? User names and passwords in a file, and the SCRAM exchange, for which nobody keeps
+//! secrets yet.
 //!
 //! Nothing here knows of connections, threads or terminals. Checking a password is expensive on
 //! purpose (20 MiB of memory and some 20 ms): who calls it bounds how many run at once, and does not
@@ -8,7 +9,9 @@ mod file;
 mod hash;
 mod problem;
 mod replace;
+mod scram;
 
 pub use file::{Change, PasswordFile};
 pub use hash::PASSWORD_BYTES_MAX;
 pub use problem::{Fault, PasswordFileError};
+pub use scram::{ITERATIONS_DEFAULT, SCRAM_SHA_256, ScramError, ScramExchange, ScramSecret};

@@ -7,6 +7,7 @@
 
 use crate::memory::CommonMemory;
 use crate::retained::Retained;
+use crate::sharing::{GroupKey, GroupShard};
 use crate::subscriptions::{FilterIndex, Listed, Presence};
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::cell::RefCell;
@@ -62,6 +63,36 @@ pub trait Commons: fmt::Debug {
 #[derive(Debug)]
 pub struct Interest {
     index: FilterIndex<ShardInterest>,
+    groups: FilterIndex<GroupInterest>,
+}
+
+/// One shard's part in a group that shares a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupInterest {
+    pub(crate) group: GroupKey,
+    pub(crate) shard: ShardId,
+    /// How many members it has there.
+    pub(crate) members: u32,
+    /// Whether a persistent session is among them.
+    pub(crate) durable: bool,
+}
+
+impl GroupInterest {
+    pub(crate) fn part(self) -> GroupShard {
+        GroupShard { shard: self.shard, members: self.members, durable: self.durable }
+    }
+}
+
+impl Listed for GroupInterest {
+    type Key = (GroupKey, ShardId);
+
+    fn key(&self) -> Self::Key {
+        (self.group, self.shard)
+    }
+
+    fn is_durable(&self) -> bool {
+        self.durable
+    }
 }
 
 /// One shard's interest in a filter.
@@ -87,7 +118,20 @@ impl Listed for ShardInterest {
 impl Interest {
     /// A part nobody has an interest in yet.
     pub fn new(seed: u64) -> Self {
-        Self { index: FilterIndex::new(seed) }
+        Self { index: FilterIndex::new(seed), groups: FilterIndex::new(seed) }
+    }
+
+    /// A shard's part in a group is now this; without members, none.
+    pub(crate) fn set_group(&mut self, filter: TopicFilter<'_>, interest: GroupInterest) {
+        if interest.members == 0 {
+            self.groups.remove(filter, interest.key());
+        } else {
+            self.groups.insert(filter, interest);
+        }
+    }
+
+    pub(crate) fn matching_groups(&self, topic: TopicName<'_>, visit: impl FnMut(&GroupInterest)) {
+        self.groups.matching(topic, visit);
     }
 
     /// A shard's interest in a filter is now this.
@@ -187,6 +231,16 @@ impl Placement {
     /// The shard where the session of a client identifier lives. The one place that decides it.
     pub(crate) fn home(&self, client_id: &str, shards: u16) -> ShardId {
         ShardId((self.hash(client_id.as_bytes()) % usize::from(shards.max(1))) as u16)
+    }
+
+    /// What a group that shares a subscription is called on all shards.
+    pub(crate) fn group(&self, filter: &str) -> GroupKey {
+        GroupKey(self.hash(filter.as_bytes()) as u64)
+    }
+
+    /// A number that all shards have for a topic.
+    pub(crate) fn topic_hash(&self, topic: TopicName<'_>) -> u64 {
+        self.hash(topic.as_bytes()) as u64
     }
 
     /// The part of the retained messages in which a topic's lies.

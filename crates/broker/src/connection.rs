@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! AwaitConnect ─CONNECT─► AwaitVerdict ─accepted─► AwaitStore ─stored─► Attached ─► Closing
+//!      │              challenged ▼ ▲ AUTH                                              ▲
+//!      │                      AwaitAuth                                                │
 //!      └──────── refused, violation, silence, closed by the peer ──────────────────────┘
 //! ```
 //!
@@ -12,14 +14,15 @@
 use crate::arena::Handle;
 use crate::crowd::{Crowd, Patience};
 use crate::holds::Holds;
-use crate::message::Message;
+use crate::message::{Message, MessageView};
 use crate::outbox::Outbox;
+use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
 use crate::shard::Greeting;
 use noctule_mqtt::codec::FrameBuffer;
-use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
-use noctule_session::KeepAlive;
+use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode, TopicName, Violation};
+use noctule_session::{AliasUse, AliasesIn, AliasesOut, KeepAlive};
 use std::fmt;
 
 /// Names a connection of a shard. [`Handle::slot`] is good for an index of sockets.
@@ -63,6 +66,41 @@ pub struct Connection {
     pub(crate) patience: Patience,
     /// How many receivers of its messages it waits for.
     pub(crate) crowds_ahead: u32,
+    /// What the bytes of a PUBLISH depend on besides the message.
+    pub(crate) dialect: Dialect,
+    /// Whether it wants to be told more than a reason code `[MQTT5-3.1.2-29]`.
+    pub(crate) problem_information: bool,
+    /// Topic aliases that the client uses, once it does.
+    pub(crate) aliases_in: Option<Box<AliasesIn>>,
+    /// Topic aliases that we use, if the client takes any.
+    pub(crate) aliases_out: Option<Box<AliasesOut>>,
+    /// What both take of memory.
+    pub(crate) alias_bytes: usize,
+    /// If the client has named an authentication method.
+    pub(crate) authentication: Option<Box<Authentication>>,
+}
+
+/// An enhanced authentication (MQTT 5.0 section 4.12).
+#[derive(Debug)]
+pub(crate) struct Authentication {
+    /// As CONNECT has named it, and no other from then on `[MQTT5-4.12.0-5]`.
+    pub(crate) method: Box<str>,
+    /// It is being repeated, on a connection that was accepted.
+    pub(crate) again: bool,
+    /// Whoever decides is thinking.
+    pub(crate) asked: bool,
+    /// The last word to the client.
+    pub(crate) proof: Option<Box<[u8]>>,
+}
+
+/// What a connection's messages look like; those of the first two are the same for all who have the
+/// same terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Dialect {
+    WithoutProperties = 0,
+    WithProperties = 1,
+    WithAliases = 2,
 }
 
 /// What carries a connection.
@@ -80,6 +118,8 @@ pub enum Transport {
 pub(crate) enum Phase {
     AwaitConnect,
     AwaitVerdict(Box<Accepting>),
+    /// The client was asked to go on with its authentication.
+    AwaitAuth(Box<Accepting>),
     AwaitStore(Box<Accepting>),
     Attached,
     Closing,
@@ -89,12 +129,10 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Accepting {
     pub(crate) client_id: Box<str>,
-    /// The broker chose the client identifier, and has to say so.
-    pub(crate) assigned: bool,
     pub(crate) clean_start: bool,
     pub(crate) expiry: Expiry,
-    /// The session expiry interval asked for is not the one granted.
-    pub(crate) expiry_cut: bool,
+    /// What CONNACK will say: properties without their length.
+    pub(crate) properties: Box<[u8]>,
     pub(crate) will: Option<(Message, u32)>,
     /// Set once a session is found: whether it is a stored one.
     pub(crate) session_present: bool,
@@ -125,6 +163,12 @@ impl Connection {
             counted: 0,
             patience: Patience::default(),
             crowds_ahead: 0,
+            dialect: Dialect::WithoutProperties,
+            problem_information: true,
+            aliases_in: None,
+            aliases_out: None,
+            alias_bytes: 0,
+            authentication: None,
         }
     }
 
@@ -132,6 +176,38 @@ impl Connection {
     /// that cannot be expressed.
     pub(crate) fn accepts(&self, packet_bytes: usize) -> bool {
         packet_bytes != 0 && packet_bytes <= self.packet_bytes_max as usize
+    }
+
+    /// Whether its messages are those of a form, and nothing of its own is in them.
+    #[inline]
+    pub(crate) fn takes(&self, key: FormKey) -> bool {
+        self.dialect as u8 == u8::from(key.has_properties())
+    }
+
+    /// How the topic of a delivery is said to this client, by no alias over its maximum
+    /// `[MQTT5-3.3.2-11]`; `None` if the packet is too large for it in any form.
+    #[inline(never)]
+    pub(crate) fn choose_alias(
+        &self,
+        view: &MessageView<'_>,
+        terms: &FormTerms<'_>,
+    ) -> Option<AliasUse> {
+        let bytes_max = self.packet_bytes_max as usize;
+        choose_alias(view, terms, self.aliases_out.as_deref(), bytes_max)
+    }
+
+    /// The client has been told the topic in this way.
+    pub(crate) fn note_alias(&mut self, alias: AliasUse, topic: TopicName<'_>) {
+        if let (AliasUse::New(_), Some(aliases)) = (alias, &mut self.aliases_out) {
+            aliases.note(topic.as_bytes());
+            self.count_aliases();
+        }
+    }
+
+    /// There are more aliases than before.
+    pub(crate) fn count_aliases(&mut self) {
+        self.alias_bytes = self.aliases_in.as_ref().map_or(0, |aliases| aliases.bytes())
+            + self.aliases_out.as_ref().map_or(0, |aliases| aliases.bytes());
     }
 
     /// Whether CONNECT waits for a decision and the input behind it with it.
@@ -157,12 +233,21 @@ pub enum Cause {
     ConnectTimeout,
     /// CONNECT was refused.
     Refused(ReasonCode),
+    /// The client was to prove again who it is, and did not.
+    AuthenticationFailed(ReasonCode),
     /// Another connection with the same client identifier took the session over.
     TakenOver,
     /// A message was refused and this version has no other way to say so.
     QuotaExceeded,
     /// It was sending a large packet while memory was short.
     MemoryShort,
+    /// A packet that it has to get is larger than it accepts `[MQTT5-3.1.2-24]`.
+    AnswerTooLarge {
+        /// Of the packet.
+        bytes: usize,
+        /// The client's maximum packet size.
+        limit: u32,
+    },
     /// The broker stops.
     ShuttingDown,
 }
@@ -181,6 +266,11 @@ impl Cause {
             Self::TakenOver => Some(ReasonCode::SessionTakenOver),
             Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
             Self::QuotaExceeded | Self::MemoryShort => Some(ReasonCode::QuotaExceeded),
+            Self::AnswerTooLarge { .. } => Some(ReasonCode::PacketTooLarge),
+            Self::AuthenticationFailed(reason) if reason.allowed_in(PacketType::Disconnect) => {
+                Some(*reason)
+            }
+            Self::AuthenticationFailed(_) => Some(ReasonCode::NotAuthorized),
             Self::Violation(violation) => Some(violation.reason_code()),
             Self::Disconnected
             | Self::DisconnectedWithWill
@@ -204,6 +294,9 @@ impl fmt::Display for Cause {
             Self::Violation(violation) => violation.fmt(f),
             Self::ConnectTimeout => f.write_str("no CONNECT was accepted in time"),
             Self::Refused(reason) => write!(f, "CONNECT was refused: {reason}"),
+            Self::AuthenticationFailed(reason) => {
+                write!(f, "it did not prove again who it is: {reason}")
+            }
             Self::TakenOver => {
                 f.write_str("another connection with the same client identifier took over")
             }
@@ -211,6 +304,10 @@ impl fmt::Display for Cause {
                 "a message was refused: a subscriber's queue is full, or memory is short",
             ),
             Self::MemoryShort => f.write_str("it sent a large packet while memory was short"),
+            Self::AnswerTooLarge { bytes, limit } => write!(
+                f,
+                "an answer of {bytes} bytes is over the client's maximum packet size of {limit}"
+            ),
             Self::ShuttingDown => f.write_str("the broker stops"),
         }
     }

@@ -64,6 +64,11 @@ counters! {
         queue_full,
         /// The packet is larger than the client accepts `[MQTT5-3.1.2-25]`.
         packet_too_large,
+        /// No member of a shared subscription could take it, nor have it put aside.
+        group_away,
+        /// Its message expiry interval has passed `[MQTT5-3.3.2-5]`. A retained message counts, too,
+        /// though not for a session.
+        expired,
         /// Not owed to a session, or not retained, because the disk of the store is nearly full.
         store_full,
         /// QoS 0, and memory is short.

@@ -17,15 +17,18 @@ use crate::mail::{Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
-use crate::outgoing::{
-    FormKey, FormTerms, Forms, OneDelivery, Outgoing, publish_size, write_publish,
-};
+use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
 use crate::persist::{Journal, Owed, Record, SessionKey, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Session, SessionHandle, Terms};
-use noctule_mqtt::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, codec};
+use noctule_mqtt::packet::Ack;
+use noctule_mqtt::property::Carrier;
+use noctule_mqtt::{
+    Packet, PacketId, PacketType, Properties, Property, PropertyBuffer, ProtocolVersion, QoS,
+    ReasonCode, codec,
+};
 use noctule_session::{AckNumber, Acknowledged, Now, ToSend};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -232,7 +235,7 @@ impl Delivery {
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
     #[cold]
-    fn wait_for_mail(&mut self, to: ShardId, publisher: Option<ConnectionHandle>) {
+    pub(crate) fn wait_for_mail(&mut self, to: ShardId, publisher: Option<ConnectionHandle>) {
         if let Some(publisher) = publisher
             && let Some(connection) = self.connections.get_mut(publisher)
             && connection.holds.add(Hold::Mail)
@@ -284,6 +287,17 @@ impl Delivery {
         }
     }
 
+    /// Hands a message to one target, whoever published it.
+    pub(crate) fn deliver_only(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
+        self.forms.begin(outgoing, self.now);
+        self.deliver(target, outgoing, None);
+    }
+
+    /// Whether the message being routed has met a receiver that is crowded.
+    pub(crate) fn has_met(&self) -> bool {
+        !self.met.is_empty()
+    }
+
     #[inline]
     fn deliver_all(
         &mut self,
@@ -295,7 +309,7 @@ impl Delivery {
         if targets.is_empty() {
             return;
         }
-        self.forms.begin(outgoing);
+        self.forms.begin(outgoing, self.now);
         while !targets.is_empty() {
             let served = self.deliver_alike(targets, outgoing, from);
             let Some((target, rest)) = targets[served..].split_first() else {
@@ -325,7 +339,7 @@ impl Delivery {
         let qos = outgoing.view.qos;
         let crowded = self.marks.crowded;
         let is_alike = |connection: &Connection| {
-            connection.version.has_properties() == key.has_properties()
+            connection.takes(key)
                 && connection.outbox.len() <= crowded
                 && bytes.len() <= connection.packet_bytes_max as usize
         };
@@ -398,6 +412,10 @@ impl Delivery {
         }
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
+        if connection.aliases_out.is_some() {
+            let terms = FormTerms::new(key, &target.identifiers);
+            return self.send_aliased(handle, terms, PacketId::FIRST, outgoing);
+        }
         let encoded = self.forms.form(outgoing, key, &target.identifiers);
         if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
@@ -454,7 +472,14 @@ impl Delivery {
         };
         let key = FormKey::new(connection.version.has_properties(), qos, retain);
         let encoded = self.forms.form(outgoing, key, &target.identifiers);
-        if !connection.accepts(encoded.packet_bytes) {
+        let aliased = connection.aliases_out.is_some();
+        let accepted = if aliased {
+            let terms = FormTerms::new(key, &target.identifiers);
+            connection.choose_alias(&outgoing.view, &terms).is_some()
+        } else {
+            connection.accepts(encoded.packet_bytes)
+        };
+        if !accepted {
             self.dropped.packet_too_large += 1;
             return;
         }
@@ -468,6 +493,10 @@ impl Delivery {
         let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
         };
+        if aliased {
+            let terms = FormTerms::new(key, &target.identifiers);
+            return self.send_aliased(handle, terms, packet_id, outgoing);
+        }
         let outbox = self.outputs.open(handle, connection);
         outbox.push_numbered(encoded, packet_id);
         if let Some(message) = outgoing.shared_payload(&mut self.pool) {
@@ -477,6 +506,33 @@ impl Delivery {
             self.tls.publish_sent += 1;
         }
         self.packets.publish_leaves(qos, 1, outgoing.view.payload.len());
+    }
+
+    /// Sends a message to a client that takes topic aliases, whose bytes nobody else gets.
+    #[cold]
+    fn send_aliased(
+        &mut self,
+        handle: ConnectionHandle,
+        terms: FormTerms<'_>,
+        packet_id: PacketId,
+        outgoing: &mut Outgoing<'_>,
+    ) {
+        let shared = outgoing.shared_payload(&mut self.pool);
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return;
+        };
+        let Some(alias) = connection.choose_alias(&outgoing.view, &terms) else {
+            self.dropped.packet_too_large += 1;
+            return;
+        };
+        let delivery = OneDelivery { terms, dup: false, packet_id, now: self.now, alias };
+        let outbox = self.outputs.open(handle, connection);
+        put_publish(outbox, &outgoing.view, &delivery, shared, &mut self.scratch);
+        connection.note_alias(alias, outgoing.view.topic);
+        if connection.transport == Transport::Tls {
+            self.tls.publish_sent += 1;
+        }
+        self.packets.publish_leaves(terms.key.qos(), 1, outgoing.view.payload.len());
     }
 
     /// A message for this session had to wait: notes the receiver if it is crowded.
@@ -519,6 +575,7 @@ impl Delivery {
             // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
             retain_as_published: true,
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
+            shared: None,
             since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
@@ -535,14 +592,15 @@ impl Delivery {
         };
         let bytes = owed.bytes();
         let durable = session.is_persistent();
-        let bytes_max = if durable && !self.limits.spills_to_memory {
-            self.limits.queue_stored_bytes_max
-        } else {
-            self.limits.queue_bytes_max
-        };
-        let taken = session.owing.bytes + session.queue.spilled_bytes();
-        let is_full =
-            session.queue.len() >= self.limits.queue_messages_max || taken + bytes > bytes_max;
+        let mut is_full = session.is_full_for(bytes, &self.limits);
+        if is_full {
+            for expired in session.queue.take_expired(self.now) {
+                self.dropped.expired += 1;
+                self.memory.owed -= session.settle(&expired);
+                forget(session, &expired, &mut self.journal);
+            }
+            is_full = session.is_full_for(bytes, &self.limits);
+        }
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -612,25 +670,27 @@ impl Delivery {
                 }
                 Some(ToSend::Publish { packet_id, dup, message: owed }) => {
                     let view = owed.message.view();
-                    let delivery =
-                        OneDelivery { terms: owed.form_terms(has_properties), dup, packet_id };
-                    if !connection.accepts(publish_size(&view, &delivery.terms)) {
-                        self.dropped.packet_too_large += 1;
+                    let terms = owed.form_terms(has_properties);
+                    // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
+                    let expired = !dup && view.expires.has_passed(self.now);
+                    let alias = connection.choose_alias(&view, &terms).filter(|_| !expired);
+                    let Some(alias) = alias else {
+                        if expired {
+                            self.dropped.expired += 1;
+                        } else {
+                            self.dropped.packet_too_large += 1;
+                        }
                         if let Some(owed) = discard(session, packet_id, &mut self.journal) {
                             self.memory.owed -= session.settle(&owed);
                         }
                         continue;
-                    }
+                    };
+                    let delivery = OneDelivery { terms, dup, packet_id, now: self.now, alias };
+                    let large = view.payload.len() > COPY_MAX;
+                    let shared = large.then(|| owed.message.clone());
                     let outbox = self.outputs.open(connection_handle, connection);
-                    let before = outbox.tail().len();
-                    write_publish(&view, &delivery, &mut self.scratch, outbox.tail());
-                    let written = outbox.tail().len() - before;
-                    outbox.appended(written);
-                    if view.payload.len() > COPY_MAX {
-                        outbox.push_payload(owed.message.clone());
-                    } else {
-                        outbox.push(view.payload);
-                    }
+                    put_publish(outbox, &view, &delivery, shared, &mut self.scratch);
+                    connection.note_alias(alias, view.topic);
                     if connection.transport == Transport::Tls {
                         self.tls.publish_sent += 1;
                     }
@@ -651,6 +711,12 @@ impl Delivery {
                 }
                 return;
             };
+            if owed.message.expires().has_passed(self.now) {
+                self.dropped.expired += 1;
+                self.memory.owed -= session.settle(&owed);
+                forget(session, &owed, &mut self.journal);
+                continue;
+            }
             let (qos, sequence) = (owed.qos, owed.sequence);
             let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
             if let Some((packet_id, received)) = old {
@@ -727,14 +793,27 @@ impl Delivery {
             return;
         };
         let version = connection.version;
-        let outbox = self.outputs.open(connection_handle, connection);
         match answer {
+            Answer::Ack { packet, packet_id, reason } if reason.is_error() => {
+                let why = explanation(reason);
+                let bytes = explained(connection, why, |properties| {
+                    let ack = Ack { packet_id, reason, properties };
+                    match packet {
+                        PacketType::Puback => Packet::Puback(ack),
+                        PacketType::Pubrec => Packet::Pubrec(ack),
+                        _ => Packet::Pubcomp(ack),
+                    }
+                });
+                self.outputs.open(connection_handle, connection).push(&bytes);
+                self.packets.leaves(packet);
+            }
             Answer::Ack { packet, packet_id, reason } => {
+                let outbox = self.outputs.open(connection_handle, connection);
                 push_ack_with(outbox, version, packet, packet_id, reason);
                 self.packets.leaves(packet);
             }
             Answer::Encoded { bytes, greet, replays } => {
-                outbox.push(&bytes);
+                self.outputs.open(connection_handle, connection).push(&bytes);
                 let is_suback = bytes.first().is_some_and(|first| first >> 4 == 9);
                 let packet = if is_suback { PacketType::Suback } else { PacketType::Unsuback };
                 self.packets.leaves(packet);
@@ -755,6 +834,53 @@ impl Delivery {
         {
             self.replays.push_back(handle);
         }
+    }
+
+    /// Puts a packet that may say `why` in a reason string into a connection's output: with it if
+    /// the client wants and takes it, without it otherwise `[MQTT5-3.1.2-29]` `[MQTT5-3.2.2-19]`
+    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.11.2-1]` `[MQTT5-3.14.2-3]`.
+    ///
+    /// # Errors
+    /// The size of the packet if it is too large even so; nothing is put out then.
+    pub(crate) fn send_explained(
+        &mut self,
+        handle: ConnectionHandle,
+        why: &str,
+        packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
+    ) -> Result<(), usize> {
+        let Some(connection) = self.connections.get(handle) else {
+            return Ok(());
+        };
+        let most = connection.packet_bytes_max as usize;
+        let bytes = explained(connection, why, &packet);
+        if bytes.len() > most {
+            return Err(bytes.len());
+        }
+        self.packets.leaves(packet(Properties::EMPTY).packet_type());
+        if let Some(connection) = self.connections.get_mut(handle) {
+            self.outputs.open(handle, connection).push(&bytes);
+        }
+        Ok(())
+    }
+
+    /// Puts a packet that is no PUBLISH into a connection's output, if the client accepts one of its
+    /// size. Returns whether it does.
+    pub(crate) fn send_if_accepted(
+        &mut self,
+        handle: ConnectionHandle,
+        packet: &Packet<'_>,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return false;
+        };
+        let mut bytes = Vec::new();
+        let encoded = codec::encode(packet, connection.version, &mut bytes);
+        let accepted = encoded.is_ok() && connection.accepts(bytes.len());
+        if accepted {
+            self.outputs.open(handle, connection).push(&bytes);
+            self.packets.leaves(packet.packet_type());
+        }
+        accepted
     }
 
     /// Puts a packet that is no PUBLISH into a connection's output.
@@ -790,6 +916,30 @@ impl Delivery {
     }
 }
 
+/// The bytes of a packet for a client, with a reason string if it wants that and it fits.
+pub(crate) fn explained(
+    connection: &Connection,
+    why: &str,
+    packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
+) -> Vec<u8> {
+    let version = connection.version;
+    let mut bytes = Vec::new();
+    if version.has_properties() && connection.problem_information && !why.is_empty() {
+        let plain = packet(Properties::EMPTY);
+        let mut buffer = PropertyBuffer::new(Carrier::Packet(plain.packet_type()));
+        let pushed = buffer.push(Property::ReasonString(why));
+        debug_assert!(pushed.is_ok(), "this packet may have a reason string: {pushed:?}");
+        let encoded = codec::encode(&packet(buffer.as_properties()), version, &mut bytes);
+        if encoded.is_ok() && bytes.len() <= connection.packet_bytes_max as usize {
+            return bytes;
+        }
+        bytes.clear();
+    }
+    let encoded = codec::encode(&packet(Properties::EMPTY), version, &mut bytes);
+    debug_assert!(encoded.is_ok(), "the broker's own packets can be encoded: {encoded:?}");
+    bytes
+}
+
 /// What became of a message for a session's queue.
 enum Queued {
     Waiting { durable: bool },
@@ -801,10 +951,26 @@ fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) ->
     let Acknowledged::Done(owed) = session.outbound.discard(packet_id) else {
         return None;
     };
+    forget(session, &owed, journal);
+    Some(owed)
+}
+
+/// A session is not owed this message any more: the store need not keep it.
+fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
     if session.is_persistent() {
         journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
     }
-    Some(owed)
+}
+
+/// A refusal in words, for a reason string.
+pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
+    match reason {
+        ReasonCode::QuotaExceeded => "a limit is reached: a queue is full, or memory is short",
+        ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
+        ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",
+        ReasonCode::TopicFilterInvalid => "a topic filter is longer or deeper than allowed",
+        other => other.words(),
+    }
 }
 
 /// Appends an acknowledgement that reports success, which looks the same in all versions.
@@ -834,7 +1000,8 @@ pub(crate) fn push_ack_with(
 impl Target {
     fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
         let sequence = session.next_sequence();
-        Owed { sequence, message, qos, retain, identifiers: self.identifiers.clone() }
+        let (identifiers, shared) = (self.identifiers.clone(), self.shared.clone());
+        Owed { sequence, message, qos, retain, identifiers, shared }
     }
 }
 

@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod crowd;
 mod delivery;
+mod expiry;
 pub mod faults;
 mod holds;
 mod limits;
@@ -24,6 +25,7 @@ mod mail;
 mod memory;
 mod memory_store;
 mod message;
+mod offer;
 mod outbox;
 mod outgoing;
 mod parcel;
@@ -35,6 +37,7 @@ mod retained;
 mod router;
 mod session;
 mod shard;
+mod sharing;
 mod statistics;
 mod subscriptions;
 mod watch;
@@ -44,6 +47,7 @@ pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
 pub use counters::{Counters, Dropped, Packets, Refused, Traffic};
+pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
@@ -54,6 +58,7 @@ pub use message::{Message, MessageParts};
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
 pub use noctule_mqtt::{PacketId, QoS};
 pub use noctule_session::Now;
+pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
 pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
@@ -64,8 +69,9 @@ pub use retained::Retained;
 pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{
-    Action, Credentials, Event, Hello, Leftovers, Offence, Population, Report, Settings, Shard,
-    Verdict,
+    Action, Credentials, Enhanced, Event, Hello, Leftovers, Offence, Population, Report, Settings,
+    Shard, Step, Verdict,
 };
+pub use sharing::SharedLetter;
 pub use statistics::Snapshot;
 pub use watch::{Published, WATCHED_PAYLOAD_BYTES_MAX};

@@ -33,6 +33,10 @@ pub struct Limits {
     pub inflight_in_max: u16,
     /// Packet identifiers of QoS 2 messages that a client has not released.
     pub qos2_ids_max: usize,
+    /// Topic aliases that a client may use: our topic alias maximum.
+    pub topic_aliases_in_max: u16,
+    /// Topic aliases that we use towards a client; it may allow fewer.
+    pub topic_aliases_out_max: u16,
     /// Bytes waiting in a connection's output beyond which nothing is added.
     pub unsent_bytes_max: usize,
     /// Messages waiting in a session's queue.
@@ -72,6 +76,8 @@ impl Default for Limits {
             inflight_out_max: 1_000,
             inflight_in_max: 1_000,
             qos2_ids_max: 1_000,
+            topic_aliases_in_max: 16,
+            topic_aliases_out_max: 16,
             unsent_bytes_max: 1 << 20,
             queue_messages_max: 100_000,
             queue_bytes_max: 64 << 20,

@@ -6,6 +6,7 @@ use crate::connection::{Connection, ConnectionHandle};
 use crate::message::Message;
 use crate::parcel::Parcel;
 use crate::session::SessionHandle;
+use crate::sharing::SharedLetter;
 use noctule_session::AckNumber;
 use std::fmt;
 
@@ -34,6 +35,15 @@ pub enum Mail {
         reply: Option<ReplyTo>,
         /// The number it was retained with; zero if it was not.
         retained: u64,
+        /// As with packets.
+        receipt: Option<u64>,
+    },
+    /// A message for one member of a shared subscription's group.
+    Shared {
+        /// Who wrote it.
+        from: ShardId,
+        /// What it is about.
+        letter: Box<SharedLetter>,
         /// As with packets.
         receipt: Option<u64>,
     },
@@ -69,7 +79,9 @@ impl Mail {
     /// Where a letter with messages asks for a receipt.
     pub(crate) fn receipt_place(&mut self) -> Option<&mut Option<u64>> {
         match self {
-            Self::Packets { receipt, .. } | Self::Publish { receipt, .. } => Some(receipt),
+            Self::Packets { receipt, .. }
+            | Self::Publish { receipt, .. }
+            | Self::Shared { receipt, .. } => Some(receipt),
             Self::Receipt { .. }
             | Self::SlowDown { .. }
             | Self::SpeedUp { .. }

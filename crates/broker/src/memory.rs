@@ -191,7 +191,11 @@ pub(crate) fn subscription_bytes(filter: &str) -> usize {
 
 impl Connection {
     fn bytes(&self) -> usize {
-        CONNECTION_BYTES + self.outbox.weight() + self.partial.len() + self.held.len()
+        CONNECTION_BYTES
+            + self.outbox.weight()
+            + self.partial.len()
+            + self.held.len()
+            + self.alias_bytes
     }
 }
 

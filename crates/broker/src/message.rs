@@ -3,11 +3,13 @@
 //! Most messages at QoS 0 never become one. Those that are short-lived come from a pool and go back
 //! to it, so that a message at QoS 1 costs no allocation either.
 
+use crate::expiry::Deadline;
 use crate::memory::CommonMemory;
 use crate::outgoing::RawPublish;
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{PacketType, Properties, Property, PropertyBuffer, QoS, TopicName, Violation};
+use noctule_session::Now;
 use std::fmt;
 use std::sync::Arc as StdArc;
 use triomphe::{Arc, UniqueArc};
@@ -30,6 +32,7 @@ struct Body {
     payload_at: u32,
     qos: QoS,
     retain: bool,
+    expires: Deadline,
     /// Where its bytes are counted, if that is not done by whoever has it.
     meter: Option<StdArc<CommonMemory>>,
 }
@@ -68,6 +71,7 @@ impl Body {
             payload_at: (topic_len + properties_len) as u32,
             qos: view.qos,
             retain: view.retain,
+            expires: view.expires,
             meter: None,
         }
     }
@@ -86,6 +90,7 @@ impl Body {
         self.payload_at = payload_at as u32;
         self.qos = view.qos;
         self.retain = view.retain;
+        self.expires = view.expires;
     }
 }
 
@@ -154,18 +159,20 @@ pub(crate) struct MessageView<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    pub(crate) expires: Deadline,
 }
 
 impl<'a> MessageView<'a> {
     /// The parts of a packet; none if it has no topic.
     #[inline]
-    pub(crate) fn of_publish(publish: &Publish<'a>) -> Option<Self> {
+    pub(crate) fn of_publish(publish: &Publish<'a>, expires: Deadline) -> Option<Self> {
         Some(Self {
             topic: publish.topic?,
             properties: publish.properties.as_bytes(),
             payload: publish.payload,
             qos: publish.qos,
             retain: publish.retain,
+            expires,
         })
     }
 }
@@ -198,7 +205,34 @@ impl Message {
             payload: parts.payload,
             qos: parts.qos,
             retain: parts.retain,
+            expires: Deadline::NEVER,
         }))
+    }
+
+    /// As [`from_parts`](Self::from_parts), for a message that was stored at this wall time, in
+    /// milliseconds since 1970: if it expires, its time has been running since.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_stored_parts(parts: &MessageParts<'_>, stored_ms: u64) -> Result<Self, Violation> {
+        let mut message = Self::from_parts(parts)?;
+        let properties = Properties::from_checked(parts.properties);
+        if let (Some(seconds), Some(body)) =
+            (properties.message_expiry_interval(), Arc::get_mut(&mut message.0))
+        {
+            body.expires = Deadline::at_wall_ms(stored_ms + u64::from(seconds) * 1_000);
+        }
+        Ok(message)
+    }
+
+    /// Has its expiry count on the clock that never goes back, if nobody else has the message.
+    pub(crate) fn put_on_clock(&mut self, now: Now) {
+        let expires = self.expires().on_monotonic_clock(now);
+        if expires != self.expires()
+            && let Some(body) = Arc::get_mut(&mut self.0)
+        {
+            body.expires = expires;
+        }
     }
 
     /// Its parts.
@@ -239,6 +273,8 @@ impl Message {
             payload: will.payload,
             qos: will.qos,
             retain: will.retain,
+            // It begins to count when the will is published (section 3.1.3.2.4).
+            expires: Deadline::NEVER,
         })
     }
 
@@ -254,7 +290,9 @@ impl Message {
 
     /// The packet it came in, if that can be passed on as it is but for its packet identifier.
     pub(crate) fn packet(&self) -> Option<RawPublish<'_>> {
-        (self.0.header_len != 0).then(|| RawPublish {
+        // With an expiry interval it says more with every second than is true.
+        let passable = self.0.header_len != 0 && self.0.expires.is_never();
+        passable.then(|| RawPublish {
             bytes: &self.0.bytes,
             header_len: usize::from(self.0.header_len),
             has_properties: self.0.has_properties,
@@ -282,6 +320,16 @@ impl Message {
         self.0.retain
     }
 
+    /// When it is of no use any more `[MQTT5-3.3.2-5]`.
+    pub fn expires(&self) -> Deadline {
+        self.0.expires
+    }
+
+    /// About how many bytes of memory a message takes whose parts have so many.
+    pub(crate) fn bytes_of(parts: usize) -> usize {
+        parts + size_of::<Body>() + size_of::<usize>()
+    }
+
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         self.0.bytes.capacity() + size_of::<Body>() + size_of::<usize>()
@@ -306,6 +354,7 @@ impl Message {
             payload: self.payload(),
             qos: self.qos(),
             retain: self.retain(),
+            expires: self.expires(),
         }
     }
 }

@@ -239,6 +239,7 @@ mod tests {
             payload: &vec![byte; len],
             qos: QoS::AtMostOnce,
             retain: false,
+            expires: crate::expiry::Deadline::NEVER,
         })
     }
 

@@ -4,14 +4,17 @@
 //! packet identifier differs, and is written over. Where the publisher's own packet already is the
 //! form, it is used as it came.
 
+use crate::expiry::write_seconds_left;
 use crate::message::{Message, MessagePool, MessageView};
-use crate::outbox::COPY_MAX;
-use noctule_mqtt::codec::{Frame, variable_byte_integer_len};
+use crate::outbox::{COPY_MAX, Outbox};
+use crate::persist::Owed;
+use noctule_mqtt::codec::{Frame, REMAINING_LENGTH_MAX, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{
     PacketId, PacketType, Properties, Property, PropertyBuffer, ProtocolVersion, QoS,
 };
+use noctule_session::{AliasUse, AliasesOut, Now};
 use smallvec::SmallVec;
 
 /// A message that is being routed.
@@ -92,6 +95,13 @@ impl<'a> Outgoing<'a> {
         })
     }
 
+    /// About how many bytes a session is owed that has to keep it.
+    pub(crate) fn owed_bytes(&self) -> usize {
+        let view = &self.view;
+        let parts = view.topic.as_bytes().len() + view.properties.len() + view.payload.len();
+        size_of::<Owed>() + Message::bytes_of(parts)
+    }
+
     /// The packet it came in, if that is small and can be passed on, so that copying it is the
     /// cheapest way to hand it to somebody.
     #[inline]
@@ -145,7 +155,7 @@ impl FormKey {
         self.0 & 0b100 != 0
     }
 
-    fn qos(self) -> QoS {
+    pub(crate) fn qos(self) -> QoS {
         QoS::from_bits(self.0 & 0b11).unwrap_or_default()
     }
 
@@ -181,6 +191,7 @@ pub(crate) struct Forms {
     /// The form without identifiers asked for last: mostly the one asked for next.
     last_key: FormKey,
     last: Place,
+    now: Now,
 }
 
 #[derive(Debug, Clone)]
@@ -218,6 +229,7 @@ impl Default for Forms {
             scratch: Vec::new(),
             last_key: FormKey::NONE,
             last: Place::default(),
+            now: Now::default(),
         }
     }
 }
@@ -225,7 +237,8 @@ impl Default for Forms {
 impl Forms {
     /// A new message: forgets the last one's forms.
     #[inline]
-    pub(crate) fn begin(&mut self, outgoing: &Outgoing<'_>) {
+    pub(crate) fn begin(&mut self, outgoing: &Outgoing<'_>, now: Now) {
+        self.now = now;
         self.bytes.clear();
         self.made.clear();
         match outgoing.own_form() {
@@ -286,7 +299,9 @@ impl Forms {
     fn make(&mut self, outgoing: &Outgoing<'_>, terms: FormTerms<'_>) -> Place {
         let view = &outgoing.view;
         let start = self.bytes.len();
-        let delivery = OneDelivery { terms, dup: false, packet_id: PacketId::FIRST };
+        let packet_id = PacketId::FIRST;
+        let (dup, now, alias) = (false, self.now, AliasUse::None);
+        let delivery = OneDelivery { terms, dup, packet_id, now, alias };
         write_publish(view, &delivery, &mut self.scratch, &mut self.bytes);
         let head_bytes = self.bytes.len() - start;
         let packet_id_at = packet_id_at(&self.bytes[start..], view.topic.as_bytes().len());
@@ -313,10 +328,14 @@ pub(crate) struct OneDelivery<'a> {
     pub(crate) dup: bool,
     /// Ignored at QoS 0.
     pub(crate) packet_id: PacketId,
+    /// When it leaves.
+    pub(crate) now: Now,
+    /// How its topic is said.
+    pub(crate) alias: AliasUse,
 }
 
 /// Appends the PUBLISH of a delivery to `out`, all but the payload. `scratch` is used up.
-pub(crate) fn write_publish(
+fn write_publish(
     view: &MessageView<'_>,
     delivery: &OneDelivery<'_>,
     scratch: &mut Vec<u8>,
@@ -324,10 +343,10 @@ pub(crate) fn write_publish(
 ) {
     let terms = &delivery.terms;
     let (version, properties) = if terms.key.has_properties() {
-        let properties = if terms.identifiers.is_empty() {
+        let properties = if terms.identifiers.is_empty() && delivery.alias == AliasUse::None {
             view.properties
         } else {
-            with_identifiers(terms.identifiers, view.properties, scratch)
+            with_own_properties(delivery, view.properties, scratch)
         };
         (ProtocolVersion::V5, Properties::from_checked(properties))
     } else {
@@ -337,7 +356,7 @@ pub(crate) fn write_publish(
         dup: delivery.dup,
         qos: terms.key.qos(),
         retain: terms.key.retain(),
-        topic: Some(view.topic),
+        topic: (!matches!(delivery.alias, AliasUse::Known(_))).then_some(view.topic),
         packet_id: (terms.key.qos() != QoS::AtMostOnce).then_some(delivery.packet_id),
         properties,
         payload: view.payload,
@@ -348,32 +367,84 @@ pub(crate) fn write_publish(
     // be sent it, and an empty form tells the caller so.
     if publish.encode_head(version, out).is_err() {
         out.truncate(before);
+    } else if !view.expires.is_never() && terms.key.has_properties() {
+        // They are what the head ends with.
+        let properties_at = out.len() - view.properties.len();
+        write_seconds_left(&mut out[properties_at..], view.expires, delivery.now);
+    }
+}
+
+/// The largest packet that can be expressed: one byte of type, four of length, and what follows.
+const PACKET_BYTES_MAX: usize = 1 + 4 + REMAINING_LENGTH_MAX as usize;
+
+/// How the topic of a delivery is said to a client that may take topic aliases, if the packet is not
+/// larger than `bytes_max` then; `None` if it is too large in any form.
+pub(crate) fn choose_alias(
+    view: &MessageView<'_>,
+    terms: &FormTerms<'_>,
+    aliases: Option<&AliasesOut>,
+    bytes_max: usize,
+) -> Option<AliasUse> {
+    let bytes_max = bytes_max.min(PACKET_BYTES_MAX);
+    let wished = aliases.map_or(AliasUse::None, |aliases| aliases.find(view.topic.as_bytes()));
+    // A new alias makes the packet longer, for once.
+    [wished, AliasUse::None]
+        .into_iter()
+        .find(|alias| publish_size(view, terms, *alias) <= bytes_max)
+}
+
+/// Appends the PUBLISH of a delivery to an outbox. Its payload is copied, unless there is a `shared`
+/// message to send it from.
+pub(crate) fn put_publish(
+    outbox: &mut Outbox,
+    view: &MessageView<'_>,
+    delivery: &OneDelivery<'_>,
+    shared: Option<Message>,
+    scratch: &mut Vec<u8>,
+) {
+    let before = outbox.tail().len();
+    write_publish(view, delivery, scratch, outbox.tail());
+    let written = outbox.tail().len() - before;
+    outbox.appended(written);
+    match shared {
+        Some(message) => outbox.push_payload(message),
+        None => outbox.push(view.payload),
     }
 }
 
 /// How many bytes the PUBLISH of a delivery has, payload included.
-pub(crate) fn publish_size(view: &MessageView<'_>, terms: &FormTerms<'_>) -> usize {
+fn publish_size(view: &MessageView<'_>, terms: &FormTerms<'_>, alias: AliasUse) -> usize {
+    let topic_len = match alias {
+        AliasUse::Known(_) => 0,
+        AliasUse::New(_) | AliasUse::None => view.topic.as_bytes().len(),
+    };
+    let alias_len = if alias == AliasUse::None { 0 } else { 3 };
     let id = if terms.key.qos() == QoS::AtMostOnce { 0 } else { 2 };
     let identifiers: usize =
         terms.identifiers.iter().map(|one| 1 + variable_byte_integer_len(*one as usize)).sum();
     let properties = if terms.key.has_properties() {
-        let bytes = identifiers + view.properties.len();
+        let bytes = identifiers + alias_len + view.properties.len();
         variable_byte_integer_len(bytes) + bytes
     } else {
         0
     };
-    let remaining = 2 + view.topic.as_bytes().len() + id + properties + view.payload.len();
+    let remaining = 2 + topic_len + id + properties + view.payload.len();
     1 + variable_byte_integer_len(remaining) + remaining
 }
 
-/// Subscription identifiers first, then the message's own properties in their order.
-fn with_identifiers<'a>(
-    identifiers: &[u32],
+/// What belongs to the delivery first, subscription identifiers and topic alias, then the message's
+/// own properties in their order.
+fn with_own_properties<'a>(
+    delivery: &OneDelivery<'_>,
     properties: &[u8],
     scratch: &'a mut Vec<u8>,
 ) -> &'a [u8] {
     let mut buffer = PropertyBuffer::new(Carrier::Packet(PacketType::Publish));
-    for identifier in identifiers {
+    if let AliasUse::Known(alias) | AliasUse::New(alias) = delivery.alias {
+        // It is the only one, and aliases begin with 1.
+        let _ = buffer.push(Property::TopicAlias(alias));
+    }
+    for identifier in delivery.terms.identifiers {
         // Identifiers are checked when they are subscribed with.
         let _ = buffer.push(Property::SubscriptionIdentifier(*identifier));
     }

@@ -6,6 +6,7 @@
 //! parcel is used again, see [`Shard::take_emptied`](crate::Shard::take_emptied).
 
 use crate::connection::ConnectionHandle;
+use crate::expiry::Deadline;
 use crate::mail::ReplyTo;
 use crate::message::MessageView;
 use crate::outgoing::RawPublish;
@@ -152,6 +153,8 @@ impl Label {
                 payload: &bytes[payload_at..],
                 qos: self.marks.qos(),
                 retain: self.marks.has(RETAIN),
+                // What expires is not packed.
+                expires: Deadline::NEVER,
             },
             packet: RawPublish {
                 bytes,
@@ -215,7 +218,7 @@ mod tests {
                     let frame = next_frame(bytes, u32::MAX).unwrap().unwrap();
                     let publish =
                         Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
-                    let view = MessageView::of_publish(&publish).unwrap();
+                    let view = MessageView::of_publish(&publish, Deadline::NEVER).unwrap();
                     parcel.push(&view, RawPublish::new(&frame, &publish, *version), None, None, 0);
                 }
                 let out: Vec<_> = parcel.iter().collect();

@@ -10,6 +10,7 @@
 use crate::message::Message;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, QoS};
+use std::sync::Arc;
 
 /// Numbers the batches of a shard, in order: a ticket also stands for all smaller ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,9 @@ pub struct Owed {
     pub retain: bool,
     /// The subscription identifiers that go with it.
     pub identifiers: Option<Box<[u32]>>,
+    /// If it is owed to the session as a member of a group: the filter of the shared subscription,
+    /// `$share` and share name included.
+    pub shared: Option<Arc<Box<str>>>,
 }
 
 impl Owed {

@@ -11,6 +11,7 @@ use crate::mail::{Mail, ReplyTo};
 use crate::message::MessagePool;
 use crate::outgoing::Outgoing;
 use crate::parcel::Parcel;
+use crate::sharing::SharedLetter;
 
 /// A box with more unread bytes than this is full.
 const UNREAD_MAX: u64 = 512 * 1024;
@@ -61,7 +62,9 @@ impl Postbag {
         pool: &mut MessagePool,
     ) {
         let Covering { from, publisher, reply } = covering;
-        let Some(packet) = outgoing.passable() else {
+        // What a packet says of its expiry is true on arrival only.
+        let passable = outgoing.passable().filter(|_| outgoing.view.expires.is_never());
+        let Some(packet) = passable else {
             return self.push_shared(outgoing, covering, pool);
         };
         if !matches!(self.letters.last(), Some(Mail::Packets { parcel, .. }) if !parcel.is_full()) {
@@ -98,6 +101,12 @@ impl Postbag {
             retained,
             receipt: None,
         });
+    }
+
+    /// Adds a message for one member of a group.
+    pub(crate) fn push_shared_letter(&mut self, from: ShardId, letter: Box<SharedLetter>) {
+        self.written += letter.message.bytes() as u64;
+        self.letters.push(Mail::Shared { from, letter, receipt: None });
     }
 
     /// Bytes of messages that the other shard has not said to have read. As it is asked only now

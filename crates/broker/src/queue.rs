@@ -4,9 +4,11 @@
 //! go to the end of the part that is left to the store ("spilled"), and keep doing so until that
 //! part has been loaded to its end: so order is kept whatever is loaded when.
 
+use crate::expiry::Deadline;
 use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::persist::{Owed, Sequence};
+use noctule_session::Now;
 use std::collections::VecDeque;
 
 /// Messages waiting for their turn.
@@ -14,6 +16,8 @@ use std::collections::VecDeque;
 pub(crate) struct Queue {
     resident: VecDeque<Owed>,
     resident_bytes: usize,
+    /// When to look for expired messages at the earliest.
+    next_expiry: Deadline,
     spill: Option<Box<Spill>>,
 }
 
@@ -66,6 +70,7 @@ impl Queue {
     /// Puts a message at the end.
     pub(crate) fn push(&mut self, owed: Owed) {
         self.resident_bytes += owed.bytes();
+        self.next_expiry = self.next_expiry.min(owed.message.expires());
         self.resident.push_back(owed);
     }
 
@@ -98,6 +103,32 @@ impl Queue {
             self.resident = VecDeque::new();
         }
         Some(owed)
+    }
+
+    /// The messages at hand.
+    pub(crate) fn into_resident(self) -> impl Iterator<Item = Owed> {
+        self.resident.into_iter()
+    }
+
+    /// Takes out the messages at hand that have expired. As that means to look at all of them, it
+    /// is done once a second at most.
+    pub(crate) fn take_expired(&mut self, now: Now) -> Vec<Owed> {
+        if !self.next_expiry.has_passed(now) {
+            return Vec::new();
+        }
+        let mut expired = Vec::new();
+        let all = std::mem::take(&mut self.resident);
+        for owed in all {
+            if owed.message.expires().has_passed(now) {
+                expired.push(owed);
+            } else {
+                self.resident.push_back(owed);
+            }
+        }
+        self.resident_bytes -= expired.iter().map(Owed::bytes).sum::<usize>();
+        let next = self.resident.iter().map(|owed| owed.message.expires()).min();
+        self.next_expiry = next.unwrap_or_default().max(Deadline::after(1, now));
+        expired
     }
 
     /// Whether messages should be loaded now: some are spilled, few are at hand, and no load is on

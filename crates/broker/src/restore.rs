@@ -84,9 +84,11 @@ fn restore_retained(
     commons: &dyn Commons,
     messages: impl IntoIterator<Item = (u64, Message)>,
     next: u64,
+    now: Now,
 ) {
     let placement = Placement::new(commons.seed());
-    for (sequence, message) in messages {
+    for (sequence, mut message) in messages {
+        message.put_on_clock(now);
         let parts = commons.retained_parts();
         let part = placement.retained_part(message.topic().as_bytes(), parts);
         commons.change_retained(part, &mut |retained| {
@@ -100,9 +102,15 @@ fn restore_retained(
 
 impl Shard {
     /// Gives retained messages back, each with its place in the order of all; `next` is the place of
-    /// the next one. One shard does it for all.
-    pub fn restore_retained(&self, messages: impl IntoIterator<Item = (u64, Message)>, next: u64) {
-        restore_retained(self.commons(), messages, next);
+    /// the next one. One shard does it for all, and forgets those of them in time that expire.
+    pub fn restore_retained(
+        &mut self,
+        messages: impl IntoIterator<Item = (u64, Message)>,
+        next: u64,
+        now: Now,
+    ) {
+        restore_retained(self.commons(), messages, next, now);
+        self.watch_all_retained(now);
     }
 
     /// Gives a session back that a store has kept. When all shards have got theirs, each

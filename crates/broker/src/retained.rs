@@ -4,11 +4,13 @@
 //! side and a walk through it can stop anywhere and go on later. The topic is stored once, inside
 //! the message.
 
+use crate::expiry::Deadline;
 use crate::message::Message;
 use noctule_mqtt::{TopicFilter, TopicName};
+use noctule_session::Now;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// What an entry takes beside its message.
@@ -19,6 +21,8 @@ const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
 pub struct Retained {
     messages: BTreeSet<Entry>,
     bytes: usize,
+    /// Those that expire, by when and by their number.
+    expiring: BTreeMap<(Deadline, u64), Message>,
 }
 
 /// A message, ordered and found by its topic.
@@ -71,7 +75,7 @@ impl Retained {
 
     /// How many bytes they count with, those of large ones apart.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + self.messages.len() * ENTRY_BYTES
+        self.bytes + (self.messages.len() + self.expiring.len()) * ENTRY_BYTES
     }
 
     /// Keeps `message` as its topic's, or forgets the topic's if its payload is empty
@@ -81,9 +85,36 @@ impl Retained {
             self.messages.take(message.topic())
         } else {
             self.bytes += message.weight();
+            if !message.expires().is_never() {
+                self.expiring.insert((message.expires(), sequence), message.clone());
+            }
             self.messages.replace(Entry { message: message.clone(), sequence })
         };
-        self.bytes -= old.map_or(0, |old| old.message.weight());
+        if let Some(old) = old {
+            self.bytes -= old.message.weight();
+            self.expiring.remove(&(old.message.expires(), old.sequence));
+        }
+    }
+
+    /// Forgets messages that have expired, at most so many, and returns how many they were.
+    pub(crate) fn expire(&mut self, now: Now, most: usize) -> usize {
+        let mut forgotten = 0;
+        while forgotten < most
+            && let Some(first) = self.expiring.first_entry()
+            && first.key().0.has_passed(now)
+        {
+            let message = first.remove();
+            if let Some(old) = self.messages.take(message.topic()) {
+                self.bytes -= old.message.weight();
+            }
+            forgotten += 1;
+        }
+        forgotten
+    }
+
+    /// When the next message expires.
+    pub(crate) fn next_expiry(&self) -> Option<Deadline> {
+        self.expiring.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
     /// Calls `take` with the messages that match the wanted filter and were set in time, beginning
@@ -175,6 +206,7 @@ mod tests {
             payload,
             qos: QoS::AtLeastOnce,
             retain: true,
+            expires: Deadline::NEVER,
         })
     }
 

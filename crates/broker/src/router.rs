@@ -10,13 +10,17 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 
-use crate::commons::{Commons, EPOCHS, Epochs, Placement, ShardId};
+use crate::commons::{Commons, EPOCHS, Epochs, GroupInterest, Placement, ShardId};
 use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::session::SessionHandle;
-use crate::subscriptions::{Change, Presence, Subscriber, SubscriptionIndex};
+use crate::sharing::{Group, GroupKey, GroupRoute, GroupShard, SharedBy};
+use crate::subscriptions::{Change, FilterIndex, Listed, Presence, Subscriber, SubscriptionIndex};
 use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+use noctule_mqtt::topic::SharedFilter;
 use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) retain_as_published: bool,
     /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]`.
     pub(crate) identifiers: Option<Box<[u32]>>,
+    /// If it is as a member of a group that it wants the topic.
+    pub(crate) shared: SharedBy,
     /// Messages that were retained with this number or a lower one came before all of them.
     pub(crate) since: u64,
 }
@@ -43,8 +49,22 @@ pub(crate) struct Route {
     pub(crate) targets: Vec<Target>,
     /// Other shards with sessions that want it.
     pub(crate) elsewhere: Vec<Elsewhere>,
+    /// Groups of whose members one gets it.
+    pub(crate) groups: Vec<GroupRoute>,
     /// Why messages of this topic are not taken at all.
     pub(crate) refusal: Option<Refusal>,
+}
+
+impl Route {
+    /// Whether nobody wants the topic, on any shard.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.elsewhere.is_empty() && self.groups.is_empty()
+    }
+
+    /// How much it holds, for the limit of the cache.
+    fn weight(&self) -> usize {
+        self.targets.len() + self.groups.iter().map(|group| group.members.len()).sum::<usize>()
+    }
 }
 
 /// Another shard that wants a topic.
@@ -86,9 +106,45 @@ pub(crate) struct Router {
     cached_targets: usize,
     uncached: Route,
     matches: Vec<Subscriber>,
+    /// Members of groups, under the filters of their shared subscriptions.
+    shared: FilterIndex<Member>,
+    /// The groups that have members here.
+    groups: HashMap<GroupKey, Joined, FixedState>,
+    /// Counts look-ups of groups without members here.
+    lookups: u64,
     /// Subscriptions that come late, and those that come next.
     #[cfg(feature = "planted-faults")]
     late: [Vec<(Box<str>, Subscriber)>; 2],
+}
+
+/// A group with members here.
+#[derive(Debug)]
+struct Joined {
+    /// With `$share` and share name.
+    filter: Arc<Box<str>>,
+    group: Rc<Group>,
+    members: u32,
+    /// How many of them are persistent.
+    durable: u32,
+}
+
+/// A session's membership in a group.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    group: GroupKey,
+    subscriber: Subscriber,
+}
+
+impl Listed for Member {
+    type Key = (GroupKey, SessionHandle);
+
+    fn key(&self) -> Self::Key {
+        (self.group, self.subscriber.session)
+    }
+
+    fn is_durable(&self) -> bool {
+        self.subscriber.durable
+    }
 }
 
 /// A place in the cache. What [`Router::cached`] found there is good until the next change or
@@ -129,6 +185,9 @@ impl Router {
             cached_targets: 0,
             uncached: Route::default(),
             matches: Vec::new(),
+            shared: FilterIndex::new(seed),
+            groups: HashMap::with_hasher(FixedState::with_seed(seed)),
+            lookups: 0,
             #[cfg(feature = "planted-faults")]
             late: [Vec::new(), Vec::new()],
         }
@@ -136,7 +195,7 @@ impl Router {
 
     /// How many subscriptions there are.
     pub(crate) fn subscriptions(&self) -> usize {
-        self.index.len()
+        self.index.len() + self.shared.len()
     }
 
     /// How many levels of filters with wildcards the index has.
@@ -284,12 +343,12 @@ impl Router {
         }
         let place = usize::from(self.place(bytes).0);
         if let Some(old) = self.cache[place].take() {
-            self.cached_targets -= old.route.targets.len();
+            self.cached_targets -= old.route.weight();
         }
-        self.cached_targets += route.targets.len();
+        self.cached_targets += route.weight();
         if self.cached_targets > CACHED_TARGETS_MAX {
             self.cache.fill_with(|| None);
-            self.cached_targets = route.targets.len();
+            self.cached_targets = route.weight();
         }
         let cached = Cached { topic: bytes.into(), holds, route };
         &self.cache[place].insert(Box::new(cached)).route
@@ -313,7 +372,108 @@ impl Router {
             .collect();
         matches.clear();
         self.matches = matches;
-        Route { targets, elsewhere: self.find_elsewhere(topic), refusal }
+        let groups = self.find_groups(topic);
+        Route { targets, elsewhere: self.find_elsewhere(topic), groups, refusal }
+    }
+
+    /// The groups that want a topic, here and elsewhere.
+    fn find_groups(&mut self, topic: TopicName<'_>) -> Vec<GroupRoute> {
+        let mut groups: BTreeMap<GroupKey, GroupRoute> = BTreeMap::new();
+        let (lookups, known) = (&mut self.lookups, &self.groups);
+        let mut begin = |key| {
+            let group = known.get(&key).map(|joined: &Joined| Rc::clone(&joined.group));
+            let group = group.unwrap_or_else(|| {
+                // Nobody remembers whose turn it was: each look-up begins with another shard.
+                *lookups = lookups.wrapping_add(1);
+                Rc::new(Group::beginning_with(*lookups))
+            });
+            GroupRoute { key, group, members: Vec::new(), shards: Vec::new() }
+        };
+        self.shared.matching(topic, |member| {
+            let shared = known.get(&member.group).map(|joined| Arc::clone(&joined.filter));
+            let target = Target { shared, ..Target::merged(&[member.subscriber]) };
+            let group = groups.entry(member.group).or_insert_with(|| begin(member.group));
+            group.members.push(target);
+        });
+        for group in groups.values_mut() {
+            group.members.sort_unstable_by_key(|member| member.session);
+            let members = group.members.len() as u32;
+            let durable = known.get(&group.key).is_some_and(|joined| joined.durable > 0);
+            group.shards.push(GroupShard { shard: self.shard, members, durable });
+        }
+        if self.commons.shards() > 1 {
+            for part in self.placement.interest_parts_of_topic(topic) {
+                self.commons.read_interest(part, &mut |interest| {
+                    interest.matching_groups(topic, |found| {
+                        if found.shard != self.shard {
+                            let begin = || begin(found.group);
+                            groups
+                                .entry(found.group)
+                                .or_insert_with(begin)
+                                .shards
+                                .push(found.part());
+                        }
+                    });
+                });
+            }
+        }
+        let mut groups: Vec<_> = groups.into_values().collect();
+        for group in &mut groups {
+            group.shards.sort_unstable_by_key(|one| one.shard);
+        }
+        groups
+    }
+
+    /// Adds or replaces a member of a group.
+    pub(crate) fn join(&mut self, shared: SharedFilter<'_>, full: &str, subscriber: Subscriber) {
+        let key = self.placement.group(full);
+        let joined = self.groups.entry(key).or_insert_with(|| Joined {
+            filter: Arc::new(full.into()),
+            group: Rc::default(),
+            members: 0,
+            durable: 0,
+        });
+        let member = Member { group: key, subscriber };
+        let (new, old) = self.shared.replace(shared.filter, member);
+        joined.members += u32::from(new);
+        joined.durable += u32::from(subscriber.durable);
+        joined.durable -= u32::from(old.is_some_and(|old| old.subscriber.durable));
+        self.announce_group(shared.filter, key);
+    }
+
+    /// Removes a member of a group.
+    pub(crate) fn leave(&mut self, shared: SharedFilter<'_>, full: &str, session: SessionHandle) {
+        let key = self.placement.group(full);
+        let old = self.shared.take(shared.filter, (key, session));
+        if let (Some(old), Some(joined)) = (old, self.groups.get_mut(&key)) {
+            joined.members -= 1;
+            joined.durable -= u32::from(old.subscriber.durable);
+        }
+        self.announce_group(shared.filter, key);
+        if self.groups.get(&key).is_some_and(|joined| joined.members == 0) {
+            self.groups.remove(&key);
+        }
+    }
+
+    /// The members of a group have changed: as with other subscriptions.
+    fn announce_group(&mut self, filter: TopicFilter<'_>, key: GroupKey) {
+        let counter = self.counter_of(filter);
+        self.own.touch(counter);
+        if self.commons.shards() == 1 {
+            return;
+        }
+        let (members, durable) =
+            self.groups.get(&key).map_or((0, 0), |joined| (joined.members, joined.durable));
+        let part = self.placement.interest_part_of_filter(filter);
+        let interest =
+            GroupInterest { group: key, shard: self.shard, members, durable: durable > 0 };
+        self.commons.change_interest(part, &mut |parts| parts.set_group(filter, interest));
+        self.common.touch(counter);
+    }
+
+    /// What a group is called on all shards.
+    pub(crate) fn group_key(&self, full: &str) -> GroupKey {
+        self.placement.group(full)
     }
 
     /// The other shards that want a topic, each once.
@@ -423,6 +583,7 @@ impl Target {
             own_qos: highest(true),
             retain_as_published: subscribers.iter().any(|one| one.options.retain_as_published),
             identifiers: (!identifiers.is_empty()).then(|| identifiers.into()),
+            shared: None,
             since: subscribers.iter().map(|one| one.since).min().unwrap_or(0),
         }
     }

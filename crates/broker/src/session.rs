@@ -2,6 +2,7 @@
 
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
+use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
@@ -161,6 +162,17 @@ impl Session {
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry.survives_close()
+    }
+
+    /// Whether one more message of `bytes` would be too much for it.
+    pub(crate) fn is_full_for(&self, bytes: usize, limits: &Limits) -> bool {
+        let bytes_max = if self.is_persistent() && !limits.spills_to_memory {
+            limits.queue_stored_bytes_max
+        } else {
+            limits.queue_bytes_max
+        };
+        let taken = self.owing.bytes + self.queue.spilled_bytes();
+        self.queue.len() >= limits.queue_messages_max || taken + bytes > bytes_max
     }
 
     /// What the store has to know of it.

@@ -145,6 +145,38 @@ impl<L: Listed> FilterIndex<L> {
         change
     }
 
+    /// As [`insert`](Self::insert); returns whether the key is new, and the entry that was replaced.
+    pub(crate) fn replace(&mut self, filter: TopicFilter<'_>, entry: L) -> (bool, Option<L>) {
+        let old = self.find(filter, entry.key());
+        (self.insert(filter, entry).happened, old)
+    }
+
+    /// As [`remove`](Self::remove); returns the entry.
+    pub(crate) fn take(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Option<L> {
+        let old = self.find(filter, key);
+        self.remove(filter, key);
+        old
+    }
+
+    fn find(&self, filter: TopicFilter<'_>, key: L::Key) -> Option<L> {
+        let listing = if filter.has_wildcard() {
+            let mut at = ROOT;
+            let mut multi_level = false;
+            for level in filter.as_str().split(LEVEL_SEPARATOR) {
+                if level == MULTI_LEVEL {
+                    multi_level = true;
+                    break;
+                }
+                at = self.child(at, level)?;
+            }
+            let node = &self.nodes[at as usize];
+            if multi_level { &node.multi_level } else { &node.ending }
+        } else {
+            self.exact.get(filter.as_str())?
+        };
+        listing.entries.find(key)
+    }
+
     /// Removes the entry of a key.
     pub(crate) fn remove(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Change {
         let change = if filter.has_wildcard() {
@@ -398,6 +430,13 @@ impl<L: Listed> Listing<L> {
 }
 
 impl<L: Listed> Entries<L> {
+    fn find(&self, key: L::Key) -> Option<L> {
+        match self {
+            Self::Few(few) => few.iter().find(|one| one.key() == key).copied(),
+            Self::Many(many) => many.get(&key).copied(),
+        }
+    }
+
     /// Returns the entry that was replaced.
     fn insert(&mut self, entry: L) -> Option<L> {
         match self {

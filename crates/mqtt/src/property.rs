@@ -10,6 +10,7 @@ use crate::codec::{
     write_variable_byte_integer,
 };
 use crate::{PacketType, TopicName, Violation};
+use std::ops::Range;
 
 /// What carries properties: a packet, or the will inside CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -315,6 +316,21 @@ impl<'a> Properties<'a> {
             Property::SubscriptionIdentifier(id) => Some(id),
             _ => None,
         })
+    }
+
+    /// Where the (first) property with this identifier lies in [`as_bytes`](Self::as_bytes), its
+    /// identifier included.
+    pub fn position(self, id: PropertyId) -> Option<Range<usize>> {
+        let mut properties = self.iter();
+        let mut from = 0;
+        while let Some(property) = properties.next() {
+            let to = self.bytes.len() - properties.reader.len();
+            if property.id() == id {
+                return Some(from..to);
+            }
+            from = to;
+        }
+        None
     }
 
     /// How many bytes property length and properties take on the wire.

@@ -90,12 +90,24 @@ pub enum Violation {
     ReasonCodeInvalid { packet: PacketType, code: u8 },
     /// A topic alias that is zero, over the limit, or not known.
     TopicAliasInvalid { alias: u16 },
+    /// A topic alias in the place of a topic that stands for none.
+    TopicAliasUnknown { alias: u16 },
+    /// A QoS over the greatest that the server has announced.
+    QosNotSupported { qos: u8, limit: u8 },
+    /// A message to be retained although the server has announced that it retains none.
+    RetainNotSupported,
+    /// A payload that is declared to be UTF-8 and is not.
+    PayloadNotUtf8,
     /// A first packet that is not CONNECT (for a server) or CONNACK or AUTH (for a client).
     FirstPacketUnexpected { packet: PacketType },
     /// CONNECT, or CONNACK, on a connection that has had one.
     SecondConnect,
     /// AUTH on a connection whose CONNECT named no authentication method.
     AuthUnexpected,
+    /// AUTH with another authentication method than CONNECT.
+    AuthMethodDiffers,
+    /// AUTH with a reason that does not go with how far the authentication has come.
+    AuthStepUnexpected { reason: ReasonCode },
     /// More unacknowledged messages than the receiver announced it would take.
     ReceiveMaximumExceeded { limit: u16 },
     /// An acknowledgement that does not go with the state of its packet identifier.
@@ -167,7 +179,13 @@ impl Violation {
             | Self::SecondConnect
             | Self::AuthUnexpected
             | Self::AckUnexpected { .. }
+            | Self::TopicAliasUnknown { .. }
+            | Self::AuthMethodDiffers
+            | Self::AuthStepUnexpected { .. }
             | Self::SessionExpirySetLate => ReasonCode::ProtocolError,
+            Self::QosNotSupported { .. } => ReasonCode::QosNotSupported,
+            Self::RetainNotSupported => ReasonCode::RetainNotSupported,
+            Self::PayloadNotUtf8 => ReasonCode::PayloadFormatInvalid,
             Self::PacketTooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::ProtocolNameUnknown | Self::ProtocolVersionUnsupported { .. } => {
                 ReasonCode::UnsupportedProtocolVersion
@@ -268,6 +286,12 @@ impl Violation {
             Self::SubscriptionIdentifierFromClient => ("MQTT3 has none", "MQTT5-3.3.4-6"),
             Self::ReasonCodeInvalid { .. } => ("MQTT3 section 3.2.2.3", "MQTT5 section 2.4"),
             Self::TopicAliasInvalid { .. } => ("MQTT3 has none", "MQTT5-3.3.2-8"),
+            Self::AuthMethodDiffers => ("MQTT3 has none", "MQTT5-4.12.0-5"),
+            Self::AuthStepUnexpected { .. } => ("MQTT3 has none", "MQTT5-4.12.0-3"),
+            Self::TopicAliasUnknown { .. } => ("MQTT3 has none", "MQTT5 section 3.3.2.3.4"),
+            Self::QosNotSupported { .. } => ("MQTT3 has none", "MQTT5-3.2.2-11"),
+            Self::RetainNotSupported => ("MQTT3 has none", "MQTT5-3.2.2-14"),
+            Self::PayloadNotUtf8 => ("MQTT3 has none", "MQTT5 section 3.3.2.3.2"),
             Self::FirstPacketUnexpected { .. } => ("MQTT3-3.1.0-1", "MQTT5-3.1.0-1"),
             Self::SecondConnect => ("MQTT3-3.1.0-2", "MQTT5-3.1.0-2"),
             Self::AuthUnexpected => ("MQTT3 has none", "MQTT5-4.12.0-7"),
@@ -375,6 +399,22 @@ impl fmt::Display for Violation {
             Self::TopicAliasInvalid { alias } => {
                 write!(f, "topic alias {alias} is not known or over the limit")
             }
+            Self::AuthMethodDiffers => {
+                f.write_str("AUTH has another authentication method than CONNECT")
+            }
+            Self::AuthStepUnexpected { reason } => {
+                write!(f, "AUTH says '{}', which is not its turn", reason.words())
+            }
+            Self::TopicAliasUnknown { alias } => {
+                write!(f, "topic alias {alias} comes without a topic and stands for none yet")
+            }
+            Self::QosNotSupported { qos, limit } => {
+                write!(f, "a message has QoS {qos}; the server has announced at most {limit}")
+            }
+            Self::RetainNotSupported => f.write_str(
+                "a message is to be retained; the server has announced that it does not",
+            ),
+            Self::PayloadNotUtf8 => f.write_str("a payload is declared to be UTF-8 and is not"),
             Self::FirstPacketUnexpected { packet } => {
                 write!(f, "the first packet is {packet}; the connection must begin with CONNECT")
             }

@@ -183,6 +183,7 @@ mod tests {
         Credentials {
             client_id: "a".into(),
             user_name: user.map(Into::into),
+            enhanced: None,
             password: password.map(|text| text.as_bytes().into()),
         }
     }

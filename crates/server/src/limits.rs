@@ -1,8 +1,9 @@
-//! The configured limits in the terms of the broker, and what `auto` comes to on this machine.
+//! The configured limits and offers in the terms of the broker, and what `auto` comes to on this machine.
 
 use crate::memory::memory_for_broker;
-use crate::options::{Auto, ByteSize, Config, Limit, OnQueueFull};
-use noctule_broker::Limits;
+use crate::options::{Auto, ByteSize, Config, Limit, OnQueueFull, Sharing};
+use noctule_broker::{Limits, Offer};
+use noctule_mqtt::QoS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files that are not connections: listeners, logs, the store, the poll itself, and room to answer
@@ -39,6 +40,8 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
         topic_separators_max: given.topic_levels_max as usize,
         inflight_out_max: given.inflight_out_max,
         inflight_in_max: given.inflight_in_max,
+        topic_aliases_in_max: given.topic_aliases_in_max,
+        topic_aliases_out_max: given.topic_aliases_out_max,
         qos2_ids_max: usize::from(given.qos2_ids_max),
         unsent_bytes_max: bytes(given.unsent_bytes_max),
         queue_messages_max: count(given.queue_messages_max),
@@ -60,6 +63,34 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
                 .unwrap_or(usize::MAX),
         },
         ..Limits::default()
+    }
+}
+
+/// What is offered to clients.
+pub(crate) fn offer(config: &Config) -> Offer {
+    let given = &config.protocol;
+    let text = |text: &str| (!text.is_empty()).then(|| text.into());
+    Offer {
+        // The range of the option is that of the field.
+        keep_alive_max: config
+            .session
+            .keep_alive_max
+            .get()
+            .map(|seconds| u16::try_from(seconds.0).unwrap_or(u16::MAX)),
+        qos_max: u8::try_from(given.qos_max).ok().and_then(QoS::from_bits).unwrap_or_default(),
+        retain: given.retain,
+        wildcard_subscriptions: given.wildcard_subscriptions,
+        subscription_identifiers: given.subscription_identifiers,
+        shared_subscriptions: match given.shared_subscriptions {
+            Sharing::RoundRobin => noctule_broker::Sharing::RoundRobin,
+            Sharing::Sticky => noctule_broker::Sharing::Sticky,
+            Sharing::Hash => noctule_broker::Sharing::Hash,
+            Sharing::No => noctule_broker::Sharing::No,
+        },
+        payload_format_checked: given.check_payload_format,
+        authentication_methods: Vec::new(),
+        response_information: text(&given.response_information),
+        server_reference: text(&given.server_reference),
     }
 }
 
@@ -99,5 +130,6 @@ mod tests {
         let (connections_max, memory_max) = (theirs.connections_max, theirs.memory_max);
         let same = Limits { connections_max, memory_max, spills_to_memory: true, ..ours };
         assert_eq!(format!("{same:?}"), format!("{theirs:?}"));
+        assert_eq!(offer(&config), Offer::default());
     }
 }

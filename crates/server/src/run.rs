@@ -20,7 +20,7 @@ use crate::tls_files::TlsError;
 use crate::tls_watch::ReadAgain;
 use mio::Poll;
 use noctule_auth::PasswordFileError;
-use noctule_broker::{Hello, Limits, MemoryStore, Settings, Shard, ShardId};
+use noctule_broker::{Hello, Limits, MemoryStore, Offer, Settings, Shard, ShardId};
 use noctule_store::{Recovered, Store, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -155,6 +155,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         (Some(store), recovered)
     };
     let building = Building {
+        offer: limits::offer(&config),
         limits,
         hello: hello(config.hello),
         clock,
@@ -230,6 +231,7 @@ fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
 /// What all loops are built with.
 struct Building {
     limits: Limits,
+    offer: Offer,
     hello: Hello,
     clock: Clock,
     next_key: u64,
@@ -256,8 +258,8 @@ struct Plan {
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
-        let (limits, next_key) = (self.limits.clone(), self.next_key);
-        let settings = Settings { limits, hello: self.hello, seed: plan.seed, next_key };
+        let (limits, offer, next_key) = (self.limits.clone(), self.offer.clone(), self.next_key);
+        let settings = Settings { limits, offer, hello: self.hello, seed: plan.seed, next_key };
         let mut clock = self.clock;
         let mut shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())
@@ -266,7 +268,7 @@ impl Building {
             Shard::among(settings, ShardId(plan.number as u16), access, clock.now())
         };
         if let Some((retained, next)) = plan.kept.retained {
-            shard.restore_retained(retained, next);
+            shard.restore_retained(retained, next, clock.now());
         }
         for session in plan.kept.sessions {
             shard.restore(session, clock.now());

@@ -6,12 +6,14 @@
 //! that some event ends, and time is an argument.
 
 mod ack_queue;
+mod alias;
 mod inbound;
 mod keep_alive;
 mod now;
 mod outbound;
 
 pub use ack_queue::{AckNumber, AckQueue};
+pub use alias::{AliasUse, AliasesIn, AliasesOut};
 pub use inbound::{Inbound, Received};
 pub use keep_alive::KeepAlive;
 pub use now::Now;

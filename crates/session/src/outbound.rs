@@ -6,7 +6,7 @@
 //! QoS 2   [StoringId] ─► AwaitPubrec ─PUBREC─► [StoringRelease] ─► AwaitPubcomp ─PUBCOMP─► done
 //!                             └─ PUBREC ≥ 0x80 (MQTT 5) ─► done
 //! new connection: what is not done is sent again in order, PUBLISH with DUP up to AwaitPubrec,
-//!                 PUBREL in AwaitPubcomp [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+//!                 PUBREL in AwaitPubcomp [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] [MQTT5-4.3.3-6]
 //! ```
 //!
 //! The states in brackets wait for a store and are skipped by sessions that keep nothing.
@@ -40,7 +40,8 @@ pub struct InFlight<M> {
     /// The message, and what its sender wants to know about it.
     pub message: M,
     stage: Stage,
-    /// Whether PUBLISH has been sent before, on any connection.
+    /// Whether PUBLISH has been sent before, on any connection: then, and only then, it has DUP
+    /// `[MQTT5-4.3.2-2]` `[MQTT5-4.3.3-2]`.
     dup: bool,
 }
 
@@ -48,6 +49,11 @@ impl<M> InFlight<M> {
     /// How far it has come.
     pub const fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Whether PUBLISH has been sent, on any connection.
+    pub const fn was_sent(&self) -> bool {
+        self.dup
     }
 }
 
@@ -391,6 +397,12 @@ impl<M> Outbound<M> {
         }
     }
 
+    /// All messages in flight, oldest first, when nothing goes on with them here.
+    #[allow(clippy::should_implement_trait, reason = "a flight is no collection to others")]
+    pub fn into_iter(self) -> impl Iterator<Item = InFlight<M>> {
+        self.ring.into_iter().flatten()
+    }
+
     /// All messages in flight, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &InFlight<M>> {
         self.ring.iter().flatten()
@@ -482,7 +494,7 @@ mod tests {
         assert_eq!(sent(&mut outbound, QoS::AtLeastOnce, 4).get(), 5);
     }
 
-    #[test] // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+    #[test] // [MQTT5-4.3.3-6] [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
     fn a_new_connection_sends_again_in_the_original_order() {
         let mut outbound = Outbound::default();
         let first = sent(&mut outbound, QoS::AtLeastOnce, 1);

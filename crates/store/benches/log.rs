@@ -116,6 +116,7 @@ fn owed(key: u64, sequence: u64) -> Record {
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: None,
+        shared: None,
     };
     Record::Owed { key: SessionKey(key), owed, spilled: false }
 }

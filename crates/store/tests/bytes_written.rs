@@ -34,6 +34,7 @@ fn owed(sequence: u64) -> Record {
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: None,
+        shared: None,
     };
     Record::Owed { key: SessionKey(1), owed, spilled: false }
 }

@@ -75,6 +75,7 @@ fn owed(sequence: u64) -> Record {
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: None,
+        shared: None,
     };
     Record::Owed { key: KEY, owed, spilled: true }
 }

@@ -1,38 +1,40 @@
 //! What every client may rely on, whatever the test is about: looked at with each packet it hears.
 
-use crate::packets::Said;
-use noctule_mqtt::{PacketType, QoS};
-use std::collections::BTreeSet;
+use crate::packets::{Publishing, Said};
+use noctule_mqtt::{PacketType, Properties, QoS};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The limits that a client sets on what it is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) receive_maximum: u16,
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) topic_aliases_max: u16,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { receive_maximum: u16::MAX, packet_bytes_max: u32::MAX, topic_aliases_max: 0 }
+    }
+}
 
 /// What a client remembers of the connection to notice that the server misbehaves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Manners {
     accepted: bool,
     over: bool,
-    receive_maximum: u16,
-    packet_bytes_max: u32,
+    bounds: Bounds,
+    /// Topics by the alias that the server gave them.
+    aliases: BTreeMap<u16, String>,
     /// Identifiers of messages that were received on this connection and are not finished.
     unfinished: BTreeSet<u16>,
 }
 
-impl Default for Manners {
-    fn default() -> Self {
-        Self {
-            accepted: false,
-            over: false,
-            receive_maximum: u16::MAX,
-            packet_bytes_max: u32::MAX,
-            unfinished: BTreeSet::new(),
-        }
-    }
-}
-
 impl Manners {
     /// The client says CONNECT, with these limits on what it is sent. Only the first counts.
-    pub(crate) fn on_connect(&mut self, (receive_maximum, packet_bytes_max): (u16, u32)) {
+    pub(crate) fn on_connect(&mut self, bounds: Bounds) {
         if !self.accepted {
-            self.receive_maximum = receive_maximum;
-            self.packet_bytes_max = packet_bytes_max;
+            self.bounds = bounds;
         }
     }
 
@@ -52,17 +54,22 @@ impl Manners {
 
     /// The client hears this, a packet of `bytes` bytes. Returns what is wrong with it.
     pub(crate) fn on_heard(&mut self, said: &Said, bytes: usize) -> Result<(), String> {
+        // [MQTT5-3.14.4-1]
         if self.over {
             return Err("something came after the last word".into());
         }
-        // [MQTT3-3.2.0-1] [MQTT5-3.2.0-1] and [MQTT5-3.2.0-2]
+        // [MQTT3-3.2.0-1] [MQTT5-3.2.0-1] [MQTT5-3.2.0-2] [MQTT5-3.14.0-1]
         let is_connack = matches!(said, Said::Connack { .. });
-        if is_connack == self.accepted {
+        let authenticates = matches!(said, Said::Auth { .. }) && !self.accepted;
+        if is_connack == self.accepted && !authenticates {
             return Err("CONNACK must be the first packet, and come once".into());
         }
-        if bytes > self.packet_bytes_max as usize && !is_connack {
+        if bytes > self.bounds.packet_bytes_max as usize {
             // [MQTT5-3.1.2-24]
             return Err(format!("{bytes} bytes are over the client's maximum packet size"));
+        }
+        if let Said::Publish(publish) = said {
+            self.resolve(publish)?;
         }
         match said {
             Said::Connack { reason, .. } => {
@@ -79,9 +86,27 @@ impl Manners {
             }
             _ => {}
         }
-        if self.unfinished.len() > usize::from(self.receive_maximum) {
+        if self.unfinished.len() > usize::from(self.bounds.receive_maximum) {
             // [MQTT5-3.3.4-9]
-            return Err(format!("more than {} messages are in flight", self.receive_maximum));
+            let most = self.bounds.receive_maximum;
+            return Err(format!("more than {most} messages are in flight"));
+        }
+        Ok(())
+    }
+
+    /// Notes what an alias stands for. Returns what is wrong with it.
+    fn resolve(&mut self, publish: &Publishing) -> Result<(), String> {
+        let Some(alias) = Properties::from_checked(&publish.properties).topic_alias() else {
+            return Ok(());
+        };
+        if alias > self.bounds.topic_aliases_max {
+            // [MQTT5-3.1.2-26] [MQTT5-3.1.2-27]
+            return Err(format!("topic alias {alias} is over the client's maximum"));
+        }
+        if !publish.topic.is_empty() {
+            self.aliases.insert(alias, publish.topic.clone());
+        } else if !self.aliases.contains_key(&alias) {
+            return Err(format!("topic alias {alias} stands for nothing"));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! connection. What a version cannot say (a reason code before MQTT 5) is therefore not expected of
 //! it either.
 
+use crate::manners::Bounds;
 use noctule_mqtt::codec::{self, EncodeError};
 use noctule_mqtt::packet::{
     Ack, Auth, Connack, Connect, Disconnect, Publish, RetainHandling, Suback, Subscribe,
@@ -51,6 +52,7 @@ pub enum Said {
     },
     Pingreq,
     Pingresp,
+    /// Expected without properties, any properties will do.
     Disconnect {
         reason: ReasonCode,
         properties: Vec<u8>,
@@ -223,6 +225,12 @@ pub fn pingresp() -> Said {
     Said::Pingresp
 }
 
+/// An AUTH with a method and data.
+pub fn auth(reason: ReasonCode, method: &str, data: &[u8]) -> Said {
+    let all = [Property::AuthenticationMethod(method), Property::AuthenticationData(data)];
+    Said::Auth { reason, properties: properties(PacketType::Auth, &all) }
+}
+
 /// A DISCONNECT with nothing but a reason.
 pub fn disconnect(reason: ReasonCode) -> Said {
     Said::Disconnect { reason, properties: Vec::new() }
@@ -336,6 +344,17 @@ impl Connecting {
         self.property(Property::ReceiveMaximum(messages))
     }
 
+    /// Topic alias maximum.
+    pub fn aliases(self, most: u16) -> Self {
+        self.property(Property::TopicAliasMaximum(most))
+    }
+
+    /// Authentication method and data.
+    pub fn method(self, method: &str, data: &[u8]) -> Self {
+        self.property(Property::AuthenticationMethod(method))
+            .property(Property::AuthenticationData(data))
+    }
+
     /// Maximum packet size in bytes.
     pub fn packet_max(self, bytes: u32) -> Self {
         self.property(Property::MaximumPacketSize(bytes))
@@ -356,11 +375,14 @@ impl Connecting {
         self.keep_alive
     }
 
-    /// The limits it sets on what it is sent: receive maximum and packet size.
-    pub(crate) fn bounds(&self) -> (u16, u32) {
+    /// The limits it sets on what it is sent.
+    pub(crate) fn bounds(&self) -> Bounds {
         let properties = Properties::from_checked(&self.properties);
-        let receive_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
-        (receive_maximum, properties.maximum_packet_size().unwrap_or(u32::MAX))
+        Bounds {
+            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
+            packet_bytes_max: properties.maximum_packet_size().unwrap_or(u32::MAX),
+            topic_aliases_max: properties.topic_alias_maximum().unwrap_or(0),
+        }
     }
 }
 
@@ -418,6 +440,16 @@ impl Publishing {
     pub fn property(mut self, property: Property<'_>) -> Self {
         self.properties.extend(properties(PacketType::Publish, &[property]));
         self
+    }
+
+    /// Adds a topic alias.
+    pub fn alias(self, alias: u16) -> Self {
+        self.property(Property::TopicAlias(alias))
+    }
+
+    /// Adds a message expiry interval in seconds.
+    pub fn expiring(self, seconds: u32) -> Self {
+        self.property(Property::MessageExpiryInterval(seconds))
     }
 
     /// The packet identifier it has.
@@ -567,6 +599,10 @@ impl Said {
                 Self::Connack { properties: wanted @ None, .. },
                 Self::Connack { properties: heard, .. },
             ) => wanted.clone_from(heard),
+            (
+                Self::Disconnect { properties: wanted, .. },
+                Self::Disconnect { properties: heard, .. },
+            ) if wanted.is_empty() => wanted.clone_from(heard),
             _ => {}
         }
         wanted.as_heard(version).is_some_and(|wanted| wanted == *heard)

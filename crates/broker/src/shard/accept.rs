@@ -4,10 +4,12 @@
 //! The invariant: nothing is put into a connection's output before its CONNACK. A session learns of
 //! its connection only in [`Shard::attach`], in the same step that writes it.
 
+use super::authenticate::first_step;
+use super::connack::{Granted, connack_bytes};
 use super::input::not_connect;
-use super::{Action, Credentials, Hello, Report, Shard, Timer, Verdict};
-use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
-use crate::delivery::Continuation;
+use super::{Action, Credentials, Report, Shard, Timer, Verdict};
+use crate::connection::{Accepting, Authentication, Cause, ConnectionHandle, Dialect, Phase};
+use crate::delivery::{Continuation, explanation};
 use crate::faults::{Fault, fault};
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
@@ -15,12 +17,11 @@ use crate::message::Message;
 use crate::persist::SessionKey;
 use crate::session::{Expiry, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, Frame};
-use noctule_mqtt::packet::{Connack, Connect, announced_version};
-use noctule_mqtt::property::Carrier;
+use noctule_mqtt::packet::{self, Connack, Connect, announced_version};
 use noctule_mqtt::{
-    Packet, PacketType, Property, PropertyBuffer, ProtocolVersion, ReasonCode, Receiver, Violation,
+    Packet, PacketType, Properties, ProtocolVersion, ReasonCode, Receiver, Violation,
 };
-use noctule_session::{KeepAlive, Now};
+use noctule_session::{AliasesOut, KeepAlive, Now};
 use rand_chacha::rand_core::Rng;
 use std::sync::atomic::Ordering;
 
@@ -49,6 +50,12 @@ impl Shard {
     }
 
     fn on_connect(&mut self, handle: ConnectionHandle, connect: &Connect<'_>, now: Now) {
+        // What is said from here on is said on its terms.
+        if let Some(connection) = self.delivery.connections.get_mut(handle) {
+            let properties = connect.properties;
+            connection.packet_bytes_max = properties.maximum_packet_size().unwrap_or(u32::MAX);
+            connection.problem_information = properties.request_problem_information() != Some(0);
+        }
         if let Err(reason) = self.check_connect(handle, connect) {
             return self.refuse(handle, reason, now);
         }
@@ -58,12 +65,23 @@ impl Shard {
         let limits = &self.delivery.limits;
         let asked = session_expiry_asked(connect);
         let expiry = Expiry::granted(asked, limits.session_expiry_max);
+        let keep_alive = match connect.version {
+            ProtocolVersion::V5 => self.offer.keep_alive(connect.keep_alive),
+            // They cannot be told.
+            ProtocolVersion::V31 | ProtocolVersion::V311 => connect.keep_alive,
+        };
+        let granted = Granted {
+            expiry: (expiry != Expiry::granted(asked, None)).then_some(expiry),
+            client_id: assigned.then_some(&*client_id),
+            keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+            response_information: connect.properties.request_response_information() == Some(1),
+            room: connect.properties.maximum_packet_size().unwrap_or(u32::MAX),
+        };
         let accepting = Accepting {
             client_id: client_id.clone(),
-            assigned,
+            properties: self.connack_properties(connect.version, &granted),
             clean_start: connect.clean_start,
             expiry,
-            expiry_cut: expiry != Expiry::granted(asked, None),
             will: connect.will.as_ref().map(|will| {
                 let delay = will.properties.will_delay_interval().unwrap_or(0);
                 (Message::of_will(will, &self.delivery.pool), delay)
@@ -73,18 +91,37 @@ impl Shard {
         let properties = connect.properties;
         let receive_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
         let window = receive_maximum.min(limits.inflight_out_max);
+        let dialect = if connect.version.has_properties() {
+            Dialect::WithProperties
+        } else {
+            Dialect::WithoutProperties
+        };
+        let connack_bytes = connack_bytes(&accepting.properties, connect.version);
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        connection.keep_alive = KeepAlive::new(connect.keep_alive);
+        connection.keep_alive = KeepAlive::new(keep_alive);
         connection.window = window;
-        connection.packet_bytes_max = properties.maximum_packet_size().unwrap_or(u32::MAX);
+        connection.dialect = dialect;
+        let aliases = properties.topic_alias_maximum().unwrap_or(0);
+        let aliases = aliases.min(limits.topic_aliases_out_max);
+        if connect.version.has_properties() && aliases > 0 {
+            connection.dialect = Dialect::WithAliases;
+            connection.aliases_out = Some(Box::new(AliasesOut::new(aliases)));
+        }
+        if connack_bytes > connection.packet_bytes_max as usize {
+            // [MQTT5-3.1.2-24]: it does not take the one packet that comes first.
+            let limit = connection.packet_bytes_max;
+            return self.close(handle, Cause::AnswerTooLarge { bytes: connack_bytes, limit }, now);
+        }
         connection.phase = Phase::AwaitVerdict(Box::new(accepting));
         let credentials = Credentials {
             client_id,
             user_name: connect.user_name.map(Into::into),
             password: connect.password.map(Into::into),
+            enhanced: first_step(connect),
         };
+        connection.authentication = credentials.enhanced.as_ref().map(Authentication::first);
         self.actions.push_back(Action::Authenticate { connection: handle, credentials });
     }
 
@@ -108,8 +145,13 @@ impl Shard {
         if nameless && !may_be_nameless {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
-        if connect.properties.authentication_method().is_some() {
+        if let Some(method) = connect.properties.authentication_method()
+            && !self.offer.authentication_methods.iter().any(|known| **known == *method)
+        {
             return Err(ReasonCode::BadAuthenticationMethod);
+        }
+        if let Some(will) = &connect.will {
+            self.check_will(will)?;
         }
         let limits = &self.delivery.limits;
         let will_fits = connect.will.as_ref().is_none_or(|will| {
@@ -118,6 +160,24 @@ impl Shard {
                 && !will.topic.as_str().starts_with("$SYS/")
         });
         if will_fits { Ok(()) } else { Err(ReasonCode::TopicNameInvalid) }
+    }
+
+    /// Whether a will is one that is offered to be published.
+    fn check_will(&self, will: &packet::Will<'_>) -> Result<(), ReasonCode> {
+        let claims_text = will.properties.payload_format_indicator() == Some(1);
+        if will.qos > self.offer.qos_max {
+            return Err(ReasonCode::QosNotSupported); // [MQTT5-3.2.2-12]
+        }
+        if will.retain && !self.offer.retain {
+            return Err(ReasonCode::RetainNotSupported); // [MQTT5-3.2.2-13]
+        }
+        if self.offer.payload_format_checked
+            && claims_text
+            && std::str::from_utf8(will.payload).is_err()
+        {
+            return Err(ReasonCode::PayloadFormatInvalid);
+        }
+        Ok(())
     }
 
     /// A client identifier that nobody can guess `[MQTT3-3.1.3-6]` `[MQTT5-3.1.3-6]`.
@@ -137,6 +197,9 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
+        if matches!(connection.phase, Phase::Attached) {
+            return self.on_verdict_again(handle, verdict, now);
+        }
         if !matches!(connection.phase, Phase::AwaitVerdict(_)) {
             return;
         }
@@ -192,10 +255,8 @@ impl Shard {
     }
 
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
-        let connack =
-            Connack { session_present: false, reason, properties: noctule_mqtt::Properties::EMPTY };
         self.delivery.count_refusal(handle, reason);
-        self.delivery.send(handle, &Packet::Connack(connack));
+        self.send_refusal(handle, reason, explanation(reason));
         self.close(handle, Cause::Refused(reason), now);
     }
 
@@ -304,8 +365,14 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        if !matches!(connection.phase, Phase::AwaitStore(_)) {
+        let Phase::AwaitStore(accepting) = &connection.phase else {
             return;
+        };
+        let connack_properties = connection.connack_properties(&accepting.properties);
+        let bytes = connack_bytes(&connack_properties, connection.version);
+        let limit = connection.packet_bytes_max;
+        if bytes > limit as usize {
+            return self.close(handle, Cause::AnswerTooLarge { bytes, limit }, now);
         }
         let Phase::AwaitStore(accepting) =
             std::mem::replace(&mut connection.phase, Phase::Attached)
@@ -314,16 +381,19 @@ impl Shard {
         };
         let (version, keep_alive) = (connection.version, connection.keep_alive);
         let heard = !connection.held.is_empty();
-        let room = connection.packet_bytes_max;
         let Some(session_handle) = connection.session else {
             return;
         };
-        let properties = self.connack_properties(&accepting, version, room);
         let connack = Connack {
             session_present: accepting.session_present,
             reason: ReasonCode::Success,
-            properties: properties.as_properties(),
+            properties: Properties::from_checked(&connack_properties),
         };
+        if let Some(connection) = self.delivery.connections.get_mut(handle)
+            && let Some(authentication) = &mut connection.authentication
+        {
+            (authentication.asked, authentication.proof) = (false, None);
+        }
         self.delivery.counters.connects_accepted += 1;
         self.delivery.send(handle, &Packet::Connack(connack));
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
@@ -349,44 +419,7 @@ impl Shard {
         self.revive_replays(session_handle);
         self.release_input(handle, now);
     }
-
-    /// What differs from the defaults of MQTT 5 (section 3.2.2.3).
-    fn connack_properties(
-        &self,
-        accepting: &Accepting,
-        version: ProtocolVersion,
-        room: u32,
-    ) -> PropertyBuffer {
-        let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Connack));
-        if !version.has_properties() {
-            return properties;
-        }
-        let limits = &self.delivery.limits;
-        let mut push = |property: Property<'_>| {
-            let pushed = properties.push(property);
-            debug_assert!(pushed.is_ok(), "CONNACK may have this property: {pushed:?}");
-        };
-        if let (true, Some(seconds)) = (accepting.expiry_cut, accepting.expiry.seconds()) {
-            push(Property::SessionExpiryInterval(seconds));
-        }
-        push(Property::ReceiveMaximum(limits.inflight_in_max));
-        push(Property::MaximumPacketSize(limits.packet_bytes_max));
-        if accepting.assigned {
-            push(Property::AssignedClientIdentifier(&accepting.client_id));
-        }
-        push(Property::SharedSubscriptionAvailable(0));
-        // [MQTT5-3.2.2-20]: it must not make the packet too large; without it CONNACK is shorter
-        // than this by far.
-        if self.hello != Hello::Never && room >= INTRODUCTION_ROOM {
-            push(Property::UserProperty(INTRODUCTION));
-        }
-        properties
-    }
 }
-
-/// The user property of CONNACK by which a client knows that it may ask to be greeted.
-const INTRODUCTION: (&str, &str) = ("server", "noctule");
-const INTRODUCTION_ROOM: u32 = 256;
 
 /// The session expiry interval a CONNECT asks for, in seconds. Before MQTT 5, Clean Session means
 /// none and its absence for ever.

@@ -1,15 +1,16 @@
 //! The end of connections and of sessions, and what is due then: wills, expiry, a last word.
 
-use super::{Action, Offence, Report, Shard, Timer, disconnect};
+use super::{Action, Offence, Report, Shard, Timer};
 use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::faults::{Fault, fault};
 use crate::persist::Record;
 use crate::restore::away;
 use crate::session::{Expiry, SessionHandle, Will};
-use noctule_mqtt::packet::{Connack, Disconnect};
+use noctule_mqtt::packet::Disconnect;
+use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{
-    Answer, Packet, Phase as PeerPhase, Properties, ReasonCode, Receiver, TopicFilter, Violation,
-    codec,
+    Answer, Packet, PacketType, Phase as PeerPhase, Property, PropertyBuffer, ReasonCode, Receiver,
+    Violation, codec,
 };
 use noctule_session::Now;
 
@@ -116,10 +117,8 @@ impl Shard {
         self.delivery.counters.violations += 1;
         match violation.answer(version, phase) {
             Answer::Connack(reason) => {
-                let properties = Properties::EMPTY;
-                let connack = Connack { session_present: false, reason, properties };
                 self.delivery.count_refusal(handle, reason);
-                self.delivery.send(handle, &Packet::Connack(connack));
+                self.send_refusal(handle, reason, &violation.to_string());
             }
             // Closing says it.
             Answer::Disconnect(_) | Answer::Close => {}
@@ -145,11 +144,12 @@ impl Shard {
         connection.held = Vec::new();
         connection.partial.take();
         let session = connection.session.take();
+        // [MQTT5-3.14.0-1]: who has not heard CONNACK hears nothing now.
         let hears_reasons =
             matches!(phase, Phase::Attached) && connection.version.server_may_disconnect();
         self.delivery.weigh(handle);
         if let Some(reason) = cause.disconnect_reason().filter(|_| hears_reasons) {
-            self.delivery.send(handle, &disconnect(reason));
+            self.say_goodbye(handle, reason, &cause);
         }
         let version = connection_version;
         let client_id = session
@@ -164,7 +164,29 @@ impl Shard {
             version,
             cause,
         }));
+        // Nothing is put out any more [MQTT5-3.14.4-1] [MQTT5-3.14.4-2] [MQTT5-4.13.2-1].
         self.actions.push_back(Action::Close(handle));
+    }
+
+    /// The last word to a client.
+    fn say_goodbye(&mut self, handle: ConnectionHandle, reason: ReasonCode, cause: &Cause) {
+        let reference = self.offer.server_reference.as_deref();
+        if let (Cause::ShuttingDown, Some(reference)) = (cause, reference) {
+            let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Disconnect));
+            if properties.push(Property::ServerReference(reference)).is_ok() {
+                let reason = ReasonCode::UseAnotherServer;
+                let properties = properties.as_properties();
+                let goodbye = Packet::Disconnect(Disconnect { reason, properties });
+                let fits = self.delivery.send_if_accepted(handle, &goodbye);
+                if fits {
+                    return;
+                }
+            }
+        }
+        // If it takes not even that, closing has to say it.
+        let _ = self.delivery.send_explained(handle, &cause.to_string(), |properties| {
+            Packet::Disconnect(Disconnect { reason, properties })
+        });
     }
 
     /// A session loses its connection: ends, or waits for its client.
@@ -255,20 +277,25 @@ impl Shard {
         };
         self.delivery.forget_session(&session);
         self.clients.remove(&session.client_id);
+        let shares = session.is_member_of_groups();
         if session.subscriptions.len() > LEAVING_SLICE {
-            self.leaving.push_back((handle, session.subscriptions));
+            let subscriptions = std::mem::take(&mut session.subscriptions);
+            self.leaving.push_back((handle, subscriptions));
         } else {
             for filter in session.subscriptions.keys() {
-                if let Ok(filter) = TopicFilter::new(filter) {
-                    self.router.unsubscribe(filter, handle);
-                }
+                self.drop_subscription(filter, handle);
             }
         }
         if session.stored {
             self.delivery.journal.push(Record::SessionEnded(session.key));
         }
-        if let Some(Will { message, .. }) = session.will.take().map(|will| *will) {
-            self.publish_will(&session.client_id, &message);
+        let client_id = session.client_id.clone();
+        let will = session.will.take();
+        if shares {
+            self.redistribute(session);
+        }
+        if let Some(Will { message, .. }) = will.map(|will| *will) {
+            self.publish_will(&client_id, &message);
         }
     }
 }
@@ -290,9 +317,7 @@ impl Shard {
                 continue;
             };
             left -= 1;
-            if let Ok(filter) = TopicFilter::new(&filter) {
-                self.router.unsubscribe(filter, session);
-            }
+            self.drop_subscription(&filter, session);
         }
     }
 }

@@ -87,7 +87,7 @@ impl Shard {
         };
         let limit = match connection.phase {
             Phase::Attached => self.delivery.limits.packet_bytes_max,
-            Phase::AwaitConnect => self.delivery.limits.connect_bytes_max,
+            Phase::AwaitConnect | Phase::AwaitAuth(_) => self.delivery.limits.connect_bytes_max,
             Phase::Closing => return Ok(None),
             Phase::AwaitVerdict(_) | Phase::AwaitStore(_) => {
                 connection.held.extend_from_slice(input);
@@ -109,6 +109,7 @@ impl Shard {
             return Ok(None);
         }
         let attached = connection.session;
+        let authenticating = matches!(connection.phase, Phase::AwaitAuth(_));
         let (version, last_route) = (connection.version, connection.last_route);
         let bytes = connection.partial.take();
         if let Some(frame) = codec::next_frame(&bytes, limit)? {
@@ -121,6 +122,7 @@ impl Shard {
                         return Ok(None);
                     }
                 }
+                None if authenticating => self.on_auth_frame(handle, &frame, now)?,
                 None => self.on_first_frame(handle, &frame, now),
             }
         }
@@ -163,11 +165,11 @@ impl Shard {
             | Packet::Pubrel(ack)
             | Packet::Pubcomp(ack) => self.on_ack(sender, packet.packet_type(), ack),
             Packet::Subscribe(subscribe) => {
-                self.on_subscribe(session, version, subscribe);
+                self.on_subscribe(sender, subscribe);
                 Ok(())
             }
             Packet::Unsubscribe(unsubscribe) => {
-                self.on_unsubscribe(session, version, unsubscribe);
+                self.on_unsubscribe(sender, unsubscribe);
                 Ok(())
             }
             Packet::Pingreq => {
@@ -176,7 +178,7 @@ impl Shard {
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(handle, session, disconnect, now),
             Packet::Connect(_) => Err(Violation::SecondConnect),
-            Packet::Auth(_) => Err(Violation::AuthUnexpected),
+            Packet::Auth(auth) => self.on_auth(handle, session, auth),
             // PUBLISH does not come this way; the others flow to clients only.
             Packet::Publish(_)
             | Packet::Connack(_)

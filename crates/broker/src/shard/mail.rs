@@ -32,6 +32,10 @@ impl Shard {
                 self.delivery.pool.recycle(message);
                 self.give_receipt(from, receipt);
             }
+            Mail::Shared { from, letter, receipt } => {
+                self.on_shared_letter(*letter);
+                self.give_receipt(from, receipt);
+            }
             Mail::Receipt { from, read } => self.delivery.on_receipt(from, read),
             Mail::SlowDown { publisher } => self.delivery.slow_down(publisher),
             Mail::SpeedUp { publisher } => self.delivery.speed_up(publisher),
@@ -94,18 +98,32 @@ impl Shard {
         };
         let publisher =
             foreign.publisher.map(|connection| Publisher { shard: Some(foreign.from), connection });
-        self.delivery.route_foreign(route, outgoing, publisher);
+        if outgoing.view.expires.has_passed(self.delivery.now) {
+            self.delivery.dropped.expired += route.targets.len() as u64;
+        } else {
+            self.delivery.route_foreign(route, outgoing, publisher);
+        }
         if let Some(reply) = foreign.reply {
             self.reply(reply, outgoing.durable, outgoing.refused);
         }
     }
 
     /// Tells the shard of the publisher that a message is settled here, now or once it is stored.
-    fn reply(&mut self, reply: ReplyTo, durable: bool, refused: bool) {
+    pub(super) fn reply(&mut self, reply: ReplyTo, durable: bool, refused: bool) {
         if durable {
             let ticket = self.delivery.journal.ticket();
             let next = Continuation::Reply { reply, refused };
             self.delivery.waiting.push_back((ticket, next));
+        } else {
+            self.settle(reply, refused);
+        }
+    }
+
+    /// Says that a message is settled here. What was handed on may have come round to where it began.
+    pub(super) fn settle(&mut self, reply: ReplyTo, refused: bool) {
+        if reply.shard == self.id {
+            let now = self.delivery.now;
+            self.complete_answer(reply.session, reply.number, refused, now);
         } else {
             self.delivery.post(reply.shard, Mail::Settled { reply, refused });
         }

@@ -5,12 +5,16 @@
 
 mod accept;
 mod acknowledge;
+mod authenticate;
 mod close;
+mod connack;
 mod hello;
 mod input;
 mod leftovers;
 mod mail;
 mod publish;
+mod retain;
+mod share;
 mod subscribe;
 mod system;
 mod turn;
@@ -28,6 +32,7 @@ use crate::limits::Limits;
 use crate::losses::Lost;
 use crate::mail::Departure;
 use crate::memory::{CommonMemory, Memory, Owner, Pressure};
+use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
@@ -40,8 +45,7 @@ use crate::wheel::Wheel;
 use hashbrown::HashMap;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
-use noctule_mqtt::packet::Disconnect;
-use noctule_mqtt::{Packet, ProtocolVersion, ReasonCode, Violation};
+use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
 use noctule_session::Now;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -54,6 +58,8 @@ use std::sync::atomic::Ordering;
 pub struct Settings {
     /// The bounds of everything.
     pub limits: Limits,
+    /// What is offered where the specification leaves the choice.
+    pub offer: Offer,
     /// Who is greeted.
     pub hello: Hello,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
@@ -120,6 +126,21 @@ pub enum Event {
         /// The decision.
         verdict: Verdict,
     },
+    /// A client that has named an authentication method is to go on with it: AUTH takes this to it.
+    Challenged {
+        /// Which client.
+        connection: ConnectionHandle,
+        /// Authentication data, as the method wants them.
+        data: Box<[u8]>,
+    },
+    /// A client may connect, or has proved again who it is, and is told this by the method's last
+    /// word.
+    Proven {
+        /// Which client.
+        connection: ConnectionHandle,
+        /// Authentication data, as the method wants them.
+        data: Box<[u8]>,
+    },
     /// Everything up to this ticket is on stable storage.
     Persisted(Ticket),
     /// Messages that a session had left to the store.
@@ -140,6 +161,31 @@ pub struct Credentials {
     pub user_name: Option<Box<str>>,
     /// Its password.
     pub password: Option<Box<[u8]>>,
+    /// If it has named an authentication method; answer a step of it with [`Event::Challenged`],
+    /// [`Event::Proven`], or a verdict.
+    pub enhanced: Option<Enhanced>,
+}
+
+/// A step of an enhanced authentication (MQTT 5.0 section 4.12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enhanced {
+    /// The method, one of those [offered](Offer::authentication_methods).
+    pub method: Box<str>,
+    /// What the client says; none is not the same as nothing.
+    pub data: Option<Box<[u8]>>,
+    /// Which step it is.
+    pub step: Step,
+}
+
+/// How far an enhanced authentication has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// CONNECT: it begins.
+    First,
+    /// AUTH that answers a challenge.
+    Next,
+    /// AUTH of a connected client that begins anew. User name and password are not said again.
+    Again,
 }
 
 /// Whether a client may connect.
@@ -228,6 +274,13 @@ pub struct Shard {
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
+    /// When this shard will look for expired retained messages, by part.
+    retained_watch: Vec<Option<u64>>,
+    offer: Offer,
+    /// See [`Offer::refused_publish_flags`].
+    refused_publish_flags: u8,
+    /// Where the packets of clients with topic aliases are written as they would be without.
+    unaliased: Vec<u8>,
     pub(crate) watch: Watch,
     pub(crate) survey: Survey,
     random: ChaCha12Rng,
@@ -247,6 +300,8 @@ enum Timer {
     Crowd(ConnectionHandle),
     /// A connection was not read because memory was short.
     Memory(ConnectionHandle),
+    /// Messages in this part of the retained ones may have expired.
+    Retained(u16),
     /// It may be said again that messages for a session are lost.
     Losses(SessionHandle),
 }
@@ -276,6 +331,10 @@ impl Shard {
             delivery: Delivery::new(settings.limits, commons.shards(), commons.memory(), now),
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
+            refused_publish_flags: settings.offer.refused_publish_flags(),
+            offer: settings.offer,
+            unaliased: Vec::new(),
+            retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
             clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
@@ -555,11 +614,6 @@ pub struct Population {
     pub subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
-}
-
-/// A DISCONNECT with nothing but a reason.
-fn disconnect(reason: ReasonCode) -> Packet<'static> {
-    Packet::Disconnect(Disconnect::new(reason))
 }
 
 /// The deadline and handle types are small: thousands lie in the wheel.

@@ -2,9 +2,10 @@
 
 use super::Shard;
 use super::input::Sender;
-use crate::commons::{Commons, Placement};
+use super::share::Origin;
 use crate::connection::{Cause, ConnectionHandle};
-use crate::delivery::{Continuation, Delivery, push_ack};
+use crate::delivery::{Continuation, push_ack};
+use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::memory::Pressure;
@@ -13,11 +14,32 @@ use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::{Record, SessionKey};
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
-use noctule_mqtt::codec::Frame;
+use noctule_mqtt::codec::{self, EncodeError, Frame};
 use noctule_mqtt::packet::Publish;
-use noctule_mqtt::{PacketId, PacketType, QoS, ReasonCode, Receiver, Violation};
+use noctule_mqtt::{
+    Packet, PacketId, PacketType, Properties, PropertyId, ProtocolVersion, QoS, ReasonCode,
+    Receiver, TopicName, Violation,
+};
 use noctule_session::Received;
-use std::sync::atomic::Ordering;
+
+/// Packets that came with a topic alias are written again into a buffer that is kept up to this size.
+const UNALIASED_KEPT_BYTES: usize = 64 * 1024;
+
+/// Appends `publish` as it would be without its topic alias.
+fn write_unaliased(
+    publish: &Publish<'_>,
+    topic: TopicName<'_>,
+    version: ProtocolVersion,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let all = publish.properties;
+    let alias = all.position(PropertyId::TopicAlias).unwrap_or(0..0);
+    let (before, behind) = (&all.as_bytes()[..alias.start], &all.as_bytes()[alias.end..]);
+    let others = [before, behind].concat();
+    let properties = Properties::from_checked(&others);
+    let unaliased = Publish { topic: Some(topic), properties, ..*publish };
+    codec::encode(&Packet::Publish(unaliased), version, out)
+}
 
 /// What became of a message that was routed.
 struct Routed {
@@ -41,19 +63,55 @@ impl Shard {
             cached = self.router.cached(topic, sender.last_route);
             cached.is_some()
         })?;
+        // Out of the way of those who have neither.
+        if !publish.properties.is_empty() || frame.flags() & self.refused_publish_flags != 0 {
+            return self.on_publish_with_more(sender, frame, cached, &publish);
+        }
+        self.take_publish(sender, frame, cached, &publish, Deadline::NEVER)
+    }
+
+    /// A PUBLISH that has properties, or perhaps what is not offered.
+    #[inline(never)]
+    fn on_publish_with_more(
+        &mut self,
+        sender: &Sender,
+        frame: &Frame<'_>,
+        cached: Option<CachedRoute>,
+        publish: &Publish<'_>,
+    ) -> Result<(), Violation> {
+        if frame.flags() & self.refused_publish_flags != 0 {
+            return Err(self.refused_flags(publish));
+        }
+        if let Some(alias) = publish.properties.topic_alias() {
+            return self.on_aliased(sender, publish, alias);
+        }
+        if self.has_wrong_format(publish) {
+            return self.refuse_format(sender, publish);
+        }
+        let expires = deadline(publish.properties, sender.now);
+        self.take_publish(sender, frame, cached, publish, expires)
+    }
+
+    #[inline(always)]
+    fn take_publish(
+        &mut self,
+        sender: &Sender,
+        frame: &Frame<'_>,
+        cached: Option<CachedRoute>,
+        publish: &Publish<'_>,
+        expires: Deadline,
+    ) -> Result<(), Violation> {
         if cached != sender.last_route
             && let Some(connection) = self.delivery.connections.get_mut(sender.connection)
         {
             connection.last_route = cached;
         }
         self.delivery.packets.publish_came(publish.qos, publish.payload.len());
-        // We announce no topic aliases, so there are none [MQTT5-3.3.2-8].
-        let alias =
-            if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
-        let (None, Some(view)) = (alias, MessageView::of_publish(&publish)) else {
-            return Err(Violation::TopicAliasInvalid { alias: alias.unwrap_or(0) });
+        // Without an alias there is a topic.
+        let Some(view) = MessageView::of_publish(publish, expires) else {
+            return Err(Violation::TopicEmpty);
         };
-        let packet = RawPublish::new(frame, &publish, sender.version);
+        let packet = RawPublish::new(frame, publish, sender.version);
         let mut outgoing = Outgoing::of_packet(view, packet);
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
@@ -67,6 +125,78 @@ impl Shard {
                 Ok(())
             }
         }
+    }
+
+    /// A PUBLISH with a topic alias: goes on with what it would be without, so that nobody else
+    /// knows of aliases. They are the connection's own `[MQTT5-3.3.2-7]`.
+    #[inline(never)]
+    fn on_aliased(
+        &mut self,
+        sender: &Sender,
+        publish: &Publish<'_>,
+        alias: u16,
+    ) -> Result<(), Violation> {
+        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9]
+        if alias == 0 || alias > self.delivery.limits.topic_aliases_in_max {
+            return Err(Violation::TopicAliasInvalid { alias });
+        }
+        let Some(connection) = self.delivery.connections.get_mut(sender.connection) else {
+            return Ok(());
+        };
+        if let Some(topic) = publish.topic {
+            connection.aliases_in.get_or_insert_default().set(alias, topic.as_bytes());
+            connection.count_aliases();
+        }
+        let topic = match publish.topic {
+            Some(topic) => topic,
+            None => match connection.aliases_in.as_ref().and_then(|known| known.topic(alias)) {
+                Some(topic) => TopicName::from_checked(topic),
+                None => return Err(Violation::TopicAliasUnknown { alias }),
+            },
+        };
+        let mut bytes = std::mem::take(&mut self.unaliased);
+        bytes.clear();
+        let written = write_unaliased(publish, topic, sender.version, &mut bytes);
+        let outcome = match (written, codec::next_frame(&bytes, u32::MAX)) {
+            (Ok(()), Ok(Some(frame))) => self.on_publish(sender, &frame),
+            _ => Err(Violation::PacketTooLarge { size: bytes.len() as u64, limit: u32::MAX }),
+        };
+        if bytes.capacity() <= UNALIASED_KEPT_BYTES {
+            self.unaliased = bytes;
+        }
+        outcome
+    }
+
+    /// What is wrong with a PUBLISH that has what is not offered.
+    #[cold]
+    fn refused_flags(&self, publish: &Publish<'_>) -> Violation {
+        if publish.qos > self.offer.qos_max {
+            let (qos, limit) = (publish.qos.bits(), self.offer.qos_max.bits());
+            return Violation::QosNotSupported { qos, limit };
+        }
+        Violation::RetainNotSupported
+    }
+
+    /// Whether a payload is looked at, claims to be UTF-8 and is not (section 3.3.2.3.2).
+    fn has_wrong_format(&self, publish: &Publish<'_>) -> bool {
+        self.offer.payload_format_checked
+            && publish.properties.payload_format_indicator() == Some(1)
+            && std::str::from_utf8(publish.payload).is_err()
+    }
+
+    /// Refuses a payload that is not what it claims to be. At QoS 0 there is no other way to say so
+    /// than to end the connection.
+    #[cold]
+    fn refuse_format(&mut self, sender: &Sender, publish: &Publish<'_>) -> Result<(), Violation> {
+        let (packet, packet_id) = match (publish.qos, publish.packet_id) {
+            (QoS::AtLeastOnce, Some(packet_id)) => (PacketType::Puback, packet_id),
+            (QoS::ExactlyOnce, Some(packet_id)) => (PacketType::Pubrec, packet_id),
+            (QoS::AtMostOnce, _) | (_, None) => return Err(Violation::PayloadNotUtf8),
+        };
+        let reason = ReasonCode::PayloadFormatInvalid;
+        let routed = Routed { reason, durable: false, replies: 0 };
+        self.acknowledge(sender, packet, packet_id, &routed);
+        Ok(())
     }
 
     fn publish_at_least_once(
@@ -206,6 +336,14 @@ impl Shard {
             let report = self.watch.hand_out(wall_ms, client_id, &message.view());
             self.actions.push_back(report);
         }
+        let mut view = message.view();
+        let properties = Properties::from_checked(view.properties);
+        view.expires = deadline(properties, self.delivery.now);
+        if !view.expires.is_never() {
+            let expiring = self.delivery.pool.own(&view);
+            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, None);
+            return;
+        }
         let _ = self.route(&mut Outgoing::of_message(message), None, None, None);
     }
 
@@ -256,34 +394,39 @@ impl Shard {
             let report = self.watch.hand_out(wall_ms, &session.client_id, &outgoing.view);
             self.actions.push_back(report);
         }
-        if outgoing.view.retain && !fault(Fault::RetainedSetLate) {
-            // Before routing, so that whoever subscribes next cannot see an older one.
-            keep(&*self.commons, &self.placement, &mut self.delivery, outgoing);
-        }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
         let route = if outgoing.view.retain {
+            if !fault(Fault::RetainedSetLate) {
+                self.retain(outgoing);
+            }
             self.router.route(outgoing.view.topic, &self.delivery.limits)
         } else {
             route
         };
         self.delivery.route(route, outgoing, from);
-        let replies = if route.elsewhere.is_empty() {
+        let mut replies = if route.elsewhere.is_empty() {
             0
         } else {
             let publisher = from.and_then(|from| self.delivery.connection_of(from));
             let elsewhere = &route.elsewhere;
             self.delivery.send_elsewhere(self.id, elsewhere, outgoing, publisher, asks)
         };
+        let nobody = route.is_empty();
+        if !route.groups.is_empty() {
+            let origin = Origin { own: self.id, from, asks };
+            let chooser = (self.offer.shared_subscriptions, &self.placement);
+            replies += origin.distribute(&mut self.delivery, &route.groups, outgoing, chooser);
+        }
         let reason = if outgoing.refused {
             ReasonCode::QuotaExceeded
-        } else if route.targets.is_empty() && route.elsewhere.is_empty() {
+        } else if nobody {
             ReasonCode::NoMatchingSubscribers
         } else {
             ReasonCode::Success
         };
         if outgoing.view.retain && fault(Fault::RetainedSetLate) {
-            keep(&*self.commons, &self.placement, &mut self.delivery, outgoing);
+            self.retain(outgoing);
         }
         Ok(Routed { reason, durable: outgoing.durable, replies })
     }
@@ -396,29 +539,4 @@ impl Shard {
 /// more may still come behind others that are being stored, and must not overtake them.
 fn stores_received(session: &Session) -> bool {
     session.is_persistent() || session.inbound.is_storing()
-}
-
-/// Keeps a message as its topic's retained one, and records it.
-fn keep(
-    commons: &dyn Commons,
-    placement: &Placement,
-    delivery: &mut Delivery,
-    outgoing: &mut Outgoing<'_>,
-) {
-    let topic = outgoing.view.topic.as_bytes();
-    let message = outgoing.message(&mut delivery.pool);
-    let part = placement.retained_part(topic, commons.retained_parts());
-    let memory = commons.memory();
-    let mut sequence = 0;
-    commons.change_retained(part, &mut |retained| {
-        let before = retained.bytes();
-        // Counted with the part in hand, so that of one topic the last set is the highest.
-        sequence = commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
-        retained.set(message, sequence);
-        memory.retained_changed(before, retained.bytes());
-    });
-    let message = message.clone();
-    delivery.journal.push(Record::Retained { sequence, message });
-    outgoing.durable = true;
-    outgoing.retained = sequence;
 }

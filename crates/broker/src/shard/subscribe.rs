@@ -4,8 +4,12 @@
 //! the client has seen it is routed to it. Retained messages follow the SUBACK.
 
 use super::Shard;
+use super::input::Sender;
+use crate::connection::Cause;
+use crate::delivery::{explained, explanation};
 use crate::faults::{Fault, fault};
 use crate::memory::{Pressure, subscription_bytes};
+use crate::offer::Sharing;
 use crate::persist::Record;
 use crate::retained::Cursor;
 use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
@@ -13,7 +17,7 @@ use crate::subscriptions::Subscriber;
 use noctule_mqtt::packet::{
     RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
 };
-use noctule_mqtt::{Packet, Properties, ProtocolVersion, ReasonCode, TopicFilter, codec};
+use noctule_mqtt::{Packet, Properties, ReasonCode, TopicFilter};
 use std::sync::atomic::Ordering;
 
 /// What follows an answer.
@@ -24,31 +28,31 @@ struct After {
 }
 
 impl Shard {
-    pub(super) fn on_subscribe(
-        &mut self,
-        session: SessionHandle,
-        version: ProtocolVersion,
-        subscribe: &Subscribe<'_>,
-    ) {
+    pub(super) fn on_subscribe(&mut self, sender: &Sender, subscribe: &Subscribe<'_>) {
+        let session = sender.session;
         let identifier = subscribe.properties.subscription_identifier();
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut replays = Replays::new();
         let mut greet = false;
         for subscription in &subscribe.subscriptions {
-            let terms = Terms { options: subscription.options, identifier, since: 0 };
+            let mut options = subscription.options;
+            // [MQTT5-3.2.2-10] [MQTT5-3.8.4-7]: granted as far as it is offered.
+            options.qos = options.qos.min(self.offer.qos_max);
+            let terms = Terms { options, identifier, since: 0 };
             let reason = match self.subscribe(session, subscription, terms, &mut replays) {
                 Ok(()) => {
                     greet |= self.asks_for_greeting(session, subscription.filter.as_str());
-                    ReasonCode::granted(subscription.options.qos)
+                    ReasonCode::granted(terms.options.qos)
                 }
                 Err(reason) => reason,
             };
             reasons.push(reason);
         }
         let packet_id = subscribe.packet_id;
-        let suback = Suback { packet_id, properties: Properties::EMPTY, reasons };
-        let after = After { greet, replays };
-        self.answer_encoded(session, version, &Packet::Suback(suback), after);
+        let why = reasons.iter().find(|reason| reason.is_error()).map_or("", |r| explanation(*r));
+        self.answer_encoded(sender, why, After { greet, replays }, |properties| {
+            Packet::Suback(Suback { packet_id, properties, reasons: reasons.clone() })
+        });
     }
 
     fn subscribe(
@@ -66,8 +70,16 @@ impl Shard {
         {
             return Err(ReasonCode::TopicFilterInvalid);
         }
-        if text.starts_with("$share/") {
+        // MQTT 5 has been told that a shared filter is not well-formed; the others have no such rule.
+        let shared = filter.shared().map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if shared.is_some() && self.offer.shared_subscriptions == Sharing::No {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.has_wildcard() && !self.offer.wildcard_subscriptions {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if terms.identifier.is_some() && !self.offer.subscription_identifiers {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
         }
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
         let is_new = !found.subscriptions.contains_key(text);
@@ -95,15 +107,14 @@ impl Shard {
         let old = found.subscriptions.get(text).copied();
         // A subscription that is replaced goes on: what is on its way is still owed.
         terms.since = old.map_or(0, |old| old.since);
-        let subscriber = terms.subscriber(session, durable);
-        let up_to = match old {
-            None => {
-                let since = self.router.subscribe_newly(filter, subscriber);
+        let up_to = match (old, shared) {
+            (None, None) => {
+                let since = self.router.subscribe_newly(filter, terms.subscriber(session, durable));
                 terms.since = since;
                 since
             }
-            Some(_) => {
-                self.router.subscribe(filter, subscriber);
+            (Some(_), _) | (None, Some(_)) => {
+                self.put_subscription(text, terms.subscriber(session, durable));
                 // Read after the subscription is in: what is set later is routed to it.
                 self.commons.retained_sequence().load(Ordering::SeqCst)
             }
@@ -114,6 +125,8 @@ impl Shard {
         }
         let options = terms.options;
         let wants_retained = match options.retain_handling {
+            // Section 4.8.2: retained messages are not for groups.
+            _ if shared.is_some() => false,
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,
             RetainHandling::Never => false,
@@ -132,7 +145,7 @@ impl Shard {
         filter: TopicFilter<'_>,
         terms: Terms,
     ) {
-        self.router.subscribe(filter, terms.subscriber(session, true));
+        self.put_subscription(filter.as_str(), terms.subscriber(session, true));
         self.delivery.memory.sessions += subscription_bytes(filter.as_str());
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             found.subscriptions.insert(filter.as_str().into(), terms);
@@ -145,24 +158,40 @@ impl Shard {
             return;
         };
         let durable = found.is_persistent();
-        for (filter, terms) in &found.subscriptions {
-            if let Ok(filter) = TopicFilter::new(filter) {
-                self.router.subscribe(filter, terms.subscriber(session, durable));
-            }
+        let all: Vec<_> =
+            found.subscriptions.iter().map(|(filter, terms)| (filter.clone(), *terms)).collect();
+        for (filter, terms) in all {
+            self.put_subscription(&filter, terms.subscriber(session, durable));
         }
     }
 
-    pub(super) fn on_unsubscribe(
-        &mut self,
-        session: SessionHandle,
-        version: ProtocolVersion,
-        unsubscribe: &Unsubscribe<'_>,
-    ) {
-        let reasons =
+    /// Has a subscription found, or found on other terms.
+    fn put_subscription(&mut self, filter: &str, subscriber: Subscriber) {
+        match TopicFilter::new(filter).and_then(|parsed| Ok((parsed, parsed.shared()?))) {
+            Ok((_, Some(shared))) => self.router.join(shared, filter, subscriber),
+            Ok((plain, None)) => self.router.subscribe(plain, subscriber),
+            // It was checked when it was subscribed to.
+            Err(_) => {}
+        }
+    }
+
+    /// Has a subscription not found any more.
+    pub(super) fn drop_subscription(&mut self, filter: &str, session: SessionHandle) {
+        match TopicFilter::new(filter).and_then(|parsed| Ok((parsed, parsed.shared()?))) {
+            Ok((_, Some(shared))) => self.router.leave(shared, filter, session),
+            Ok((plain, None)) => self.router.unsubscribe(plain, session),
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, sender: &Sender, unsubscribe: &Unsubscribe<'_>) {
+        let session = sender.session;
+        let reasons: Vec<_> =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe(session, *filter)).collect();
         let packet_id = unsubscribe.packet_id;
-        let unsuback = Unsuback { packet_id, properties: Properties::EMPTY, reasons };
-        self.answer_encoded(session, version, &Packet::Unsuback(unsuback), After::default());
+        self.answer_encoded(sender, "", After::default(), |properties| {
+            Packet::Unsuback(Unsuback { packet_id, properties, reasons: reasons.clone() })
+        });
     }
 
     /// Filters are compared character by character `[MQTT3-3.10.4-1]` `[MQTT5-3.10.4-1]`.
@@ -179,22 +208,28 @@ impl Shard {
             let (key, filter) = (found.key, filter.as_str().into());
             self.delivery.journal.push(Record::Unsubscribed { key, filter });
         }
-        self.router.unsubscribe(filter, session);
+        self.drop_subscription(filter.as_str(), session);
         ReasonCode::Success
     }
 
     /// SUBACK and UNSUBACK of a persistent session wait for the store.
     fn answer_encoded(
         &mut self,
-        session: SessionHandle,
-        version: ProtocolVersion,
-        packet: &Packet<'_>,
+        sender: &Sender,
+        why: &str,
         after: After,
+        packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
     ) {
         let After { greet, replays } = after;
-        let mut bytes = Vec::new();
-        let encoded = codec::encode(packet, version, &mut bytes);
-        debug_assert!(encoded.is_ok(), "an answer has as many entries as its request");
+        let Sender { connection: handle, session, now, .. } = *sender;
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return;
+        };
+        let (bytes, limit) = (explained(connection, why, packet), connection.packet_bytes_max);
+        if !connection.accepts(bytes.len()) {
+            // [MQTT5-3.1.2-24]: what it waits for cannot be sent.
+            return self.close(handle, Cause::AnswerTooLarge { bytes: bytes.len(), limit }, now);
+        }
         let persistent = self.delivery.sessions.get(session).is_some_and(Session::is_persistent);
         let ticket = persistent
             .then(|| self.delivery.journal.ticket())

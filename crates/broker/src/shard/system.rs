@@ -20,7 +20,8 @@ impl Shard {
             return;
         };
         let (qos, retain) = (QoS::AtMostOnce, true);
-        let view = MessageView { topic, properties: &[], payload, qos, retain };
+        let expires = crate::expiry::Deadline::NEVER;
+        let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
         let message = self.delivery.pool.own(&view);
         let part = self.placement.retained_part(topic.as_bytes(), self.commons.retained_parts());
         let memory = self.commons.memory();

@@ -6,7 +6,6 @@ use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
-use crate::mail::Mail;
 use crate::persist::{Owed, StoreState, Ticket};
 use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
@@ -27,6 +26,8 @@ impl Shard {
             Event::Authenticated { connection, verdict } => {
                 self.on_verdict(connection, verdict, now);
             }
+            Event::Challenged { connection, data } => self.on_challenged(connection, &data, now),
+            Event::Proven { connection, data } => self.on_proven(connection, data, now),
             Event::Persisted(ticket) => self.on_persisted(ticket, now),
             Event::Loaded { session, messages } => self.on_loaded(session, messages),
         }
@@ -121,6 +122,7 @@ impl Shard {
                 Timer::Hello(connection) => self.on_hello_timer(connection),
                 Timer::Session(session) => self.on_session_timer(session, now),
                 Timer::Losses(session) => self.say_losses(session, now),
+                Timer::Retained(part) => self.expire_retained(usize::from(part), now),
                 Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),
                 Timer::Crowd(receiver) => {
                     if let Some(deadline) = self.delivery.lose_patience(receiver) {
@@ -134,7 +136,8 @@ impl Shard {
 
     fn on_connect_timeout(&mut self, handle: ConnectionHandle, now: Now) {
         let waiting = self.delivery.connections.get(handle).is_some_and(|connection| {
-            matches!(connection.phase, Phase::AwaitConnect) || connection.is_being_accepted()
+            matches!(connection.phase, Phase::AwaitConnect | Phase::AwaitAuth(_))
+                || connection.is_being_accepted()
         });
         if waiting {
             self.delivery.counters.connect_timeouts += 1;
@@ -213,9 +216,7 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
-            Continuation::Reply { reply, refused } => {
-                self.delivery.post(reply.shard, Mail::Settled { reply, refused });
-            }
+            Continuation::Reply { reply, refused } => self.settle(reply, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {
@@ -277,9 +278,12 @@ impl Shard {
         }
     }
 
-    fn on_loaded(&mut self, session: SessionHandle, messages: Vec<Owed>) {
+    fn on_loaded(&mut self, session: SessionHandle, mut messages: Vec<Owed>) {
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             let spilled = found.queue.spilled_bytes();
+            for owed in &mut messages {
+                owed.message.put_on_clock(self.delivery.now);
+            }
             let weight: usize = messages.iter().map(|owed| found.owe(owed)).sum();
             found.queue.loaded(messages);
             self.delivery.memory.owed += weight;
@@ -331,6 +335,9 @@ impl Shard {
             let mut reached = None;
             self.commons.read_retained(replay.part, &mut |retained| {
                 reached = retained.walk(&wanted, &replay.cursor, budget, |message| {
+                    if message.expires().has_passed(delivery.now) {
+                        return true;
+                    }
                     let room = delivery.has_room_for_retained(session);
                     if room {
                         delivery.deliver_retained(session, replay.terms, message);

@@ -438,15 +438,3 @@ fn mqtt_5_is_told_that_nobody_wanted_the_message() {
         w.expect("a", pubcomp(2));
     });
 }
-
-#[test] // [MQTT5-3.3.2-8]
-fn topic_aliases_are_refused_as_none_are_announced() {
-    use noctule_mqtt::Property;
-    for topic in ["x", ""] {
-        let mut w = World::new();
-        w.connect("a", v5());
-        w.send("a", publish(topic, "m").property(Property::TopicAlias(1)));
-        w.expect("a", disconnect(ReasonCode::TopicAliasInvalid));
-        w.expect_closed("a");
-    }
-}

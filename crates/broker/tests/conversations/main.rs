@@ -2,18 +2,23 @@
 //! can see; time, sockets and the store are the world's, so nothing here waits.
 
 mod acknowledging;
+mod aliases;
+mod authenticating;
 mod connecting;
 mod delivering;
+mod expiring;
 mod greeting;
 mod keep_alive;
 mod large_messages;
 mod malformed;
 mod memory;
+mod offers;
 mod properties;
 mod queues;
 mod restoring;
 mod retained;
 mod sessions;
+mod sharing;
 mod slow_consumers;
 mod subscribing;
 mod watching;

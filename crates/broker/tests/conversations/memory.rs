@@ -93,7 +93,7 @@ fn queues_take_nothing_more_when_there_is_none_left_and_keep_what_they_have() {
 
 #[test]
 fn new_sessions_subscriptions_and_retained_messages_are_refused_until_there_is_room() {
-    let mut w = filled(880);
+    let mut w = filled(850);
     w.connect("r", v5());
     w.subscribe("r", "live", 1);
     while w.pressure() < Pressure::NewWork {
@@ -136,7 +136,7 @@ fn a_retained_message_can_be_removed_when_memory_is_short() {
 #[test] // 3.x has no negative acknowledgement
 fn before_version_5_a_refused_publisher_is_closed_without_an_acknowledgement() {
     let limits = Limits { on_queue_full: OnQueueFull::Refuse, ..Limits::default() };
-    let mut w = filled_with(880, &limits);
+    let mut w = filled_with(850, &limits);
     w.connect("old", v311());
     while w.pressure() < Pressure::NewWork {
         w.publish("old", publish("fill", [0; 1_000]).qos(1));
@@ -148,7 +148,7 @@ fn before_version_5_a_refused_publisher_is_closed_without_an_acknowledgement() {
 
 #[test]
 fn who_is_sending_something_large_goes_when_there_is_no_room_left() {
-    let mut w = filled(880);
+    let mut w = filled(850);
     w.connect("large", v5());
     while w.pressure() < Pressure::NewWork {
         w.publish("s", publish("fill", [0; 1_000]).qos(1));

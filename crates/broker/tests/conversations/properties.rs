@@ -145,7 +145,7 @@ fn what_became_too_large_for_the_next_connection_is_dropped_from_the_flight() {
     w.expect_quiet();
 }
 
-#[test] // [MQTT5-3.2.2-15] [MQTT3-2.2.3-1]
+#[test] // [MQTT5-3.2.2-15]
 fn a_packet_over_our_own_limit_is_a_violation_as_soon_as_it_is_claimed() {
     crate::in_each_version(|version| {
         let mut w = World::new();

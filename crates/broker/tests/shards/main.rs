@@ -7,6 +7,7 @@ mod order;
 mod promises;
 mod repeating;
 mod retained;
+mod sharing;
 mod visibility;
 
 use noctule_mqtt::ProtocolVersion;

@@ -84,7 +84,7 @@ fn a_message_does_not_overtake_one_of_its_session_that_is_being_stored() {
     w.expect("x/2", pubrec(2));
 }
 
-#[test] // [MQTT3-4.3.2-4]
+#[test] // [MQTT3-4.3.2-2]
 fn what_was_ready_behind_a_refusal_does_not_hold_up_the_next_connection() {
     let limits = Limits {
         queue_messages_max: 1,

@@ -62,6 +62,12 @@ fn finder(violation: &Violation) -> Finder {
         | V::ReceiveMaximumExceeded { .. }
         | V::AckUnexpected { .. }
         | V::SessionExpirySetLate
+        | V::TopicAliasUnknown { .. }
+        | V::AuthMethodDiffers
+        | V::AuthStepUnexpected { .. }
+        | V::QosNotSupported { .. }
+        | V::RetainNotSupported
+        | V::PayloadNotUtf8
         | V::KeepAliveTimeout { .. } => Finder::Conversation,
     }
 }

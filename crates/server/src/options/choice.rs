@@ -108,6 +108,20 @@ choice! {
     }
 }
 
+choice! {
+    /// Who of a group gets a message of a shared subscription.
+    Sharing, "round-robin|sticky|hash|no" {
+        /// One after another.
+        RoundRobin = "round-robin",
+        /// The same one as long as it can.
+        Sticky = "sticky",
+        /// The one that the topic says.
+        Hash = "hash",
+        /// Nobody: subscriptions may not be shared.
+        No = "no",
+    }
+}
+
 /// The words with "or" before the last.
 fn either(words: &[&str]) -> String {
     let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();

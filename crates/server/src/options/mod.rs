@@ -31,7 +31,7 @@ mod value;
 #[cfg(test)]
 mod walks;
 
-pub use choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull};
+pub use choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing};
 pub use limit::{Auto, Limit, Optional};
 pub use load::{Loaded, Sources};
 pub use manual::manual;
@@ -39,4 +39,4 @@ pub use print::print_config;
 pub use problem::{Place, Problem, Problems};
 pub use quantity::{ByteSize, Seconds};
 pub use spec::{OptionSpec, Section, Shape};
-pub use table::{Config, LimitOptions, OPTIONS, SECTIONS, SessionOptions};
+pub use table::{Config, LimitOptions, OPTIONS, ProtocolOptions, SECTIONS, SessionOptions};

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull};
+use super::choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing};
 use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
@@ -150,11 +150,11 @@ option_table! {
         expiry_max: Limit<Seconds> = Limit::Unlimited => flags(&["session-expiry-max"])
             .range(seconds(1), seconds(EXPIRY_GREATEST));
 
-        /// Longest keep-alive that a client may have.
-        /// A version 5 client that asks for longer, or for none, is told to use this one
-        /// `[MQTT5-3.2.2-21]`.
-        keep_alive_max: Seconds = Seconds(65_535) => flags(&["keep-alive-max"])
-            .range(seconds(1), seconds(TWO_BYTES)).waits_for("MQTT 5 is complete");
+        /// Longest keep-alive that a version 5 client may have.
+        /// One that asks for longer, or for none, is told to use this one `[MQTT5-3.2.2-21]`. Version
+        /// 3 clients cannot be told and keep theirs.
+        keep_alive_max: Limit<Seconds> = Limit::Unlimited => flags(&["keep-alive-max"])
+            .range(seconds(1), seconds(TWO_BYTES));
 
         /// What happens to a message when a session that should get it has a full queue.
         /// In either case this session does not get it, and the loss is counted.
@@ -163,6 +163,50 @@ option_table! {
         /// there the publisher's connection is closed without an acknowledgement. Wills, and QoS 2
         /// messages of clients with a persistent session, cannot be refused: they are dropped.
         on_queue_full: OnQueueFull = OnQueueFull::DropNew => flags(&["on-queue-full"]);
+    }
+
+    /// What is offered to clients. Version 5 is told in CONNACK what is not. Clients of version 3
+    /// cannot be told: they meet the same refusals.
+    [protocol] ProtocolOptions {
+        /// Highest QoS with which clients may publish.
+        /// A message with a higher one closes the connection (reason code 0x9B), and a will refuses
+        /// CONNECT (0x9B; return code 3 in version 3); subscriptions are granted no more than this.
+        qos_max: u16 = 2 => flags(&["qos-max"]).range(0, 2);
+
+        /// Whether messages may be retained.
+        /// Otherwise one that asks for it closes the connection (reason code 0x9A), and a will refuses
+        /// CONNECT (0x9A; return code 3 in version 3).
+        retain: bool = true => flags(&["retain"]).off(&["no-retain"]);
+
+        /// Whether topic filters may have wildcards.
+        /// Otherwise such a filter is refused in SUBACK (reason code 0xA2; 0x80 in version 3).
+        wildcard_subscriptions: bool = true => flags(&["wildcard-subscriptions"])
+            .off(&["no-wildcard-subscriptions"]);
+
+        /// Whether subscriptions may have an identifier.
+        /// Otherwise such a filter is refused in SUBACK (reason code 0xA1).
+        subscription_identifiers: bool = true => flags(&["subscription-identifiers"])
+            .off(&["no-subscription-identifiers"]);
+
+        /// Who of a group gets a message of a shared subscription (`$share/GROUP/FILTER`).
+        /// `round-robin` is one after another, `sticky` the same one as long as it can, `hash` the one
+        /// that the topic says, so that messages of a topic stay in order. `no` refuses such filters
+        /// in SUBACK (reason code 0x9E; 0x80 in version 3).
+        shared_subscriptions: Sharing = Sharing::RoundRobin => flags(&["shared-subscriptions"]);
+
+        /// Whether a payload that claims to be UTF-8 is looked at.
+        /// One that is not refuses its message (reason code 0x99); at QoS 0, where there is no other
+        /// way to say so, it closes the connection.
+        check_payload_format: bool = false => flags(&["check-payload-format"])
+            .off(&["no-check-payload-format"]);
+
+        /// Response information for clients that ask for it; empty for none.
+        /// By convention the beginning of topics on which a client may expect answers.
+        response_information: String = String::new() => flags(&["response-information"]);
+
+        /// Where version 5 clients are sent when the broker stops; empty for nowhere.
+        /// They get reason code 0x9C with this server reference instead of 0x8B.
+        server_reference: String = String::new() => flags(&["server-reference"]);
     }
 
     /// The end of every queue, and what happens there. A limit that can be switched off says
@@ -203,6 +247,15 @@ option_table! {
         /// Version 3 has no such announcement; there a client is not read while too many
         /// acknowledgements wait.
         inflight_in_max: u16 = 1000 => flags(&["inflight-in-max"]).range(1, TWO_BYTES);
+
+        /// Most topic aliases that a version 5 client may use.
+        /// It is announced. A greater one closes the connection (reason code 0x94).
+        topic_aliases_in_max: u16 = 16 => flags(&["topic-aliases-in-max"]).range(1, TWO_BYTES);
+
+        /// Most topic aliases that are used towards a version 5 client.
+        /// A client may allow fewer, and by default allows none. Topics get them in the order of their
+        /// first use.
+        topic_aliases_out_max: u16 = 16 => flags(&["topic-aliases-out-max"]).range(1, TWO_BYTES);
 
         /// Most packet ids of a client's QoS 2 messages that are kept until it releases them.
         /// One more closes the connection (reason code 0x93).

@@ -218,6 +218,30 @@ impl Value for u32 {
     }
 }
 
+impl Value for String {
+    const PLACEHOLDER: &'static str = "TEXT";
+
+    fn read(given: &Given) -> Result<Self, Mismatch> {
+        match given {
+            // What a packet's text can hold and should.
+            Given::Words(text) | Given::Text(text)
+                if !text.contains(char::is_control) && text.len() <= usize::from(u16::MAX) =>
+            {
+                Ok(text.clone())
+            }
+            _ => Err(Mismatch::default()),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self)
+    }
+
+    fn describe(_: Range) -> String {
+        "a text of at most 65,535 bytes without control characters".to_owned()
+    }
+}
+
 impl Value for PathBuf {
     const PLACEHOLDER: &'static str = "PATH";
 

@@ -9,7 +9,7 @@ use std::{env, fs, process};
 use super::limit::{Auto, Limit, Optional};
 use super::quantity::{ByteSize, Seconds};
 use super::spec::Shape;
-use super::table::{Config, LimitOptions, OPTIONS, SECTIONS, SessionOptions};
+use super::table::{Config, LimitOptions, OPTIONS, ProtocolOptions, SECTIONS, SessionOptions};
 use super::value::Given;
 
 /// A file name of its own in the temporary directory; the file is removed at the end.
@@ -63,8 +63,18 @@ pub(crate) fn changed_everywhere() -> Config {
         verbose: true,
         session: SessionOptions {
             expiry_max: Limit::At(Seconds(3600)),
-            keep_alive_max: Seconds(60),
+            keep_alive_max: Limit::At(Seconds(60)),
             on_queue_full: super::OnQueueFull::Refuse,
+        },
+        protocol: ProtocolOptions {
+            qos_max: 1,
+            retain: false,
+            wildcard_subscriptions: false,
+            subscription_identifiers: false,
+            shared_subscriptions: super::Sharing::Hash,
+            check_payload_format: true,
+            response_information: "answers/".into(),
+            server_reference: "broker.example:1883".into(),
         },
         limits: LimitOptions {
             connect_bytes_max: ByteSize(1000),
@@ -74,6 +84,8 @@ pub(crate) fn changed_everywhere() -> Config {
             topic_levels_max: 20,
             inflight_out_max: 1,
             inflight_in_max: 65_535,
+            topic_aliases_in_max: 4,
+            topic_aliases_out_max: 5,
             qos2_ids_max: 3,
             unsent_bytes_max: Limit::At(ByteSize(65_536)),
             queue_messages_max: Limit::Unlimited,
@@ -154,10 +166,10 @@ fn both_edges_of_every_range_are_where_the_table_says() {
 }
 
 #[test]
-fn zero_is_accepted_only_as_a_port_or_where_it_turns_something_off() {
+fn zero_is_accepted_only_where_it_is_no_limit_or_turns_something_off() {
     let zero: Vec<_> = OPTIONS.iter().filter(|spec| spec.check("0").is_ok()).collect();
     let keys: Vec<_> = zero.iter().map(|spec| spec.key).collect();
-    // A directory may have any name.
+    // A file may have any name, and a text say anything.
     let expected = [
         "port",
         "tls_port",
@@ -169,6 +181,9 @@ fn zero_is_accepted_only_as_a_port_or_where_it_turns_something_off() {
         "data_dir",
         "stats_interval",
         "sys_interval",
+        "protocol.qos_max",
+        "protocol.response_information",
+        "protocol.server_reference",
     ];
     assert_eq!(keys, expected);
 }

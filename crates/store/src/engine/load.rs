@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::format::record::{FRAME_BYTES, Stored, StoredMessage};
 use crate::format::segment::file_name;
 use crate::index::{Index, Location, OwedAt};
-use noctule_broker::{Message, MessageParts, Owed, Sequence, SessionKey};
+use noctule_broker::{Message, Owed, Sequence, SessionKey};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -92,7 +92,9 @@ fn read_owed<F: DiskFile>(
         {
             let identifiers = identifiers.to_vec();
             let identifiers = (!identifiers.is_empty()).then(|| identifiers.into());
-            (message_at, move |message| Owed { sequence, message, qos, retain, identifiers })
+            let shared = None;
+            let owed = move |message| Owed { sequence, message, qos, retain, identifiers, shared };
+            (message_at, owed)
         }
         _ => return Err(window.rotten(place.at.offset)),
     };
@@ -105,14 +107,16 @@ pub(crate) fn read_message<F: DiskFile>(
     window: &mut Window<F>,
     offset: u32,
 ) -> Result<Message, StoreError> {
-    let parts: Option<MessageParts<'_>> = match window.record(offset)? {
+    let stored: Option<StoredMessage<'_>> = match window.record(offset)? {
         Stored::Message(message)
         | Stored::Received { message, .. }
         | Stored::Retained { message, .. }
-        | Stored::Session { will: Some((_, message)), .. } => Some(message.parts),
+        | Stored::Session { will: Some((_, message)), .. } => Some(message),
         _ => None,
     };
-    let message = parts.and_then(|parts| Message::from_parts(&parts).ok());
+    let message = stored.and_then(|StoredMessage { time_ms, parts }| {
+        Message::from_stored_parts(&parts, time_ms).ok()
+    });
     message.ok_or_else(|| window.rotten(offset))
 }
 

@@ -152,7 +152,7 @@ impl Story {
         self.next_sequence += 1;
         let (qos, retain) = (self.dice.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]), false);
         let identifiers = self.dice.chance(20).then(|| [1, 200_000].into());
-        let owed = Owed { sequence, message, qos, retain, identifiers };
+        let owed = Owed { sequence, message, qos, retain, identifiers, shared: None };
         let spilled = self.dice.chance(50);
         self.tell(Record::Owed { key, owed, spilled });
     }

@@ -71,6 +71,7 @@ impl Shards {
                 let what = match &mail {
                     Mail::Packets { .. } => "messages",
                     Mail::Publish { .. } => "a message",
+                    Mail::Shared { .. } => "a message for one of a group",
                     Mail::Receipt { .. } => "word how far its mail was read",
                     Mail::SlowDown { .. } => "word that a receiver does not keep up",
                     Mail::SpeedUp { .. } => "word that a receiver is waited for no longer",

@@ -26,8 +26,8 @@ use crate::transcript::{Entry, Transcript};
 use crate::world::Pieces;
 use commons::Shared;
 use noctule_broker::{
-    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Population, Settings, Shard,
-    ShardId,
+    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Offer, Population, Settings,
+    Shard, ShardId,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -95,10 +95,16 @@ impl Shards {
 
     /// So many shards with these limits.
     pub fn with(shards: usize, limits: &Limits) -> Self {
+        Self::of(shards, limits, &Offer::default())
+    }
+
+    /// So many shards with these limits, whose broker offers this.
+    pub fn of(shards: usize, limits: &Limits, offer: &Offer) -> Self {
         let shared = Rc::new(Shared::new(shards as u16));
         let node = |number: usize| {
             let settings = Settings {
                 limits: limits.clone(),
+                offer: offer.clone(),
                 seed: [number as u8 + 1; 32],
                 next_key: 1,
                 ..Settings::default()

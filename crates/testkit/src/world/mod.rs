@@ -19,7 +19,7 @@ use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
-    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Owner,
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Offer, Owner,
     Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot,
     StoredSession, Ticket, Verdict,
 };
@@ -80,13 +80,36 @@ impl World {
 
     /// A world with these limits.
     pub fn with(limits: Limits) -> Self {
-        Self::greeting(Hello::Never, limits)
+        Self::of(limits, Offer::default())
+    }
+
+    /// A world whose broker offers this.
+    pub fn offering(offer: Offer) -> Self {
+        Self::of(Limits::default(), offer)
+    }
+
+    /// A world whose broker knows these authentication methods, and where the test decides.
+    pub fn authenticating(methods: &[&str]) -> Self {
+        let authentication_methods = methods.iter().map(|method| (*method).into()).collect();
+        let mut w = Self::offering(Offer { authentication_methods, ..Offer::default() });
+        w.authenticate(Authenticator::Waiting);
+        w
+    }
+
+    /// A world with these limits, whose broker offers this.
+    pub fn of(limits: Limits, offer: Offer) -> Self {
+        let hello = Hello::Never;
+        Self::settled(Settings { limits, offer, hello, ..Settings::default() })
     }
 
     /// A world with these limits, in which this is who is greeted.
     pub fn greeting(hello: Hello, limits: Limits) -> Self {
+        Self::settled(Settings { limits, hello, ..Settings::default() })
+    }
+
+    fn settled(settings: Settings) -> Self {
         Self {
-            shard: Shard::new(Settings { limits, hello, seed: [7; 32], next_key: 1 }, BEGINNING),
+            shard: Shard::new(Settings { seed: [7; 32], next_key: 1, ..settings }, BEGINNING),
             now: BEGINNING,
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),
@@ -147,6 +170,60 @@ impl World {
         self.note(format!("the verdict is {verdict:?}"));
         self.shard.handle(Event::Authenticated { connection, verdict }, self.now);
         self.settle();
+    }
+
+    /// Has the client that has waited longest go on with its authentication.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn challenge(&mut self, data: &[u8]) {
+        let connection = self.next_undecided();
+        self.note(format!("it is challenged with {} bytes", data.len()));
+        self.shard.handle(Event::Challenged { connection, data: data.into() }, self.now);
+        self.settle();
+    }
+
+    /// Accepts the client that has waited longest, with a last word of its method.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn prove(&mut self, data: &[u8]) {
+        let connection = self.next_undecided();
+        self.shard.handle(Event::Proven { connection, data: data.into() }, self.now);
+        self.settle();
+    }
+
+    /// Refuses the client that has waited longest.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn refuse(&mut self, reason: noctule_mqtt::ReasonCode) {
+        self.verdict(Verdict::Refused(reason));
+    }
+
+    /// What the client that has waited longest says in its authentication.
+    ///
+    /// # Panics
+    /// If none waits, or it says nothing.
+    #[track_caller]
+    pub fn authentication_data(&self) -> Vec<u8> {
+        let first =
+            self.undecided.first().and_then(|(_, credentials)| credentials.enhanced.as_ref());
+        match first.and_then(|enhanced| enhanced.data.as_deref()) {
+            Some(data) => data.into(),
+            None => self.fail("no client waits that says something"),
+        }
+    }
+
+    #[track_caller]
+    fn next_undecided(&mut self) -> ConnectionHandle {
+        if self.undecided.is_empty() {
+            self.fail("no client waits for a verdict");
+        }
+        self.undecided.remove(0).0
     }
 
     /// From now on the store hears of nothing until it is released.

@@ -1,0 +1,82 @@
+//! Keeping retained messages, and forgetting those that have expired.
+//!
+//! A message is set before it is routed, so that whoever subscribes next cannot see an older one.
+
+use super::{Shard, Timer};
+use crate::expiry::Deadline;
+use crate::outgoing::Outgoing;
+use crate::persist::Record;
+use noctule_session::Now;
+use std::sync::atomic::Ordering;
+
+/// So many expired messages of a part are forgotten at once, as others wait for the part.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+impl Shard {
+    /// Keeps a message as its topic's, or forgets the topic's if it is empty.
+    #[inline(never)]
+    pub(super) fn retain(&mut self, outgoing: &mut Outgoing<'_>) {
+        let topic = outgoing.view.topic.as_bytes();
+        let message = outgoing.message(&mut self.delivery.pool);
+        let part = self.placement.retained_part(topic, self.commons.retained_parts());
+        let memory = self.commons.memory();
+        let mut sequence = 0;
+        self.commons.change_retained(part, &mut |retained| {
+            let before = retained.bytes();
+            // Counted with the part in hand, so that of one topic the last set is the highest.
+            sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+            retained.set(message, sequence);
+            memory.retained_changed(before, retained.bytes());
+        });
+        let message = message.clone();
+        self.delivery.journal.push(Record::Retained { sequence, message });
+        outgoing.durable = true;
+        outgoing.retained = sequence;
+        if !outgoing.view.expires.is_never() {
+            self.watch_retained(part, outgoing.view.expires, self.delivery.now);
+        }
+    }
+
+    /// Has the retained messages looked after that were there before this shard.
+    pub(crate) fn watch_all_retained(&mut self, now: Now) {
+        for part in 0..self.commons.retained_parts() {
+            let mut next = None;
+            self.commons.read_retained(part, &mut |retained| next = retained.next_expiry());
+            if let Some(next) = next {
+                self.watch_retained(part, next, now);
+            }
+        }
+    }
+
+    /// Has a part of the retained messages looked at when one in it expires.
+    fn watch_retained(&mut self, part: usize, deadline: Deadline, now: Now) {
+        let deadline = deadline.mono_ms(now);
+        let (Some(deadline), Some(watch)) = (deadline, self.retained_watch.get_mut(part)) else {
+            return;
+        };
+        if watch.is_none_or(|earlier| earlier > deadline) {
+            *watch = Some(deadline);
+            // A store has at most as many parts as the number has room for.
+            self.set_timer(deadline, Timer::Retained(part as u16), now);
+        }
+    }
+
+    /// Forgets what has expired in a part of the retained messages `[MQTT5-3.3.2-5]`.
+    pub(super) fn expire_retained(&mut self, part: usize, now: Now) {
+        if let Some(watch) = self.retained_watch.get_mut(part) {
+            *watch = None;
+        }
+        let memory = self.commons.memory();
+        let (mut forgotten, mut next) = (0, None);
+        self.commons.change_retained(part, &mut |retained| {
+            let before = retained.bytes();
+            forgotten = retained.expire(now, FORGOTTEN_AT_ONCE);
+            next = retained.next_expiry();
+            memory.retained_changed(before, retained.bytes());
+        });
+        self.delivery.dropped.expired += forgotten as u64;
+        if let Some(next) = next {
+            self.watch_retained(part, next, now);
+        }
+    }
+}
