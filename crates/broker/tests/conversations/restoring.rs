@@ -50,6 +50,7 @@ fn world(session: StoredSession, queue: &[(&str, QoS)]) -> World {
             qos: *qos,
             retain: false,
             identifiers: None,
+            shared: None,
         };
         bytes += owed.bytes();
         store.persist(vec![Record::Owed { key: KEY, owed, spilled: true }]);
