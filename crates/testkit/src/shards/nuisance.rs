@@ -202,7 +202,7 @@ impl Shards {
         if self.ambushes == 0 || !self.dice.chance(self.ambushes) {
             return None;
         }
-        let fuse = self.dice.below(4);
+        let fuse = self.dice.below(8);
         let waiting = self.clients.iter().filter(|(_, seat)| {
             let client = &seat.client;
             let elsewhere = seat.at.is_some_and(|other| other != at);

@@ -8,6 +8,9 @@
 use super::Simulation;
 use super::guest::Phase;
 
+/// For one message the interest map and the retained messages are asked at about so many moments.
+const QUESTIONS: usize = 12;
+
 impl Simulation {
     /// Has two clients race, if there are two on different shards.
     pub(super) fn drill(&mut self) {
@@ -70,7 +73,7 @@ impl Simulation {
         let labels = [&guests[publisher].label, &guests[subscriber].label];
         let (at_work, lurking) =
             if stage.dice.chance(50) { (labels[0], labels[1]) } else { (labels[1], labels[0]) };
-        let fuse = stage.dice.below(6);
+        let fuse = stage.dice.below(QUESTIONS);
         stage.w.race(at_work, lurking, fuse);
     }
 }
