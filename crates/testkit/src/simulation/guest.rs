@@ -30,6 +30,9 @@ pub(super) struct Guest {
     pub(super) phase: Phase,
     /// The session expiry interval of this connection, in seconds.
     pub(super) expiry: u32,
+    /// Whether its session is kept in the store, or may have been on an earlier connection. Then
+    /// PUBREC says that a message is stored, and not yet for whom.
+    stores_first: bool,
     pub(super) packet_bytes_max: Option<u32>,
     /// The number of its session.
     pub(super) life: u64,
@@ -115,6 +118,7 @@ impl Guest {
             connections: 0,
             phase: Phase::Away,
             expiry: 0,
+            stores_first: false,
             packet_bytes_max: None,
             life: 0,
             era: 0,
@@ -182,6 +186,7 @@ impl Guest {
             (true, false) => u32::MAX,
         };
         let clean = if v5 { dice.chance(if lasts { 10 } else { 50 }) } else { !lasts };
+        self.stores_first = self.expiry > 0 || !clean;
         self.era += u64::from(clean);
         self.keep_alive = if self.is_witness { 0 } else { dice.pick(&[0, 0, 5, 20, 60]) };
         let mut connect =
@@ -370,7 +375,7 @@ impl Guest {
             topic,
             qos: words.qos,
             retain: words.retain,
-            firm: !(qos == 2 && self.expiry > 0),
+            firm: !(qos == 2 && self.stores_first),
             unknowable,
             bytes: bytes + 200,
         };
@@ -501,7 +506,7 @@ impl Guest {
                 pubrel(sending.publish.packet_id())
             } else {
                 let twice = sending.publish.qos == QoS::ExactlyOnce;
-                stage.books.repeated(sending.number, !(twice && self.expiry > 0));
+                stage.books.repeated(sending.number, !(twice && self.stores_first));
                 sending.publish.clone().dup().into()
             });
         }
@@ -516,5 +521,57 @@ impl Guest {
                 return id;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Plan, Simulation};
+    use super::*;
+    use crate::shards::Happening;
+
+    fn stage() -> Stage {
+        Simulation::new(Plan { seed: 0, minutes: 0, whole_story: false }).stage
+    }
+
+    /// A connection is given its session.
+    fn claims(stage: &mut Stage, who: &str) {
+        let at_ms = stage.w.now_ms();
+        let claimed = Happening::Claimed { who: who.into(), at_ms };
+        assert_eq!(stage.lives.take(&claimed), Ok(()));
+    }
+
+    /// For whom a message of QoS 2 has to be stored when it is acknowledged, if the publisher's
+    /// session does not outlive the connection and it starts `clean`.
+    fn stored_for(clean: bool) -> Vec<(String, u64)> {
+        let mut stage = stage();
+        let visit = Visit { id: "r".into(), expiry: 10, ..Visit::default() };
+        stage.lives.opens("r#1", visit);
+        claims(&mut stage, "r#1");
+        stage.books.finds("r", 1);
+        let wish = Wish {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            identifier: None,
+        };
+        stage.books.subscribing("r", "u", wish);
+        stage.books.subscribed("r", "u");
+        let mut guest = Guest { version: ProtocolVersion::V5, ..Guest::new(1, false) };
+        while {
+            let (_, visit) = guest.choose_connect(&mut stage);
+            visit.expiry > 0 || visit.clean != clean
+        } {}
+        guest.label = "g1#1".into();
+        guest.phase = Phase::Connected;
+        stage.w.open(&guest.label, 0, guest.version);
+        let number = guest.publish_to(&mut stage, "u", 2, None, 1).expect("it may publish");
+        stage.books.acknowledged(number)
+    }
+
+    #[test]
+    fn what_comes_behind_messages_that_are_stored_first_is_perhaps_stored_first_too() {
+        assert_eq!(stored_for(true), [("r".into(), 1)]);
+        assert_eq!(stored_for(false), []);
     }
 }
