@@ -5,10 +5,11 @@
 //! its connection only in [`Shard::attach`], in the same step that writes it.
 
 use super::input::not_connect;
-use super::{Action, Credentials, Report, Shard, Timer, Verdict};
+use super::{Action, BRAKE_MS, Credentials, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Cause, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
+use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Message;
@@ -180,10 +181,15 @@ impl Shard {
         }
         connection.last_route = None;
         connection.last_heard_ms = now.mono_ms;
+        let braked = connection.holds.has(Hold::Memory);
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
+        // The timer that would release the brake names a connection of the other shard.
+        if braked {
+            self.timers.insert(now.mono_ms + BRAKE_MS, Timer::Memory(handle));
+        }
         self.claim(handle, now);
         handle
     }
