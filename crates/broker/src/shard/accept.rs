@@ -7,10 +7,11 @@
 use super::authenticate::first_step;
 use super::connack::{Granted, connack_bytes};
 use super::input::not_connect;
-use super::{Action, Credentials, Report, Shard, Timer, Verdict};
+use super::{Action, BRAKE_MS, Credentials, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Authentication, Cause, ConnectionHandle, Dialect, Phase};
 use crate::delivery::{Continuation, explanation};
 use crate::faults::{Fault, fault};
+use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Message;
@@ -246,10 +247,15 @@ impl Shard {
         }
         connection.last_route = None;
         connection.last_heard_ms = now.mono_ms;
+        let braked = connection.holds.has(Hold::Memory);
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
+        // The timer that would release the brake names a connection of the other shard.
+        if braked {
+            self.timers.insert(now.mono_ms + BRAKE_MS, Timer::Memory(handle));
+        }
         self.claim(handle, now);
         handle
     }

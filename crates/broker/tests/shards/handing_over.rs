@@ -1,6 +1,7 @@
 //! From the shard that accepts a connection to the one where its session lives.
 
 use crate::{connecting, in_each_version};
+use noctule_broker::Limits;
 use noctule_mqtt::{ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Pieces, Shards};
@@ -151,4 +152,32 @@ fn a_connection_that_breaks_on_its_way_leaves_nothing_behind() {
         w.disconnect(&watcher);
         w.expect_nobody_left();
     });
+}
+
+#[test]
+fn who_sent_much_behind_connect_is_read_again_on_the_shard_of_its_session() {
+    let limits = Limits { memory_max: 1_000_000, ..Limits::default() };
+    let mut w = Shards::with(2, &limits);
+    let (away, sender, name) = (w.name_at(1, 0), w.name_at(1, 1), w.name_at(1, 2));
+    w.connect(&away, 1, v311().persistent());
+    w.subscribe(&away, "fill", 1);
+    w.lose(&away);
+    w.connect(&sender, 1, v311());
+    // Enough to have floods read slowly.
+    for _ in 0..750 {
+        w.send(&sender, publish("fill", [0; 1_000]).qos(1).id(1));
+        w.expect(&sender, puback(1));
+    }
+    w.open(&name, 0, ProtocolVersion::V311);
+    w.say(&name, v311().id(&name));
+    w.say(&name, publish("nobody", [0; 5_000]));
+    w.say(&name, pingreq());
+    w.settle();
+    assert!(!w.expect_accepted(&name));
+    assert_eq!(w.place_of(&name), Some(1));
+    // A brake of 100 ms, and the grain of a timer.
+    w.pass_ms(100 + 2 * 128);
+    w.expect(&name, pingresp());
+    w.send(&name, pingreq());
+    w.expect(&name, pingresp());
 }

@@ -30,6 +30,9 @@ pub(super) struct Guest {
     pub(super) phase: Phase,
     /// The session expiry interval of this connection, in seconds.
     pub(super) expiry: u32,
+    /// Whether its session is kept in the store, or may have been on an earlier connection. Then
+    /// PUBREC says that a message is stored, and not yet for whom.
+    stores_first: bool,
     pub(super) packet_bytes_max: Option<u32>,
     /// The number of its session.
     pub(super) life: u64,
@@ -39,6 +42,9 @@ pub(super) struct Guest {
     last_id: u16,
     /// Unfinished messages to the broker, oldest first.
     pub(super) sending: VecDeque<Sending>,
+    /// Messages of QoS 2 that it has given up, and whose identifiers may be held in a session that
+    /// an earlier connection of it has got, or may get.
+    given_up: Vec<Sending>,
     /// QoS 2 messages that it has taken and that are not released.
     pub(super) held: BTreeSet<u16>,
     pub(super) owes: VecDeque<Said>,
@@ -115,12 +121,14 @@ impl Guest {
             connections: 0,
             phase: Phase::Away,
             expiry: 0,
+            stores_first: false,
             packet_bytes_max: None,
             life: 0,
             era: 0,
             keep_alive: 0,
             last_id: 0,
             sending: VecDeque::new(),
+            given_up: Vec::new(),
             held: BTreeSet::new(),
             owes: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -182,6 +190,7 @@ impl Guest {
             (true, false) => u32::MAX,
         };
         let clean = if v5 { dice.chance(if lasts { 10 } else { 50 }) } else { !lasts };
+        self.stores_first = self.expiry > 0 || !clean;
         self.era += u64::from(clean);
         self.keep_alive = if self.is_witness { 0 } else { dice.pick(&[0, 0, 5, 20, 60]) };
         let mut connect =
@@ -261,33 +270,45 @@ impl Guest {
         for number in stage.values.left(label) {
             stage.books.abandoned(number);
         }
-        if self.expiry == 0 && stage.lives.has_claimed(label) {
-            self.begin_anew(stage, None);
+        if self.expiry == 0
+            && let Some(ended) = stage.lives.number(label)
+        {
+            self.begin_anew(stage, None, ended + 1);
             // What it has asked for on connections that are not over may yet be done.
             stage.books.replaced(&self.name);
         }
     }
 
     /// Its session is another, or none: whatever is unfinished is nothing any more, but for what was
-    /// said to the session of this number already.
-    pub(super) fn begin_anew(&mut self, stage: &mut Stage, life: Option<u64>) {
+    /// said to the session of this number already. Sessions before the number `first` are over.
+    pub(super) fn begin_anew(&mut self, stage: &mut Stage, life: Option<u64>, first: u64) {
         let name = &self.name;
-        self.sending.retain(|one| {
-            let label = format!("{name}#{}", one.connection);
-            let stays = life.is_some() && stage.lives.number(&label) == life;
-            if !stays {
-                stage.books.abandoned(one.number);
-                stage.values.abandoned(&one.publish.topic, one.number);
-            }
-            stays
-        });
+        let of = |connection: usize| format!("{name}#{connection}");
+        let in_it = |stage: &Stage, on| life.is_some() && stage.lives.number(&of(on)) == life;
+        let (kept, gone) = std::mem::take(&mut self.sending)
+            .into_iter()
+            .partition::<Vec<_>, _>(|one| in_it(stage, one.connection));
+        for one in &gone {
+            stage.books.abandoned(one.number);
+            stage.values.abandoned(&one.publish.topic, one.number);
+        }
+        let matters = |on: usize| match stage.lives.number(&of(on)) {
+            Some(number) => number >= first,
+            None => !stage.w.is_over(&of(on)),
+        };
+        self.given_up.extend(gone.into_iter().filter(|one| one.publish.qos == QoS::ExactlyOnce));
+        self.given_up.retain(|one| matters(one.connection));
+        let (found, given_up) = std::mem::take(&mut self.given_up)
+            .into_iter()
+            .partition(|one| in_it(stage, one.connection));
+        self.given_up = given_up;
+        // Nothing is sent again that was given up, but its identifier has to become free.
+        let release = |one: Sending| Sending { received: true, ..one };
+        self.sending = Vec::into_iter(found).map(release).chain(kept).collect();
         self.held.clear();
         self.era += 1;
-        let asked_on = std::mem::take(&mut self.retained.asked_on);
-        let in_it = |on: &usize| {
-            life.is_some() && stage.lives.number(&format!("{}#{on}", self.name)) == life
-        };
-        let asked_on = asked_on.into_iter().filter(|(_, on)| in_it(on)).collect();
+        let mut asked_on = std::mem::take(&mut self.retained.asked_on);
+        asked_on.retain(|_, on| matters(*on));
         self.retained = Seen { asked_on, ..Seen::default() };
     }
 
@@ -370,7 +391,7 @@ impl Guest {
             topic,
             qos: words.qos,
             retain: words.retain,
-            firm: !(qos == 2 && self.expiry > 0),
+            firm: !(qos == 2 && self.stores_first),
             unknowable,
             bytes: bytes + 200,
         };
@@ -501,7 +522,7 @@ impl Guest {
                 pubrel(sending.publish.packet_id())
             } else {
                 let twice = sending.publish.qos == QoS::ExactlyOnce;
-                stage.books.repeated(sending.number, !(twice && self.expiry > 0));
+                stage.books.repeated(sending.number, !(twice && self.stores_first));
                 sending.publish.clone().dup().into()
             });
         }
@@ -511,10 +532,120 @@ impl Guest {
         loop {
             self.last_id = self.last_id % 60 + 1;
             let id = self.last_id;
-            let sent = self.sending.iter().any(|one| one.publish.id == Some(id));
+            let sent = self.sending.iter().chain(&self.given_up);
+            let sent = sent.into_iter().any(|one| one.publish.id == Some(id));
             if !sent && !self.asked.contains_key(&id) {
                 return id;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Plan, Simulation};
+    use super::*;
+    use crate::shards::Happening;
+
+    fn stage() -> Stage {
+        Simulation::new(Plan { seed: 0, minutes: 0, whole_story: false }).stage
+    }
+
+    /// A connection is given its session.
+    fn claims(stage: &mut Stage, who: &str) {
+        let at_ms = stage.w.now_ms();
+        let claimed = Happening::Claimed { who: who.into(), at_ms };
+        assert_eq!(stage.lives.take(&claimed), Ok(()));
+    }
+
+    fn ended(who: &str) -> Happening {
+        Happening::Ended { who: who.into(), cause: noctule_broker::Cause::PeerClosed, at_ms: 0 }
+    }
+
+    /// For whom a message of QoS 2 has to be stored when it is acknowledged, if the publisher's
+    /// session does not outlive the connection and it starts `clean`.
+    fn stored_for(clean: bool) -> Vec<(String, u64)> {
+        let mut stage = stage();
+        let visit = Visit { id: "r".into(), expiry: 10, ..Visit::default() };
+        stage.lives.opens("r#1", visit);
+        claims(&mut stage, "r#1");
+        stage.books.finds("r", 1);
+        let wish = Wish {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            identifier: None,
+        };
+        stage.books.subscribing("r", "u", wish);
+        stage.books.subscribed("r", "u");
+        let mut guest = Guest { version: ProtocolVersion::V5, ..Guest::new(1, false) };
+        while {
+            let (_, visit) = guest.choose_connect(&mut stage);
+            visit.expiry > 0 || visit.clean != clean
+        } {}
+        guest.label = "g1#1".into();
+        guest.phase = Phase::Connected;
+        stage.w.open(&guest.label, 0, guest.version);
+        let number = guest.publish_to(&mut stage, "u", 2, None, 1).expect("it may publish");
+        stage.books.acknowledged(number)
+    }
+
+    /// A guest that has said something on a connection before its CONNACK, and left it behind for
+    /// another, on which it has a session that ends with it.
+    fn with_a_session_in_between(stage: &mut Stage) -> Guest {
+        let mut guest = Guest::new(1, true);
+        guest.connect(stage);
+        guest.phase = Phase::Connecting { eagerly: true };
+        guest.publish_to(stage, "u", 2, None, 1).expect("it may publish");
+        guest.subscribe_to(stage, &["r/#"], true);
+        guest.go(stage, |stage, label| stage.w.stop_listening(label));
+        guest.connect(stage);
+        guest.expiry = 0;
+        claims(stage, "g1#2");
+        guest.begin_anew(stage, Some(1), 1);
+        guest
+    }
+
+    fn identifiers<'a>(sent: impl IntoIterator<Item = &'a Sending>) -> Vec<Option<u16>> {
+        sent.into_iter().map(|one| one.publish.id).collect()
+    }
+
+    #[test]
+    fn what_was_said_on_a_connection_counts_when_its_session_is_found() {
+        let mut stage = stage();
+        let mut guest = with_a_session_in_between(&mut stage);
+        assert_eq!(identifiers(&guest.sending), []);
+        assert_eq!(identifiers(&guest.given_up), [Some(1)]);
+        stage.lives.take(&ended("g1#2")).expect("it may end");
+        stage.lives.opens("g1#1", Visit { id: "g1".into(), expiry: u32::MAX, ..Visit::default() });
+        claims(&mut stage, "g1#1");
+        guest.go(&mut stage, |_, _| ());
+        assert_eq!(identifiers(&guest.given_up), [Some(1)], "that session is another one");
+        guest.last_id = 60;
+        assert_eq!(guest.free_id(), 2, "the first is held in it");
+        // The next connection has found it.
+        guest.begin_anew(&mut stage, Some(2), 2);
+        assert!(guest.sending.iter().all(|one| one.received), "only PUBREL is to be sent");
+        assert_eq!(identifiers(&guest.sending), [Some(1)]);
+        assert_eq!(identifiers(&guest.given_up), []);
+        assert!(guest.retained.asked_on.contains_key("r/#"));
+    }
+
+    #[test]
+    fn what_was_said_on_a_connection_that_ends_without_a_session_is_forgotten() {
+        let mut stage = stage();
+        let mut guest = with_a_session_in_between(&mut stage);
+        stage.w.reset("g1#1");
+        stage.w.settle();
+        stage.lives.take(&ended("g1#2")).expect("it may end");
+        guest.go(&mut stage, |_, _| ());
+        assert_eq!(identifiers(&guest.given_up), []);
+        assert!(guest.retained.asked_on.is_empty());
+    }
+
+    #[test]
+    fn what_comes_behind_messages_that_are_stored_first_is_perhaps_stored_first_too() {
+        assert_eq!(stored_for(true), [("r".into(), 1)]);
+        assert_eq!(stored_for(false), []);
     }
 }

@@ -114,7 +114,7 @@ impl Guest {
             } else {
                 stage.books.ended(&self.name);
             }
-            self.begin_anew(stage, life);
+            self.begin_anew(stage, life, life.unwrap_or(0));
             self.ask_again(stage);
         }
         self.repeat_unfinished(stage);
