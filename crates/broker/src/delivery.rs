@@ -18,9 +18,10 @@ use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Journal, Owed, Record, SessionKey, StoreState, Ticket};
+use crate::persist::{Journal, Owed, Record, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
+use crate::restore::Unrouted;
 use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Session, SessionHandle, Terms};
 use noctule_mqtt::packet::Ack;
@@ -47,7 +48,7 @@ pub(crate) enum Continuation {
     /// That PUBREC came is stored: PUBREL may leave.
     Pubrel { session: SessionHandle, packet_id: PacketId },
     /// A received QoS 2 message is stored: it is routed, and PUBREC may leave.
-    Route { session: SessionHandle, key: SessionKey, packet_id: PacketId, message: Message },
+    Route(Box<Unrouted>),
 }
 
 /// Connections with something to write, and buffers to write into.

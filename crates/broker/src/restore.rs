@@ -62,13 +62,15 @@ pub struct StoredInFlight {
     pub received: bool,
 }
 
-/// A QoS 2 message of a client that was stored and not routed.
+/// A QoS 2 message of a client that is stored, or about to be, and not routed.
 #[derive(Debug)]
 pub(crate) struct Unrouted {
-    session: SessionHandle,
-    key: SessionKey,
-    packet_id: PacketId,
-    message: Message,
+    pub(crate) session: SessionHandle,
+    /// No Local is about the client, which may have a new session by then `[MQTT5-3.8.3-3]`.
+    pub(crate) client_id: Box<str>,
+    pub(crate) key: SessionKey,
+    pub(crate) packet_id: PacketId,
+    pub(crate) message: Message,
 }
 
 /// Deliveries under way whose messages are still left to the store, by sequence: the identifier, and
@@ -117,6 +119,7 @@ impl Shard {
     /// [goes on](Self::go_on_restored) with what was under way.
     pub fn restore(&mut self, stored: StoredSession, now: Now) {
         self.set_now(now);
+        let client_id = stored.client_id.clone();
         let mut session = Session::new(stored.client_id, stored.key);
         session.stored = true;
         session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
@@ -155,6 +158,7 @@ impl Shard {
         let received = stored.received.into_iter();
         let unrouted = received.map(|(packet_id, message)| Unrouted {
             session: handle,
+            client_id: client_id.clone(),
             key: stored.key,
             packet_id,
             message,
@@ -166,8 +170,8 @@ impl Shard {
     /// routed. What follows is to be carried out as in a turn.
     pub fn go_on_restored(&mut self, now: Now) {
         self.set_now(now);
-        for Unrouted { session, key, packet_id, message } in self.take_unrouted() {
-            self.route_received(session, key, packet_id, &message);
+        for unrouted in self.take_unrouted() {
+            self.route_received(&unrouted);
         }
     }
 }

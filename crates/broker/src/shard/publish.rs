@@ -11,7 +11,8 @@ use crate::holds::Hold;
 use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
-use crate::persist::{Record, SessionKey};
+use crate::persist::Record;
+use crate::restore::Unrouted;
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
 use noctule_mqtt::codec::{self, EncodeError, Frame};
@@ -306,7 +307,9 @@ impl Shard {
         let key = found.key;
         let record = Record::Received { key, packet_id, message: message.clone() };
         let ticket = self.delivery.journal.push(record);
-        let next = Continuation::Route { session, key, packet_id, message };
+        let client_id = found.client_id.clone();
+        let unrouted = Unrouted { session, client_id, key, packet_id, message };
+        let next = Continuation::Route(Box::new(unrouted));
         self.delivery.waiting.push_back((ticket, next));
         let reason = ReasonCode::Success;
         let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
@@ -314,19 +317,18 @@ impl Shard {
     }
 
     /// A received QoS 2 message is stored: routes it. Its PUBREC follows in its own turn.
-    pub(crate) fn route_received(
-        &mut self,
-        session: SessionHandle,
-        key: SessionKey,
-        packet_id: PacketId,
-        message: &Message,
-    ) {
-        if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.inbound.stored(packet_id);
-        }
-        self.delivery.journal.push(Record::Routed { key, packet_id });
+    pub(crate) fn route_received(&mut self, unrouted: &Unrouted) {
+        let Unrouted { session, client_id, key, packet_id, message } = unrouted;
+        let from = match self.delivery.sessions.get_mut(*session) {
+            Some(found) => {
+                found.inbound.stored(*packet_id);
+                Some(*session)
+            }
+            None => self.clients.get(client_id).copied(),
+        };
+        self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
         // It was checked when it came; what a full queue refuses now is counted there.
-        let _ = self.route(&mut Outgoing::of_message(message), Some(session), None, None);
+        let _ = self.route(&mut Outgoing::of_message(message), from, None, None);
     }
 
     /// Publishes a client's will.

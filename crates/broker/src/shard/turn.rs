@@ -226,9 +226,7 @@ impl Shard {
                 self.send_more(session);
             }
             Continuation::Pubrel { session, packet_id } => self.send_pubrel(session, packet_id),
-            Continuation::Route { session, key, packet_id, message } => {
-                self.route_received(session, key, packet_id, &message);
-            }
+            Continuation::Route(unrouted) => self.route_received(&unrouted),
         }
     }
 

@@ -438,3 +438,18 @@ fn mqtt_5_is_told_that_nobody_wanted_the_message() {
         w.expect("a", pubcomp(2));
     });
 }
+
+#[test] // [MQTT5-3.8.3-3]: a connection with an equal client identifier, not the same session
+fn no_local_holds_for_what_is_routed_after_its_publisher_has_begun_a_new_session() {
+    let mut w = World::new();
+    w.connect("a", v5().expiry(100));
+    w.hold_store();
+    w.send("a", publish("x", "own").qos(2).id(1));
+    w.lose("a");
+    w.start("a", v5());
+    w.expect("a", connack());
+    w.send("a", subscribe(1, "x", 1).no_local());
+    w.expect("a", suback(1, &[1]));
+    w.let_store_run();
+    w.expect_nothing("a");
+}
