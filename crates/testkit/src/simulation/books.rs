@@ -45,7 +45,8 @@ struct Posted {
     firm: bool,
     /// Who will be owed it when it is acknowledged.
     candidates: BTreeMap<String, Candidate>,
-    /// Who was subscribed at QoS 1 or 2 when it was sent first: session and its life.
+    /// Who was subscribed at QoS 1 or 2 when it was sent first, and has been until it was
+    /// acknowledged: session and its life.
     subscribed: BTreeMap<String, u64>,
 }
 
@@ -226,6 +227,7 @@ impl Books {
             let posted = &mut self.messages[*number];
             if posted.bytes > most {
                 posted.candidates.remove(name);
+                posted.subscribed.remove(name);
             }
         }
     }
@@ -415,6 +417,7 @@ impl Books {
             let posted = &mut self.messages[*number];
             if !wants(book, posted) {
                 posted.candidates.remove(name);
+                posted.subscribed.remove(name);
             }
         }
         let owed = std::mem::take(&mut book.owed);
@@ -539,6 +542,17 @@ mod tests {
         assert_eq!(hear(&mut books, 1, false), Ok(true));
         books.repeated(0, true);
         assert_eq!(hear(&mut books, 0, false), Ok(true));
+    }
+
+    #[test]
+    fn who_was_not_subscribed_all_the_time_may_have_missed_the_first() {
+        let mut books = books(WISH);
+        books.unsubscribing("r", "t");
+        books.subscribing("r", "t", WISH);
+        books.subscribed("r", "t");
+        assert_eq!(hear(&mut books, 1, false), Ok(false));
+        books.repeated(0, true);
+        assert_eq!(hear(&mut books, 0, false), Ok(false));
     }
 
     #[test]
