@@ -113,3 +113,21 @@ fn what_was_ready_behind_a_refusal_does_not_hold_up_the_next_connection() {
         w.expect(&sender, puback(id));
     }
 }
+
+#[test] // [MQTT5-3.8.3-3]
+fn a_message_of_a_clients_last_session_is_its_own() {
+    let mut w = Shards::new(1);
+    w.connect("other", 0, v5());
+    w.subscribe("other", "t", 1);
+    w.connect("x/1", 0, v5().id("x").expiry(100));
+    w.hold_store(0);
+    w.send("x/1", publish("t", "late").qos(2).id(1));
+    w.connect("x/2", 0, v5().id("x"));
+    w.expect("x/1", disconnect(noctule_mqtt::ReasonCode::SessionTakenOver));
+    w.expect_closed("x/1");
+    w.send("x/2", subscribe(1, "t", 1).no_local());
+    w.expect("x/2", suback(1, &[1]));
+    w.let_store_run(0);
+    w.receive("other", publish("t", "late").qos(1));
+    w.expect_nothing("x/2");
+}

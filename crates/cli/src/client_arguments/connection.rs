@@ -268,7 +268,9 @@ fn session(arguments: &ArgMatches) -> Result<Session, String> {
 
 fn limits(arguments: &ArgMatches) -> Limits {
     let inflight_count_max = arguments.get_one(INFLIGHT).copied().unwrap_or(100);
-    Limits { inflight_count_max, ..Limits::default() }
+    // As mosquitto_sub does: whoever wants aliases asks for them with `-D connect`, and what is printed
+    // of a message does not depend on what the broker makes of it.
+    Limits { inflight_count_max, topic_alias_maximum: 0, ..Limits::default() }
 }
 
 fn will(arguments: &ArgMatches) -> Option<Will> {
