@@ -203,6 +203,11 @@ impl Router {
         self.index.levels()
     }
 
+    /// How many of them are shared.
+    pub(crate) fn shared_subscriptions(&self) -> usize {
+        self.shared.len()
+    }
+
     /// Adds or replaces a subscription. When this returns, every shard that looks for the filter's
     /// topics finds it.
     pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {

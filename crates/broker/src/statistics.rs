@@ -107,8 +107,7 @@ impl Shard {
             sessions: delivery.sessions.len(),
             connected: delivery.connected,
             subscriptions: self.router.subscriptions(),
-            // They are refused.
-            shared_subscriptions: 0,
+            shared_subscriptions: self.router.shared_subscriptions(),
             retained: self.retained_len(),
             retained_bytes: common.retained(),
             large_bytes: common.large(),

@@ -6,7 +6,7 @@ use crate::options::{Config, Durability};
 use noctule_broker::{Now, ShardId, StoredInFlight, StoredSession};
 use noctule_store::{Answer, Options, Recovered, RecoveredSession, Store, StoreError};
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,7 +71,9 @@ fn pass_on(answer: Answer, mailboxes: &Mailboxes) {
         Answer::Failed(error) => {
             // Nothing that waits for a ticket may be said any more, so there is nothing to go on
             // with; and whatever is promised is on disk.
-            eprintln!("noctule: {error}; stopped, as acknowledgements would not be true any more");
+            let line = format!("noctule: {error}; stopped, as acknowledgements would not be true");
+            // That nobody may be there to read it must not keep it from ending.
+            let _ = writeln!(io::stderr(), "{line}");
             std::process::exit(1);
         }
     }

@@ -20,6 +20,7 @@ mod retained;
 mod sessions;
 mod sharing;
 mod slow_consumers;
+mod store_state;
 mod subscribing;
 mod watching;
 mod wills;

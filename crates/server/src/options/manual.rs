@@ -64,9 +64,8 @@ fn heading(section: &Section) -> String {
 }
 
 fn entry(spec: &OptionSpec) -> String {
-    let waits = spec.waits_for().map_or_else(String::new, |text| format!(" *({text})*"));
     format!(
-        "\n### `{}`\n\n{}{waits}\n\n- Accepts: {}\n- Default: `{}`\n- Flag: {}\n- Variable: `{}`\n",
+        "\n### `{}`\n\n{}\n\n- Accepts: {}\n- Default: `{}`\n- Flag: {}\n- Variable: `{}`\n",
         spec.key,
         spec.text(),
         spec.expected(),

@@ -33,8 +33,7 @@ pub fn print_config(config: &Config) -> String {
 fn print_option(out: &mut String, spec: &OptionSpec, config: &Config) {
     out.push('\n');
     comment(out, &spec.text());
-    let waits = spec.waits_for().map_or_else(String::new, |text| format!(" ({text})"));
-    comment(out, &format!("Accepts {}; default {}{waits}.", spec.expected(), spec.default_toml()));
+    comment(out, &format!("Accepts {}; default {}.", spec.expected(), spec.default_toml()));
     line(out, &format!("{} = {}", spec.name, spec.to_toml(config)));
 }
 

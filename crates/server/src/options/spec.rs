@@ -119,12 +119,6 @@ impl OptionSpec {
         (self.show)(config)
     }
 
-    /// The part of the broker that must exist before it takes effect, if that is still missing.
-    #[must_use]
-    pub fn waits_for(&self) -> Option<String> {
-        self.row.waits_for.map(|part| format!("takes effect when {part}"))
-    }
-
     /// Whether the text of a flag or of the environment is a value of this option.
     ///
     /// # Errors
@@ -191,7 +185,6 @@ pub(crate) struct Row {
     pub(crate) off_word: &'static str,
     pub(crate) short: Option<char>,
     pub(crate) range: Range,
-    pub(crate) waits_for: Option<&'static str>,
 }
 
 impl Row {
@@ -228,26 +221,11 @@ impl Row {
     pub(crate) const fn at_least(self, min: u64) -> Self {
         self.range(min, u64::MAX)
     }
-
-    /// Says which part has to exist before the option takes effect: "takes effect when …".
-    /// Delete the call from the row once the part is there.
-    #[allow(dead_code, reason = "an option may be there before its part; today none is")]
-    pub(crate) const fn waits_for(mut self, part: &'static str) -> Self {
-        self.waits_for = Some(part);
-        self
-    }
 }
 
 /// A row with these long flags, the main one first.
 pub(crate) const fn flags(flags: &'static [&'static str]) -> Row {
-    Row {
-        flags,
-        off_flags: &[],
-        off_word: "false",
-        short: None,
-        range: Range::ANY,
-        waits_for: None,
-    }
+    Row { flags, off_flags: &[], off_word: "false", short: None, range: Range::ANY }
 }
 
 fn joined(doc: &[&str]) -> String {

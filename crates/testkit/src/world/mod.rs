@@ -21,7 +21,7 @@ use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
     Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Offer, Owner,
     Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot,
-    StoredSession, Ticket, Verdict,
+    StoreState, StoredSession, Ticket, Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -136,6 +136,12 @@ impl World {
     pub fn restore(&mut self, stored: StoredSession) {
         self.shard.restore(stored, self.now);
         self.shard.go_on_restored(self.now);
+        self.settle();
+    }
+
+    /// What the store can take changes.
+    pub fn store_state(&mut self, state: StoreState) {
+        self.shard.on_store_state(state);
         self.settle();
     }
 

@@ -1,0 +1,82 @@
+//! A store that is behind, and one whose disk is nearly full.
+
+use noctule_broker::{Cause, StoreState};
+use noctule_mqtt::ReasonCode;
+use noctule_testkit::World;
+use noctule_testkit::packets::*;
+
+const BEHIND: StoreState = StoreState { is_backed_up: true, lacks_space: false };
+const FULL: StoreState = StoreState { is_backed_up: false, lacks_space: true };
+
+/// `away` has a stored session that wants `kept`, `there` is connected and wants `live`, `s` is a
+/// publisher.
+fn world(publisher: Connecting) -> World {
+    let mut w = World::new();
+    w.connect("away", v311().persistent());
+    w.subscribe("away", "kept", 1);
+    w.lose("away");
+    w.connect("there", v311());
+    w.subscribe("there", "live", 1);
+    w.connect("s", publisher);
+    w
+}
+
+#[test]
+fn publishers_of_durable_messages_are_not_read_while_the_store_is_behind() {
+    let mut w = world(v5());
+    w.store_state(BEHIND);
+    w.send("s", publish("live", "1").qos(1).id(1));
+    w.expect("s", puback(1));
+    w.send("s", publish("kept", "2").qos(1).id(2));
+    w.expect("s", puback(2));
+    w.send("s", pingreq());
+    w.expect_nothing("s");
+    assert!(w.unread("s") > 0);
+    // Others go on.
+    w.send("there", pingreq());
+    w.receive("there", publish("live", "1").qos(1));
+    w.expect("there", pingresp());
+    w.store_state(StoreState::default());
+    w.expect("s", pingresp());
+}
+
+#[test]
+fn a_publisher_that_left_while_the_store_was_behind_is_not_waited_for() {
+    let mut w = world(v311());
+    w.store_state(BEHIND);
+    w.publish("s", publish("kept", "1").qos(1));
+    w.lose("s");
+    w.store_state(StoreState::default());
+    w.connect("s", v311());
+    w.publish("s", publish("live", "2").qos(1));
+    w.receive("there", publish("live", "2").qos(1));
+}
+
+#[test] // MQTT 5.0 section 4.13.2: 0x97, quota exceeded
+fn what_would_have_to_be_stored_is_refused_when_the_disk_is_nearly_full_and_all_else_goes_on() {
+    let mut w = world(v5());
+    w.publish("s", publish("kept", "before").qos(1));
+    w.store_state(FULL);
+    w.send("s", publish("kept", "refused").qos(1).id(7));
+    w.expect("s", puback(7).because(ReasonCode::QuotaExceeded));
+    w.send("s", publish("live", "kept for later").qos(1).retain().id(8));
+    w.expect("s", puback(8).because(ReasonCode::QuotaExceeded));
+    assert_eq!((w.dropped().store_full, w.population().retained), (2, 0));
+    w.publish("s", publish("live", "now").qos(1));
+    w.receive("there", publish("live", "now").qos(1));
+    // What was acknowledged is delivered.
+    w.connect("away", v311().persistent());
+    w.receive("away", publish("kept", "before").qos(1));
+    w.store_state(StoreState::default());
+    w.publish("s", publish("kept", "after").qos(1));
+    w.receive("away", publish("kept", "after").qos(1));
+}
+
+#[test] // 3.x has no negative acknowledgement, and a positive one would lie
+fn before_version_5_a_refused_publisher_is_closed() {
+    let mut w = world(v311());
+    w.store_state(FULL);
+    w.send("s", publish("kept", "refused").qos(1).id(7));
+    w.expect_closed("s");
+    assert_eq!(w.cause("s"), Some(&Cause::QuotaExceeded));
+}
