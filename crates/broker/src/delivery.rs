@@ -595,7 +595,9 @@ impl Delivery {
         let durable = session.is_persistent();
         let mut is_full = session.is_full_for(bytes, &self.limits);
         if is_full {
-            for expired in session.queue.take_expired(self.now) {
+            let restored = session.restored.as_deref();
+            let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
+            for expired in session.queue.take_expired(self.now, begun) {
                 self.dropped.expired += 1;
                 self.memory.owed -= session.settle(&expired);
                 forget(session, &expired, &mut self.journal);
@@ -712,16 +714,18 @@ impl Delivery {
                 }
                 return;
             };
+            let (qos, sequence) = (owed.qos, owed.sequence);
+            let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
+            if let Some((packet_id, received)) = old {
+                // What was begun is completed, or its identifier would be given to another message
+                // while the client still holds it.
+                session.outbound.push_restored(packet_id, owed, received);
+                continue;
+            }
             if owed.message.expires().has_passed(self.now) {
                 self.dropped.expired += 1;
                 self.memory.owed -= session.settle(&owed);
                 forget(session, &owed, &mut self.journal);
-                continue;
-            }
-            let (qos, sequence) = (owed.qos, owed.sequence);
-            let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
-            if let Some((packet_id, received)) = old {
-                session.outbound.push_restored(packet_id, owed, received);
                 continue;
             }
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;

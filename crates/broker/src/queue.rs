@@ -112,14 +112,18 @@ impl Queue {
 
     /// Takes out the messages at hand that have expired. As that means to look at all of them, it
     /// is done once a second at most.
-    pub(crate) fn take_expired(&mut self, now: Now) -> Vec<Owed> {
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Now,
+        is_begun: impl Fn(Sequence) -> bool,
+    ) -> Vec<Owed> {
         if !self.next_expiry.has_passed(now) {
             return Vec::new();
         }
         let mut expired = Vec::new();
         let all = std::mem::take(&mut self.resident);
         for owed in all {
-            if owed.message.expires().has_passed(now) {
+            if owed.message.expires().has_passed(now) && !is_begun(owed.sequence) {
                 expired.push(owed);
             } else {
                 self.resident.push_back(owed);

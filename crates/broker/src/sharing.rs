@@ -297,6 +297,9 @@ impl Delivery {
             return false;
         };
         let qos = member.qos.min(outgoing.view.qos);
+        if qos != QoS::AtMostOnce && self.lacks_space_for(session) {
+            return false;
+        }
         let has_room = qos == QoS::AtMostOnce
             || (session.queue.is_empty()
                 && session.outbound.has_room(connection.window)
@@ -318,8 +321,14 @@ impl Delivery {
             return session.connection.is_some();
         }
         let bytes = outgoing.owed_bytes();
-        // One that is not persistent and away would be gone.
-        !session.is_full_for(bytes, &self.limits) && self.pressure < Pressure::NewWork
+        !self.lacks_space_for(session)
+            && !session.is_full_for(bytes, &self.limits)
+            && self.pressure < Pressure::NewWork
+    }
+
+    /// Whether nothing more can be stored for a session.
+    fn lacks_space_for(&self, session: &Session) -> bool {
+        session.is_persistent() && self.store.lacks_space
     }
 }
 

@@ -122,7 +122,10 @@ impl Shard {
                 self.publish_exactly_once(sender, cached, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                self.route(&mut outgoing, Some(sender.session), cached, None)?;
+                let routed = self.route(&mut outgoing, Some(sender.session), cached, None)?;
+                if routed.durable {
+                    self.wait_for_store(sender.connection);
+                }
                 Ok(())
             }
         }
@@ -290,6 +293,7 @@ impl Shard {
         if storing && self.takes_topic(outgoing)? {
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
+            self.wait_for_store(connection);
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
         }
@@ -464,7 +468,7 @@ impl Shard {
         let ticket = routed.durable.then(|| self.delivery.journal.ticket());
         let answer = Answer::Ack { packet, packet_id, reason };
         self.delivery.answer_after(session, answer, ticket, routed.replies);
-        if routed.durable && self.delivery.store.is_backed_up {
+        if routed.durable || routed.replies > 0 {
             self.wait_for_store(handle);
         }
         self.block_if_waiting_too_much(handle, session);
@@ -475,9 +479,10 @@ impl Shard {
         connection.is_some_and(|connection| connection.version.has_reason_codes())
     }
 
-    /// Stops reading a publisher of durable messages until the store has caught up.
+    /// Stops reading a publisher of durable messages until the store has caught up, if it is behind.
     fn wait_for_store(&mut self, handle: ConnectionHandle) {
-        if let Some(connection) = self.delivery.connections.get_mut(handle)
+        if self.delivery.store.is_backed_up
+            && let Some(connection) = self.delivery.connections.get_mut(handle)
             && connection.holds.add(Hold::Store)
         {
             self.delivery.waiting_for_store.push(handle);

@@ -131,6 +131,12 @@ impl Session {
             };
             may.then_some(entry.message)
         });
-        in_flight.chain(self.queue.into_resident())
+        // Those that were sent before a restart may have arrived.
+        let restored = self.restored;
+        let is_begun = move |owed: &Owed| {
+            restored.as_ref().is_some_and(|restored| restored.contains_key(&owed.sequence))
+        };
+        let waiting = self.queue.into_resident().filter(move |owed| !is_begun(owed));
+        in_flight.chain(waiting)
     }
 }

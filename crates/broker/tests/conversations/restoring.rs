@@ -165,3 +165,35 @@ fn a_will_that_is_published_leaves_the_time_of_the_session_as_it_is() {
         .collect();
     assert_eq!(since, [(7, false)]);
 }
+
+#[test] // [MQTT5-3.3.2-5] is about what has not been begun
+fn an_expired_delivery_that_was_under_way_is_completed_and_its_identifier_not_given_again() {
+    // A message expiry interval of one second, stored an hour ago.
+    let parts = MessageParts {
+        topic: "x",
+        properties: &[2, 0, 0, 0, 1],
+        payload: b"old",
+        qos: QoS::ExactlyOnce,
+        retain: false,
+    };
+    let expired = Message::from_stored_parts(&parts, 1_700_000_000_000 - 3_600_000).unwrap();
+    let owed = Owed {
+        sequence: Sequence(1),
+        message: expired,
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        identifiers: None,
+        shared: None,
+    };
+    let queued_bytes = owed.bytes();
+    let mut store = PromptStore::default();
+    store.persist(vec![Record::Owed { key: KEY, owed, spilled: true }]);
+    let mut w = World::new().on_store(store);
+    let in_flight = vec![in_flight(1, 1, true)];
+    w.restore(StoredSession { in_flight, queued: 1, queued_bytes, next_sequence: 2, ..session() });
+    w.connect("r", v5().expiry(1_000).clean(false));
+    w.expect("r", pubrel(1));
+    w.connect("s", v5());
+    w.publish("s", publish("x", "new").qos(2));
+    w.expect("r", publish("x", "new").qos(2).id(2));
+}

@@ -80,3 +80,33 @@ fn before_version_5_a_refused_publisher_is_closed() {
     w.expect_closed("s");
     assert_eq!(w.cause("s"), Some(&Cause::QuotaExceeded));
 }
+
+#[test]
+fn retained_messages_at_qos_0_and_qos_2_of_stored_sessions_wait_for_the_store_too() {
+    for packet in [publish("live", "1").retain(), publish("live", "2").qos(2).id(1)] {
+        let mut w = world(v5().expiry(100));
+        w.store_state(BEHIND);
+        w.send("s", packet.clone());
+        w.send("s", pingreq());
+        assert!(w.unread("s") > 0, "{packet:?}");
+        w.store_state(StoreState::default());
+        assert_eq!(w.unread("s"), 0);
+        w.all_heard("s");
+        w.all_heard("there");
+    }
+}
+
+#[test]
+fn a_member_for_whom_nothing_can_be_stored_is_passed_over() {
+    let mut w = world(v5());
+    w.connect("stored", v5().expiry(100));
+    w.connect("clean", v5());
+    for member in ["stored", "clean"] {
+        w.subscribe(member, "$share/g/jobs", 1);
+    }
+    w.store_state(FULL);
+    for number in 0..6 {
+        w.publish("s", publish("jobs", number.to_string()).qos(1));
+        w.receive("clean", publish("jobs", number.to_string()).qos(1));
+    }
+}

@@ -132,23 +132,18 @@ fn with_off(on: Arg, spec: &'static OptionSpec) -> Vec<Arg> {
 }
 
 fn short_help(spec: &OptionSpec) -> String {
-    format!("{} [default: {}]{}", spec.summary(), spec.default_text(), waits(spec))
+    format!("{} [default: {}]", spec.summary(), spec.default_text())
 }
 
 fn long_help(spec: &OptionSpec) -> String {
     format!(
-        "{}{}\n\nAccepts {}.\n[default: {}] [file: {}] [env: {}]",
+        "{}\n\nAccepts {}.\n[default: {}] [file: {}] [env: {}]",
         spec.text(),
-        waits(spec),
         spec.expected(),
         spec.default_text(),
         spec.key(),
         spec.variable(),
     )
-}
-
-fn waits(spec: &OptionSpec) -> String {
-    spec.waits_for().map_or_else(String::new, |text| format!(" ({text})"))
 }
 
 /// The options that were given as flags, with their values as text.
@@ -195,9 +190,6 @@ mod tests {
             assert!(help.contains(&format!("[env: {}]", spec.variable())), "{}", spec.key());
             assert!(help.contains(&format!("[file: {}]", spec.key())), "{}", spec.key());
             assert!(help.contains(spec.summary()), "{}", spec.key());
-            if let Some(waits) = spec.waits_for() {
-                assert!(help.contains(&waits), "{}", spec.key());
-            }
         }
     }
 

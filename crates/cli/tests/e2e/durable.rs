@@ -2,6 +2,7 @@
 //! messages, whatever was acknowledged. And what a user reads when the store cannot be used.
 
 use crate::broker::{Broker, noctule};
+use crate::foreign;
 use crate::mosquitto::{Subscriber, VERSIONS, message, publish, publish_lines};
 use crate::program::Program;
 use crate::room::Room;
@@ -131,4 +132,31 @@ fn damage_in_the_store_is_said_with_file_and_place_and_nothing_is_changed() {
     let line = complaint_of(&room, &[]);
     assert!(line.contains("segment-00000001"), "{line}");
     assert_eq!(std::fs::read(&segment).unwrap(), bytes, "it is as it was");
+}
+
+#[test]
+fn publishers_on_all_loops_go_on_when_a_store_that_was_behind_has_caught_up() {
+    // One message is as much as may be under way to the disk, so every publisher waits again and again.
+    let broker = Broker::ours(&["--shards", "4", "--store-bytes-max", "1KiB"]);
+    let flags = ["-c", "-i", "away", "-q", "1", "-t", "busy/#"];
+    Subscriber::start(&broker, "mqttv311", &flags).leave();
+    let lines: Vec<_> = (0..300).map(|number| format!("{number:0500}")).collect();
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let publishers: Vec<_> = (0..8)
+        .map(|publisher| {
+            let mut command = foreign::mosquitto("mosquitto_pub");
+            command.args(["-h", &broker.host(), "-p", &broker.port(), "-q", "1", "-l"]);
+            command.args(["-t", &format!("busy/{publisher}")]);
+            Program::start_with(&mut command, input.clone().into())
+        })
+        .collect();
+    publishers.into_iter().for_each(|publisher| drop(publisher.finish().well()));
+    let back = Subscriber::begin(&broker, "mqttv311", &flags);
+    let mut seen = [0; 8];
+    for _ in 0..8 * lines.len() {
+        let heard = back.next();
+        let publisher: usize = heard.topic["busy/".len()..].parse().unwrap();
+        assert_eq!(heard.payload, lines[seen[publisher]]);
+        seen[publisher] += 1;
+    }
 }

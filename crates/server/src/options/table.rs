@@ -77,7 +77,7 @@ option_table! {
         /// on other addresses unless clients have to show certificates or this is set.
         allow_anonymous: bool = false => flags(&["allow-anonymous"]).off(&["no-allow-anonymous"]);
 
-        /// Directory for certificates and, when the store exists, messages.
+        /// Directory for certificates and stored messages.
         /// It is made if it is missing, readable by its owner alone. A relative path begins at the
         /// working directory.
         data_dir: PathBuf = PathBuf::from("./noctule-data") => flags(&["data-dir"]);
