@@ -64,6 +64,17 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     };
     let path = arguments.get_one::<PathBuf>(DIRECTORY);
     let path = path.map_or(Path::new(DEFAULT), PathBuf::as_path);
+    if path.is_dir() && !holds_store(path) {
+        // It would read as a store with nothing in it, and whole.
+        let inside = path.join("store");
+        let hint = if holds_store(&inside) {
+            format!("did you mean {}?", inside.display())
+        } else {
+            "name the directory 'store' inside of a broker's data directory".to_owned()
+        };
+        output::complain(format_args!("{}: there is no store here: {hint}", path.display()));
+        return ExitCode::FAILURE;
+    }
     let done = match name {
         "info" => Inspection::open(path).and_then(|store| info(&store)),
         "verify" => Inspection::open(path).and_then(|store| verify(&store)),
@@ -121,6 +132,18 @@ fn directory() -> Arg {
         .value_name("DIRECTORY")
         .value_parser(value_parser!(PathBuf))
         .help(format!("The directory of the store [default: {DEFAULT}]"))
+}
+
+/// Whether a directory holds files of a store.
+fn holds_store(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| {
+        entries.any(|entry| {
+            entry.is_ok_and(|entry| {
+                let name = entry.file_name();
+                name == "lock" || name.to_string_lossy().starts_with("segment-")
+            })
+        })
+    })
 }
 
 fn info(store: &Inspection) -> Result<(), StoreError> {

@@ -79,3 +79,16 @@ fn what_cannot_be_answered_is_one_line() {
     let finished = store(broker.room(), &["info"]);
     assert!(finished.complaints.contains("another process is using the store"), "{finished:?}");
 }
+
+#[test]
+fn a_directory_without_a_store_is_not_an_empty_store() {
+    let room = room();
+    for command in ["info", "verify", "sessions", "compact"] {
+        let finished = store(&room, &[command, "noctule-data"]);
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert!(finished.complaints.contains("noctule-data/store?"), "{finished:?}");
+        let finished = store(&room, &[command, "."]);
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert!(finished.complaints.contains("there is no store here"), "{finished:?}");
+    }
+}
