@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 const KEY: SessionKey = SessionKey(1);
@@ -22,15 +23,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Names the directory for the process that is to be killed.
 const CHILD: &str = "NOCTULE_STORE_CHILD";
 
-/// A directory that does not outlive its test.
-struct Scratch(PathBuf);
+/// Starting a process copies, for a moment, what is open in this one: a lock that another test has let
+/// go of meanwhile would still be held. So nobody has a store open while a process is started.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// A directory that does not outlive its test. While it is there, no process is started.
+struct Scratch(PathBuf, Option<RwLockReadGuard<'static, ()>>);
 
 impl Scratch {
     fn new(name: &str) -> Self {
         let name = format!("store-{name}-{}", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&path);
-        Self(path)
+        Self(path, Some(STARTING.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// One for a test that starts processes.
+    fn of_starter(name: &str) -> Self {
+        let mut scratch = Self::new(name);
+        scratch.1 = None;
+        scratch
     }
 }
 
@@ -261,16 +273,19 @@ fn child_that_is_killed() {
 
 #[test]
 fn a_process_that_is_killed_again_and_again_loses_nothing_that_it_promised() {
-    let scratch = Scratch::new("killed");
+    let scratch = Scratch::of_starter("killed");
     let mut dice = Dice::new(std::process::id().into());
     let (mut stored, mut delivered) = (0, 0);
     for round in 0..8 {
+        let alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        // It has begun its own program when this returns, and what was copied is closed.
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_that_is_killed", "--nocapture"])
             .env(CHILD, &scratch.0)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        drop(alone);
         let mut lines_left = 30 + dice.below(400);
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
