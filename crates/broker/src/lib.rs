@@ -31,6 +31,7 @@ mod outgoing;
 mod parcel;
 mod persist;
 mod postbag;
+mod principal;
 mod queue;
 mod restore;
 mod retained;
@@ -62,6 +63,7 @@ pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
 pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
+pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]

@@ -1,33 +1,36 @@
 //! Who may connect: anybody, whoever shows a certificate, or whoever knows a password.
 //!
-//! What can be decided without a password is decided at once. A password is checked by threads of
-//! their own, a few at a time, since each check takes some 20 ms and 20 MiB; the loop goes on, and the
-//! verdict comes as a letter. When too many wait, a client is told that the broker is busy. What a
-//! client may *do* is not decided here.
+//! What can be decided without a password is decided at once, and so is whoever proves that it knows
+//! its password by SCRAM. A password that is said is checked by threads of their own; the loop goes
+//! on, and the verdict comes as a letter. When too many wait, a client is told that the broker is
+//! busy. What a client may *do* is not decided here.
 
-use crate::mailboxes::{Letter, Mailboxes};
+mod checkers;
+mod exchange;
+mod passwords;
+
+use crate::mailboxes::Mailboxes;
 use crate::options::{ClientAuth, Config};
-use crate::passwords::Passwords;
 use crate::run::StartError;
-use noctule_broker::{ConnectionHandle, Credentials, Verdict};
+use checkers::{Checkers, Question};
+pub(crate) use exchange::Begun;
+use noctule_broker::{ConnectionHandle, Credentials, Event, Verdict};
 use noctule_mqtt::ReasonCode;
-use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// Checks that may wait for a thread; at 20 ms each, more would time out anyhow.
-const WAITING_MAX: usize = 1_024;
-
-/// Threads that check at once, at most: 80 MiB.
-const THREADS_MAX: usize = 4;
+use passwords::Passwords;
+use std::sync::Arc;
 
 /// Decides who may connect. Shared by all loops.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    questions: Option<SyncSender<Question>>,
+    guard: Option<Guard>,
     allow_anonymous: bool,
+}
+
+/// What users are known by.
+#[derive(Debug)]
+struct Guard {
+    passwords: Arc<Passwords>,
+    checkers: Checkers,
 }
 
 /// What is known of a connection besides what it says.
@@ -39,16 +42,6 @@ pub(crate) struct Origin {
     pub(crate) is_local: bool,
 }
 
-/// A password to be checked.
-struct Question {
-    user: Box<str>,
-    password: Box<[u8]>,
-    asked: Instant,
-    /// Which loop wants to know, and about whom.
-    shard: usize,
-    connection: ConnectionHandle,
-}
-
 impl Gate {
     /// The gate that the configuration asks for. Verdicts that take time come through `mailboxes`.
     ///
@@ -56,27 +49,47 @@ impl Gate {
     /// [`StartError`]: the password file cannot be used, or anybody could come in unasked.
     pub(crate) fn open(config: &Config, mailboxes: &Arc<Mailboxes>) -> Result<Self, StartError> {
         check_openness(config)?;
-        let questions = match config.password_file.get() {
+        let guard = match config.password_file.get() {
             None => None,
             Some(path) => {
-                let passwords = Arc::new(Passwords::read(path).map_err(StartError::Passwords)?);
+                let passwords = Arc::new(Passwords::watch(path)?);
                 let patience = config.limits.connect_timeout;
-                let started = start_threads(&passwords, mailboxes, patience);
+                let started = Checkers::start(&passwords, mailboxes, patience);
                 let failed = |error| StartError::System { what: "start a thread", error };
-                Some(started.map_err(failed)?)
+                Some(Guard { passwords, checkers: started.map_err(failed)? })
             }
         };
-        Ok(Self { questions, allow_anonymous: config.allow_anonymous })
+        Ok(Self { guard, allow_anonymous: config.allow_anonymous })
     }
 
-    /// The verdict, or none if it comes as a letter.
+    /// The answer to a connection that asks to be let in, or none if it comes as a letter. `begun` is
+    /// the connection's, for exchanges of several steps.
     pub(crate) fn ask(
         &self,
         credentials: Credentials,
         origin: Origin,
-        (shard, connection): (usize, ConnectionHandle),
+        begun: &mut Begun,
+        asker: (usize, ConnectionHandle),
+    ) -> Option<Event> {
+        let connection = asker.1;
+        if let Some(said) = &credentials.enhanced {
+            return Some(match &self.guard {
+                Some(guard) => exchange::step(&guard.passwords, begun, said, connection),
+                // No method is offered then.
+                None => Event::Authenticated { connection, verdict: NOT_AUTHORIZED },
+            });
+        }
+        let verdict = self.verdict(credentials, origin, asker)?;
+        Some(Event::Authenticated { connection, verdict })
+    }
+
+    fn verdict(
+        &self,
+        credentials: Credentials,
+        origin: Origin,
+        asker: (usize, ConnectionHandle),
     ) -> Option<Verdict> {
-        let Some(questions) = &self.questions else {
+        let Some(guard) = &self.guard else {
             return Some(self.without_passwords(origin));
         };
         let Some(user) = credentials.user_name else {
@@ -87,9 +100,7 @@ impl Gate {
         let Some(password) = credentials.password else {
             return Some(BAD_PASSWORD);
         };
-        let asked = Instant::now();
-        let question = Question { user, password, asked, shard, connection };
-        questions.try_send(question).is_err().then_some(BUSY)
+        guard.checkers.ask(Question { user, password, asker })
     }
 
     /// Without a password file this machine is trusted, as nobody else is listened to unless that
@@ -111,56 +122,6 @@ fn check_openness(config: &Config) -> Result<(), StartError> {
             Err(StartError::Open { address: *address })
         }
         _ => Ok(()),
-    }
-}
-
-/// Starts the threads that check passwords. They end with the gate.
-fn start_threads(
-    passwords: &Arc<Passwords>,
-    mailboxes: &Arc<Mailboxes>,
-    patience: Duration,
-) -> io::Result<SyncSender<Question>> {
-    let (questions, asked) = sync_channel(WAITING_MAX);
-    let asked = Arc::new(Mutex::new(asked));
-    // Half of the processors, so that the loops have theirs.
-    let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    for _ in 0..(processors / 2).clamp(1, THREADS_MAX) {
-        let checker = Checker {
-            passwords: Arc::clone(passwords),
-            mailboxes: Arc::clone(mailboxes),
-            patience,
-        };
-        let asked = Arc::clone(&asked);
-        thread::Builder::new().name("passwords".to_owned()).spawn(move || checker.run(&asked))?;
-    }
-    Ok(questions)
-}
-
-struct Checker {
-    passwords: Arc<Passwords>,
-    mailboxes: Arc<Mailboxes>,
-    patience: Duration,
-}
-
-impl Checker {
-    fn run(&self, asked: &Mutex<Receiver<Question>>) {
-        loop {
-            let question = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(question) = question else {
-                return;
-            };
-            // Whoever has waited longer was sent away.
-            if question.asked.elapsed() < self.patience {
-                self.answer(&question);
-            }
-        }
-    }
-
-    fn answer(&self, question: &Question) {
-        let is_right = self.passwords.verify(&question.user, &question.password);
-        let verdict = if is_right { Verdict::Accepted } else { BAD_PASSWORD };
-        let connection = question.connection;
-        self.mailboxes.write_from_outside(question.shard, Letter::Verdict { connection, verdict });
     }
 }
 
@@ -193,30 +154,32 @@ mod tests {
         let settings = Settings { limits, next_key: 1, ..Settings::default() };
         let connection = Shard::new(settings, Now { mono_ms: 0, wall_ms: 0 })
             .open(Now { mono_ms: 0, wall_ms: 0 });
-        gate.ask(who, origin, (0, connection))
+        gate.verdict(who, origin, (0, connection))
     }
 
     #[test]
     fn without_passwords_this_machine_and_certificates_are_trusted() {
-        let gate = Gate { questions: None, allow_anonymous: false };
+        let gate = Gate { guard: None, allow_anonymous: false };
         let nobody = || somebody(None, None);
         assert_eq!(ask(&gate, nobody(), HERE), Some(Verdict::Accepted));
         assert_eq!(ask(&gate, nobody(), CERTIFIED), Some(Verdict::Accepted));
         assert_eq!(ask(&gate, nobody(), ELSEWHERE), Some(NOT_AUTHORIZED));
-        let open = Gate { questions: None, allow_anonymous: true };
+        let open = Gate { guard: None, allow_anonymous: true };
         assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::Accepted));
     }
 
     #[test]
     fn with_passwords_nobody_is_let_in_for_being_near() {
-        let (questions, asked) = sync_channel(1);
-        let gate = Gate { questions: Some(questions), allow_anonymous: false };
+        let (checkers, mut asked) = checkers::tests::nobody(1);
+        let passwords = Arc::new(Passwords::unwatched());
+        let guard = Some(Guard { passwords, checkers });
+        let gate = Gate { guard, allow_anonymous: false };
         assert_eq!(ask(&gate, somebody(None, None), HERE), Some(NOT_AUTHORIZED));
         assert_eq!(ask(&gate, somebody(None, None), CERTIFIED), Some(Verdict::Accepted));
         assert_eq!(ask(&gate, somebody(Some("a"), None), HERE), Some(BAD_PASSWORD));
         assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), None, "a thread decides");
         assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), Some(BUSY), "one may wait");
-        assert_eq!(asked.iter().next().map(|question| question.user), Some("a".into()));
+        assert_eq!(asked.next().map(|question| question.user), Some("a".into()));
     }
 
     #[test]

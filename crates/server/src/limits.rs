@@ -88,7 +88,12 @@ pub(crate) fn offer(config: &Config) -> Offer {
             Sharing::No => noctule_broker::Sharing::No,
         },
         payload_format_checked: given.check_payload_format,
-        authentication_methods: Vec::new(),
+        authentication_methods: config
+            .password_file
+            .get()
+            .map(|_| noctule_auth::scram::SCRAM_SHA_256.into())
+            .into_iter()
+            .collect(),
         response_information: text(&given.response_information),
         server_reference: text(&given.server_reference),
     }

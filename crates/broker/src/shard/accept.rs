@@ -16,6 +16,7 @@ use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Message;
 use crate::persist::SessionKey;
+use crate::principal::Principal;
 use crate::session::{Expiry, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, Frame};
 use noctule_mqtt::packet::{self, Connack, Connect, announced_version};
@@ -116,6 +117,7 @@ impl Shard {
             return self.close(handle, Cause::AnswerTooLarge { bytes: connack_bytes, limit }, now);
         }
         connection.phase = Phase::AwaitVerdict(Box::new(accepting));
+        connection.principal = Principal { user_name: connect.user_name.map(Into::into) };
         let credentials = Credentials {
             client_id,
             user_name: connect.user_name.map(Into::into),
@@ -205,9 +207,11 @@ impl Shard {
             return;
         }
         match verdict {
-            Verdict::Refused(reason) => self.refuse(handle, reason, now),
-            Verdict::Accepted => self.bring_home(handle, now),
+            Verdict::Refused(reason) => return self.refuse(handle, reason, now),
+            Verdict::Accepted => {}
+            Verdict::AcceptedAs(principal) => connection.principal = principal,
         }
+        self.bring_home(handle, now);
     }
 
     /// An accepted connection comes to the shard of its session: a session lives on one shard for

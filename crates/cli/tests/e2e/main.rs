@@ -31,6 +31,7 @@ mod passwd;
 mod program;
 mod proxy;
 mod room;
+mod scram;
 mod sensor_tests;
 mod shell_tests;
 mod store;

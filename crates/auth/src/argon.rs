@@ -8,19 +8,16 @@ use argon2::Params;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
-/// What MQTT can carry in a password.
-pub const PASSWORD_BYTES_MAX: usize = 65_535;
-
 /// 256 MiB, in KiB.
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 const PASSES_MAX: u32 = 16;
 const LANES_MAX: u32 = 16;
 
-/// A hashed password.
+/// A password that Argon2id has hashed.
 #[derive(Clone)]
-pub(crate) struct Hash(Box<PasswordHash>);
+pub(crate) struct Argon2idHash(Box<PasswordHash>);
 
-impl Hash {
+impl Argon2idHash {
     /// Hashes a password with a new salt.
     pub(crate) fn of(password: &[u8]) -> Result<Self, String> {
         let hash = Argon2::default().hash_password(password).map_err(|error| error.to_string())?;
@@ -44,14 +41,7 @@ impl Hash {
         Argon2::default().verify_password(password, &*self.0).is_ok()
     }
 
-    /// A hash of the same cost that no password has, as nobody knows one for it.
-    pub(crate) fn decoy(&self) -> Self {
-        let mut decoy = self.0.clone();
-        decoy.hash = NOBODYS.parse::<PasswordHash>().ok().and_then(|nobodys| nobodys.hash);
-        Self(decoy)
-    }
-
-    /// The decoy of a file without users.
+    /// A hash of the usual cost that no password has, as nobody knows one for it.
     pub(crate) fn nobodys() -> Option<Self> {
         Self::parse(NOBODYS)
     }
@@ -61,16 +51,16 @@ impl Hash {
 const NOBODYS: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$MTQxNTkyNjUzNTg5$MTQxNTkyNjUzNTg5NzkzMjM4NDYyNjQzMzgzMjc5NTA";
 
-impl std::fmt::Display for Hash {
+impl std::fmt::Display for Argon2idHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
 }
 
 /// A hash is a secret, too.
-impl std::fmt::Debug for Hash {
+impl std::fmt::Debug for Argon2idHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hash")
+        f.write_str("Argon2idHash")
     }
 }
 
@@ -80,13 +70,13 @@ mod tests {
 
     #[test]
     fn a_hash_is_written_and_read_back_and_known_by_its_password_only() {
-        let hash = Hash::of(b"secret").unwrap();
+        let hash = Argon2idHash::of(b"secret").unwrap();
         let text = hash.to_string();
         assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
-        let read = Hash::parse(&text).unwrap();
+        let read = Argon2idHash::parse(&text).unwrap();
         assert_eq!(read.to_string(), text);
         assert!(read.is_of(b"secret") && !read.is_of(b"Secret") && !read.is_of(b""));
-        assert_ne!(Hash::of(b"secret").unwrap().to_string(), text, "the salt is new");
+        assert_ne!(Argon2idHash::of(b"secret").unwrap().to_string(), text, "the salt is new");
     }
 
     #[test]
@@ -101,17 +91,14 @@ mod tests {
             "$argon2id$v=19$m=19456,t=2,p=1$MTQxNTkyNjUzNTg5",
             "$argon2id$v=19$m=19456,t=2,p=1",
         ] {
-            assert!(Hash::parse(text).is_none(), "{text}");
+            assert!(Argon2idHash::parse(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn a_decoy_costs_what_the_real_one_costs_and_fits_nothing() {
-        let cheap = "$argon2id$v=19$m=64,t=1,p=1$MTQxNTkyNjUzNTg5$MTQxNTkyNjUzNTg5NzkzMjM4";
-        let decoy = Hash::parse(cheap).unwrap().decoy();
-        assert!(decoy.to_string().starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{decoy}");
-        assert!(!decoy.is_of(b"") && !decoy.is_of(b"secret"));
-        assert!(!Hash::nobodys().unwrap().is_of(b""));
+    fn nobodys_hash_fits_nothing() {
+        let nobodys = Argon2idHash::nobodys().unwrap();
+        assert!(!nobodys.is_of(b"") && !nobodys.is_of(b"secret"));
     }
 
     #[test]
@@ -119,6 +106,6 @@ mod tests {
         // echo -n password | argon2 somesalt -id -t 2 -k 65536 -p 1
         let text = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ\
                     $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        assert!(Hash::parse(text).unwrap().is_of(b"password"));
+        assert!(Argon2idHash::parse(text).unwrap().is_of(b"password"));
     }
 }
