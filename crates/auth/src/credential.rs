@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use noctule_scram::ScramSecret;
 
 use crate::argon::Argon2idHash;
+use crate::mosquitto::MosquittoHash;
 
 /// What MQTT can carry in a password.
 pub const PASSWORD_BYTES_MAX: usize = 65_535;
@@ -29,13 +30,14 @@ pub enum Hashing {
 pub(crate) enum Credential {
     Argon2id(Argon2idHash),
     Scram(ScramSecret),
+    Mosquitto(MosquittoHash),
 }
 
 impl Credential {
     /// Hashes a password with a new salt.
     pub(crate) fn of(password: &[u8], hashing: Hashing) -> Result<Self, String> {
         match hashing {
-            Hashing::Argon2id => Argon2idHash::of(password).map(Self::Argon2id),
+            Hashing::Argon2id => Argon2idHash::of(password, &new_salt()?).map(Self::Argon2id),
             Hashing::Scram(iterations) => {
                 let secret = ScramSecret::derive(password, &new_salt()?, iterations);
                 Ok(Self::Scram(secret))
@@ -46,15 +48,14 @@ impl Credential {
     /// Reads what stands behind a user's name; none if it is of no kind that is known, or checking
     /// it would cost too much.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        match ScramSecret::parse(text) {
-            Some(secret) => Some(Self::Scram(secret)),
-            None => Argon2idHash::parse(text).map(Self::Argon2id),
-        }
+        let scram = || ScramSecret::parse(text).map(Self::Scram);
+        let mosquitto = || MosquittoHash::parse(text).map(Self::Mosquitto);
+        Argon2idHash::parse(text).map(Self::Argon2id).or_else(scram).or_else(mosquitto)
     }
 
     /// One of the usual cost that no password fits.
-    pub(crate) fn nobodys() -> Option<Self> {
-        Argon2idHash::nobodys().map(Self::Argon2id)
+    pub(crate) fn nobodys() -> Self {
+        Self::Argon2id(Argon2idHash::nobodys())
     }
 
     /// Whether it is this password's. Takes its time, whatever the answer.
@@ -62,6 +63,7 @@ impl Credential {
         match self {
             Self::Argon2id(hash) => hash.is_of(password),
             Self::Scram(secret) => secret.is_of(password),
+            Self::Mosquitto(hash) => hash.is_of(password),
         }
     }
 
@@ -69,7 +71,7 @@ impl Credential {
     pub(crate) fn scram(&self) -> Option<&ScramSecret> {
         match self {
             Self::Scram(secret) => Some(secret),
-            Self::Argon2id(_) => None,
+            Self::Argon2id(_) | Self::Mosquitto(_) => None,
         }
     }
 }
@@ -87,6 +89,7 @@ impl fmt::Display for Credential {
         match self {
             Self::Argon2id(hash) => hash.fmt(f),
             Self::Scram(secret) => secret.fmt(f),
+            Self::Mosquitto(hash) => hash.fmt(f),
         }
     }
 }

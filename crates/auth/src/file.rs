@@ -11,7 +11,6 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::LazyLock;
 
 use noctule_scram::ScramSecret;
 use sha2::{Digest, Sha256};
@@ -124,12 +123,10 @@ impl PasswordFile {
     #[must_use]
     pub fn verify(&self, user: &str, password: &[u8]) -> bool {
         let known = self.credential_of(user);
-        let like = self.pick(&self.user_lines, user).or(nobodys());
-        let Some(credential) = known.or(like) else {
-            return false;
-        };
+        let like = self.pick(&self.user_lines, user);
+        let nobodys = Credential::nobodys();
         // In this order: the time is spent in any case.
-        credential.is_of(password) && known.is_some()
+        known.or(like).unwrap_or(&nobodys).is_of(password) && known.is_some()
     }
 
     /// What is kept of a user's password for SCRAM, or a decoy that looks like it if there is no such
@@ -234,12 +231,6 @@ impl PasswordFile {
         let place = number.checked_rem(lines.len() as u64)?;
         self.credential_at(*lines.get(usize::try_from(place).ok()?)?)
     }
-}
-
-/// Whom everybody looks like where there are no users.
-fn nobodys() -> Option<&'static Credential> {
-    static NOBODYS: LazyLock<Option<Credential>> = LazyLock::new(Credential::nobodys);
-    NOBODYS.as_ref()
 }
 
 fn read_text(path: &Path) -> Result<String, Fault> {

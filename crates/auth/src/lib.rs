@@ -5,8 +5,10 @@
 //! do it on a loop's thread. A password is never part of a message or of `Debug` output.
 
 mod argon;
+mod compare;
 mod credential;
 mod file;
+mod mosquitto;
 mod problem;
 mod replace;
 

@@ -114,6 +114,7 @@ fn a_line_that_is_wrong_is_named() {
         (format!("a\u{1b}b:{KNOWN}\n"), ":1: expected user:hash"),
         ("a:plain text\n".to_owned(), ":1: the hash is of no kind that is known"),
         ("a:$7$101$c2FsdA==$aGFzaA==\n".to_owned(), "add the user again"),
+        ("a:$2b$12$abcdefghijklmnopqrstuv\n".to_owned(), "of no kind that is known"),
         (format!("a:{KNOWN}\nb:{KNOWN}\na:{KNOWN}\n"), ":3: this user stands in an earlier line"),
     ] {
         let room = Room::with(&content);
@@ -196,6 +197,24 @@ fn a_scram_line_of_others_is_read_kept_and_checked() {
     PasswordFile::set(&room.file(), "a", b"new", None).unwrap();
     assert!(room.text().starts_with("a:SCRAM-SHA-256$4096:"), "as before: {}", room.text());
     assert!(PasswordFile::read(&room.file()).unwrap().verify("a", b"new"));
+}
+
+#[test]
+fn a_file_of_mosquittos_is_used_as_it_is() {
+    // Debian's mosquitto_passwd 2.0 has made it, with -H sha512 for the second line.
+    let file = "anna:$7$101$m999DcWONBC1t0gK$zkqDJ05qsOutYpq1XG4tsinqhUzI/JkN44Kk8npnObsIUbUi0Xv7OOlPoZdu\
+                RkLYEiVry4dIPXTXsNK+WY8Uzg==\n\
+                carl:$6$d3I3iLA6zy+uUz+g$YKHliEGavGG8xyDpxF6I0uIBMhKp+Hn7B3KXBHitdHrnO7KYAqBXgNKqxgjK1yXv\
+                VDmugmxRSONaoJJN6KvY2g==\n";
+    let room = Room::with(file);
+    let read = PasswordFile::read(&room.file()).unwrap();
+    assert!(read.verify("anna", b"secret") && read.verify("carl", b"third"));
+    assert!(!read.verify("anna", b"third") && !read.verify("carl", b"secret"));
+    assert!(!read.verify("nobody", b"secret"));
+    PasswordFile::set(&room.file(), "dora", b"x", None).unwrap();
+    assert!(room.text().starts_with(&format!("{file}dora:$argon2id$")), "{}", room.text());
+    PasswordFile::set(&room.file(), "carl", b"x", None).unwrap();
+    assert!(room.text().contains("carl:$argon2id$"), "a new password is kept better");
 }
 
 #[test]
