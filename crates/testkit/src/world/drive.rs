@@ -70,7 +70,7 @@ impl World {
                     }
                     Authenticator::Waiting => self.undecided.push((connection, credentials)),
                 },
-                Action::Persist { ticket, records } => {
+                Action::Persist { ticket, records, .. } => {
                     self.ask(Asked::Persist { ticket, records });
                 }
                 Action::Load { session, key, bytes_max, .. } => {

@@ -19,9 +19,9 @@ use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
-    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Offer, Owner,
-    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot,
-    StoreState, StoredSession, Ticket, Verdict,
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Entrance, Event, Hello, Limits, Offer,
+    Owner, Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard,
+    Snapshot, StoreState, StoredSession, Ticket, Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -98,13 +98,13 @@ impl World {
 
     /// A world with these limits, whose broker offers this.
     pub fn of(limits: Limits, offer: Offer) -> Self {
-        let hello = Hello::Never;
-        Self::settled(Settings { limits, offer, hello, ..Settings::default() })
+        Self::settled(Settings { limits, offer, ..Settings::default() })
     }
 
     /// A world with these limits, in which this is who is greeted.
     pub fn greeting(hello: Hello, limits: Limits) -> Self {
-        Self::settled(Settings { limits, hello, ..Settings::default() })
+        let entrances = vec![Entrance::greeting(hello)];
+        Self::settled(Settings { limits, entrances, ..Settings::default() })
     }
 
     fn settled(settings: Settings) -> Self {
