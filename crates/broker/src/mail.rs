@@ -5,6 +5,7 @@ use crate::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::message::Message;
 use crate::parcel::Parcel;
+use crate::persist::Stage;
 use crate::session::SessionHandle;
 use crate::sharing::SharedLetter;
 use noctule_session::AckNumber;
@@ -96,6 +97,8 @@ pub struct ReplyTo {
     pub(crate) shard: ShardId,
     pub(crate) session: SessionHandle,
     pub(crate) number: AckNumber,
+    /// How safe it has to be before it is answered.
+    pub(crate) stage: Stage,
 }
 
 /// A connection on its way to the shard of its session, accepted and without its CONNACK.

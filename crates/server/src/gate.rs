@@ -10,32 +10,36 @@ mod exchange;
 mod passwords;
 
 use crate::mailboxes::Mailboxes;
-use crate::options::{ClientAuth, Config};
+use crate::options::{ClientAuth, Config, Listener, Transport};
 use crate::run::StartError;
 use checkers::{Checkers, Question};
 pub(crate) use exchange::Begun;
-use noctule_broker::{ConnectionHandle, Credentials, Event, Verdict};
+use noctule_broker::{ConnectionHandle, Credentials, EntranceId, Event, Verdict};
 use noctule_mqtt::ReasonCode;
 use passwords::Passwords;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Decides who may connect. Shared by all loops.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    guard: Option<Guard>,
-    allow_anonymous: bool,
+    /// By the number of the listener.
+    guards: RwLock<Vec<Guard>>,
+    checkers: Checkers,
 }
 
-/// What users are known by.
-#[derive(Debug)]
+/// Who may connect at one listener.
+#[derive(Debug, Clone)]
 struct Guard {
-    passwords: Arc<Passwords>,
-    checkers: Checkers,
+    /// If clients have to give a user's.
+    passwords: Option<Arc<Passwords>>,
+    allow_anonymous: bool,
 }
 
 /// What is known of a connection besides what it says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
+    /// Where it came in.
+    pub(crate) entrance: EntranceId,
     /// It has shown a certificate that was found valid.
     pub(crate) has_certificate: bool,
     /// It comes from this machine.
@@ -46,20 +50,40 @@ impl Gate {
     /// The gate that the configuration asks for. Verdicts that take time come through `mailboxes`.
     ///
     /// # Errors
-    /// [`StartError`]: the password file cannot be used, or anybody could come in unasked.
+    /// [`StartError`]: a password file cannot be used, or anybody could come in unasked.
     pub(crate) fn open(config: &Config, mailboxes: &Arc<Mailboxes>) -> Result<Self, StartError> {
-        check_openness(config)?;
-        let guard = match config.password_file.get() {
-            None => None,
-            Some(path) => {
-                let passwords = Arc::new(Passwords::watch(path)?);
-                let patience = config.limits.connect_timeout;
-                let started = Checkers::start(&passwords, mailboxes, patience);
-                let failed = |error| StartError::System { what: "start a thread", error };
-                Some(Guard { passwords, checkers: started.map_err(failed)? })
-            }
-        };
-        Ok(Self { guard, allow_anonymous: config.allow_anonymous })
+        let patience = config.limits.connect_timeout;
+        let checkers = Checkers::new(mailboxes, patience);
+        let gate = Self { guards: RwLock::default(), checkers };
+        gate.replace(config)?;
+        Ok(gate)
+    }
+
+    /// Uses another configuration from now on. Password files that were in use stay as they were read.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); then nothing has changed.
+    pub(crate) fn replace(&self, config: &Config) -> Result<(), StartError> {
+        let mut known: Vec<Arc<Passwords>> = self.known();
+        let mut guards = Vec::new();
+        for listener in config.all_listeners() {
+            let guard = guard(&listener, &mut known).map_err(|error| error.of(&listener))?;
+            guards.push(guard);
+        }
+        if guards.iter().any(|guard| guard.passwords.is_some()) {
+            self.checkers.start().map_err(|error| {
+                let what = "start a thread";
+                StartError::System { what, error }
+            })?;
+        }
+        *self.guards.write().unwrap_or_else(PoisonError::into_inner) = guards;
+        Ok(())
+    }
+
+    /// The password files that are in use.
+    fn known(&self) -> Vec<Arc<Passwords>> {
+        let guards = self.guards.read().unwrap_or_else(PoisonError::into_inner);
+        guards.iter().filter_map(|guard| guard.passwords.clone()).collect()
     }
 
     /// The answer to a connection that asks to be let in, or none if it comes as a letter. `begun` is
@@ -72,37 +96,43 @@ impl Gate {
         asker: (usize, ConnectionHandle),
     ) -> Option<Event> {
         let connection = asker.1;
-        if let Some(said) = &credentials.enhanced {
-            return Some(match &self.guard {
-                Some(guard) => exchange::step(&guard.passwords, begun, said, connection),
-                // No method is offered then.
-                None => Event::Authenticated { connection, verdict: NOT_AUTHORIZED },
-            });
-        }
-        let verdict = self.verdict(credentials, origin, asker)?;
-        Some(Event::Authenticated { connection, verdict })
+        let guards = self.guards.read().unwrap_or_else(PoisonError::into_inner);
+        let guard = guards.get(usize::from(origin.entrance.0));
+        let verdict = match (guard, &credentials.enhanced) {
+            (None, _) => Some(NOT_AUTHORIZED),
+            (Some(guard), None) => self.verdict(guard, credentials, origin, asker),
+            (Some(guard), Some(said)) => match &guard.passwords {
+                Some(passwords) => return Some(exchange::step(passwords, begun, said, connection)),
+                None => Some(Verdict::Refused(ReasonCode::BadAuthenticationMethod)),
+            },
+        };
+        verdict.map(|verdict| Event::Authenticated { connection, verdict })
     }
 
     fn verdict(
         &self,
+        guard: &Guard,
         credentials: Credentials,
         origin: Origin,
         asker: (usize, ConnectionHandle),
     ) -> Option<Verdict> {
-        let Some(guard) = &self.guard else {
-            return Some(self.without_passwords(origin));
+        let Some(passwords) = &guard.passwords else {
+            return Some(guard.without_passwords(origin));
         };
         let Some(user) = credentials.user_name else {
-            let accepted = origin.has_certificate || self.allow_anonymous;
+            let accepted = origin.has_certificate || guard.allow_anonymous;
             return Some(if accepted { Verdict::Accepted } else { NOT_AUTHORIZED });
         };
         // Nobody's password is no password; that needs no time, as it says nothing about the user.
         let Some(password) = credentials.password else {
             return Some(BAD_PASSWORD);
         };
-        guard.checkers.ask(Question { user, password, asker })
+        let passwords = Arc::clone(passwords);
+        self.checkers.ask(Question { passwords, user, password, asker })
     }
+}
 
+impl Guard {
     /// Without a password file this machine is trusted, as nobody else is listened to unless that
     /// is meant, or clients have certificates.
     fn without_passwords(&self, origin: Origin) -> Verdict {
@@ -111,15 +141,35 @@ impl Gate {
     }
 }
 
-/// A broker that the network reaches asks who somebody is, unless it was told not to.
-fn check_openness(config: &Config) -> Result<(), StartError> {
-    let asks_for_certificates = config.tls
-        && config.client_ca.get().is_some()
-        && config.client_auth == ClientAuth::Required;
+/// The guard that a listener asks for. Its password file is read if it is not `known`.
+fn guard(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Guard, StartError> {
+    check_openness(listener)?;
+    let config = &listener.config;
+    let passwords = match config.password_file.get() {
+        None => None,
+        Some(path) => Some(match known.iter().find(|known| known.is_at(path)) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let read = Arc::new(Passwords::watch(path)?);
+                known.push(Arc::clone(&read));
+                read
+            }
+        }),
+    };
+    Ok(Guard { passwords, allow_anonymous: config.allow_anonymous })
+}
+
+/// Who listens where the network reaches him asks who somebody is, unless he was told not to. Of the
+/// two usual listeners the one with TLS guards the other: they are meant as one.
+fn check_openness(listener: &Listener) -> Result<(), StartError> {
+    let config = &listener.config;
+    let is_tls = listener.transport() == Transport::Tls || (!listener.is_written && config.tls);
+    let asks_for_certificates =
+        is_tls && config.client_ca.get().is_some() && config.client_auth == ClientAuth::Required;
     let is_guarded = asks_for_certificates || config.password_file.get().is_some();
     match config.bind.iter().find(|address| !address.is_loopback()) {
         Some(address) if !is_guarded && !config.allow_anonymous => {
-            Err(StartError::Open { address: *address })
+            Err(StartError::Open { address: *address, is_written: listener.is_written })
         }
         _ => Ok(()),
     }
@@ -133,12 +183,14 @@ const BUSY: Verdict = Verdict::Refused(ReasonCode::ServerBusy);
 mod tests {
     use super::*;
     use crate::options::Optional;
+    use mio::{Poll, Token, Waker};
+    use noctule_auth::PasswordFile;
     use noctule_broker::Now;
     use noctule_broker::{Settings, Shard};
 
-    const ELSEWHERE: Origin = Origin { has_certificate: false, is_local: false };
-    const HERE: Origin = Origin { has_certificate: false, is_local: true };
-    const CERTIFIED: Origin = Origin { has_certificate: true, is_local: false };
+    const HERE: Origin = Origin { entrance: EntranceId(0), has_certificate: false, is_local: true };
+    const ELSEWHERE: Origin = Origin { is_local: false, ..HERE };
+    const CERTIFIED: Origin = Origin { has_certificate: true, ..ELSEWHERE };
 
     fn somebody(user: Option<&str>, password: Option<&str>) -> Credentials {
         Credentials {
@@ -154,32 +206,104 @@ mod tests {
         let settings = Settings { limits, next_key: 1, ..Settings::default() };
         let connection = Shard::new(settings, Now { mono_ms: 0, wall_ms: 0 })
             .open(Now { mono_ms: 0, wall_ms: 0 });
-        gate.verdict(who, origin, (0, connection))
+        match gate.ask(who, origin, &mut None, (0, connection))? {
+            Event::Authenticated { verdict, .. } => Some(verdict),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn mailboxes() -> Arc<Mailboxes> {
+        let poll = Poll::new().unwrap();
+        Arc::new(Mailboxes::new(vec![Waker::new(poll.registry(), Token(0)).unwrap()]))
+    }
+
+    fn gate(config: &Config) -> Gate {
+        Gate::open(config, &mailboxes()).unwrap()
+    }
+
+    /// A password file with one user, `a` with the password `b`; removed at the end.
+    struct File(std::path::PathBuf);
+
+    impl File {
+        fn new(name: &str) -> Self {
+            let name = format!("noctule-gate-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            PasswordFile::create(&path, true).unwrap();
+            PasswordFile::set(&path, "a", b"b", None).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
     }
 
     #[test]
     fn without_passwords_this_machine_and_certificates_are_trusted() {
-        let gate = Gate { guard: None, allow_anonymous: false };
+        let closed = gate(&Config::default());
         let nobody = || somebody(None, None);
-        assert_eq!(ask(&gate, nobody(), HERE), Some(Verdict::Accepted));
-        assert_eq!(ask(&gate, nobody(), CERTIFIED), Some(Verdict::Accepted));
-        assert_eq!(ask(&gate, nobody(), ELSEWHERE), Some(NOT_AUTHORIZED));
-        let open = Gate { guard: None, allow_anonymous: true };
+        assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::Accepted));
+        assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::Accepted));
+        assert_eq!(ask(&closed, nobody(), ELSEWHERE), Some(NOT_AUTHORIZED));
+        let open = gate(&Config { allow_anonymous: true, ..Config::default() });
         assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::Accepted));
+        let unknown = Origin { entrance: EntranceId(9), ..HERE };
+        assert_eq!(ask(&open, nobody(), unknown), Some(NOT_AUTHORIZED), "no such listener");
     }
 
     #[test]
     fn with_passwords_nobody_is_let_in_for_being_near() {
-        let (checkers, mut asked) = checkers::tests::nobody(1);
-        let passwords = Arc::new(Passwords::unwatched());
-        let guard = Some(Guard { passwords, checkers });
-        let gate = Gate { guard, allow_anonymous: false };
+        let file = File::new("near");
+        let password_file = Optional::Set(file.0.clone());
+        let gate = gate(&Config { password_file, ..Config::default() });
         assert_eq!(ask(&gate, somebody(None, None), HERE), Some(NOT_AUTHORIZED));
         assert_eq!(ask(&gate, somebody(None, None), CERTIFIED), Some(Verdict::Accepted));
         assert_eq!(ask(&gate, somebody(Some("a"), None), HERE), Some(BAD_PASSWORD));
         assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), None, "a thread decides");
+    }
+
+    #[test]
+    fn when_too_many_wait_the_broker_is_busy() {
+        let file = File::new("busy");
+        let (checkers, asked) = checkers::tests::nobody(1, &mailboxes());
+        let passwords = Some(Arc::new(Passwords::watch(&file.0).unwrap()));
+        let guards = RwLock::new(vec![Guard { passwords, allow_anonymous: false }]);
+        let gate = Gate { guards, checkers };
+        assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), None);
         assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), Some(BUSY), "one may wait");
-        assert_eq!(asked.next().map(|question| question.user), Some("a".into()));
+        assert_eq!(asked().map(|question| question.user), Some("a".into()));
+    }
+
+    #[test]
+    fn each_listener_has_its_own_guard_and_a_new_configuration_replaces_them() {
+        let file = File::new("each");
+        let text = format!(
+            "[[listener]]\nport = 1\n[[listener]]\nport = 2\npassword_file = '{}'\n",
+            file.0.display()
+        );
+        let config = crate::options::config_of(&text);
+        let gate = gate(&config);
+        let second = Origin { entrance: EntranceId(1), ..HERE };
+        assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::Accepted));
+        assert_eq!(ask(&gate, somebody(None, None), second), Some(NOT_AUTHORIZED));
+        let bad = crate::options::config_of(&text.replace("each", "nowhere"));
+        let said = gate.replace(&bad).unwrap_err().to_string();
+        assert!(said.starts_with("listener 2 of the file: "), "{said}");
+        assert_eq!(ask(&gate, somebody(None, None), second), Some(NOT_AUTHORIZED), "as before");
+        let both = config.listeners[1].clone();
+        let without = Config { listeners: vec![config.listeners[0].clone(), both], ..config };
+        let open = Config { allow_anonymous: true, ..without };
+        assert_eq!(gate.replace(&open).map_err(|error| error.to_string()), Ok(()));
+        assert_eq!(ask(&gate, somebody(None, None), second), Some(Verdict::Accepted));
+    }
+
+    fn openness(config: &Config) -> Result<(), String> {
+        let check = |listener: &Listener| {
+            check_openness(listener).map_err(|error| error.of(listener).to_string())
+        };
+        config.all_listeners().iter().try_for_each(check)
     }
 
     #[test]
@@ -187,7 +311,7 @@ mod tests {
         let check = |change: fn(&mut Config)| {
             let mut config = Config { bind: vec!["0.0.0.0".parse().unwrap()], ..Config::default() };
             change(&mut config);
-            check_openness(&config).map_err(|error| error.to_string())
+            openness(&config)
         };
         let said = check(|_| ()).unwrap_err();
         for word in ["0.0.0.0", "--password-file", "--client-ca", "--allow-anonymous"] {
@@ -211,5 +335,19 @@ mod tests {
             })
             .is_err()
         );
+    }
+
+    #[test]
+    fn a_listener_of_its_own_needs_a_guard_of_its_own() {
+        let guarded = "[[listener]]\nname = \"far\"\nbind = \"0.0.0.0\"\nport = 1\n\
+                       transport = \"tls\"\nclient_ca = \"ca\"\n";
+        assert_eq!(openness(&crate::options::config_of(guarded)), Ok(()));
+        let plain = guarded.replace("\"tls\"", "\"tcp\"");
+        let said = openness(&crate::options::config_of(&plain)).unwrap_err();
+        assert!(said.starts_with("listener \"far\": listening on 0.0.0.0 would let"), "{said}");
+        assert!(said.contains("`allow_anonymous = true`"), "{said}");
+        let open = format!("{guarded}[[listener]]\nbind = \"::\"\nport = 2\n");
+        let said = openness(&crate::options::config_of(&open)).unwrap_err();
+        assert!(said.starts_with("listener 2 of the file: "), "{said}");
     }
 }

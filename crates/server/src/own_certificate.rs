@@ -21,7 +21,7 @@ const DAYS: i64 = 825;
 const CA_DAYS: i64 = 3_650;
 
 /// The broker's own certificate.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct OwnCertificate {
     directory: Directory,
     note: PathBuf,

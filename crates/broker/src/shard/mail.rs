@@ -92,6 +92,7 @@ impl Shard {
         cached: Option<CachedRoute>,
         outgoing: &mut Outgoing<'_>,
     ) {
+        self.delivery.journal.enter(foreign.reply.map(|reply| reply.stage));
         let route = match cached {
             Some(found) => self.router.at(found),
             None => self.router.route(outgoing.view.topic, &self.delivery.limits),
@@ -103,6 +104,7 @@ impl Shard {
         } else {
             self.delivery.route_foreign(route, outgoing, publisher);
         }
+        self.delivery.journal.enter(None);
         if let Some(reply) = foreign.reply {
             self.reply(reply, outgoing.durable, outgoing.refused);
         }
@@ -113,7 +115,7 @@ impl Shard {
         if durable {
             let ticket = self.delivery.journal.ticket();
             let next = Continuation::Reply { reply, refused };
-            self.delivery.waiting.push_back((ticket, next));
+            self.delivery.wait_for(ticket, reply.stage, next);
         } else {
             self.settle(reply, refused);
         }

@@ -44,7 +44,7 @@ impl Origin {
                 .and_then(|session| delivery.sessions.get(session).map(|found| (session, found)))
                 .map(|(session, found)| {
                     let number = found.answers.next_number();
-                    ReplyTo { shard: self.own, session, number }
+                    ReplyTo { shard: self.own, session, number, stage: delivery.journal.stage() }
                 });
             let passage = Passage::new(self.own, publisher, reply);
             let fate = delivery.distribute(self.own, group, outgoing, passage, choice);

@@ -71,7 +71,8 @@ impl EventLoop {
                 Pipe::Tcp(_) => Transport::Plain,
                 Pipe::Tls(_) => Transport::Tls,
             };
-            let connection = self.shard.open_over(transport, now);
+            let entrance = listening.listener.entrance();
+            let connection = self.shard.open_at(entrance, transport, now);
             self.adopt(connection, pipe, peer, now);
         }
         // There may be more; the next turn comes at once.
@@ -85,12 +86,14 @@ impl EventLoop {
         credentials: Credentials,
         now: Now,
     ) {
+        let entrance = self.shard.entrance_of(connection).unwrap_or_default();
         // If the socket is gone, so will be the connection.
         let Some(socket) = self.sockets.of(connection) else {
             return;
         };
         let facts = socket.pipe.tls_facts();
         let origin = Origin {
+            entrance,
             has_certificate: facts.is_some_and(|facts| facts.client_certificate.is_some()),
             is_local: socket.peer.ip().is_loopback(),
         };

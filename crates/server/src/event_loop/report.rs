@@ -22,6 +22,7 @@ impl EventLoop {
                 debug!(
                     peer = self.peer_of(connection),
                     transport = self.transport_of(connection),
+                    listener = self.listener_of(connection),
                     client_id = escaped(&client_id),
                     %version,
                     session_present,
@@ -99,6 +100,13 @@ impl EventLoop {
     /// The same as text; empty if it is not known any more.
     fn peer_of(&mut self, connection: ConnectionHandle) -> String {
         self.address_of(connection).map_or_else(String::new, |peer| peer.to_string())
+    }
+
+    /// Which listener a connection has come by, if somebody has written it.
+    fn listener_of(&self, connection: ConnectionHandle) -> Option<&str> {
+        let entrance = self.shard.entrance_of(connection)?;
+        let mut doors = self.listeners.iter().map(|listening| &listening.listener);
+        doors.find(|door| door.entrance() == entrance)?.label()
     }
 
     /// What carries a connection: plain, or TLS with its version and cipher.

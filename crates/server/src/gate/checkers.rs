@@ -7,7 +7,7 @@ use crate::mailboxes::{Letter, Mailboxes};
 use noctule_broker::{ConnectionHandle, Verdict};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,56 +18,71 @@ const WAITING_MAX: usize = 1_024;
 const THREADS_MAX: usize = 4;
 
 /// A password to be checked.
+#[derive(Debug)]
 pub(super) struct Question {
+    pub(super) passwords: Arc<Passwords>,
     pub(super) user: Box<str>,
     pub(super) password: Box<[u8]>,
     /// Which loop wants to know, and about whom.
     pub(super) asker: (usize, ConnectionHandle),
 }
 
-/// The way to the threads; they end when it is dropped.
+/// The way to the threads, which are started once there is a password file. They end when it is
+/// dropped.
 #[derive(Debug)]
-pub(super) struct Checkers(SyncSender<(Instant, Question)>);
+pub(super) struct Checkers {
+    questions: OnceLock<SyncSender<Asked>>,
+    mailboxes: Arc<Mailboxes>,
+    /// How long somebody may wait for an answer.
+    patience: Duration,
+}
+
+type Asked = (Instant, Question);
 
 impl Checkers {
-    /// Starts the threads. Who has waited for `patience` is not answered any more.
-    pub(super) fn start(
-        passwords: &Arc<Passwords>,
-        mailboxes: &Arc<Mailboxes>,
-        patience: Duration,
-    ) -> io::Result<Self> {
+    /// Nobody checks yet. Who has waited for `patience` is not answered any more.
+    pub(super) fn new(mailboxes: &Arc<Mailboxes>, patience: Duration) -> Self {
+        Self { questions: OnceLock::new(), mailboxes: Arc::clone(mailboxes), patience }
+    }
+
+    /// Starts the threads, unless they run.
+    pub(super) fn start(&self) -> io::Result<()> {
+        if self.questions.get().is_some() {
+            return Ok(());
+        }
         let (questions, asked) = sync_channel(WAITING_MAX);
         let asked = Arc::new(Mutex::new(asked));
         // Half of the processors, so that the loops have theirs.
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         for _ in 0..(processors / 2).clamp(1, THREADS_MAX) {
-            let checker = Checker {
-                passwords: Arc::clone(passwords),
-                mailboxes: Arc::clone(mailboxes),
-                patience,
-            };
+            let checker =
+                Checker { mailboxes: Arc::clone(&self.mailboxes), patience: self.patience };
             let asked = Arc::clone(&asked);
             thread::Builder::new()
                 .name("passwords".to_owned())
                 .spawn(move || checker.run(&asked))?;
         }
-        Ok(Self(questions))
+        // Nobody else starts them: configurations are taken up one after another.
+        let _ = self.questions.set(questions);
+        Ok(())
     }
 
     /// Has a password checked; or says at once that too many wait.
     pub(super) fn ask(&self, question: Question) -> Option<Verdict> {
-        self.0.try_send((Instant::now(), question)).is_err().then_some(BUSY)
+        let asked = (Instant::now(), question);
+        let is_asked =
+            self.questions.get().is_some_and(|questions| questions.try_send(asked).is_ok());
+        (!is_asked).then_some(BUSY)
     }
 }
 
 struct Checker {
-    passwords: Arc<Passwords>,
     mailboxes: Arc<Mailboxes>,
     patience: Duration,
 }
 
 impl Checker {
-    fn run(&self, asked: &Mutex<Receiver<(Instant, Question)>>) {
+    fn run(&self, asked: &Mutex<Receiver<Asked>>) {
         loop {
             let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((since, question)) = next else {
@@ -81,7 +96,7 @@ impl Checker {
     }
 
     fn answer(&self, question: &Question) {
-        let is_right = self.passwords.current().verify(&question.user, &question.password);
+        let is_right = question.passwords.current().verify(&question.user, &question.password);
         let verdict = if is_right { Verdict::Accepted } else { BAD_PASSWORD };
         let (shard, connection) = question.asker;
         self.mailboxes.write_from_outside(shard, Letter::Verdict { connection, verdict });
@@ -93,8 +108,14 @@ pub(super) mod tests {
     use super::*;
 
     /// Checkers of which nobody checks, for so many questions.
-    pub(crate) fn nobody(room: usize) -> (Checkers, impl Iterator<Item = Question>) {
+    pub(crate) fn nobody(
+        room: usize,
+        mailboxes: &Arc<Mailboxes>,
+    ) -> (Checkers, impl Fn() -> Option<Question> + use<>) {
         let (questions, asked) = sync_channel(room);
-        (Checkers(questions), asked.into_iter().map(|(_, question)| question))
+        let questions = OnceLock::from(questions);
+        let checkers =
+            Checkers { questions, mailboxes: Arc::clone(mailboxes), patience: Duration::ZERO };
+        (checkers, move || asked.try_recv().ok().map(|(_, question)| question))
     }
 }

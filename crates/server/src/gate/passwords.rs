@@ -21,6 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A password file that is watched, as long as somebody has this.
 #[derive(Debug)]
 pub(crate) struct Passwords {
+    path: PathBuf,
     in_use: Arc<Mutex<Arc<PasswordFile>>>,
     /// Dropped, it ends the thread.
     _watched: Sender<()>,
@@ -48,13 +49,12 @@ impl Passwords {
             .name("password-file".to_owned())
             .spawn(move || watch.run(&end))
             .map_err(|error| StartError::System { what: "start a thread", error })?;
-        Ok(Self { in_use, _watched: watched })
+        Ok(Self { path: path.to_owned(), in_use, _watched: watched })
     }
 
-    /// A file without users that nobody watches.
-    #[cfg(test)]
-    pub(crate) fn unwatched() -> Self {
-        Self { in_use: Arc::default(), _watched: channel().0 }
+    /// Whether this is the file of that name.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        self.path == path
     }
 
     /// The file as it is now.
