@@ -11,8 +11,10 @@ mod file;
 mod mosquitto;
 mod problem;
 mod replace;
+mod verified;
 
 pub use credential::{Hashing, PASSWORD_BYTES_MAX};
 pub use file::{Change, PasswordFile};
 pub use noctule_scram as scram;
 pub use problem::{Fault, PasswordFileError};
+pub use verified::Verified;

@@ -91,12 +91,9 @@ impl EventLoop {
         let Some(socket) = self.sockets.of(connection) else {
             return;
         };
-        let facts = socket.pipe.tls_facts();
-        let origin = Origin {
-            entrance,
-            has_certificate: facts.is_some_and(|facts| facts.client_certificate.is_some()),
-            is_local: socket.peer.ip().is_loopback(),
-        };
+        let certificate = socket.pipe.tls_facts().and_then(|facts| facts.client_certificate);
+        let origin =
+            Origin { entrance, certificate: certificate.as_deref(), address: socket.peer.ip() };
         let asker = (self.number, connection);
         if let Some(event) = self.gate.ask(credentials, origin, &mut socket.begun, asker) {
             self.shard.handle(event, now);
