@@ -88,6 +88,7 @@ pub(crate) fn offer(config: &Config) -> Offer {
             Sharing::No => noctule_broker::Sharing::No,
         },
         payload_format_checked: given.check_payload_format,
+        sessions_belong_to_users: config.session.belongs_to_user,
         // Whether there are passwords to prove where a client came in is the gate's to say.
         authentication_methods: vec![noctule_auth::scram::SCRAM_SHA_256.into()],
         response_information: text(&given.response_information),

@@ -269,6 +269,31 @@ impl Shard {
         handle
     }
 
+    /// Refuses a client that wants the session of somebody else, which is left as it is.
+    fn refuse_foreign(&mut self, handle: ConnectionHandle, now: Now) {
+        let reason = ReasonCode::ClientIdentifierNotValid;
+        self.delivery.refused.foreign_session += 1;
+        self.delivery.count_refused_connect(handle);
+        self.send_refusal(handle, reason, "the client identifier belongs to another user");
+        self.close(handle, Cause::Refused(reason), now);
+    }
+
+    /// Whether the session of its client identifier belongs to somebody else. One that belongs to
+    /// nobody, as it was begun without a user name, is for whoever comes.
+    fn wants_a_foreign_session(&self, handle: ConnectionHandle) -> bool {
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return false;
+        };
+        let Phase::AwaitVerdict(accepting) = &connection.phase else {
+            return false;
+        };
+        let session = self.clients.get(&accepting.client_id);
+        let owner = session
+            .and_then(|session| self.delivery.sessions.get(*session))
+            .and_then(|session| session.user_name.as_deref());
+        owner.is_some() && owner != connection.principal.user_name.as_deref()
+    }
+
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
         self.delivery.count_refusal(handle, reason);
         self.send_refusal(handle, reason, explanation(reason));
@@ -285,6 +310,9 @@ impl Shard {
     }
 
     fn claim_session(&mut self, handle: ConnectionHandle, now: Now) {
+        if self.offer.sessions_belong_to_users && self.wants_a_foreign_session(handle) {
+            return self.refuse_foreign(handle, now);
+        }
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
@@ -309,6 +337,10 @@ impl Shard {
             return;
         };
         found.claimant = Some(handle);
+        let before = found.owner_bytes();
+        found.user_name = connection.principal.user_name.clone();
+        let sessions = &mut self.delivery.memory.sessions;
+        *sessions = (*sessions + found.owner_bytes()).saturating_sub(before);
         found.expires_ms = None;
         let was_persistent = found.is_persistent();
         found.expiry = accepting.expiry;
@@ -376,7 +408,7 @@ impl Shard {
     /// Takes a session in.
     pub(crate) fn adopt(&mut self, session: Session) -> SessionHandle {
         let client_id = session.client_id.clone();
-        self.delivery.memory.sessions += session_bytes(&client_id);
+        self.delivery.memory.sessions += session_bytes(&client_id) + session.owner_bytes();
         self.delivery.memory.spilled += self.delivery.spilled_weight(session.queue.spilled_bytes());
         let handle = self.delivery.sessions.insert(session);
         self.clients.insert(client_id, handle);

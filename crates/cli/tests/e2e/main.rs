@@ -19,6 +19,7 @@ mod example_tests;
 mod foreign;
 mod format_tests;
 mod hostile;
+mod identity;
 mod lifecycle;
 mod login;
 mod mosquitto;

@@ -191,6 +191,13 @@ option_table! {
         keep_alive_max: Limit<Seconds> = Limit::Unlimited => flags(&["keep-alive-max"])
             .range(seconds(1), seconds(TWO_BYTES));
 
+        /// Whether a session belongs to the user whose client has it.
+        /// A client of somebody else, or of nobody, that comes with its client identifier is refused,
+        /// be it to go on with the session or to end it (reason code 0x85; return code 2 in version
+        /// 3). A session that was begun without a user name is for whoever comes.
+        belongs_to_user: bool = true => flags(&["session-belongs-to-user"])
+            .off(&["no-session-belongs-to-user"]);
+
         /// What happens to a message when a session that should get it has a full queue.
         /// In either case this session does not get it, and the loss is counted.
         /// `drop-new` acknowledges the message, which stays a promise to all other receivers.

@@ -70,6 +70,7 @@ pub(crate) fn changed_everywhere() -> Config {
         session: SessionOptions {
             expiry_max: Limit::At(Seconds(3600)),
             keep_alive_max: Limit::At(Seconds(60)),
+            belongs_to_user: false,
             on_queue_full: super::OnQueueFull::Refuse,
         },
         protocol: ProtocolOptions {
