@@ -6,7 +6,9 @@
 mod broker;
 mod cert;
 mod check;
+mod completions;
 mod dashboard;
+mod man;
 mod passwd;
 mod publish;
 mod request;
@@ -42,6 +44,8 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
     Entry { describe: store::describe, run: store::run, everyday: false },
+    Entry { describe: completions::describe, run: completions::run, everyday: false },
+    Entry { describe: man::describe, run: man::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.
