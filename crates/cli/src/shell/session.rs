@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use noctule_client::{
-    Client, Event, Events, Hello, Message, Publish, Publishing, Reason, Status, Subscribe,
+    Client, Event, Events, Hello, Message, Publish, Publishing, Reason, ReasonCode, Status,
+    Subscribe,
 };
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -118,7 +119,7 @@ impl Session {
                 screen.message(message.topic(), message.payload());
             };
             let request = client.subscribe_with(wanted, show);
-            self.tell_outcome(request, format!("sub {topic}"), true);
+            self.tell_outcome(request, format!("sub {topic}"), Some("granted QoS 0"));
             self.completion.learn(topic);
         }
     }
@@ -127,7 +128,7 @@ impl Session {
         let Some(client) = self.client() else { return };
         for topic in topics {
             let request = client.unsubscribe(topic.as_str());
-            self.tell_outcome(request, format!("unsub {topic}"), true);
+            self.tell_outcome(request, format!("unsub {topic}"), Some("success"));
         }
     }
 
@@ -136,7 +137,7 @@ impl Session {
         match client.try_publish(message) {
             Ok(request) => {
                 self.completion.learn(topic);
-                self.tell_outcome(request, format!("pub {topic}"), false);
+                self.tell_outcome(request, format!("pub {topic}"), None);
             }
             Err(error) => self.screen.say(&format!("pub {topic}: {error}")),
         }
@@ -145,13 +146,16 @@ impl Session {
         }
     }
 
-    /// Says what becomes of a request when it is known; successes only if they are worth a line.
-    fn tell_outcome(&mut self, request: Publishing, what: String, successes: bool) {
+    /// Says what becomes of a request when it is known; a plain success in these words, or not at
+    /// all.
+    fn tell_outcome(&mut self, request: Publishing, what: String, success: Option<&'static str>) {
         let screen = self.screen.clone();
         let outcome = async move {
             match request.await {
-                Ok(code) if successes => screen.say(&format!("{what}: {}", code.words())),
-                Ok(_) => {}
+                Ok(ReasonCode::Success) => {
+                    success.into_iter().for_each(|words| screen.say(&format!("{what}: {words}")));
+                }
+                Ok(code) => screen.say(&format!("{what}: {}", code.words())),
                 Err(error) => screen.say(&format!("{what}: {error}")),
             }
         };
