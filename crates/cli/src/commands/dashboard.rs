@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use noctule_client::{
-    Client, Error, Event, Events, Hello, Message, Messages, ProtocolVersion, QoS, Reason,
-    Subscribe, TopicFilter,
+    Client, Error, Event, Events, Hello, Message, Messages, QoS, Reason, Subscribe, TopicFilter,
 };
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::sync::mpsc;
@@ -55,11 +54,7 @@ const QUALITY: &str = "qos";
 /// Shows until somebody leaves.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     client_run::run(arguments, |arguments| {
-        let mut connection = client_arguments::connection(arguments).map_err(Failure::usage)?;
-        if !arguments.contains_id("protocol-version") {
-            connection.version = ProtocolVersion::V5;
-            connection.options = connection.options.version(ProtocolVersion::V5);
-        }
+        let connection = client_arguments::connection_v5(arguments).map_err(Failure::usage)?;
         let topics = arguments.get_many::<String>(TOPIC).into_iter().flatten().cloned();
         let mut topics: Vec<_> = topics.chain(connection.topic.clone()).collect();
         if topics.is_empty() {
@@ -85,6 +80,9 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
                 watch.line_by_line(messages).await
             };
             leave(&client).await;
+            if outcome.is_ok() && !connection.quiet {
+                output::say_goodbye();
+            }
             outcome
         })
     })

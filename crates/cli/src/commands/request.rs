@@ -4,12 +4,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
-use noctule_client::{Client, Message, Property, ProtocolVersion, Subscribe, TopicName};
+use noctule_client::{Client, Message, Property, Subscribe, TopicName};
 
 use super::publish::{Source, Terms, message_arguments};
-use super::subscribe::after;
 use crate::client_arguments::{self, Connection, duration, property_argument};
-use crate::client_run::{self, Failure, connect, interrupted, leave, prepare};
+use crate::client_run::{self, Failure, attend, connect, prepare};
 use crate::output;
 use crate::printer::{Printer, printer, printer_arguments};
 
@@ -71,13 +70,8 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         let mut printer = printer(arguments)?;
         let client = prepare(&plan.connection)?;
         Ok(async move {
-            let outcome = tokio::select! {
-                outcome = plan.carry_out(&client, &mut printer) => outcome,
-                () = interrupted() => Ok(()),
-                () = after(plan.timeout) => Err(Failure::timed_out()),
-            };
-            leave(&client).await;
-            outcome
+            let work = plan.carry_out(&client, &mut printer);
+            attend(&client, &plan.connection, plan.timeout, work).await
         })
     })
 }
@@ -94,11 +88,7 @@ struct Plan {
 
 impl Plan {
     fn read(arguments: &ArgMatches) -> Result<Self, Failure> {
-        let mut connection = client_arguments::connection(arguments).map_err(Failure::usage)?;
-        if !arguments.contains_id("protocol-version") {
-            connection.version = ProtocolVersion::V5;
-            connection.options = connection.options.version(ProtocolVersion::V5);
-        }
+        let connection = client_arguments::connection_v5(arguments).map_err(Failure::usage)?;
         let response_topic = arguments.get_one::<String>(RESPONSE).cloned().unwrap_or_default();
         TopicName::new(&response_topic).map_err(|fault| {
             Failure::usage(format!("\"{response_topic}\" cannot be a response topic: {fault}"))

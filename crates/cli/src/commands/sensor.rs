@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use jiff::Zoned;
-use noctule_client::{
-    Client, Connected, Error, Event, Hello, ProtocolVersion, Publish, Publishing, QoS, Reason,
-};
+use noctule_client::{Client, Connected, Error, Event, Hello, Publish, Publishing, QoS, Reason};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -135,12 +133,8 @@ struct Plan {
 
 impl Plan {
     fn read(arguments: &ArgMatches) -> Result<Self, Failure> {
-        let mut connection = client_arguments::connection(arguments).map_err(Failure::usage)?;
-        if !arguments.contains_id("protocol-version") {
-            connection.version = ProtocolVersion::V5;
-        }
-        connection.options =
-            connection.options.version(connection.version).queue_at_most_once(false);
+        let mut connection = client_arguments::connection_v5(arguments).map_err(Failure::usage)?;
+        connection.options = connection.options.queue_at_most_once(false);
         if !arguments.contains_id("id") && !arguments.contains_id("id-prefix") {
             let id = format!("sensor_{:06x}", fastrand::u32(..1 << 24));
             connection.options = connection.options.client_id(id);

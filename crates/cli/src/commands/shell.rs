@@ -1,10 +1,10 @@
 //! `noctule shell`: an interactive client with history and completion.
 
+use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use noctule_client::ProtocolVersion;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor};
@@ -32,18 +32,13 @@ pub(crate) fn describe() -> Command {
 
 /// Reads orders and carries them out until there are no more.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
-    let mut connection = match client_arguments::connection(arguments) {
-        Ok(connection) => connection,
+    match client_arguments::connection_v5(arguments) {
+        Ok(connection) => open(connection),
         Err(problem) => {
             output::complain(problem);
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
-    if !arguments.contains_id("protocol-version") {
-        connection.version = ProtocolVersion::V5;
-        connection.options = connection.options.version(ProtocolVersion::V5);
     }
-    open(connection)
 }
 
 /// Opens the shell on this connection.
@@ -66,6 +61,7 @@ pub(super) fn open(connection: Connection) -> ExitCode {
         // There is none the first time.
         let _ = editor.load_history(file);
     }
+    session.heed_signals(stdin().is_terminal());
     session.connect();
     converse(&mut editor, &mut session, &screen);
     session.disconnect();

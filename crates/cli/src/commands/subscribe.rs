@@ -10,7 +10,7 @@ use noctule_client::{
 };
 
 use crate::client_arguments::{self, Connection, PropertyOption, duration, property_argument, qos};
-use crate::client_run::{self, Failure, connect, interrupted, leave, prepare};
+use crate::client_run::{self, Failure, attend, connect, prepare};
 use crate::message_format::manual;
 use crate::output;
 use crate::printer::{Printer, printer, printer_arguments};
@@ -126,23 +126,10 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         let mut printer = printer(arguments)?;
         let client = prepare(&plan.connection)?;
         Ok(async move {
-            let outcome = tokio::select! {
-                outcome = plan.carry_out(&client, &mut printer) => outcome,
-                () = interrupted() => Ok(()),
-                () = after(plan.timeout) => Err(Failure::timed_out()),
-            };
-            leave(&client).await;
-            outcome
+            let work = plan.carry_out(&client, &mut printer);
+            attend(&client, &plan.connection, plan.timeout, work).await
         })
     })
-}
-
-/// Returns after this time, or never.
-pub(super) async fn after(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
-        None => std::future::pending().await,
-    }
 }
 
 struct Plan {

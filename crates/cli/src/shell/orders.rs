@@ -124,7 +124,7 @@ fn order(matches: &ArgMatches) -> Result<Order, String> {
     };
     Ok(match name {
         "connect" if arguments.args_present() => {
-            Order::Connect(Some(Box::new(client_arguments::connection(arguments)?)))
+            Order::Connect(Some(Box::new(client_arguments::connection_v5(arguments)?)))
         }
         "connect" => Order::Connect(None),
         "disconnect" => Order::Disconnect,

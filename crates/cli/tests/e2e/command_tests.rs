@@ -211,11 +211,14 @@ fn an_interrupt_ends_a_command_in_good_order() {
         program.expect("a message", |line| (line == "a x").then_some(()));
         program.signal(signal);
         let finished = program.finish().well();
-        assert_eq!(finished.complaints, "");
+        assert_eq!(finished.complaints, GOODBYE);
     }
     let will = run("sub", &broker.port(), &["-t", "w", "-W", "300ms"]);
     assert!(will.lines.is_empty(), "DISCONNECT was said, so no will was sent");
 }
+
+/// What a client command says when it was interrupted.
+const GOODBYE: &str = "noctule: disconnected cleanly. Goodbye!\n";
 
 #[test]
 fn a_loss_is_told_once_and_the_return_once() {
@@ -232,8 +235,9 @@ fn a_loss_is_told_once_and_the_return_once() {
     let complaints = program.finish().well().complaints;
     let lines: Vec<_> = complaints.lines().collect();
     assert!(
-        matches!(lines[..], [lost, back] if lost.starts_with("noctule: connection lost: ")
+        matches!(lines[..], [lost, back, _] if lost.starts_with("noctule: connection lost: ")
             && back == "noctule: connected again"),
         "{complaints}"
     );
+    assert!(complaints.ends_with(GOODBYE), "{complaints}");
 }

@@ -13,6 +13,7 @@ mod client_cuts;
 mod client_restarts;
 mod command_tests;
 mod configuration;
+mod dashboard_pty_tests;
 mod dashboard_tests;
 mod durable;
 mod example_tests;

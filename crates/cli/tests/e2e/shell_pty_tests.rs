@@ -83,6 +83,26 @@ fn ctrl_c_gives_a_line_up_and_ctrl_d_leaves() {
 }
 
 #[test]
+fn ctrl_c_ends_the_waiting_for_a_broker_that_does_not_answer() {
+    // Connections are taken by the system, and nobody ever reads from them.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let room = Room::new();
+    let mut command = noctule();
+    command.env("XDG_STATE_HOME", room.path()).env("XDG_CONFIG_HOME", room.path());
+    let port = mute.local_addr().expect("bound").port().to_string();
+    command.args(["shell", "-h", "127.0.0.1", "-p", &port, "--hello=600"]);
+    let shell = Pty::start(&command, 24, 90);
+    let _connection = mute.accept().expect("it connects");
+    shell.keys(CTRL_C);
+    shell.see(PROMPT.trim_end());
+    shell.keys(&format!("status{ENTER}"));
+    shell.see(&format!("connecting to 127.0.0.1:{port}"));
+    shell.see_line(PROMPT);
+    shell.keys(CTRL_D);
+    assert!(shell.finish().0.success());
+}
+
+#[test]
 fn the_history_outlives_the_shell() {
     let (broker, room) = (Broker::ours(&[]), Room::new());
     let shell = open(&broker, &room);
