@@ -1,5 +1,6 @@
 //! `noctule dashboard`: a live view of topics; lines, when there is no terminal.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -153,13 +154,12 @@ impl<'a> Watch<'a> {
     }
 
     async fn line_by_line(&mut self, mut messages: Messages) -> Result<(), Failure> {
+        let mut stop = pin!(interrupted());
         loop {
             tokio::select! {
-                message = messages.next() => {
-                    let Some(message) = message else { return self.wait_for_end().await };
-                    let payload = String::from_utf8_lossy(message.payload());
-                    output::answer(&format!("{} {payload}\n", message.topic()));
-                }
+                // What is said of the connection comes before what came by it.
+                biased;
+                () = &mut stop => return Ok(()),
                 event = self.events.next() => {
                     let before = self.state.clone();
                     self.on_event(event)?;
@@ -168,7 +168,11 @@ impl<'a> Watch<'a> {
                     }
                 }
                 Some(refusal) = self.refusals.recv() => output::complain(refusal),
-                () = interrupted() => return Ok(()),
+                message = messages.next() => {
+                    let Some(message) = message else { return self.wait_for_end().await };
+                    let payload = String::from_utf8_lossy(message.payload());
+                    output::answer(&format!("{} {payload}\n", message.topic()));
+                }
             }
         }
     }
@@ -188,6 +192,7 @@ impl<'a> Watch<'a> {
         mut messages: Messages,
     ) -> Result<(), Failure> {
         let mut keys = keys();
+        let mut stop = pin!(interrupted());
         let mut tick = interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -205,7 +210,7 @@ impl<'a> Watch<'a> {
                     self.take(&message, &mut messages);
                 }
                 Some(refusal) = self.refusals.recv() => self.state = refusal,
-                () = interrupted() => return Ok(()),
+                () = &mut stop => return Ok(()),
             }
         }
     }
