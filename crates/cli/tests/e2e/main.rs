@@ -38,6 +38,7 @@ mod room;
 mod sensor_tests;
 mod shell_pty_tests;
 mod shell_tests;
+mod specification_tests;
 mod stage;
 mod store;
 mod tls;
