@@ -19,6 +19,7 @@ mod durable;
 mod example_tests;
 mod foreign;
 mod format_tests;
+mod hello_tests;
 mod hostile;
 mod lifecycle;
 mod login;

@@ -45,7 +45,7 @@ fn dashboard(stage: &Stage) -> String {
     sensor.args(["--prefix", "hall"]);
     let mut command = stage.noctule();
     let terminal = Pty::start(command.args(["dashboard", "-q", "1", "-t", "hall/+"]), 12, 110);
-    terminal.see("connected to");
+    terminal.see("authenticated");
     Program::start(&mut sensor).finish().well();
     terminal.see("120 messages");
     terminal.keys("p");
