@@ -1,5 +1,7 @@
 //! `noctule pub`, `sub` and `request` as a user types them, against our broker and mosquitto.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -184,6 +186,40 @@ fn exit_codes_say_what_happened() {
             assert_eq!((code(&quiet), quiet.complaints.as_str()), (expected, ""));
         }
     }
+}
+
+#[test]
+fn a_peer_that_is_no_broker_is_named_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port().to_string();
+    let answering = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().expect("somebody connects");
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("it reads");
+            // What it says is read to its end, so that the answer is not lost in a reset.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    for line in [&["pub", "-t", "a", "-m", "x"][..], &["sub", "-t", "a"]] {
+        let finished = run(line[0], &port, &line[1..]);
+        assert_eq!(code(&finished), 1);
+        assert_eq!(finished.complaints.lines().count(), 1, "{}", finished.complaints);
+        assert!(finished.complaints.contains("web server"), "{}", finished.complaints);
+    }
+    answering.join().expect("both came");
+}
+
+#[test]
+fn with_wait_a_broker_that_is_not_there_yet_is_said_once_and_waited_for() {
+    let port = crate::mosquitto_broker::free_port();
+    let flags = ["-t", "a", "-m", "x", "-q", "1", "-r", "--wait"];
+    let waiting = Program::start(&mut command("pub", &port.to_string(), &flags));
+    waiting.expect_complaint(&["will keep trying to connect"]);
+    let broker = Broker::on_port(port, &[]);
+    let said = waiting.finish().well().complaints;
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let late = run("sub", &broker.port(), &["-t", "a", "-C", "1", "-W", "20"]).well();
+    assert_eq!(late.lines, ["x"]);
 }
 
 #[test]
