@@ -180,10 +180,7 @@ async fn a_client_may_start_before_its_broker() {
     let mut events = client.events();
     client.start();
     let waiting = client.publish_later(Publish::new("a", "x").qos(QoS::AtLeastOnce)).await;
-    assert!(matches!(
-        soon(events.next()).await,
-        Some(Event::Reconnecting { attempt: 2, .. })
-    ));
+    assert!(matches!(soon(events.next()).await, Some(Event::Reconnecting { attempt: 2, .. })));
     let _broker = Broker::on_port(port, &[]);
     soon(client.wait_until_connected()).await.unwrap();
     soon(waiting.unwrap()).await.unwrap();
