@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use noctule_client::{Client, Message, Property, Subscribe, TopicName};
 
 use super::publish::{Source, Terms, message_arguments};
+use super::subscribe::selection::{NO_RETAINED, no_retained};
 use crate::client_arguments::{self, Connection, duration, property_argument};
 use crate::client_run::{self, Failure, attend, connect, prepare};
 use crate::output;
@@ -22,6 +23,7 @@ pub(crate) fn describe() -> Command {
         .arg(property_argument("-D publish correlation-data 7"))
         .args(message_arguments())
         .args(own_arguments())
+        .arg(no_retained())
         .args(printer_arguments())
         .group(ArgGroup::new("source").args(["message", "file", "null-message", "stdin-file"]))
         .after_help(EXAMPLES)
@@ -84,6 +86,7 @@ struct Plan {
     correlation_data: Vec<u8>,
     timeout: Option<Duration>,
     latency: bool,
+    no_retained: bool,
 }
 
 impl Plan {
@@ -104,6 +107,7 @@ impl Plan {
             correlation_data: given.unwrap_or_else(|| fastrand::u64(..).to_be_bytes().into()),
             timeout: arguments.get_one(TIMEOUT).copied(),
             latency: arguments.get_flag(LATENCY),
+            no_retained: arguments.get_flag(NO_RETAINED),
             connection,
         })
     }
@@ -141,6 +145,9 @@ impl Plan {
 
     /// Whether it answers this request, as far as it says.
     fn is_mine(&self, answer: &Message) -> bool {
+        if self.no_retained && answer.retain() {
+            return false;
+        }
         let data = answer.properties().correlation_data();
         data.is_none_or(|data| data == self.correlation_data)
     }

@@ -1,5 +1,6 @@
 //! `noctule pub`, `sub` and `request` as a user types them, against our broker and mosquitto.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
@@ -148,8 +149,57 @@ fn request_prints_the_answer() {
     run("pub", &broker.port(), &stranger).well();
     mosquitto::publish(&broker, "mqttv311", &["-t", "answer", "-m", "yes"]);
     assert_eq!(asking.finish().well().lines, ["answer yes"]);
+
+    mosquitto::publish(&broker, "mqttv311", &["-t", "answer", "-m", "of yesterday", "-r"]);
+    let asking =
+        Program::start(&mut command("request", &broker.port(), &[&flags[..], &["-R"]].concat()));
+    assert_eq!(responder.next().payload, "question");
+    mosquitto::publish(&broker, "mqttv311", &["-t", "answer", "-m", "yes"]);
+    assert_eq!(asking.finish().well().lines, ["answer yes"], "with -R nothing retained counts");
     let late = run("request", &broker.port(), &["-t", "a", "-e", "b", "-n", "-W", "50ms"]);
     assert_eq!(code(&late), 27);
+}
+
+/// Every flag that a help of mosquitto's names.
+fn flags_in(help: &str) -> BTreeSet<String> {
+    let words = help.split(|letter: char| letter.is_whitespace() || "[]{}|,'\"()".contains(letter));
+    let is_flag = |word: &&str| {
+        let short =
+            word.len() == 2 && word.starts_with('-') && word.as_bytes()[1].is_ascii_alphabetic();
+        let long = word.starts_with("--") && word.len() > 3;
+        short || (long && word[2..].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+    };
+    words.filter(is_flag).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_flag_of_mosquittos_commands_is_known_or_refused_with_a_reason() {
+    for (theirs, ours) in
+        [("mosquitto_pub", "pub"), ("mosquitto_sub", "sub"), ("mosquitto_rr", "request")]
+    {
+        let help = Program::start(crate::foreign::mosquitto(theirs).arg("--help")).finish();
+        let flags = flags_in(&help.lines.join("\n"));
+        assert!(flags.len() > 40, "{theirs}: {flags:?}");
+        for flag in flags {
+            let finished =
+                Program::start(noctule().args([ours, "-t", "a", "-p", "1", &flag])).finish();
+            let said = finished.complaints;
+            assert!(!said.contains("unexpected argument"), "{ours} does not know {flag}: {said}");
+        }
+    }
+    for (flag, why) in [
+        ("--ciphers", "safe"),
+        ("--psk", "certificates"),
+        ("--proxy", "not supported"),
+        ("--unix", "--host"),
+        ("-S", "--host"),
+        ("--ws", "TCP"),
+    ] {
+        let finished = Program::start(noctule().args(["sub", "-t", "a", flag, "x"])).finish();
+        let said = &finished.complaints;
+        assert_eq!((code(&finished), said.lines().count()), (2, 1), "{said}");
+        assert!(said.contains(&format!("{flag} is not offered: ")) && said.contains(why), "{said}");
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod hostile;
 mod lamp;
 mod lifecycle;
 mod login;
+mod manual_tests;
 mod mask;
 mod mosquitto;
 mod mosquitto_broker;
