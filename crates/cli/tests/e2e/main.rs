@@ -45,6 +45,7 @@ mod shell_tests;
 mod specification_tests;
 mod stage;
 mod store;
+mod sub_pty_tests;
 mod tls;
 mod tls_client;
 mod tls_command_tests;

@@ -121,6 +121,13 @@ impl Pty {
         (status, self.screen())
     }
 
+    /// The colour of a letter, in words.
+    pub(crate) fn colour_at(&self, row: u16, column: u16) -> String {
+        let seen = self.screen.seen.lock().expect("a reader that does not panic");
+        let cell = seen.parser.screen().cell(row, column).expect("a cell of the screen");
+        format!("{:?}", cell.fgcolor())
+    }
+
     /// What is seen now.
     pub(crate) fn screen(&self) -> String {
         self.screen.seen.lock().expect("a reader that does not panic").parser.screen().contents()
