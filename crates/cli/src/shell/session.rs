@@ -49,9 +49,9 @@ impl Session {
         let current = Arc::clone(&self.current);
         self.runtime.spawn(async move {
             if from_terminal {
-                terminated().await
+                terminated().await;
             } else {
-                interrupted().await
+                interrupted().await;
             }
             let client = current.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(client) = client {

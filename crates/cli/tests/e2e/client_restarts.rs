@@ -30,12 +30,12 @@ async fn clients_survive_twenty_kills_of_the_broker_mqtt_311() {
 
 async fn survive(version: ProtocolVersion) {
     let mut broker = Broker::ours(&[]);
-    let port: u16 = broker.port().parse().unwrap();
+    let port: u16 = broker.port().parse().expect("it can be");
     let word = unique();
     let (publisher, mut publisher_events) = client(port, version, &format!("{word}p"));
     let (subscriber, mut subscriber_events) = client(port, version, &format!("{word}s"));
     let subscribe = Subscribe::new(format!("{word}/+")).qos(QoS::ExactlyOnce);
-    let messages = soon("SUBACK", subscriber.subscribe(subscribe)).await.unwrap();
+    let messages = soon("SUBACK", subscriber.subscribe(subscribe)).await.expect("it can be");
     let mut trial = Trial { publisher, word, sent: 0, messages, received: [vec![], vec![]] };
     let mut memory = Vec::new();
     for round in 0..RESTARTS {
@@ -46,7 +46,7 @@ async fn survive(version: ProtocolVersion) {
         }
         // The kill comes at another stage of the conversation each time.
         for publishing in under_way.drain(..round * under_way.len() / RESTARTS) {
-            soon("an acknowledgement", publishing).await.unwrap();
+            soon("an acknowledgement", publishing).await.expect("it can be");
         }
         let left = broker.kill();
         soon("a loss", lost(&mut publisher_events)).await;
@@ -55,7 +55,7 @@ async fn survive(version: ProtocolVersion) {
         soon("a connection", connected(&mut publisher_events)).await;
         soon("a connection", connected(&mut subscriber_events)).await;
         for publishing in under_way {
-            soon("an acknowledgement", publishing).await.unwrap();
+            soon("an acknowledgement", publishing).await.expect("it can be");
         }
         memory.push(resident_kib());
     }
@@ -64,8 +64,8 @@ async fn survive(version: ProtocolVersion) {
     println!("resident after each restart, KiB: {memory:?}");
     let (early, late) = (memory[4], memory[RESTARTS - 1]);
     assert!(late < early + 8 * 1024, "memory grows: {memory:?}");
-    soon("the end", trial.publisher.disconnect()).await.unwrap();
-    soon("the end", subscriber.disconnect()).await.unwrap();
+    soon("the end", trial.publisher.disconnect()).await.expect("it can be");
+    soon("the end", subscriber.disconnect()).await.expect("it can be");
 }
 
 /// What is published, and what came of it.

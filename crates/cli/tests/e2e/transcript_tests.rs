@@ -8,7 +8,7 @@
 //! `NOCTULE_WRITE_DOCS=1` in the environment the page is rewritten as it should be.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::process::Signal;
 
@@ -81,7 +81,7 @@ fn play_block(stage: &mut Stage, fence: &str, block: Vec<String>) -> Vec<String>
 }
 
 /// Types every line of a block; those that say the same as before are kept as they were.
-fn type_all(stage: &Stage, directory: &PathBuf, block: &[String]) -> Vec<String> {
+fn type_all(stage: &Stage, directory: &Path, block: &[String]) -> Vec<String> {
     let mut out = Vec::new();
     let mut code = 0;
     let mut lines = block.iter().peekable();
