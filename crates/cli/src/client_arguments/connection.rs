@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use noctule_client::{
-    Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS, Session, Will,
+    Address, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS, Session, Will,
 };
 
 use super::property::{PROPERTY, PropertyOption};
-use super::{duration, place, security, will};
+use super::{duration, security};
 use crate::output;
 
+const HOST: &str = "host";
+const PORT: &str = "port";
+const URL: &str = "url";
+const PLACE: &str = "place";
 const USER: &str = "username";
 const PASSWORD: &str = "pw";
 const ID: &str = "id";
@@ -26,6 +30,10 @@ const HELLO: &str = "hello";
 const QUIET: &str = "quiet";
 const DEBUG: &str = "debug";
 const WAIT: &str = "wait";
+const WILL_TOPIC: &str = "will-topic";
+const WILL_PAYLOAD: &str = "will-payload";
+const WILL_QOS: &str = "will-qos";
+const WILL_RETAIN: &str = "will-retain";
 
 /// What the shared flags say.
 #[derive(Debug)]
@@ -52,10 +60,20 @@ pub(crate) struct Connection {
 pub(crate) fn arguments() -> Vec<Arg> {
     let text = |id: &'static str| Arg::new(id).long(id).value_name("TEXT");
     let switch = |id: &'static str| Arg::new(id).long(id).action(ArgAction::SetTrue);
-    let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print help");
-    let mut all = vec![help];
-    all.extend(place::arguments());
-    all.extend([
+    let mut all = vec![
+        Arg::new("help").long("help").action(ArgAction::Help).help("Print help"),
+        Arg::new(PLACE).value_name("URL").help("As --url; a host alone is understood as well"),
+        text(HOST).short('h').value_name("HOST").help("Name or address of the broker [default: localhost]"),
+        Arg::new(PORT)
+            .short('p')
+            .long(PORT)
+            .value_name("PORT")
+            .value_parser(value_parser!(u16).range(1..))
+            .help("Port of the broker [default: 1883, with TLS 8883]"),
+        text(URL)
+            .short('L')
+            .value_name("URL")
+            .help("All in one: mqtt[s]://[user[:password]@]host[:port][/topic]"),
         text(USER).short('u').value_name("NAME").help("User name"),
         text(PASSWORD).short('P').visible_alias("password").value_name("PASSWORD").help("Password"),
         text(ID).short('i').value_name("ID").help("Client identifier [default: a random one]"),
@@ -112,10 +130,26 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .long("options-file")
             .value_name("FILE")
             .help("Take more options from this file, one per line"),
-    ]);
-    all.extend(will::arguments());
+    ];
+    all.extend(will_arguments());
     all.extend(security::arguments());
     all
+}
+
+fn will_arguments() -> Vec<Arg> {
+    let text = |id: &'static str, name: &'static str| Arg::new(id).long(id).value_name(name);
+    let all = [
+        text(WILL_TOPIC, "TOPIC").help("Leave a will on this topic"),
+        text(WILL_PAYLOAD, "TEXT").help("What the will says [default: nothing]"),
+        text(WILL_QOS, "QOS").value_parser(qos).help("QoS of the will [default: 0]"),
+        text(WILL_RETAIN, "").action(ArgAction::SetTrue).help("Make the will retained"),
+    ];
+    let headed = all.into_iter().map(|arg| {
+        let is_topic = arg.get_id() == WILL_TOPIC;
+        let arg = arg.help_heading("Will");
+        if is_topic { arg } else { arg.requires(WILL_TOPIC) }
+    });
+    headed.collect()
 }
 
 /// Reads the shared flags.
@@ -124,7 +158,7 @@ pub(crate) fn arguments() -> Vec<Arg> {
 /// What does not go together, or is not offered.
 pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     let text = |id: &str| arguments.get_one::<String>(id).map(String::as_str);
-    let place = place::address(arguments)?;
+    let place = address(arguments)?;
     let given: Vec<PropertyOption> =
         arguments.get_many(PROPERTY).into_iter().flatten().cloned().collect();
     let default = if given.is_empty() { ProtocolVersion::V311 } else { ProtocolVersion::V5 };
@@ -159,7 +193,7 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     if let Some(address) = arguments.get_one(BIND) {
         options = options.bind_address(*address);
     }
-    let (properties, will) = (given, will::will(arguments));
+    let (properties, will) = (given, will(arguments));
     let (options, properties) = with_properties(options, will, properties)?;
     Ok(Connection {
         options,
@@ -195,6 +229,40 @@ pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<noctule_client::Tls
     security::tls(arguments, true)
 }
 
+/// Where the broker is: by URL, or by host and port.
+fn address(arguments: &ArgMatches) -> Result<Address, String> {
+    let text = |id: &str| arguments.get_one::<String>(id);
+    let mut place = match text(URL).or(text(PLACE)) {
+        Some(url) => {
+            // A host alone, or with a port, is understood as well.
+            let plain = !url.contains("://");
+            let url = if plain { format!("mqtt://{url}") } else { url.clone() };
+            let mut place = Address::from_url(&url).map_err(|error| error.to_string())?;
+            if plain && !url.ends_with(&format!(":{}", place.port)) {
+                place.port = 0;
+            }
+            place
+        }
+        None => Address::new("localhost", 0),
+    };
+    if let Some(host) = text(HOST) {
+        place.host.clone_from(host);
+    }
+    if let Some(port) = arguments.get_one(PORT) {
+        place.port = *port;
+    }
+    place.tls |= place.port == TLS_PORT;
+    if place.port == 0 {
+        // A file or a flag that only makes sense with TLS chooses its port, as --tls does.
+        let tls = security::tls(arguments, false)?.is_some();
+        place.port = if tls { TLS_PORT } else { PLAIN_PORT };
+    }
+    Ok(place)
+}
+
+const PLAIN_PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
+
 fn session(arguments: &ArgMatches) -> Result<Session, String> {
     let keep = arguments.get_flag(KEEP_SESSION);
     if keep && !arguments.contains_id(ID) && !arguments.contains_id(ID_PREFIX) {
@@ -217,6 +285,13 @@ fn limits(arguments: &ArgMatches) -> Limits {
     // As mosquitto_sub does: whoever wants aliases asks for them with `-D connect`, and what is printed
     // of a message does not depend on what the broker makes of it.
     Limits { inflight_count_max, topic_alias_maximum: 0, ..Limits::default() }
+}
+
+fn will(arguments: &ArgMatches) -> Option<Will> {
+    let topic = arguments.get_one::<String>(WILL_TOPIC)?;
+    let payload = arguments.get_one::<String>(WILL_PAYLOAD).cloned().unwrap_or_default();
+    let qos = arguments.get_one(WILL_QOS).copied().unwrap_or_default();
+    Some(Will::new(topic, payload).qos(qos).retain(arguments.get_flag(WILL_RETAIN)))
 }
 
 /// Hands each property to whom it is for; those that are left are the command's.

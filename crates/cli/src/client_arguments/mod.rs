@@ -6,10 +6,8 @@
 mod connection;
 mod duration;
 mod line;
-mod place;
 mod property;
 mod security;
-mod will;
 
 pub(crate) use connection::{Connection, arguments, connection, connection_v5, qos, trust};
 pub(crate) use duration::duration;

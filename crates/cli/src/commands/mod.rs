@@ -83,13 +83,45 @@ fn overview() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::client_arguments;
 
     #[test]
     fn the_description_of_every_command_is_sound() {
         program().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_examples() {
+        for entry in COMMANDS {
+            let help = (entry.describe)().render_long_help().to_string();
+            assert!(help.contains("\nExamples:\n"), "{help}");
+        }
+    }
+
+    #[test]
+    fn every_example_in_a_help_is_a_line_that_is_understood() {
+        let mut count = 0;
+        for entry in COMMANDS {
+            let help = (entry.describe)().render_long_help().to_string();
+            let examples = help.split("\nExamples:\n").nth(1).unwrap_or_default();
+            for example in examples.lines().take_while(|line| line.starts_with("  ")) {
+                let line = example.find("noctule ").map_or("", |at| &example[at..]);
+                // What it does may stand behind it.
+                let line = line.split("  ").next().unwrap_or_default();
+                let words = crate::shell::split(line).unwrap();
+                let end = |word: &String| ["|", ">", "&&"].contains(&word.as_str());
+                let words = words.into_iter().take_while(|word| !end(word)).map(OsString::from);
+                let read = program().try_get_matches_from(client_arguments::joined(words));
+                assert!(read.is_ok(), "{example}: {}", read.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count} examples");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) fn describe() -> Command {
         .after_help(format!(
             "Orders:\n{}\nMQTT 5 is spoken unless -V says otherwise. Tab completes, the history is \
              kept, Ctrl-C gives a line\nup, Ctrl-D leaves. Orders may also come from a pipe.\n\n\
+             Examples:\n  noctule shell\n  noctule shell mqtts://me@broker.example --cafile ca.pem\n  \
+             echo 'pub lamp on' | noctule shell\n\n\
              Exit codes: 0 left, 1 could not be done, 2 wrong usage.",
             summary()
         ))

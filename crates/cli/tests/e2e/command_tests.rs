@@ -303,6 +303,42 @@ fn an_interrupt_ends_a_command_in_good_order() {
     assert!(will.lines.is_empty(), "DISCONNECT was said, so no will was sent");
 }
 
+#[test]
+fn whatever_a_command_waits_for_an_interrupt_ends_it_with_one_friendly_line() {
+    let broker = Broker::ours(&[]);
+    // Connections are taken by the system, and nobody ever reads from them.
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mute_port = mute.local_addr().expect("bound").port().to_string();
+    let port = broker.port();
+    let flags: [(&str, &[&str], &str); 5] = [
+        ("pub", &["-t", "a", "-m", "x"], &mute_port),
+        ("sub", &["-t", "a"], &mute_port),
+        ("check", &["--no-tls"], &mute_port),
+        ("dashboard", &[], &mute_port),
+        ("request", &["-t", "ask", "-e", "answer", "-n"], &mute_port),
+    ];
+    for (name, flags, port) in flags {
+        let program = Program::start(&mut command(name, port, flags));
+        // It waits for CONNACK now.
+        let _connection = mute.accept().expect("it connects");
+        program.signal(Signal::INT);
+        let finished = program.finish().well();
+        assert_eq!(finished.complaints, GOODBYE, "{name}");
+    }
+    let asked = Subscriber::start(&broker, "mqttv311", &["-t", "ask"]);
+    let request = ["-t", "ask", "-e", "answer", "-m", "?"];
+    let waiting = Program::start(&mut command("request", &port, &request));
+    asked.next();
+    waiting.signal(Signal::INT);
+    assert_eq!(waiting.finish().well().complaints, GOODBYE);
+    let (reading, mut lines) =
+        Program::start_open(&mut command("pub", &port, &["-t", "ask", "-l"]));
+    lines.write_all(b"first\n").expect("it reads");
+    assert_eq!(asked.next().payload, "first");
+    reading.signal(Signal::INT);
+    assert_eq!(reading.finish().well().complaints, GOODBYE);
+}
+
 /// What a client command says when it was interrupted.
 const GOODBYE: &str = "noctule: disconnected cleanly. Goodbye!\n";
 
