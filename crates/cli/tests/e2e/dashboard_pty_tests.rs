@@ -137,7 +137,18 @@ fn a_broker_that_goes_and_comes_back_is_said_and_ctrl_c_leaves() {
 }
 
 #[test]
-fn a_subscription_that_is_refused_and_a_broker_that_is_not_there_are_said() {
+fn a_subscription_that_is_refused_is_said() {
+    let broker = Broker::ours(&["--no-wildcard-subscriptions"]);
+    for version in ["5", "311"] {
+        let board = Pty::start(&dashboard(&broker, &["-V", version, "-t", "a/+"]), 12, 110);
+        board.see("\"a/+\": ");
+        board.keys("q");
+        assert!(board.finish().0.success());
+    }
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_said() {
     let port = crate::mosquitto_broker::free_port().to_string();
     let mut command = noctule();
     command.args(["dashboard", "-h", "127.0.0.1", "-p", &port]);
