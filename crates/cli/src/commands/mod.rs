@@ -113,7 +113,8 @@ mod tests {
                 let line = example.find("noctule ").map_or("", |at| &example[at..]);
                 // What it does may stand behind it.
                 let line = line.split("  ").next().unwrap_or_default();
-                let words = crate::shell::split(line).unwrap();
+                let line = line.replace("$(pidof noctule)", "1");
+                let words = crate::shell::split(&line).unwrap();
                 let end = |word: &String| ["|", ">", "&&"].contains(&word.as_str());
                 let words = words.into_iter().take_while(|word| !end(word)).map(OsString::from);
                 let read = program().try_get_matches_from(client_arguments::joined(words));

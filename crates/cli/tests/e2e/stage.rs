@@ -15,7 +15,8 @@ use crate::program::Program;
 use crate::room::Room;
 
 /// The client commands that read saved options.
-const CLIENTS: &[&str] = &["pub", "sub", "request", "sensor", "shell", "dashboard", "check"];
+const CLIENTS: &[&str] =
+    &["pub", "sub", "request", "sensor", "shell", "dashboard", "check", "bench", "stress"];
 
 /// A broker, a lamp that answers requests, and a directory to work in.
 pub(crate) struct Stage {
