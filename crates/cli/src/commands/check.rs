@@ -72,7 +72,11 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     });
     if arguments.get_flag(INTERACTIVE) && !stopped.get() {
         match over_tls(arguments) {
-            Ok(connection) => return shell::open(connection),
+            Ok(connection) => {
+                let opened = shell::open(connection);
+                // What was found counts, unless there was no shell.
+                return if opened == ExitCode::SUCCESS { code } else { opened };
+            }
             Err(problem) => output::complain(problem),
         }
     }

@@ -157,4 +157,13 @@ fn check_opens_the_shell_over_tls_afterwards() {
     terminal.see_line("noctule> ");
     terminal.keys("\u{4}");
     assert!(terminal.finish().0.success());
+
+    // Without a certificate to trust the verification fails; the shell comes all the same.
+    let mut failing = self::command(&room, &broker.port(), &["check", "--interactive"]);
+    failing.args(["--tls-port", &broker.tls_port(), "--hello=100ms"]);
+    let terminal = Pty::start(&failing, 40, 100);
+    terminal.see("not all tests passed");
+    terminal.see_line("noctule> ");
+    terminal.keys("\u{4}");
+    assert_eq!(terminal.finish().0.code(), Some(1));
 }
