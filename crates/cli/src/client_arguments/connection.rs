@@ -207,6 +207,20 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     })
 }
 
+/// As [`connection`], and MQTT 5 unless the user says otherwise: what is new with this program need
+/// not speak what mosquitto's does.
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn connection_v5(arguments: &ArgMatches) -> Result<Connection, String> {
+    let mut connection = connection(arguments)?;
+    if !arguments.contains_id(VERSION) {
+        connection.version = ProtocolVersion::V5;
+        connection.options = connection.options.version(ProtocolVersion::V5);
+    }
+    Ok(connection)
+}
+
 /// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ mod line;
 mod property;
 mod security;
 
-pub(crate) use connection::{Connection, arguments, connection, qos, trust};
+pub(crate) use connection::{Connection, arguments, connection, connection_v5, qos, trust};
 pub(crate) use duration::duration;
 pub(crate) use line::{joined, prepared};
 pub(crate) use property::{PROPERTY, PropertyOption, property_argument};

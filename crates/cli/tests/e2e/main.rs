@@ -7,20 +7,26 @@
 //! `NOCTULE_TEST_BROKER=host:port` points the tests of foreign clients at a broker that runs
 //! already, for instance to see what another broker does with the same scripts.
 
+mod both_ways_tests;
 mod broker;
 mod cert;
 mod client_cuts;
 mod client_restarts;
 mod command_tests;
 mod configuration;
+mod dashboard_pty_tests;
 mod dashboard_tests;
 mod durable;
 mod example_tests;
 mod foreign;
 mod format_tests;
+mod hello_tests;
 mod hostile;
+mod lamp;
 mod lifecycle;
 mod login;
+mod manual_tests;
+mod mask;
 mod mosquitto;
 mod mosquitto_broker;
 mod mosquitto_tests;
@@ -28,13 +34,20 @@ mod mqttjs_tests;
 mod observing;
 mod paho_tests;
 mod passwd;
+mod plays;
 mod program;
 mod proxy;
+mod pty;
 mod room;
 mod sensor_tests;
+mod shell_pty_tests;
 mod shell_tests;
+mod specification_tests;
+mod stage;
 mod store;
+mod sub_pty_tests;
 mod tls;
 mod tls_client;
 mod tls_command_tests;
 mod tls_files;
+mod transcript_tests;
