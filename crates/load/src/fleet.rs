@@ -5,7 +5,6 @@
 //! connection once. Acknowledgements therefore leave in batches, one write per read. A run begins
 //! and ends quiet, with nothing under way, so that what it cost the broker can be told from outside.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use noctule_mqtt::{PacketType, QoS};
 
 use crate::LoadError;
 use crate::checker::{Faults, Sequence};
+use crate::endpoint::Endpoint;
 use crate::link::{Link, Opening};
 use crate::packets::{self, Arrival, Mark, Template};
 use crate::plan::{Goal, Plan};
@@ -75,7 +75,8 @@ impl Fleet {
     ///
     /// # Errors
     /// If the plan cannot be carried out, or the broker refuses.
-    pub fn connect(address: SocketAddr, plan: Plan, run: u32) -> Result<Self, LoadError> {
+    pub fn connect(endpoint: impl Into<Endpoint>, plan: Plan, run: u32) -> Result<Self, LoadError> {
+        let endpoint = endpoint.into();
         if let Some(complaint) = plan.complaint() {
             return Err(LoadError::new(complaint));
         }
@@ -90,23 +91,23 @@ impl Fleet {
             stall: STALL,
         };
         for index in 0..plan.shape.subscribers() {
-            fleet.add_subscriber(address, run, index)?;
+            fleet.add_subscriber(&endpoint, run, index)?;
         }
         for index in 0..plan.shape.publishers() {
-            fleet.add_publisher(address, run, index)?;
+            fleet.add_publisher(&endpoint, run, index)?;
         }
         Ok(fleet)
     }
 
     fn add_subscriber(
         &mut self,
-        address: SocketAddr,
+        endpoint: &Endpoint,
         run: u32,
         index: usize,
     ) -> Result<(), LoadError> {
         let heard = self.plan.shape.heard(index);
         let id = format!("load-{run:08x}-s{index:05}");
-        let mut opening = Opening::connect(address, &id, KEEP_ALIVE_OFF)?;
+        let mut opening = Opening::connect(endpoint, &id, KEEP_ALIVE_OFF)?;
         let filter =
             if heard.len() == 1 { topic(run, heard.start) } else { format!("load/{run:08x}/+") };
         opening.subscribe(&filter, self.plan.qos)?;
@@ -123,12 +124,12 @@ impl Fleet {
 
     fn add_publisher(
         &mut self,
-        address: SocketAddr,
+        endpoint: &Endpoint,
         run: u32,
         index: usize,
     ) -> Result<(), LoadError> {
         let id = format!("load-{run:08x}-p{index:05}");
-        let opening = Opening::connect(address, &id, KEEP_ALIVE_OFF)?;
+        let opening = Opening::connect(endpoint, &id, KEEP_ALIVE_OFF)?;
         let plan = self.plan;
         self.publishers.push(Publisher {
             link: opening.start(self.poll.registry(), Token(index))?,

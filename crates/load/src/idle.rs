@@ -68,7 +68,8 @@ pub fn measure(
 }
 
 fn connect(address: SocketAddr, keep_alive: u16, number: u32) -> Result<TcpStream, LoadError> {
-    Opening::connect(address, &format!("idle-{number:08}"), keep_alive).map(Opening::into_stream)
+    Opening::connect(&address.into(), &format!("idle-{number:08}"), keep_alive)
+        .map(Opening::into_stream)
 }
 
 fn check_open(stream: &TcpStream) -> Result<(), LoadError> {

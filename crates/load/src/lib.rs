@@ -11,19 +11,27 @@
 //! The generator of load is one thread without a runtime and leaves message bodies alone, because
 //! on a small machine every microsecond it takes is taken from the broker.
 
+mod alarm;
+mod caller;
+mod carrier;
 pub mod checker;
 pub mod compare;
+pub mod dialer;
+pub mod endpoint;
 mod error;
 pub mod fleet;
 pub mod idle;
+pub mod latency;
 mod link;
 pub mod packets;
 pub mod plan;
 pub mod process;
 pub mod relay;
+pub mod schedule;
 pub mod statistics;
 pub mod table;
 pub mod target;
 pub mod trial;
+pub mod watcher;
 
 pub use error::LoadError;

@@ -92,7 +92,11 @@ fn bear(name: &str, matches: &ArgMatches) -> Result<bool, LoadError> {
     let processors = processors()?;
     let pinned = matches.get_flag("pin");
     let mut found = Vec::new();
-    for target in arguments::targets(matches)? {
+    let mut targets = arguments::targets(matches)?;
+    if name == trials::HANDSHAKES {
+        targets = arguments::with_tls(targets, matches)?;
+    }
+    for target in targets {
         for trial in trials::trials(name, matches)? {
             // A fresh process each time: what one trial leaves behind is not the next one's.
             let targets = std::slice::from_ref(&target);

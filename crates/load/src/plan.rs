@@ -126,6 +126,8 @@ pub struct Plan {
     pub payload_bytes: usize,
     /// How fast.
     pub pace: Pace,
+    /// Whether every connection is encrypted.
+    pub over_tls: bool,
 }
 
 impl Plan {
@@ -157,7 +159,8 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (qos, bytes) = (self.qos.bits(), self.payload_bytes);
-        write!(f, "{} q{qos} {bytes} B {}", self.shape, self.pace)
+        let tls = if self.over_tls { " TLS" } else { "" };
+        write!(f, "{} q{qos} {bytes} B {}{tls}", self.shape, self.pace)
     }
 }
 
@@ -216,9 +219,11 @@ mod tests {
             qos: QoS::AtMostOnce,
             payload_bytes: 64,
             pace: Pace::Batch(8),
+            over_tls: false,
         };
         assert_eq!(good.complaint(), None);
         assert_eq!(good.to_string(), "10 pairs q0 64 B batch 8");
+        assert_eq!(Plan { over_tls: true, ..good }.to_string(), "10 pairs q0 64 B batch 8 TLS");
         let bad = [
             Plan { payload_bytes: MARK_BYTES - 1, ..good },
             Plan { qos: QoS::ExactlyOnce, ..good },

@@ -233,7 +233,7 @@ impl Relay {
             Packet::Disconnect(_) => return Err(ErrorKind::UnexpectedEof.into()),
             other => return Err(unfit(&format!("{:?}", other.packet_type()))),
         };
-        let bytes = encoded(&answer).map_err(|error| unfit(&error))?;
+        let bytes = encoded(&answer, VERSION).map_err(|error| unfit(&error))?;
         self.pass_on(key, &bytes);
         Ok(None)
     }

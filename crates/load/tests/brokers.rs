@@ -32,7 +32,7 @@ fn an_honest_broker_is_clean_in_every_shape_pace_and_qos() {
     for shape in [Shape::Pairs(PAIRS), Shape::FanOut(4), Shape::FanIn(4)] {
         for pace in [Pace::Batch(1), Pace::Batch(8), Pace::Flood(50)] {
             for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-                let plan = Plan { shape, qos, payload_bytes: 64, pace };
+                let plan = Plan { shape, qos, payload_bytes: 64, pace, over_tls: false };
                 let outcome = driven(Habit::None, plan);
                 let sent = MESSAGES * shape.publishers() as u64;
                 let heard = (0..shape.publishers()).map(|p| shape.listeners(p).len() as u64);
@@ -140,7 +140,8 @@ fn program(words: &[&str]) -> String {
 }
 
 fn flood(qos: QoS) -> Plan {
-    Plan { shape: Shape::Pairs(PAIRS), qos, payload_bytes: 64, pace: Pace::Flood(20) }
+    let (shape, pace) = (Shape::Pairs(PAIRS), Pace::Flood(20));
+    Plan { shape, qos, payload_bytes: 64, pace, over_tls: false }
 }
 
 fn driven(habit: Habit, plan: Plan) -> Outcome {
