@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use mio::event::Source;
@@ -28,8 +29,10 @@ pub(crate) enum Carrier {
 pub(crate) struct TlsCarrier {
     socket: TcpStream,
     session: ClientConnection,
-    /// What was read from the socket at once, before TLS looks at it.
+    /// What was read from the socket at once.
     incoming: Box<[u8]>,
+    /// Which part of it TLS has not looked at yet: it takes no more than somebody reads.
+    unseen: Range<usize>,
 }
 
 /// Two records at their largest.
@@ -56,7 +59,7 @@ impl Carrier {
             None => Self::Tcp(socket),
             Some(session) => {
                 let incoming = vec![0; INCOMING_BYTES].into_boxed_slice();
-                Self::Tls(Box::new(TlsCarrier { socket, session, incoming }))
+                Self::Tls(Box::new(TlsCarrier { socket, session, incoming, unseen: 0..0 }))
             }
         }
     }
@@ -186,27 +189,28 @@ impl TlsCarrier {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 answer => return answer,
             }
-            if self.receive()? == 0 {
-                return Ok(0);
+            if self.unseen.is_empty() {
+                self.unseen = 0..self.socket.read(&mut self.incoming)?;
+                if self.unseen.is_empty() {
+                    return Ok(0);
+                }
             }
+            self.decrypt()?;
         }
     }
 
-    /// Takes in what one read of the socket gives, and lets leave what TLS answers to it.
-    fn receive(&mut self) -> io::Result<usize> {
-        let count = self.socket.read(&mut self.incoming)?;
-        let mut rest = &self.incoming[..count];
-        while !rest.is_empty() {
-            self.session.read_tls(&mut rest)?;
-            if let Err(error) = self.session.process_new_packets() {
-                // The alert that says why; nobody is left to complain to if it does not get out.
-                let _ = self.flush();
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-            }
+    /// Has TLS look at some of what has come, and lets leave what it answers.
+    fn decrypt(&mut self) -> io::Result<()> {
+        let mut unseen = &self.incoming[self.unseen.clone()];
+        self.unseen.start += self.session.read_tls(&mut unseen)?;
+        if let Err(error) = self.session.process_new_packets() {
+            // The alert that says why; nobody is left to complain to if it does not get out.
+            let _ = self.flush();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
         match self.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(count),
+            _ => Ok(()),
         }
     }
 
