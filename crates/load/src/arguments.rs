@@ -315,7 +315,7 @@ fn mosquitto(program: Option<&PathBuf>) -> Result<Target, LoadError> {
 
 fn relay() -> Result<Target, LoadError> {
     std::env::current_exe()
-        .map(|program| Target::relay(&program))
+        .map(|program| Target::relay(&program, &["relay"]))
         .map_err(|error| LoadError::io("cannot find this program", error))
 }
 

@@ -304,6 +304,7 @@ mod tests {
             outcome: Outcome {
                 sent: 1_000 + lost,
                 delivered: 1_000,
+                left_out: 0,
                 elapsed: Duration::from_millis(500),
                 faults: Faults { lost, ..Faults::default() },
             },

@@ -113,7 +113,11 @@ impl<'a> Dialer<'a> {
     fn new(endpoint: &'a Endpoint, at_once: u16, run: u32) -> Result<Self, LoadError> {
         let poll = Poll::new().map_err(|error| LoadError::io("cannot poll", error))?;
         let place = |number: u16| {
-            let connect = endpoint.connect(&format!("load-{run:08x}-c{number:05}"), 0, true)?;
+            let connect = endpoint.connect(
+                &format!("{}-{run:08x}-c{number:05}", endpoint.prefix),
+                0,
+                true,
+            )?;
             Ok(Place { caller: None, connect, since: Instant::now() })
         };
         Ok(Self {

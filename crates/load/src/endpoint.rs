@@ -30,13 +30,16 @@ pub struct Endpoint {
     pub password: Option<Vec<u8>>,
     /// With which encryption, if any.
     pub tls: Option<TlsClient>,
+    /// What client identifiers and topics begin with.
+    pub prefix: String,
 }
 
 impl From<SocketAddr> for Endpoint {
     /// MQTT 3.1.1 without a name and without encryption.
     fn from(address: SocketAddr) -> Self {
         let version = ProtocolVersion::V311;
-        Self { address, version, user_name: None, password: None, tls: None }
+        let prefix = "load".into();
+        Self { address, version, user_name: None, password: None, tls: None, prefix }
     }
 }
 

@@ -12,6 +12,7 @@
 //! on a small machine every microsecond it takes is taken from the broker.
 
 mod alarm;
+pub mod bench;
 mod caller;
 mod carrier;
 pub mod checker;

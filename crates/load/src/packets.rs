@@ -47,6 +47,7 @@ const SEQUENCE_BITS: u32 = 48;
 #[derive(Debug, Clone)]
 pub struct Template {
     bytes: Vec<u8>,
+    qos: QoS,
     packet_id_at: Option<usize>,
     mark_at: usize,
 }
@@ -85,7 +86,12 @@ impl Template {
         let mark_at = bytes.len() - payload.len();
         let before_properties = mark_at - usize::from(version.has_properties());
         let packet_id_at = (qos != QoS::AtMostOnce).then_some(before_properties - 2);
-        Ok(Self { bytes, packet_id_at, mark_at })
+        Ok(Self { bytes, qos, packet_id_at, mark_at })
+    }
+
+    /// The QoS of the message.
+    pub fn qos(&self) -> QoS {
+        self.qos
     }
 
     /// How many bytes the whole packet has.

@@ -75,10 +75,11 @@ impl Target {
         Self::command("mosquitto", words.into(), Some(config.into()))
     }
 
-    /// Our relay, run by this very program.
-    pub fn relay(program: &Path) -> Self {
-        let words = [&program.to_string_lossy(), "relay"].map(String::from);
-        Self::command("relay", words.into(), None)
+    /// Our relay, run by `program` when it is given these words.
+    pub fn relay(program: &Path, words: &[&str]) -> Self {
+        let program = program.to_string_lossy();
+        let words = [&*program].into_iter().chain(words.iter().copied());
+        Self::command("relay", words.map(String::from).collect(), None)
     }
 
     /// The same with a second listener for TLS, and with the certificate that `noctule` makes, so that

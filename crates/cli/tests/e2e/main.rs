@@ -7,6 +7,7 @@
 //! `NOCTULE_TEST_BROKER=host:port` points the tests of foreign clients at a broker that runs
 //! already, for instance to see what another broker does with the same scripts.
 
+mod bench_tests;
 mod broker;
 mod cert;
 mod client_cuts;
@@ -21,6 +22,7 @@ mod format_tests;
 mod hostile;
 mod lifecycle;
 mod login;
+mod meddler;
 mod mosquitto;
 mod mosquitto_broker;
 mod mosquitto_tests;

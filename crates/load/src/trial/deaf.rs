@@ -105,7 +105,9 @@ fn take(
                 packet_id.into_iter().for_each(|id| packets::append_puback(id, acks));
                 let publisher = usize::from(mark.publisher);
                 match sequences.get_mut(publisher) {
-                    Some(sequence) => sequence.arrived(mark.sequence, sent[publisher]),
+                    Some(sequence) => {
+                        sequence.arrived(mark.sequence, sent[publisher]);
+                    }
                     None => drained.faults.foreign += 1,
                 }
             }

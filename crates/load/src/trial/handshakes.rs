@@ -78,7 +78,8 @@ fn note(scene: &mut Scene, dialed: &Dialed) {
     scene.fact("per second", dialed.made as f64 / dialed.elapsed.as_secs_f64());
     scene.fact("resumed", dialed.resumed as f64);
     scene.fact("refused", dialed.refused as f64);
-    scene.fact("failed", (dialed.failed + dialed.left_out) as f64);
+    scene.fact("failed", dialed.failed as f64);
+    scene.fact("left out", dialed.left_out as f64);
     scene.fact("p50 ms to CONNACK", dialed.latency.quantile_ms(0.5).unwrap_or(0.0));
     scene.fact("p99 ms", dialed.latency.quantile_ms(0.99).unwrap_or(0.0));
 }

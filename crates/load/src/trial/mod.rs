@@ -35,10 +35,11 @@ use crate::LoadError;
 use crate::checker::Faults;
 use crate::compare::faults_json;
 use crate::endpoint::Endpoint;
+use crate::process::Resident;
 use crate::table::{Table, figure};
 use crate::target::Broker;
 use good::{Good, Pulse};
-use watch::{Resident, Watch};
+use watch::Watch;
 
 /// One kind of trouble.
 pub trait Trial {
