@@ -20,7 +20,7 @@ pub struct Faults {
     /// Delivered though nobody sent it, or with another size or QoS, or unreadable.
     pub foreign: u64,
     /// Sent with QoS 1 or 2 and not acknowledged, refused, or acknowledged out of order
-    /// `[MQTT3-4.6.0-2]` `[MQTT3-4.6.0-3]`.
+    /// `[MQTT3-4.6.0-2]`.
     pub unacknowledged: u64,
 }
 

@@ -27,7 +27,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the broker grants in CONNACK, or everything if it says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Granted {
-    /// Messages at QoS 1 and 2 under way at once `[MQTT5-3.3.4-9]`.
+    /// Messages at QoS 1 and 2 under way at once `[MQTT5-3.3.4-7]`.
     pub(crate) receive_maximum: u16,
     /// Size of a packet `[MQTT5-3.2.2-15]`.
     pub(crate) packet_bytes_max: u32,
@@ -131,6 +131,7 @@ impl Opening {
             partial: FrameBuffer::default(),
             out: Vec::new(),
             written: 0,
+            farewell: None,
         })
     }
 
@@ -195,6 +196,8 @@ pub(crate) struct Link {
     partial: FrameBuffer,
     out: Vec<u8>,
     written: usize,
+    /// Why the broker has said that it will close, in MQTT 5.
+    farewell: Option<ReasonCode>,
 }
 
 impl Link {
@@ -225,6 +228,14 @@ impl Link {
                 Err(error) => return Err(self.lost("broke", Some(error))),
             };
             total += count;
+            let farewell = &mut self.farewell;
+            let mut each = |frame: &Frame<'_>, out: &mut Vec<u8>| {
+                if frame.type_bits() == PacketType::Disconnect as u8 {
+                    let reason = frame.body().first().copied().unwrap_or(0);
+                    *farewell = ReasonCode::from_byte(reason);
+                }
+                each(frame, out);
+            };
             split(&mut self.partial, &scratch[..count], &mut self.out, &mut each)
                 .map_err(|violation| self.lost(&format!("brought {violation}"), None))?;
             // Edge-triggered: a short read means drained, and the end of the stream is reported
@@ -272,7 +283,8 @@ impl Link {
     }
 
     fn lost(&self, how: &str, cause: Option<io::Error>) -> LoadError {
-        let words = format!("the connection of {} {how}", self.client_id);
+        let why = self.farewell.map_or(String::new(), |reason| format!(": {reason}"));
+        let words = format!("the connection of {} {how}{why}", self.client_id);
         match cause {
             None => LoadError::new(words),
             Some(cause) => LoadError::io(words, cause),

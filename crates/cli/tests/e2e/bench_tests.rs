@@ -78,6 +78,17 @@ fn without_a_rate_as_much_goes_through_as_can() {
 }
 
 #[test]
+fn a_ramp_brings_half_of_what_a_steady_rate_would() {
+    let broker = Broker::ours(&[]);
+    let flags = ["pair", "-n", "2", "--rate", "400", "--duration", "500ms", "--ramp", "500ms"];
+    let found = found(&broker.port(), &flags);
+    assert_eq!((&found["sent"], &found["left_out"]), (&100.into(), &0.into()), "{found}");
+    let opened = found["figures"]["connections_per_second"].as_f64().expect("a number");
+    // Four connections, the last of which is due after three quarters of the time.
+    assert!(opened < 4.0 / 0.375 + 0.1, "{found}");
+}
+
+#[test]
 fn the_broker_is_weighed_and_stands_beside_the_floor_and_an_earlier_run() {
     let broker = Broker::ours(&[]);
     let pid = broker.program().pid().to_string();

@@ -104,6 +104,7 @@ impl Report<'_> {
     /// For programs.
     pub fn json(&self) -> Value {
         let mut all = run_json(self.job, self.run);
+        all["noctule"] = json!(env!("CARGO_PKG_VERSION"));
         all["place"] = json!(self.place);
         all["scenario"] = json!(self.job.scenario.name());
         all["settings"] = settings(self.job);

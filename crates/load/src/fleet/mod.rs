@@ -162,11 +162,14 @@ impl Fleet {
                 heard_at = Instant::now();
             }
         }
+        // A wait for what never came is no part of the time that the rest took.
+        let delivered = self.delivered() - before.1;
+        let elapsed = if delivered > 0 { heard_at - begin } else { begin.elapsed() };
         Ok(Outcome {
             sent: self.sent.iter().sum::<u64>() - before.0,
-            delivered: self.delivered() - before.1,
+            delivered,
             left_out,
-            elapsed: begin.elapsed(),
+            elapsed,
             faults: self.faults(),
         })
     }

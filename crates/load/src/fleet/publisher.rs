@@ -48,7 +48,7 @@ impl Publisher {
         self.link
     }
 
-    /// How many more may be sent by what the broker has granted `[MQTT5-3.3.4-9]`.
+    /// How many more may be sent by what the broker has granted `[MQTT5-3.3.4-7]`.
     pub(super) fn quota(&self, under_way: u64) -> u64 {
         let has_quota = self.template.qos() != QoS::AtMostOnce;
         if has_quota { self.receive_maximum.saturating_sub(under_way) } else { u64::MAX }
@@ -104,8 +104,7 @@ impl Publisher {
     }
 }
 
-/// Counts an acknowledgement, which must be the next in order [MQTT3-4.6.0-2] [MQTT3-4.6.0-3];
-/// whether it says yes.
+/// Counts a PUBACK or PUBREC, which must be the next in order [MQTT3-4.6.0-2]; whether it says yes.
 #[inline]
 fn count_ack(count: &mut u64, sent: u64, frame: &Frame<'_>, faults: &mut Faults) -> bool {
     if *count >= sent {
