@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mio::{Registry, Token};
 use noctule_mqtt::codec::{self, Frame, FrameBuffer};
-use noctule_mqtt::{Packet, PacketType, Properties, ProtocolVersion, ReasonCode, Receiver};
+use noctule_mqtt::{Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, Receiver};
 
 use crate::LoadError;
 use crate::carrier::{Carrier, Waiting};
@@ -31,6 +31,8 @@ pub(crate) struct Granted {
     pub(crate) receive_maximum: u16,
     /// Size of a packet `[MQTT5-3.2.2-15]`.
     pub(crate) packet_bytes_max: u32,
+    /// The highest QoS of a message `[MQTT5-3.2.2-11]`.
+    pub(crate) qos_max: u8,
     /// The keep alive that holds instead of ours, in seconds `[MQTT5-3.2.2-21]`.
     pub(crate) keep_alive: Option<u16>,
 }
@@ -40,6 +42,7 @@ impl Granted {
         Self {
             receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
             packet_bytes_max: properties.maximum_packet_size().unwrap_or(u32::MAX),
+            qos_max: properties.maximum_qos().unwrap_or(QoS::ExactlyOnce.bits()),
             keep_alive: properties.server_keep_alive(),
         }
     }
@@ -89,25 +92,28 @@ impl Opening {
     }
 
     /// Subscribes to one filter, and returns when it is granted.
-    pub(crate) fn subscribe(
-        &mut self,
-        filter: &str,
-        qos: noctule_mqtt::QoS,
-    ) -> Result<(), LoadError> {
+    pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) -> Result<(), LoadError> {
         self.subscribe_all(&[filter], qos)
     }
 
     /// Subscribes to several filters in one packet, and returns when all are granted.
-    pub(crate) fn subscribe_all(
-        &mut self,
-        filters: &[&str],
-        qos: noctule_mqtt::QoS,
-    ) -> Result<(), LoadError> {
+    pub(crate) fn subscribe_all(&mut self, filters: &[&str], qos: QoS) -> Result<(), LoadError> {
         let request = packets::subscribe(filters, qos, self.version)?;
         let answer = self.ask(&request, PacketType::Suback)?;
         match read_answer(&answer, self.version) {
-            Ok(Packet::Suback(suback)) if suback.reasons.iter().all(|r| r.byte() == qos.bits()) => {
-                Ok(())
+            Ok(Packet::Suback(suback)) => {
+                let asked = qos.bits();
+                match suback.reasons.iter().find(|reason| reason.byte() != asked) {
+                    None => Ok(()),
+                    Some(reason) if reason.is_error() => {
+                        let words = format!("the broker refused the subscription: {reason}");
+                        Err(LoadError::new(words))
+                    }
+                    Some(granted) => Err(LoadError::new(format!(
+                        "the broker grants QoS {} to a subscription that asked for {asked}",
+                        granted.byte()
+                    ))),
+                }
             }
             other => Err(self.refused("SUBSCRIBE", &other)),
         }

@@ -99,7 +99,8 @@ fn measure(arguments: &ArgMatches, job: &Job, access: &Access) -> Result<bool, S
         .map_err(|error| format!("the floor: {error}"))?;
     let place = place(access);
     let (floor, earlier) = (floor.as_ref(), earlier.as_ref());
-    let report = Report { job, place: &place, run: &run, floor, earlier };
+    let over_tls = access.tls.is_some();
+    let report = Report { job, place: &place, run: &run, floor, over_tls, earlier };
     if arguments.get_flag(JSON) {
         output::answer(&format!("{:#}\n", report.json()));
     } else {

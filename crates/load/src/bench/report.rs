@@ -34,8 +34,10 @@ pub struct Report<'a> {
     pub place: &'a str,
     /// What came of it.
     pub run: &'a Run,
-    /// The same against the relay.
+    /// The same against the relay, which speaks no TLS.
     pub floor: Option<&'a Run>,
+    /// Whether this run was encrypted.
+    pub over_tls: bool,
     /// What an earlier report says.
     pub earlier: Option<&'a Earlier>,
 }
@@ -93,6 +95,9 @@ impl Report<'_> {
         } else {
             let (sent, delivered) = (counts.sent, counts.delivered);
             lines.push(format!("{sent} sent, {delivered} delivered, faults: {}", run.faults));
+        }
+        if self.floor.is_some() && self.over_tls {
+            lines.push("the floor is without TLS".into());
         }
         if let Some(floor) = self.floor.filter(|floor| !floor.is_clean()) {
             lines.push(format!("faults of the floor: {}", floor.faults));
@@ -320,7 +325,7 @@ mod tests {
     }
 
     fn report<'a>(job: &'a Job, run: &'a Run) -> Report<'a> {
-        Report { job, place: "here", run, floor: None, earlier: None }
+        Report { job, place: "here", run, floor: None, over_tls: false, earlier: None }
     }
 
     fn cells(text: &str, label: &str) -> Vec<String> {

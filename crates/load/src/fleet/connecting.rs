@@ -121,6 +121,10 @@ impl Fleet {
         let id = format!("{}-{run:08x}-p{index:05}", endpoint.prefix);
         let opening = Opening::connect(endpoint, &id, KEEP_ALIVE_OFF)?;
         let granted = opening.granted();
+        if plan.qos.bits() > granted.qos_max {
+            let most = granted.qos_max;
+            return Err(LoadError::new(format!("the broker takes messages up to QoS {most}")));
+        }
         let topic = topic(&endpoint.prefix, run, index);
         let template =
             Template::of_version(&topic, plan.qos, plan.payload_bytes, endpoint.version)?;

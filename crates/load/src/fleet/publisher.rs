@@ -48,18 +48,15 @@ impl Publisher {
         self.link
     }
 
-    /// How many more may be sent by what the broker has granted `[MQTT5-3.3.4-7]`.
-    pub(super) fn quota(&self, under_way: u64) -> u64 {
-        let has_quota = self.template.qos() != QoS::AtMostOnce;
-        if has_quota { self.receive_maximum.saturating_sub(under_way) } else { u64::MAX }
-    }
-
-    /// How many more may be sent by a schedule: packet identifiers must not meet themselves, and
-    /// what the socket does not take is not heaped up here.
-    pub(super) fn window_left(&self, under_way: u64) -> u64 {
+    /// How many more may be sent, whatever the pace: no more than the broker has granted
+    /// `[MQTT5-3.3.4-7]`, packet identifiers must not meet themselves, and what the socket does not
+    /// take is not heaped up here.
+    pub(super) fn room(&self, under_way: u64) -> u64 {
         let bytes = UNSENT_BYTES_MAX.saturating_sub(self.link.unsent());
         let by_bytes = bytes.div_ceil(self.template.packet_bytes()) as u64;
-        UNDER_WAY_MAX.saturating_sub(under_way).min(by_bytes)
+        let is_counted = self.template.qos() != QoS::AtMostOnce;
+        let quota = if is_counted { self.receive_maximum } else { UNDER_WAY_MAX };
+        quota.min(UNDER_WAY_MAX).saturating_sub(under_way).min(by_bytes)
     }
 
     /// Appends the messages with these numbers to what is to be sent.
@@ -140,4 +137,4 @@ fn is_of_the_broker(frame: &Frame<'_>) -> bool {
 /// From here on a reason code says no.
 const REFUSAL: u8 = 0x80;
 const UNDER_WAY_MAX: u64 = 60_000;
-const UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+const UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -50,7 +50,7 @@ impl Fleet {
             let (sent, returned) = (self.sent[index], self.returned(index));
             let publisher = &mut self.publishers[index];
             let room = self.plan.pace.room(sent, returned, share);
-            let until = publisher.target.min(sent + room.min(publisher.quota(sent - returned)));
+            let until = publisher.target.min(sent + room.min(publisher.room(sent - returned)));
             self.send(index, until, returned, None)?;
         }
         Ok(())
@@ -75,8 +75,7 @@ impl Fleet {
             }
             let returned = self.returned(index);
             let publisher = &self.publishers[index];
-            let most = publisher.quota(sent - returned).min(publisher.window_left(sent - returned));
-            let until = due.min(sent + most);
+            let until = due.min(sent + publisher.room(sent - returned));
             waiting += due - until;
             self.send(index, until, returned, Some(now))?;
             self.publishers[index].is_held = due > until;

@@ -5,7 +5,7 @@
 //! everything after that it copies unread, both ways, so that above QoS 0 the acknowledgements come
 //! from the other end. Of several subscribers to a topic the first one's acknowledgements are passed
 //! on. Only where several publishers share a subscriber it looks at the lengths of packets, so as not
-//! to mix them, and hands acknowledgements back in the order in which it was written to ([`end`]).
+//! to mix them, and hands acknowledgements back in the order in which it was written to (`end`).
 //! It is no broker: one topic per publisher, no limits, no TLS. What a broker costs above this is
 //! what its work costs.
 
