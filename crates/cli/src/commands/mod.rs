@@ -3,6 +3,7 @@
 //! To add a command, add its file and its row in [`COMMANDS`]; what the command does must not
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
+mod bench;
 mod broker;
 mod cert;
 mod check;
@@ -43,6 +44,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: shell::describe, run: shell::run, everyday: true },
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
+    Entry { describe: bench::describe, run: bench::run, everyday: true },
     Entry { describe: store::describe, run: store::run, everyday: false },
     Entry { describe: completions::describe, run: completions::run, everyday: false },
     Entry { describe: man::describe, run: man::run, everyday: false },

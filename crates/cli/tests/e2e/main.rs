@@ -7,6 +7,7 @@
 //! `NOCTULE_TEST_BROKER=host:port` points the tests of foreign clients at a broker that runs
 //! already, for instance to see what another broker does with the same scripts.
 
+mod bench_tests;
 mod both_ways_tests;
 mod broker;
 mod cert;
@@ -27,6 +28,7 @@ mod lifecycle;
 mod login;
 mod manual_tests;
 mod mask;
+mod meddler;
 mod mosquitto;
 mod mosquitto_broker;
 mod mosquitto_tests;
