@@ -380,6 +380,7 @@ impl Delivery {
             // It was published before the subscription and has been sent as what was retained.
             return;
         }
+        // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT5-4.8.2-3]: the lower one of both.
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -388,6 +389,7 @@ impl Delivery {
         }
     }
 
+    /// Sends a message at QoS 0 `[MQTT3-4.3.1-1]` `[MQTT5-4.3.1-1]`, however full the window is.
     fn deliver_at_most_once(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
@@ -411,6 +413,7 @@ impl Delivery {
                 return;
             }
         }
+        // [MQTT3-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
         if connection.aliases_out.is_some() {
@@ -573,8 +576,10 @@ impl Delivery {
             session,
             qos: terms.options.qos,
             own_qos: None,
-            // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
+            // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
+            // before the subscription.
             retain_as_published: true,
+            // Each copy has that of its own subscription [MQTT5-3.3.4-5].
             identifiers: terms.identifier.map(|identifier| [identifier].into()),
             shared: None,
             since: 0,
@@ -585,8 +590,9 @@ impl Delivery {
         self.route(&route, &mut outgoing, None);
     }
 
-    /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
-    /// waited for room.
+    /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
+    /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
+    /// One that is `paced` has waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
         let Some(session) = self.sessions.get_mut(handle) else {
             return Queued::Waiting { durable: false };

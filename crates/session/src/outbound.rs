@@ -41,7 +41,7 @@ pub struct InFlight<M> {
     pub message: M,
     stage: Stage,
     /// Whether PUBLISH has been sent before, on any connection: then, and only then, it has DUP
-    /// `[MQTT5-4.3.2-2]` `[MQTT5-4.3.3-2]`.
+    /// `[MQTT3-3.3.1-3]` `[MQTT5-3.3.1-3]` `[MQTT5-4.3.2-2]` `[MQTT5-4.3.3-2]`.
     dup: bool,
 }
 
@@ -90,7 +90,7 @@ pub enum ToSend<'a, M> {
     Publish {
         /// With this identifier.
         packet_id: PacketId,
-        /// Whether it is a repetition `[MQTT5-3.3.1-1]`.
+        /// Whether it is a repetition `[MQTT3-3.3.1-1]` `[MQTT5-3.3.1-1]`.
         dup: bool,
         /// The message.
         message: &'a M,
@@ -143,7 +143,8 @@ impl<M> Outbound<M> {
         self.unfinished < usize::from(window) && self.ring.len() < PacketId::COUNT - 1
     }
 
-    /// The identifier that the next message gets.
+    /// The identifier that the next message gets: one that no message in flight has
+    /// `[MQTT3-2.3.1-4]` `[MQTT5-2.2.1-4]` `[MQTT5-4.3.2-1]` `[MQTT5-4.3.3-1]`.
     pub fn next_packet_id(&self) -> PacketId {
         self.base.after(self.ring.len() as u16)
     }
@@ -162,7 +163,8 @@ impl<M> Outbound<M> {
         packet_id
     }
 
-    /// Puts a message into flight and returns its identifier. The caller has asked
+    /// Puts a message into flight, where it stays until its acknowledgement is complete
+    /// `[MQTT3-4.3.2-1]` `[MQTT3-4.3.3-1]`, and returns its identifier. The caller has asked
     /// [`has_room`](Self::has_room). With `storing`, PUBLISH waits for [`stored`](Self::stored).
     pub fn push(&mut self, qos: QoS, message: M, storing: bool) -> PacketId {
         let packet_id = self.next_packet_id();
@@ -237,12 +239,14 @@ impl<M> Outbound<M> {
         let entry = self.ring.get_mut(self.cursor)?.as_mut()?;
         match entry.stage {
             Stage::StoringId | Stage::StoringRelease => None,
+            // The window is for PUBLISH alone [MQTT5-3.3.4-10] [MQTT5-4.9.0-3].
             Stage::AwaitPubcomp => {
                 self.cursor += 1;
                 self.outstanding += 1;
                 Some(ToSend::Pubrel(packet_id))
             }
             Stage::AwaitPuback | Stage::AwaitPubrec => {
+                // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
                 if self.outstanding >= usize::from(window) {
                     return None;
                 }
@@ -260,7 +264,8 @@ impl<M> Outbound<M> {
         self.cursor < self.ring.len() && self.ring.iter().skip(self.cursor).any(Option::is_some)
     }
 
-    /// A new connection: everything that is not done is to be sent again, in order.
+    /// A new connection: everything that is not done is to be sent again, in order
+    /// `[MQTT3-4.4.0-1]` `[MQTT3-4.6.0-1]` `[MQTT5-4.4.0-1]` `[MQTT5-4.6.0-1]`.
     pub fn resume(&mut self) {
         self.cursor = 0;
         self.outstanding = 0;
@@ -305,8 +310,9 @@ impl<M> Outbound<M> {
         Some(message)
     }
 
-    /// PUBACK came. One for a message that has not been sent on this connection is unknown: the
-    /// message will be sent, and acknowledged again.
+    /// PUBACK came, and not before that the message is done `[MQTT5-4.3.2-3]`, whatever it says
+    /// `[MQTT5-4.4.0-2]`. One for a message that has not been sent on this connection is unknown:
+    /// the message will be sent, and acknowledged again.
     ///
     /// # Errors
     /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 2.
@@ -319,7 +325,8 @@ impl<M> Outbound<M> {
         }
     }
 
-    /// PUBREC came, without an error.
+    /// PUBREC came, without an error: PUBLISH counts as unacknowledged until then
+    /// `[MQTT5-4.3.3-3]`.
     ///
     /// # Errors
     /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 1.
@@ -341,7 +348,7 @@ impl<M> Outbound<M> {
     }
 
     /// PUBREC came with a reason of 0x80 or above: the message is not wanted, its identifier free
-    /// `[MQTT5-4.3.3-4]`.
+    /// `[MQTT5-4.3.3-4]`, and it is not sent again `[MQTT5-4.4.0-2]`.
     ///
     /// # Errors
     /// As [`on_pubrec`](Self::on_pubrec).
@@ -375,7 +382,7 @@ impl<M> Outbound<M> {
         place.as_ref().map(|entry| &entry.message)
     }
 
-    /// PUBCOMP came.
+    /// PUBCOMP came: PUBREL counts as unacknowledged until then `[MQTT5-4.3.3-5]`.
     ///
     /// # Errors
     /// [`Violation::AckUnexpected`] if the message has not come that far.

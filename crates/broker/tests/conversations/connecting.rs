@@ -18,10 +18,14 @@ fn a_client_of_each_version_is_accepted_and_its_ping_answered() {
     });
 }
 
-#[test] // [MQTT3-3.2.2-4] [MQTT3-3.2.2-5] [MQTT5-3.1.4-2] [MQTT5-3.2.2-7]
+#[test] // [MQTT5-3.1.3-8] [MQTT3-3.1.3-9] [MQTT3-3.2.2-4] [MQTT3-3.2.2-5] [MQTT5-3.1.4-2] [MQTT5-3.2.2-7]
 fn whom_the_authenticator_refuses_hears_why_and_is_closed() {
     in_each_version(|version| {
-        for reason in [ReasonCode::BadUserNameOrPassword, ReasonCode::NotAuthorized] {
+        for reason in [
+            ReasonCode::BadUserNameOrPassword,
+            ReasonCode::NotAuthorized,
+            ReasonCode::ClientIdentifierNotValid,
+        ] {
             let mut w = World::new();
             w.authenticate(Authenticator::No(reason));
             w.expect_refused("a", connecting(version).persistent(), reason);
@@ -108,6 +112,23 @@ fn mqtt_5_without_a_client_identifier_is_told_the_one_it_got() {
     assert!(w.connect("b", v5().id(&assigned[1]).clean(false)));
 }
 
+#[test] // [MQTT3-3.1.3-5] [MQTT5-3.1.3-5]
+fn client_identifiers_of_1_to_23_letters_and_digits_are_accepted() {
+    const LETTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    in_each_version(|version| {
+        let mut w = World::new();
+        for length in 1..=23 {
+            for from in 0..=LETTERS.len() - length {
+                let id = &LETTERS[from..from + length];
+                w.connect("a", connecting(version).id(id));
+                w.disconnect("a");
+            }
+        }
+        // That longer and stranger ones are accepted too is our choice.
+        w.connect("a", connecting(version).id(&"-/é ".repeat(100)));
+    });
+}
+
 #[test] // [MQTT5-3.2.2-16]
 fn who_brings_a_client_identifier_is_not_told_one() {
     let mut w = World::new();
@@ -190,7 +211,7 @@ fn what_stands_behind_a_connect_that_is_refused_is_never_looked_at() {
     w.expect_quiet();
 }
 
-#[test] // [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
+#[test] // [MQTT3-3.1.4-3] [MQTT5-3.1.2-5] [MQTT5-3.1.2-6] [MQTT5-3.1.4-4] [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
 fn session_present_says_whether_there_was_a_session() {
     for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
         let mut w = World::new();
@@ -204,7 +225,7 @@ fn session_present_says_whether_there_was_a_session() {
     }
 }
 
-#[test] // [MQTT3-3.1.4-2] [MQTT5-3.1.4-3]
+#[test] // [MQTT3-3.1.3-2] [MQTT5-3.1.3-2] [MQTT3-3.1.4-2] [MQTT5-3.1.4-3]
 fn a_second_connection_takes_the_session_over() {
     in_each_version(|first| {
         in_each_version(|second| {

@@ -154,7 +154,7 @@ fn without_retained_messages_nothing_is_retained() {
     });
 }
 
-#[test] // MQTT 5.0 sections 3.2.2.3.11 and 3.2.2.3.12
+#[test] // [MQTT3-3.8.3-2] and MQTT 5.0 sections 3.2.2.3.11 and 3.2.2.3.12
 fn subscriptions_that_are_not_offered_are_refused_one_by_one() {
     let mut w = World::offering(Offer { wildcard_subscriptions: false, ..Offer::default() });
     w.connect("a", v5());

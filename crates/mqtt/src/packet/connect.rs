@@ -159,6 +159,7 @@ fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), Violation> {
         return Err(Violation::ConnectFlagReserved);
     }
     if flags & WILL != 0 {
+        // [MQTT3-3.1.2-14] [MQTT5-3.1.2-12]
         Reader::qos_bits(flags >> WILL_QOS_SHIFT, "will QoS")?;
     } else if strict && flags & (WILL_RETAIN | 0b11 << WILL_QOS_SHIFT) != 0 {
         return Err(Violation::WillFlagsWithoutWill);

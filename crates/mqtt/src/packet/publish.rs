@@ -65,8 +65,10 @@ impl<'a> Publish<'a> {
         if dup && qos == QoS::AtMostOnce {
             return Err(Violation::DupAtQos0);
         }
+        // The first field, and text [MQTT3-3.3.2-1] [MQTT5-3.3.2-1]; whether it is is asked below.
         let topic = reader.binary(TOPIC)?;
         let packet_id = match qos {
+            // [MQTT3-2.3.1-5]
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_id()?),
         };
@@ -106,6 +108,7 @@ impl<'a> Publish<'a> {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let with_alias = version.has_properties() && self.properties.topic_alias().is_some();
+        // [MQTT3-2.3.1-5] [MQTT5-2.2.1-2]: no packet identifier at QoS 0.
         let numbered = self.packet_id.is_some() == (self.qos != QoS::AtMostOnce);
         if !numbered || (self.topic.is_none() && !with_alias) {
             return Err(EncodeError::PublishIncomplete);

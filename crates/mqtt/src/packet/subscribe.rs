@@ -201,6 +201,7 @@ impl<'a> Suback<'a> {
                 self.properties.write(out)?;
             }
             for reason in &self.reasons {
+                // [MQTT5-3.9.3-2]
                 if !reason.allowed_in(PacketType::Suback) {
                     return Err(EncodeError::ReasonRefused);
                 }
