@@ -849,7 +849,7 @@ impl Delivery {
 
     /// Puts a packet that may say `why` in a reason string into a connection's output: with it if
     /// the client wants and takes it, without it otherwise `[MQTT5-3.1.2-29]` `[MQTT5-3.2.2-19]`
-    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.11.2-1]` `[MQTT5-3.14.2-3]`.
+    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.14.2-3]`.
     ///
     /// # Errors
     /// The size of the packet if it is too large even so; nothing is put out then.
