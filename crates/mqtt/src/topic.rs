@@ -275,7 +275,9 @@ mod tests {
         }
     }
 
-    #[test] // [MQTT5-4.7.3-1] [MQTT5-4.7.3-2] [MQTT5-4.7.3-3] [MQTT5-3.3.2-2]
+    // [MQTT3-3.3.2-2] [MQTT3-4.7.1-1] [MQTT3-4.7.3-1] [MQTT3-4.7.3-2] [MQTT3-4.7.3-3]
+    // [MQTT5-3.3.2-2] [MQTT5-4.7.0-1] [MQTT5-4.7.3-1] [MQTT5-4.7.3-2] [MQTT5-4.7.3-3]
+    #[test]
     fn topic_names_are_checked() {
         let long = "x".repeat(TOPIC_BYTES_MAX + 1);
         assert_eq!(TopicName::new(""), Err(Violation::TopicEmpty));

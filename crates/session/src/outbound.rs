@@ -326,7 +326,7 @@ impl<M> Outbound<M> {
     }
 
     /// PUBREC came, without an error: PUBLISH counts as unacknowledged until then
-    /// `[MQTT5-4.3.3-3]`.
+    /// `[MQTT5-4.3.3-3]`, and PUBREL is due `[MQTT5-4.3.3-4]`.
     ///
     /// # Errors
     /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 1.
@@ -347,8 +347,8 @@ impl<M> Outbound<M> {
         }
     }
 
-    /// PUBREC came with a reason of 0x80 or above: the message is not wanted, its identifier free
-    /// `[MQTT5-4.3.3-4]`, and it is not sent again `[MQTT5-4.4.0-2]`.
+    /// PUBREC came with a reason of 0x80 or above: the message is not wanted, its identifier free,
+    /// and it is not sent again `[MQTT5-4.4.0-2]`.
     ///
     /// # Errors
     /// As [`on_pubrec`](Self::on_pubrec).

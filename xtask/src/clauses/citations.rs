@@ -1,8 +1,9 @@
 //! Where the code cites statements.
 //!
-//! A citation is an identifier such as `MQTT5-3.1.2-22` anywhere in a Rust file. In tests, and in
-//! crates that look at a broker from outside, it says that the statement is tested; elsewhere that
-//! it is enforced there. What the client does counts for clients alone, what the broker and its
+//! A citation is an identifier such as `MQTT5-3.1.2-22` in a Rust file. In tests, and in crates that
+//! look at a broker from outside, it says that the statement is tested. Elsewhere it says that it is
+//! enforced there if it stands in brackets; without them it is only named, as in the words that
+//! explain a violation. What the client does counts for clients alone, what the broker and its
 //! building do for servers alone, and the words and the conversation are common to both.
 
 use std::collections::BTreeMap;
@@ -63,13 +64,13 @@ impl Citations {
             || TESTERS.contains(&crate_name)
             || test_modules.iter().any(|module| name.ends_with(module));
         let tests_at = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-        for (part, tests) in [(&text[..tests_at], all_tests), (&text[tests_at..], true)] {
-            for id in identifiers(part) {
-                let ends = self.found.entry(id.to_owned()).or_default();
-                for end in End::BOTH.into_iter().filter(|end| counts_for(crate_name, *end)) {
-                    let cited = &mut ends[end as usize];
-                    if tests { cited.tested = true } else { cited.enforced = true }
-                }
+        for (at, id) in identifiers(text) {
+            let ends = self.found.entry(id.to_owned()).or_default();
+            let is_test = all_tests || at >= tests_at;
+            let is_place = !is_test && text[..at].ends_with('[');
+            for end in End::BOTH.into_iter().filter(|end| counts_for(crate_name, *end)) {
+                ends[end as usize].tested |= is_test;
+                ends[end as usize].enforced |= is_place;
             }
         }
     }
@@ -135,9 +136,9 @@ fn rust_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// The identifiers of statements in a text: `MQTT3-` or `MQTT5-`, three numbers with dots, a hyphen
-/// and a number. A section alone is none.
-pub(super) fn identifiers(text: &str) -> Vec<&str> {
+/// The identifiers of statements in a text, and where they are: `MQTT3-` or `MQTT5-`, three numbers
+/// with dots, a hyphen and a number. A section alone is none.
+pub(super) fn identifiers(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("MQTT") {
         let rest = &text[at..];
@@ -153,7 +154,7 @@ pub(super) fn identifiers(text: &str) -> Vec<&str> {
             section.split('.').count() == 3 && section.split('.').all(is_number) && is_number(last)
         });
         if is_statement {
-            found.push(&rest[.."MQTT5-".len() + number.len()]);
+            found.push((at, &rest[.."MQTT5-".len() + number.len()]));
         }
     }
     found
@@ -172,7 +173,15 @@ pub(super) mod tests {
     fn identifiers_are_found_and_sections_are_not() {
         let text =
             format!("a [{ONE}]: b `{OTHER}`. [MQTT5-3.1.2] [MQTT5-3.1.2.11.2] MQTT4-1.1.1-1");
-        assert_eq!(identifiers(&text), [ONE, OTHER]);
+        assert_eq!(identifiers(&text), [(3, ONE), (23, OTHER)]);
+    }
+
+    #[test]
+    fn naming_a_statement_is_not_enforcing_it() {
+        let mut citations = Citations::default();
+        citations.note("crates/mqtt/src/violation.rs", &format!("(\"{ONE}\", \"\")"), &[]);
+        assert_eq!(both_ends(&citations, ONE), [(false, false); 2]);
+        assert_eq!(citations.ids().count(), 1, "it has to be one of a register all the same");
     }
 
     fn both_ends(citations: &Citations, id: &str) -> [(bool, bool); 2] {
@@ -213,7 +222,7 @@ pub(super) mod tests {
             ("crates/cli/tests/e2e/a.rs", [(false, true), (false, true)]),
         ] {
             let mut citations = Citations::default();
-            citations.note(name, ONE, &[]);
+            citations.note(name, &format!("[{ONE}]"), &[]);
             assert_eq!(both_ends(&citations, ONE), expected, "{name}");
         }
     }

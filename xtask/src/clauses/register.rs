@@ -58,7 +58,7 @@ pub(super) fn exceptions(path: &Path) -> Result<Exceptions, Failure> {
 
 pub(super) fn read_statements(text: &str) -> Result<Vec<Statement>, Failure> {
     let statements = rows::<4>(text)?.into_iter().map(|[id, level, end, _]| {
-        let fine = matches!(level, "MUST" | "SHOULD") && identifiers(id) == [id];
+        let fine = matches!(level, "MUST" | "SHOULD") && identifiers(id) == [(0, id)];
         let end = match end {
             "server" => Some(Some(End::Server)),
             "client" => Some(Some(End::Client)),

@@ -170,7 +170,7 @@ impl Shard {
         self.actions.push_back(Action::Close(handle));
     }
 
-    /// The last word to a client.
+    /// The last word to a client; never with a session expiry interval `[MQTT5-3.14.2-2]`.
     fn say_goodbye(&mut self, handle: ConnectionHandle, reason: ReasonCode, cause: &Cause) {
         let reference = self.offer.server_reference.as_deref();
         if let (Cause::ShuttingDown, Some(reference)) = (cause, reference) {

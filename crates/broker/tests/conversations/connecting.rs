@@ -86,7 +86,12 @@ fn mqtt_3_1_wants_a_client_identifier() {
 #[test] // [MQTT3-3.1.3-6] [MQTT3-3.1.3-7] [MQTT3-3.1.3-8] [MQTT3-3.1.3-9]
 fn mqtt_3_1_1_without_a_client_identifier_must_start_clean() {
     let mut w = World::new();
-    w.connect("a", v311().id("").clean(true));
+    for name in ["a", "another"] {
+        w.connect(name, v311().id("").clean(true));
+    }
+    // Each has an identifier of its own: neither has taken over from the other.
+    w.expect_quiet();
+    w.disconnect("another");
     w.expect_refused("b", v311().id("").clean(false), ReasonCode::ClientIdentifierNotValid);
     w.disconnect("a");
     w.expect_nobody_left();

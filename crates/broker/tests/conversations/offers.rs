@@ -230,7 +230,7 @@ fn an_acknowledgement_that_refuses_leaves_its_words_out_if_there_is_no_room() {
     }
 }
 
-#[test] // MQTT 5.0 section 4.11
+#[test] // [MQTT5-3.14.2-2] and MQTT 5.0 section 4.11
 fn clients_are_sent_elsewhere_when_the_broker_stops() {
     let mut w =
         World::offering(Offer { server_reference: Some("b:1883".into()), ..Offer::default() });

@@ -233,6 +233,8 @@ fn an_unsubscribe_compares_filters_character_by_character() {
         w.subscribe("a", "x/#", 0);
         w.send("a", unsubscribe(9, &["x/y", "x/+", "x/+", "nothing"]));
         w.expect("a", unsuback(9, &[0x11, 0, 0x11, 0x11]));
+        w.send("a", unsubscribe(10, &["nothing", "nothing more"]));
+        w.expect("a", unsuback(10, &[0x11, 0x11]));
         assert_eq!(w.population().subscriptions, 1);
         w.publish("a", publish("x/y", "m"));
         w.expect("a", publish("x/y", "m"));

@@ -59,6 +59,7 @@ impl<'a> Connack<'a> {
             return Err(EncodeError::ReasonRefused);
         }
         let has_flag = version != ProtocolVersion::V31;
+        // The others are 0 [MQTT5-3.2.2-1].
         let flags = u8::from(self.session_present && has_flag && !self.reason.is_error());
         codec::packet(out, PacketType::Connack.first_byte(), |out| {
             out.push(flags);

@@ -60,8 +60,10 @@ impl<'a> Publish<'a> {
         receiver: Receiver,
         is_known: impl FnOnce(&[u8]) -> bool,
     ) -> Result<Self, Violation> {
+        // [MQTT3-3.3.1-4] [MQTT5-3.3.1-4]
         let qos = Reader::qos_bits(flags >> 1, "QoS")?;
         let dup = flags & DUP != 0;
+        // [MQTT3-3.3.1-2] [MQTT5-3.3.1-2]
         if dup && qos == QoS::AtMostOnce {
             return Err(Violation::DupAtQos0);
         }
@@ -133,7 +135,7 @@ impl<'a> Publish<'a> {
     }
 
     fn first_byte(&self) -> u8 {
-        // [MQTT5-3.3.1-2]: never at QoS 0, whatever the caller says.
+        // [MQTT3-3.3.1-2] [MQTT5-3.3.1-2]: never at QoS 0, whatever the caller says.
         let dup = if self.dup && self.qos != QoS::AtMostOnce { DUP } else { 0 };
         (PacketType::Publish as u8) << 4 | dup | self.qos.bits() << 1 | u8::from(self.retain)
     }
