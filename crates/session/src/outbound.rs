@@ -501,7 +501,9 @@ mod tests {
         assert_eq!(sent(&mut outbound, QoS::AtLeastOnce, 4).get(), 5);
     }
 
-    #[test] // [MQTT5-4.3.3-6] [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
+    // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2] [MQTT5-4.3.3-6]
+    // [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+    #[test]
     fn a_new_connection_sends_again_in_the_original_order() {
         let mut outbound = Outbound::default();
         let first = sent(&mut outbound, QoS::AtLeastOnce, 1);

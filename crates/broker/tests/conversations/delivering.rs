@@ -6,7 +6,9 @@ use noctule_mqtt::{Properties, ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Pieces, Said, World};
 
-#[test] // [MQTT3-3.3.4-1] [MQTT5-3.3.4-1] [MQTT5-4.3.1-1] [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT3-4.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1]
+// [MQTT3-3.3.4-1] [MQTT3-3.8.4-6] [MQTT3-4.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT5-3.3.4-1]
+// [MQTT5-3.8.4-8] [MQTT5-4.3.1-1]
+#[test]
 fn a_message_arrives_at_the_lower_of_the_two_qos_in_each_pair_of_versions() {
     for pieces in [Pieces::Whole, Pieces::Bytes] {
         in_each_version(|sender| {
@@ -50,7 +52,7 @@ fn packet_identifiers_towards_a_client_run_in_sequence() {
     }
 }
 
-#[test] // [MQTT5-4.9.0-2] [MQTT5-3.3.4-9]
+#[test] // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
 fn no_more_than_the_window_is_in_flight_and_the_rest_follows_in_order() {
     in_each_version(|version| {
         for persistent in [false, true] {
@@ -109,7 +111,10 @@ fn a_pubrec_with_an_error_ends_the_delivery_and_frees_its_place() {
     }
 }
 
-#[test] // [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT5-3.3.1-1] [MQTT5-4.3.2-2] [MQTT5-4.3.2-3] [MQTT5-4.3.3-2] [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6] [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] [MQTT3-3.3.1-1]
+// [MQTT3-3.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-3.3.1-1]
+// [MQTT5-4.3.2-2] [MQTT5-4.3.2-3] [MQTT5-4.3.3-2] [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6]
+// [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+#[test]
 fn a_resumed_session_repeats_what_is_unfinished_in_the_original_order() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -230,7 +235,7 @@ fn a_repeated_qos_2_message_is_answered_and_not_delivered_again() {
     });
 }
 
-#[test] // [MQTT3-4.3.3-2] [MQTT3-4.4.0-1] [MQTT5-4.3.3-10] [MQTT3-3.1.2-4]
+#[test] // [MQTT3-3.1.2-4] [MQTT3-4.3.3-2] [MQTT3-4.4.0-1] [MQTT5-4.3.3-10]
 fn a_qos_2_message_repeated_after_a_new_connection_counts_once() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -253,7 +258,7 @@ fn a_qos_2_message_repeated_after_a_new_connection_counts_once() {
     });
 }
 
-#[test] // [MQTT5-4.3.3-1] to [MQTT5-4.3.3-13]
+#[test] // MQTT 3.1.1 and 5.0 section 4.3
 fn acknowledgements_of_unknown_identifiers_are_answered_and_harm_nobody() {
     in_each_version(|version| {
         let mut w = World::new();

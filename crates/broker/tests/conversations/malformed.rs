@@ -127,7 +127,7 @@ fn check(version: ProtocolVersion, what: &str, bytes: &[u8], reason: ReasonCode)
     }
 }
 
-#[test] // [MQTT5-3.14.4-2] [MQTT5-4.13.2-1] [MQTT3-4.8.0-1] [MQTT5-4.13.1-1]
+#[test] // [MQTT3-4.8.0-1] [MQTT5-3.14.4-2] [MQTT5-4.13.1-1] [MQTT5-4.13.2-1]
 fn a_malformed_packet_closes_its_connection_with_the_right_word_and_touches_nobody() {
     in_each_version(|version| {
         for (what, bytes, reason) in IN_CONVERSATION {
@@ -220,7 +220,7 @@ const CONNECTS: &[(&str, ProtocolVersion, &[u8], Option<ReasonCode>)] = &[
     ),
 ];
 
-#[test] // [MQTT3-3.2.2-6] [MQTT3-3.1.4-1] [MQTT5-3.1.4-1]
+#[test] // [MQTT3-3.1.4-1] [MQTT3-3.2.2-6] [MQTT5-3.1.4-1]
 fn a_malformed_connect_is_closed_and_mqtt_5_is_told_why() {
     for (what, version, bytes, reason) in CONNECTS {
         for pieces in [Pieces::Whole, Pieces::Bytes] {

@@ -78,7 +78,7 @@ fn response_information_is_for_those_who_ask() {
     }
 }
 
-#[test] // [MQTT5-3.2.2-21] [MQTT5-3.2.2-22] [MQTT5-3.1.2-21]
+#[test] // [MQTT5-3.1.2-21] [MQTT5-3.2.2-21] [MQTT5-3.2.2-22]
 fn the_servers_keep_alive_is_told_and_applies() {
     for (asked, told) in [(0, Some(10)), (11, Some(10)), (10, None), (4, None)] {
         let mut w = World::offering(Offer { keep_alive_max: Some(10), ..Offer::default() });
@@ -210,7 +210,7 @@ fn a_payload_that_is_not_the_text_it_claims_to_be_is_refused_if_that_is_looked_a
     w.receive("a", text(WRONG));
 }
 
-#[test] // [MQTT5-3.4.2-2] [MQTT5-3.5.2-2] [MQTT5-3.1.2-29]: the packet of the client is small
+#[test] // [MQTT5-3.1.2-29] [MQTT5-3.4.2-2] [MQTT5-3.5.2-2]: the packet of the client is small
 fn an_acknowledgement_that_refuses_leaves_its_words_out_if_there_is_no_room() {
     let wrong = || text(b"\xff").id(7);
     let mut w = World::offering(Offer { payload_format_checked: true, ..Offer::default() });

@@ -14,7 +14,8 @@ fn world() -> World {
     w
 }
 
-#[test] // [MQTT3-3.3.1-7] [MQTT5-3.3.1-9] [MQTT3-3.3.1-5] [MQTT3-3.3.1-6] [MQTT3-3.3.1-8] [MQTT5-3.3.1-5]
+// [MQTT3-3.3.1-5] [MQTT3-3.3.1-6] [MQTT3-3.3.1-7] [MQTT3-3.3.1-8] [MQTT5-3.3.1-5] [MQTT5-3.3.1-9]
+#[test]
 fn a_retained_message_follows_the_suback_with_its_flag() {
     in_each_version(|version| {
         for (qos, wanted) in [(0, 0), (1, 1), (2, 2), (2, 1), (1, 0), (0, 2)] {
@@ -132,7 +133,7 @@ fn each_subscribe_of_mqtt_3_brings_them_again() {
     }
 }
 
-#[test] // [MQTT5-3.3.4-3] [MQTT5-3.3.2-18]
+#[test] // [MQTT5-3.3.2-18] [MQTT5-3.3.4-3]
 fn they_come_with_subscription_identifier_and_properties() {
     let mut w = World::new();
     w.connect("s", v5());

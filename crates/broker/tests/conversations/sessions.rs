@@ -24,7 +24,9 @@ fn a_clean_session_ends_with_its_connection() {
     });
 }
 
-#[test] // [MQTT3-4.1.0-1] [MQTT3-4.5.0-1] [MQTT5-3.1.2-23] [MQTT5-4.5.0-1] [MQTT3-3.1.2-4] [MQTT3-3.1.2-5] [MQTT5-3.1.2-5] [MQTT5-4.1.0-1]
+// [MQTT3-3.1.2-4] [MQTT3-3.1.2-5] [MQTT3-4.1.0-1] [MQTT3-4.5.0-1] [MQTT5-3.1.2-5] [MQTT5-3.1.2-23]
+// [MQTT5-4.1.0-1] [MQTT5-4.5.0-1]
+#[test]
 fn a_persistent_session_keeps_subscriptions_and_messages() {
     in_each_version(|version| {
         for gone in [World::lose, World::disconnect, World::break_socket] {
@@ -76,7 +78,7 @@ fn a_session_of_mqtt_3_without_clean_session_never_expires() {
     }
 }
 
-#[test] // [MQTT5-4.1.0-2] [MQTT5-3.1.2-23]
+#[test] // [MQTT5-3.1.2-23] [MQTT5-4.1.0-2]
 fn a_session_of_mqtt_5_ends_when_its_expiry_interval_has_passed() {
     for seconds in [1, 60, 200_000] {
         let mut w = World::new();

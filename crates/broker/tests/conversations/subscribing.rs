@@ -6,7 +6,9 @@ use noctule_mqtt::{Property, ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Said, World};
 
-#[test] // [MQTT3-2.3.1-7] [MQTT3-3.9.3-1] [MQTT5-2.2.1-6] [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT5-3.9.3-1] [MQTT3-3.8.4-1] [MQTT3-3.8.4-2] [MQTT3-3.8.4-4] [MQTT3-3.8.4-5] [MQTT5-3.8.4-5] [MQTT5-3.8.4-6]
+// [MQTT3-2.3.1-7] [MQTT3-3.8.4-1] [MQTT3-3.8.4-2] [MQTT3-3.8.4-4] [MQTT3-3.8.4-5] [MQTT3-3.9.3-1]
+// [MQTT5-2.2.1-6] [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT5-3.8.4-5] [MQTT5-3.8.4-6] [MQTT5-3.9.3-1]
+#[test]
 fn each_filter_has_its_own_result_in_order() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -224,7 +226,10 @@ fn subscriptions_have_a_limit_that_replacing_does_not_touch() {
     });
 }
 
-#[test] // [MQTT3-2.3.1-7] [MQTT3-3.10.4-6] [MQTT5-2.2.1-6] [MQTT5-3.10.4-4] [MQTT5-3.10.4-5] [MQTT5-3.10.4-6] [MQTT3-3.10.4-1] [MQTT3-3.10.4-4] [MQTT3-3.10.4-5] [MQTT5-3.10.4-1] [MQTT5-3.11.3-1]
+// [MQTT3-2.3.1-7] [MQTT3-3.10.4-1] [MQTT3-3.10.4-4] [MQTT3-3.10.4-5] [MQTT3-3.10.4-6]
+// [MQTT5-2.2.1-6] [MQTT5-3.10.4-1] [MQTT5-3.10.4-4] [MQTT5-3.10.4-5] [MQTT5-3.10.4-6]
+// [MQTT5-3.11.3-1]
+#[test]
 fn an_unsubscribe_compares_filters_character_by_character() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -307,7 +312,8 @@ fn clients_cannot_publish_below_sys() {
     });
 }
 
-#[test] // [MQTT3-3.3.2-3] [MQTT5-3.3.2-3] [MQTT3-4.7.3-4] [MQTT5-4.7.3-4] and the rule of section 4.7.1
+// [MQTT3-3.3.2-3] [MQTT3-4.7.3-4] [MQTT5-3.3.2-3] [MQTT5-4.7.3-4] and the rule of section 4.7.1
+#[test]
 fn matching_follows_the_letter() {
     let rows: [(&str, &str, bool); 12] = [
         ("sport/#", "sport", true),

@@ -73,7 +73,7 @@ fn a_will_is_published_for_every_cause_but_disconnect() {
     });
 }
 
-#[test] // [MQTT3-3.14.4-3] [MQTT3-3.1.2-10] [MQTT5-3.14.4-3]
+#[test] // [MQTT3-3.1.2-10] [MQTT3-3.14.4-3] [MQTT5-3.14.4-3]
 fn disconnect_discards_the_will() {
     in_each_version(|version| {
         for persistent in [false, true] {

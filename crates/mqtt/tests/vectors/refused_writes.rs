@@ -119,7 +119,7 @@ fn properties_that_cannot_be_said_are_refused_and_leave_no_trace() {
     assert_eq!(buffer.as_properties().as_bytes(), [0x03, 0, 1, b't']);
 }
 
-#[test] // [MQTT5-3.3.1-2] [MQTT3-3.3.1-2]
+#[test] // [MQTT3-3.3.1-2] [MQTT5-3.3.1-2]
 fn dup_is_never_written_at_qos_0() {
     let packet = Packet::Publish(Publish { dup: true, ..publish() });
     assert_eq!(crate::encoded(&packet, V::V311)[0], 0x30);
