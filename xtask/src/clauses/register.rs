@@ -46,7 +46,7 @@ impl Statement {
 pub(super) type Exceptions = BTreeMap<String, String>;
 
 /// The kinds of reasons. Which ones there are is said in `spec/README.md`.
-const KINDS: &[&str] = &["transport", "absent", "later", "elsewhere"];
+const KINDS: &[&str] = &["transport", "absent", "later"];
 
 pub(super) fn statements(path: &Path) -> Result<Vec<Statement>, Failure> {
     read_statements(&read(path)?)
