@@ -8,7 +8,8 @@ pub(crate) fn rows() -> Vec<Row> {
     [ill_formed(), nulls(), well_formed(), everywhere()].concat()
 }
 
-const ILL: &str = "MQTT3-1.5.3-1, MQTT5-1.5.4-1";
+/// The topic of PUBLISH, which is its first field and text.
+const ILL: &str = "MQTT3-1.5.3-1, MQTT3-3.3.2-1, MQTT5-1.5.4-1, MQTT5-3.3.2-1";
 const NULL: &str = "MQTT3-1.5.3-2, MQTT5-1.5.4-2";
 
 fn topic_not_utf8(at: usize) -> Violation {
@@ -18,7 +19,6 @@ fn topic_not_utf8(at: usize) -> Violation {
 /// At QoS 1: `0001` is the packet identifier and `00` the empty properties, or payload before 5.
 #[rustfmt::skip]
 fn ill_formed() -> Vec<Row> {
-    // [MQTT3-3.3.2-1] [MQTT5-3.3.2-1]: the topic of PUBLISH, its first field.
     let topic = |claim, hex, at| bad(claim, ILL, (ALL, BOTH), hex, topic_not_utf8(at));
     vec![
         topic("the first surrogate", "32 08 0003 eda080 0001 00", 0),
