@@ -36,7 +36,7 @@ fn answers() -> Vec<Row> {
         odd("3.1: no bit of the first byte is used", "MQTT31 section 3.2", (V31, CLIENT), "20 02 fe 05", connack(false, NotAuthorized)),
         odd("a refusal has no session, whatever it says", "MQTT3-3.2.2-4", (V311, CLIENT), "20 02 01 05", connack(false, NotAuthorized)),
         odd("a refusal has no session, whatever it says, in 5", "MQTT5-3.2.2-6", (V5, CLIENT), "20 03 01 87 00", connack(false, NotAuthorized)),
-        good("accepted in 5", "MQTT5 section 3.2.2", (V5, CLIENT), "20 03 00 00 00", connack(false, Success)),
+        good("accepted in 5", "MQTT5-3.2.2-1", (V5, CLIENT), "20 03 00 00 00", connack(false, Success)),
         good("accepted, with the session, in 5", "MQTT5-3.2.2-3", (V5, CLIENT), "20 03 01 00 00", connack(true, Success)),
         good("refused in 5", "MQTT5-3.2.2-8", (V5, CLIENT), "20 03 00 9f 00", connack(false, ConnectionRateExceeded)),
     ]
