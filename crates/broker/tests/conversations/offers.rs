@@ -26,7 +26,7 @@ fn reason_string(properties: &[u8]) -> Option<&str> {
     Properties::from_checked(properties).reason_string()
 }
 
-#[test] // MQTT 5.0 section 3.2.2.3
+#[test] // [MQTT5-3.2.2-9] and MQTT 5.0 section 3.2.2.3
 fn connack_announces_only_what_differs_from_the_defaults() {
     let limits = Limits {
         inflight_in_max: u16::MAX,
@@ -99,7 +99,7 @@ fn the_servers_keep_alive_is_told_and_applies() {
     w.expect_quiet();
 }
 
-#[test] // [MQTT5-3.2.2-9] [MQTT5-3.2.2-10] [MQTT5-3.2.2-11] [MQTT5-3.2.2-12] [MQTT5-3.8.4-7]
+#[test] // [MQTT5-3.2.2-10] [MQTT5-3.2.2-11] [MQTT5-3.2.2-12] [MQTT5-3.8.4-7]
 fn a_qos_that_is_not_offered_is_refused_and_subscriptions_are_granted_less() {
     for (qos_max, most) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 1)] {
         crate::in_each_version(|version| {
