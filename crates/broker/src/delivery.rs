@@ -381,6 +381,7 @@ impl Delivery {
             // It was published before the subscription and has been sent as what was retained.
             return;
         }
+        // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT5-4.8.2-3]: the lower one of both.
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -389,6 +390,7 @@ impl Delivery {
         }
     }
 
+    /// Sends a message at QoS 0 `[MQTT3-4.3.1-1]` `[MQTT5-4.3.1-1]`, however full the window is.
     fn deliver_at_most_once(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
@@ -412,6 +414,7 @@ impl Delivery {
                 return;
             }
         }
+        // [MQTT3-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
         if connection.aliases_out.is_some() {
@@ -589,8 +592,10 @@ impl Delivery {
             session,
             qos: terms.options.qos,
             own_qos: None,
-            // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
+            // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
+            // before the subscription.
             retain_as_published: true,
+            // Each copy has that of its own subscription [MQTT5-3.3.4-5].
             extras: Extras::of(terms.identifier.as_slice(), None),
             since: 0,
         };
@@ -619,8 +624,9 @@ impl Delivery {
         session.is_full_for(bytes, &self.limits)
     }
 
-    /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
-    /// waited for room.
+    /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
+    /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
+    /// One that is `paced` has waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
         let bytes = owed.bytes();
         let is_full = self.is_full_for(handle, bytes);
@@ -867,7 +873,7 @@ impl Delivery {
 
     /// Puts a packet that may say `why` in a reason string into a connection's output: with it if
     /// the client wants and takes it, without it otherwise `[MQTT5-3.1.2-29]` `[MQTT5-3.2.2-19]`
-    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.11.2-1]` `[MQTT5-3.14.2-3]`.
+    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.14.2-3]`.
     ///
     /// # Errors
     /// The size of the packet if it is too large even so; nothing is put out then.

@@ -177,9 +177,11 @@ impl Shard {
             return;
         };
         session.timer_ms = None;
+        // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]: as long as there is a connection, there is its session.
         if session.holder().is_some() {
             return;
         }
+        // [MQTT5-4.1.0-2]
         if session.expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
             self.delivery.counters.sessions_expired += 1;
             return self.end_session(handle);
