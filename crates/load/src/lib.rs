@@ -24,6 +24,7 @@ pub mod relay;
 pub mod statistics;
 pub mod table;
 pub mod target;
+pub mod torture;
 pub mod trial;
 
 pub use error::LoadError;

@@ -164,6 +164,19 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Connects and says nothing yet.
+    pub(crate) fn dial(
+        address: SocketAddr,
+        client_id: &str,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, LoadError> {
+        let stream = std::net::TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)
+            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+            .map_err(|error| LoadError::io(format!("cannot connect to {address}"), error))?;
+        Opening { stream, client_id: client_id.into() }.start(registry, token)
+    }
+
     /// Where to append what is to be sent at the next [`flush`](Self::flush).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out

@@ -285,7 +285,7 @@ fn read_output(output: ChildStdout, announced: &mpsc::Sender<SocketAddr>) {
 }
 
 /// The address in `listening on 127.0.0.1:1883 (MQTT)`.
-fn announcement(line: &str) -> Option<SocketAddr> {
+pub(crate) fn announcement(line: &str) -> Option<SocketAddr> {
     let address = line.split_once("listening on ")?.1.trim_end();
     address.strip_suffix(" (MQTT)")?.parse().ok()
 }
@@ -322,7 +322,7 @@ impl Drop for Directory {
 }
 
 /// A port of the loopback interface that nobody listens on.
-fn free_port() -> Result<u16, LoadError> {
+pub(crate) fn free_port() -> Result<u16, LoadError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())

@@ -14,6 +14,7 @@ mod sensor;
 mod shell;
 mod store;
 mod subscribe;
+mod torture;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
     Entry { describe: store::describe, run: store::run, everyday: false },
+    Entry { describe: torture::describe, run: torture::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.
