@@ -38,3 +38,4 @@ mod tls;
 mod tls_client;
 mod tls_command_tests;
 mod tls_files;
+mod torture_tests;
