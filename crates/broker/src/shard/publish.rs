@@ -8,6 +8,7 @@ use crate::delivery::{Continuation, push_ack};
 use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
+use crate::mail::Asks;
 use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
@@ -122,7 +123,8 @@ impl Shard {
                 self.publish_exactly_once(sender, cached, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                let routed = self.route(&mut outgoing, Some(sender.session), cached, None)?;
+                let routed =
+                    self.route(&mut outgoing, Some(sender.session), cached, Asks::Nothing)?;
                 if routed.durable {
                     self.wait_for_store(sender.connection);
                 }
@@ -217,7 +219,7 @@ impl Shard {
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         if nothing_waits
             && !routed.durable
             && routed.replies == 0
@@ -297,7 +299,7 @@ impl Shard {
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
         Ok(!routed.reason.is_error())
     }
@@ -331,8 +333,17 @@ impl Shard {
             None => self.clients.get(client_id).copied(),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        // That it is routed must not be stored without what it made others owe, nor that without
+        // this: a crash in between would lose or double it.
+        let together = self.delivery.journal.name_together(self.id);
         // It was checked when it came; what a full queue refuses now is counted there.
-        let _ = self.route(&mut Outgoing::of_message(message), from, None, None);
+        let routed =
+            self.route(&mut Outgoing::of_message(message), from, None, Asks::Together(together));
+        let elsewhere = routed.map_or(0, |routed| routed.replies);
+        if elsewhere > 0 {
+            let batches = Some(elsewhere + 1);
+            self.delivery.journal.push(Record::Together { together, batches });
+        }
     }
 
     /// Publishes a client's will.
@@ -347,21 +358,21 @@ impl Shard {
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
             let expiring = self.delivery.pool.own(&view);
-            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, None);
+            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, Asks::Nothing);
             return;
         }
-        let _ = self.route(&mut Outgoing::of_message(message), None, None, None);
+        let _ = self.route(&mut Outgoing::of_message(message), None, None, Asks::Nothing);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
-    /// route is `cached` if it has been found already. Other shards that owe it durably are asked to
-    /// reply if its acknowledgement, the next answer of the session that `asks`, waits for them.
+    /// route is `cached` if it has been found already. Other shards that owe it durably are asked for
+    /// what the publisher `asks`.
     fn route(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
         cached: Option<CachedRoute>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> Result<Routed, Violation> {
         let route = match cached {
             Some(found) => self.router.at(found),
