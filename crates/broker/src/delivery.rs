@@ -234,6 +234,9 @@ impl Delivery {
         qos: QoS,
         durable: bool,
     ) -> Option<ReplyTo> {
+        if qos == QoS::AtMostOnce {
+            return None;
+        }
         let session = match asks {
             Asks::Nothing => return None,
             // Even where nobody was owed it durably a moment ago, somebody may be now.
@@ -241,7 +244,7 @@ impl Delivery {
             Asks::Word(session) => session,
         };
         let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
-        if qos == QoS::AtMostOnce || !(durable || may_refuse) {
+        if !(durable || may_refuse) {
             return None;
         }
         let number = self.sessions.get(session)?.answers.next_number();

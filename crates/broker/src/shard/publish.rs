@@ -333,12 +333,17 @@ impl Shard {
             None => self.clients.get(client_id).copied(),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
-        // That it is routed must not be stored without what it made others owe, nor that without
-        // this: a crash in between would lose or double it.
+        self.route_once(message, from);
+    }
+
+    /// Routes a message of which this turn's batch says that it is routed. That must not be stored
+    /// without what it makes other shards owe, nor they without it: a crash in between would lose the
+    /// message or double it.
+    fn route_once(&mut self, message: &Message, from: Option<SessionHandle>) {
         let together = self.delivery.journal.name_together(self.id);
+        let asks = Asks::Together(together);
         // It was checked when it came; what a full queue refuses now is counted there.
-        let routed =
-            self.route(&mut Outgoing::of_message(message), from, None, Asks::Together(together));
+        let routed = self.route(&mut Outgoing::of_message(message), from, None, asks);
         let elsewhere = routed.map_or(0, |routed| routed.replies);
         if elsewhere > 0 {
             let batches = Some(elsewhere + 1);
@@ -358,10 +363,9 @@ impl Shard {
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
             let expiring = self.delivery.pool.own(&view);
-            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, Asks::Nothing);
-            return;
+            return self.route_once(&expiring, None);
         }
-        let _ = self.route(&mut Outgoing::of_message(message), None, None, Asks::Nothing);
+        self.route_once(message, None);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its

@@ -99,6 +99,25 @@ fn a_persistent_publishers_qos_2_message_is_routed_and_owed_in_batches_that_are_
 }
 
 #[test]
+fn that_a_will_is_published_and_what_others_owe_by_it_are_stored_together() {
+    let mut w = Shards::new(2);
+    let (sender, receiver) = (w.name_at(0, 0), w.name_at(1, 0));
+    w.connect(&sender, 0, v5().persistent().will(will("t", "gone").qos(1)));
+    w.connect(&receiver, 1, v5().persistent());
+    w.subscribe(&receiver, "t", 1);
+    w.hold_mail();
+    (0..2).for_each(|shard| w.hold_store(shard));
+    w.lose(&sender);
+    let (name, owes) = together(&w, 0);
+    let (name, batches) = name.expect("it is owed elsewhere");
+    assert_eq!((owes, batches), (false, Some(2)));
+    w.deliver(0, 1);
+    assert_eq!(together(&w, 1), (Some((name, None)), true));
+    (0..2).for_each(|shard| w.let_store_run(shard));
+    w.receive(&receiver, publish("t", "gone").qos(1));
+}
+
+#[test]
 fn what_only_one_shard_owes_is_stored_without_others() {
     let mut w = Shards::new(2);
     let (sender, receiver) = (w.name_at(0, 0), w.name_at(0, 1));
