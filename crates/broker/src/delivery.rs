@@ -13,7 +13,7 @@ use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
-use crate::mail::{Mail, ReplyTo};
+use crate::mail::{Asker, Asks, Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
@@ -38,7 +38,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Continuation {
     /// Another shard is told that a message of its client is stored here.
-    Reply { reply: ReplyTo, refused: bool },
+    Reply { asker: Asker, refused: bool },
     /// A promise has come true.
     Answer { session: SessionHandle, number: AckNumber },
     /// The session of a new connection is stored: CONNACK may leave.
@@ -202,26 +202,18 @@ impl Delivery {
     }
 
     /// Sends a message to other shards. Returns how many of them were asked to reply, because they
-    /// owe it durably or may refuse it, to the session that `asks`.
+    /// owe it durably or may refuse it, or because all are to store it together.
     pub(crate) fn send_elsewhere(
         &mut self,
         own: ShardId,
         elsewhere: &[Elsewhere],
         outgoing: &mut Outgoing<'_>,
         publisher: Option<ConnectionHandle>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> u16 {
-        let asks = asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
-        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
-            let reply = asks
-                .filter(|_| *durable || may_refuse)
-                .and_then(|session| self.sessions.get(session).map(|found| (session, found)))
-                .map(|(session, found)| {
-                    let number = found.answers.next_number();
-                    ReplyTo { shard: own, session, number }
-                });
+            let reply = self.reply_to(own, asks, outgoing.view.qos, *durable);
             replies += u16::from(reply.is_some());
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
                 let covering = Covering { from: own, publisher, reply };
@@ -232,6 +224,31 @@ impl Delivery {
             }
         }
         replies
+    }
+
+    /// How another shard, or the member of a group, is to answer; not at all if nothing depends on it.
+    pub(crate) fn reply_to(
+        &self,
+        own: ShardId,
+        asks: Asks,
+        qos: QoS,
+        durable: bool,
+    ) -> Option<ReplyTo> {
+        if qos == QoS::AtMostOnce {
+            return None;
+        }
+        let session = match asks {
+            Asks::Nothing => return None,
+            // Even where nobody was owed it durably a moment ago, somebody may be now.
+            Asks::Together(together) => return Some(ReplyTo::Together(together)),
+            Asks::Word(session) => session,
+        };
+        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
+        if !(durable || may_refuse) {
+            return None;
+        }
+        let number = self.sessions.get(session)?.answers.next_number();
+        Some(ReplyTo::Answer(Asker { shard: own, session, number }))
     }
 
     /// A box is full: whoever wrote to it is not read until it is emptier.

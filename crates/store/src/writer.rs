@@ -1,11 +1,12 @@
 //! The thread that owns the log, and the one that reads for it.
 
+use crate::assembly::{Assembly, Ready};
 use crate::disk::DiskFile;
 use crate::engine::{Engine, Loading};
 use crate::error::StoreError;
 use crate::options::Durability;
-use crate::store::{Answer, Inbox, Load, Persist, Shared};
-use noctule_broker::{Event, SessionHandle, ShardId, Ticket};
+use crate::store::{Answer, Inbox, Load, Shared};
+use noctule_broker::{Event, SessionHandle, ShardId};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,6 +19,7 @@ const IDLE: Duration = Duration::from_millis(20);
 /// The owner of the log.
 pub(crate) struct Writer<F> {
     engine: Engine<F>,
+    assembly: Assembly,
     durability: Durability,
     shared: Arc<Shared>,
     reader: Option<Reader<F>>,
@@ -34,7 +36,9 @@ impl<F: DiskFile + Debug> Writer<F> {
     ) -> Result<Self, StoreError> {
         let reader = Some(Reader::start(shared.clone())?);
         let segments_begun = engine.segments_begun();
-        Ok(Self { engine, durability, shared, reader, unflushed_since: None, segments_begun })
+        let assembly = Assembly::default();
+        let unflushed_since = None;
+        Ok(Self { engine, assembly, durability, shared, reader, unflushed_since, segments_begun })
     }
 
     /// Works until it is closed or something fails.
@@ -96,21 +100,22 @@ impl<F: DiskFile + Debug> Writer<F> {
     }
 
     fn carry_out(&mut self, asked: Inbox) -> Result<(), StoreError> {
-        let (group, mut landing) = group(asked.persists);
-        if !group.is_empty() {
-            self.engine.write(&group)?;
+        let Ready { units, tickets, bytes, loads } =
+            self.assembly.assemble(asked.persists, asked.loads);
+        if !units.is_empty() {
+            self.engine.write(&units)?;
             self.unflushed_since.get_or_insert_with(Instant::now);
         }
-        drop(group);
-        for load in asked.loads {
+        drop(units);
+        for load in loads {
             self.load(&load);
         }
-        if self.durability == Durability::Always && landing.bytes > 0 {
+        if self.durability == Durability::Always && bytes > 0 {
             self.engine.flush()?;
             self.unflushed_since = None;
         }
-        self.shared.landed(landing.bytes);
-        for (shard, ticket) in landing.tickets.drain(..) {
+        self.shared.landed(bytes);
+        for (shard, ticket) in tickets {
             let event = Event::Persisted(ticket);
             (self.shared.answers)(Answer::Event { shard, event });
         }
@@ -143,30 +148,6 @@ impl<F: DiskFile + Debug> Writer<F> {
             reader.ask(Asked { shard: load.shard, session: load.session, loading });
         }
     }
-}
-
-/// What is promised by a flush.
-#[derive(Debug, Default)]
-struct Landing {
-    /// The last ticket of each shard.
-    tickets: Vec<(ShardId, Ticket)>,
-    bytes: usize,
-}
-
-/// The records of all batches, and what follows when they are persisted.
-fn group(persists: Vec<Persist>) -> (Vec<Vec<noctule_broker::Record>>, Landing) {
-    let mut landing = Landing::default();
-    let mut group = Vec::with_capacity(persists.len());
-    for Persist { shard, ticket, records, bytes } in persists {
-        landing.bytes += bytes;
-        match landing.tickets.iter_mut().find(|(found, _)| *found == shard) {
-            // Tickets rise, and one stands for all before it.
-            Some((_, last)) => *last = ticket,
-            None => landing.tickets.push((shard, ticket)),
-        }
-        group.push(records);
-    }
-    (group, landing)
 }
 
 /// Messages to be read for a shard.

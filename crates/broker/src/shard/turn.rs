@@ -218,7 +218,7 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
-            Continuation::Reply { reply, refused } => self.settle(reply, refused),
+            Continuation::Reply { asker, refused } => self.settle(asker, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {

@@ -17,6 +17,7 @@ mod sensor;
 mod shell;
 mod store;
 mod subscribe;
+mod torture;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: store::describe, run: store::run, everyday: false },
     Entry { describe: completions::describe, run: completions::run, everyday: false },
     Entry { describe: man::describe, run: man::run, everyday: false },
+    Entry { describe: torture::describe, run: torture::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.

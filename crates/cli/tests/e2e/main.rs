@@ -52,4 +52,5 @@ mod tls;
 mod tls_client;
 mod tls_command_tests;
 mod tls_files;
+mod torture_tests;
 mod transcript_tests;
