@@ -18,7 +18,11 @@ use crate::dice::Dice;
 use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
-use noctule_broker::{Cause, ConnectionHandle, Counters, Credentials, Dropped, Entrance, EntranceId, Event, Hello, Limits, Offer, Owner, Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot, Stage, StoreState, StoredSession, Ticket, Transport, Verdict};
+use noctule_broker::{
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Entrance, EntranceId, Event, Hello,
+    Limits, Offer, Owner, Population, Pressure, Record, Report, SessionHandle, SessionKey,
+    Settings, Shard, Snapshot, Stage, StoreState, StoredSession, Ticket, Transport, Verdict,
+};
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
 use std::collections::{BTreeMap, HashMap, VecDeque};
