@@ -13,6 +13,7 @@
 
 use crate::arena::Handle;
 use crate::crowd::{Crowd, Patience};
+use crate::entrance::EntranceId;
 use crate::holds::Holds;
 use crate::message::{Message, MessageView};
 use crate::outbox::Outbox;
@@ -45,6 +46,8 @@ pub struct Connection {
     pub(crate) over_limit: bool,
     pub(crate) greeting: Greeting,
     pub(crate) transport: Transport,
+    /// Where it was accepted.
+    pub(crate) entrance: EntranceId,
     pub(crate) keep_alive: KeepAlive,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
@@ -76,6 +79,8 @@ pub struct Connection {
     pub(crate) aliases_in: Option<Box<AliasesIn>>,
     /// Topic aliases that we use, if the client takes any.
     pub(crate) aliases_out: Option<Box<AliasesOut>>,
+    /// Bytes that have left the outbox and wait in the transport.
+    pub(crate) sealed: u32,
     /// What both take of memory.
     pub(crate) alias_bytes: usize,
     /// If the client has named an authentication method.
@@ -141,7 +146,12 @@ pub(crate) struct Accepting {
 }
 
 impl Connection {
-    pub(crate) fn new(now_ms: u64, over_limit: bool, transport: Transport) -> Self {
+    pub(crate) fn new(
+        now_ms: u64,
+        over_limit: bool,
+        transport: Transport,
+        entrance: EntranceId,
+    ) -> Self {
         Self {
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V311,
@@ -152,6 +162,7 @@ impl Connection {
             over_limit,
             greeting: Greeting::None,
             transport,
+            entrance,
             keep_alive: KeepAlive::new(0),
             window: u16::MAX,
             packet_bytes_max: u32::MAX,
@@ -170,6 +181,7 @@ impl Connection {
             problem_information: true,
             aliases_in: None,
             aliases_out: None,
+            sealed: 0,
             alias_bytes: 0,
             authentication: None,
         }

@@ -18,7 +18,7 @@ use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Extras, Journal, Owed, Record, StoreState, Ticket};
+use crate::persist::{Extras, Journal, Owed, Record, Stage, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -49,6 +49,40 @@ pub(crate) enum Continuation {
     Pubrel { session: SessionHandle, packet_id: PacketId },
     /// A received QoS 2 message is stored: it is routed, and PUBREC may leave.
     Route(Box<Unrouted>),
+}
+
+/// What waits for the store, by how safe it wants to have it.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    written: VecDeque<(Ticket, Continuation)>,
+    flushed: VecDeque<(Ticket, Continuation)>,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.written.len() + self.flushed.len()
+    }
+
+    fn push(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.at(stage).push_back((ticket, next));
+    }
+
+    /// What has waited longest for a stage, if its ticket has come.
+    pub(crate) fn next(
+        &mut self,
+        stage: Stage,
+        has_come: impl Fn(Ticket) -> bool,
+    ) -> Option<Continuation> {
+        let next = self.at(stage).pop_front_if(|(ticket, _)| has_come(*ticket))?;
+        Some(next.1)
+    }
+
+    fn at(&mut self, stage: Stage) -> &mut VecDeque<(Ticket, Continuation)> {
+        match stage {
+            Stage::Written => &mut self.written,
+            Stage::Flushed => &mut self.flushed,
+        }
+    }
 }
 
 /// Connections with something to write, and buffers to write into.
@@ -112,7 +146,7 @@ pub(crate) struct Delivery {
     pub(crate) connections: Arena<Connection>,
     pub(crate) journal: Journal,
     /// What waits for which ticket; tickets rise.
-    pub(crate) waiting: VecDeque<(Ticket, Continuation)>,
+    pub(crate) waiting: Waiting,
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
     pub(crate) packets: Packets,
@@ -153,7 +187,13 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits, shards: u16, memory: &Arc<CommonMemory>, now: Now) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        stage: Stage,
+        shards: u16,
+        memory: &Arc<CommonMemory>,
+        now: Now,
+    ) -> Self {
         let mut postbags = Vec::new();
         postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
@@ -171,8 +211,8 @@ impl Delivery {
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
-            journal: Journal::new(),
-            waiting: VecDeque::new(),
+            journal: Journal::new(stage),
+            waiting: Waiting::default(),
             outputs: Outputs::default(),
             counters: Counters::default(),
             packets: Packets::default(),
@@ -187,6 +227,11 @@ impl Delivery {
             forms: Forms::default(),
             scratch: Vec::new(),
         }
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.marks.press(self.pressure, &limits);
+        self.limits = limits;
     }
 
     /// The connection that a session has, once its CONNACK is written.
@@ -248,7 +293,8 @@ impl Delivery {
             return None;
         }
         let number = self.sessions.get(session)?.answers.next_number();
-        Some(ReplyTo::Answer(Asker { shard: own, session, number }))
+        let stage = self.journal.stage();
+        Some(ReplyTo::Answer(Asker { shard: own, session, number, stage }))
     }
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
@@ -781,7 +827,10 @@ impl Delivery {
                 let key = session.key;
                 let ticket = self.journal.push(Record::PacketIdGiven { key, sequence, packet_id });
                 let next = Continuation::Publish { session: handle, packet_id };
-                self.waiting.push_back((ticket, next));
+                // One after another, so that they leave in their order.
+                let stage = self.journal.usual();
+                self.journal.ask(stage);
+                self.waiting.push(ticket, stage, next);
             }
         }
     }
@@ -790,6 +839,12 @@ impl Delivery {
     /// persisted.
     pub(crate) fn answer(&mut self, handle: SessionHandle, answer: Answer, ticket: Option<Ticket>) {
         self.answer_after(handle, answer, ticket, 0);
+    }
+
+    /// Has something go on when a ticket has become that safe.
+    pub(crate) fn wait_for(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.journal.ask(stage);
+        self.waiting.push(ticket, stage, next);
     }
 
     /// As [`answer`](Self::answer), but after so many replies of other shards, too.
@@ -811,7 +866,8 @@ impl Delivery {
         }
         let number = session.answers.push(answer, waits);
         if let Some(ticket) = ticket {
-            self.waiting.push_back((ticket, Continuation::Answer { session: handle, number }));
+            let stage = self.journal.stage();
+            self.wait_for(ticket, stage, Continuation::Answer { session: handle, number });
         }
     }
 

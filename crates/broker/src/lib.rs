@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod crowd;
 mod delivery;
+mod entrance;
 mod expiry;
 pub mod faults;
 mod holds;
@@ -47,6 +48,7 @@ pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
 pub use counters::{Counters, Dropped, Packets, Refused, Traffic};
+pub use entrance::{AcceptedVersions, Entrance, EntranceId};
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
@@ -62,7 +64,7 @@ pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
 pub use persist::{
-    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket, Together,
+    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket, Together,
 };
 pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;

@@ -5,7 +5,7 @@ use crate::connection::ConnectionHandle;
 use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::Message;
-use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
+use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
@@ -67,6 +67,8 @@ pub struct Session {
     pub(crate) outbound: Outbound<Owed>,
     pub(crate) queue: Queue,
     pub(crate) inbound: Inbound,
+    /// How safe the QoS 2 messages that are being stored have to be before they are routed.
+    pub(crate) receiving: Stage,
     pub(crate) answers: AckQueue<Answer>,
     pub(crate) will: Option<Box<Will>>,
     /// When it ends by itself, in monotonic milliseconds, while its client is away.
@@ -140,6 +142,7 @@ impl Session {
             key,
             connection: None,
             claimant: None,
+            receiving: Stage::Written,
             expiry: Expiry::AtClose,
             subscriptions: BTreeMap::new(),
             outbound: Outbound::default(),

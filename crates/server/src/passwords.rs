@@ -45,6 +45,11 @@ impl Passwords {
         Ok(Self { path: path.to_owned(), in_use })
     }
 
+    /// Whether this is the file of that name.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        self.path == path
+    }
+
     /// Whether this is the user's password. Takes its time.
     pub(crate) fn verify(&self, user: &str, password: &[u8]) -> bool {
         self.current().verify(user, password)

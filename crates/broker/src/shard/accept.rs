@@ -7,7 +7,7 @@
 use super::authenticate::first_step;
 use super::connack::{Granted, connack_bytes};
 use super::input::not_connect;
-use super::{Action, BRAKE_MS, Credentials, Report, Shard, Timer, Verdict};
+use super::{Action, BRAKE_MS, Credentials, Hello, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Authentication, Cause, ConnectionHandle, Dialect, Phase};
 use crate::delivery::{Continuation, explanation};
 use crate::faults::{Fault, fault};
@@ -38,6 +38,10 @@ impl Shard {
         {
             connection.version = version;
             connection.announced = true;
+            let id = connection.entrance;
+            if !self.entrance(id).versions.has(version) {
+                return self.refuse(handle, ReasonCode::UnsupportedProtocolVersion, now);
+            }
         }
         match codec::decode(frame, ProtocolVersion::V311, Receiver::Server) {
             Ok(Packet::Connect(connect)) => self.on_connect(handle, &connect, now),
@@ -77,6 +81,7 @@ impl Shard {
             keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             response_information: connect.properties.request_response_information() == Some(1),
             room: connect.properties.maximum_packet_size().unwrap_or(u32::MAX),
+            hello: self.entrance_of(handle).map_or(Hello::Never, |id| self.entrance(id).hello),
         };
         let accepting = Accepting {
             client_id: client_id.clone(),
@@ -274,6 +279,13 @@ impl Shard {
     /// Gives the session of its client identifier to an accepted connection: a stored one, taken
     /// over from its present connection if there is one, or a new one.
     fn claim(&mut self, handle: ConnectionHandle, now: Now) {
+        let entrance = self.entrance_of(handle).map(|id| self.entrance(id));
+        self.delivery.journal.enter(entrance.and_then(|entrance| entrance.stage));
+        self.claim_session(handle, now);
+        self.delivery.journal.enter(None);
+    }
+
+    fn claim_session(&mut self, handle: ConnectionHandle, now: Now) {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
@@ -337,7 +349,8 @@ impl Shard {
         found.stored = true;
         let ticket = self.delivery.journal.push(found.record());
         let next = Continuation::Attach { connection: handle };
-        self.delivery.waiting.push_back((ticket, next));
+        let stage = self.delivery.journal.stage();
+        self.delivery.wait_for(ticket, stage, next);
     }
 
     /// The stored session a client goes on with, free of any earlier connection; none if there is

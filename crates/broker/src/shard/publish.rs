@@ -314,12 +314,18 @@ impl Shard {
             return;
         };
         let key = found.key;
+        // None overtakes one that came over a connection with a stricter rule.
+        let mut stage = self.delivery.journal.stage();
+        if found.inbound.is_storing() {
+            stage = stage.max(found.receiving);
+        }
+        found.receiving = stage;
         let record = Record::Received { key, packet_id, message: message.clone() };
         let ticket = self.delivery.journal.push(record);
         let client_id = found.client_id.clone();
         let unrouted = Unrouted { session, client_id, key, packet_id, message };
         let next = Continuation::Route(Box::new(unrouted));
-        self.delivery.waiting.push_back((ticket, next));
+        self.delivery.wait_for(ticket, stage, next);
         let reason = ReasonCode::Success;
         let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
         self.delivery.answer(session, answer, Some(ticket));

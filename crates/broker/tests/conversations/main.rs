@@ -6,6 +6,7 @@ mod aliases;
 mod authenticating;
 mod connecting;
 mod delivering;
+mod entering;
 mod expiring;
 mod greeting;
 mod keep_alive;

@@ -71,7 +71,8 @@ impl EventLoop {
                 Pipe::Tcp(_) => Transport::Plain,
                 Pipe::Tls(_) => Transport::Tls,
             };
-            let connection = self.shard.open_over(transport, now);
+            let entrance = listening.listener.entrance();
+            let connection = self.shard.open_at(entrance, transport, now);
             self.adopt(connection, pipe, peer, now);
         }
         // There may be more; the next turn comes at once.
@@ -80,9 +81,11 @@ impl EventLoop {
 
     /// What is known of a connection besides what it says.
     pub(super) fn origin_of(&mut self, connection: ConnectionHandle) -> Origin {
+        let entrance = self.shard.entrance_of(connection).unwrap_or_default();
         let socket = self.sockets.of(connection);
         let facts = socket.as_ref().and_then(|socket| socket.pipe.tls_facts());
         Origin {
+            entrance,
             has_certificate: facts.is_some_and(|facts| facts.client_certificate.is_some()),
             is_local: socket.is_some_and(|socket| socket.peer.ip().is_loopback()),
         }

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::door::Door;
 use crate::gate::Gate;
 use crate::mailboxes::{Letter, Mailboxes};
-use crate::sockets::{Ending, Sockets};
+use crate::sockets::{Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
@@ -420,8 +420,8 @@ impl EventLoop {
                     self.shard.handle(Event::Authenticated { connection, verdict }, now);
                 }
             }
-            Action::Persist { ticket, records } => {
-                if let Some(event) = self.storage.persist(ticket, records) {
+            Action::Persist { ticket, records, stage } => {
+                if let Some(event) = self.storage.persist(stage, ticket, records) {
                     self.shard.handle(event, now);
                 }
                 self.look_at_store();
@@ -463,6 +463,13 @@ impl EventLoop {
 
     /// Writes as much of a connection's output as the socket takes.
     fn write(&mut self, connection: ConnectionHandle, now: Now) {
+        self.write_out(connection, now);
+        if let Some(Socket { pipe: pipe @ Pipe::Tls(_), .. }) = self.sockets.of(connection) {
+            self.shard.on_sealed(connection, pipe.unsent());
+        }
+    }
+
+    fn write_out(&mut self, connection: ConnectionHandle, now: Now) {
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return;

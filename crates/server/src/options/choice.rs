@@ -99,6 +99,16 @@ choice! {
 }
 
 choice! {
+    /// What is spoken under MQTT at a listener.
+    Transport, "tcp|tls" {
+        /// TCP without encryption.
+        Tcp = "tcp",
+        /// TLS over TCP.
+        Tls = "tls",
+    }
+}
+
+choice! {
     /// What a publisher sees when a session that is owed its message has a full queue.
     OnQueueFull, "drop-new|refuse" {
         /// The message is acknowledged; this session does not get it.
