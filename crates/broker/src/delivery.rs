@@ -1016,8 +1016,13 @@ impl Delivery {
 
     /// A CONNECT is answered with a refusal.
     pub(crate) fn count_refusal(&mut self, handle: ConnectionHandle, reason: ReasonCode) {
-        self.counters.connects_refused += 1;
         self.refused.count(reason);
+        self.count_refused_connect(handle);
+    }
+
+    /// A CONNECT is refused for a reason that is counted already.
+    pub(crate) fn count_refused_connect(&mut self, handle: ConnectionHandle) {
+        self.counters.connects_refused += 1;
         if self.connections.get(handle).is_some_and(|one| one.transport == Transport::Tls) {
             self.tls.connects_refused += 1;
         }

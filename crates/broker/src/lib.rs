@@ -32,6 +32,7 @@ mod outgoing;
 mod parcel;
 mod persist;
 mod postbag;
+mod principal;
 mod queue;
 mod restore;
 mod retained;
@@ -66,6 +67,7 @@ pub use parcel::Parcel;
 pub use persist::{
     Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket, Together,
 };
+pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]

@@ -27,7 +27,9 @@ impl Shard {
                 self.on_verdict(connection, verdict, now);
             }
             Event::Challenged { connection, data } => self.on_challenged(connection, &data, now),
-            Event::Proven { connection, data } => self.on_proven(connection, data, now),
+            Event::Proven { connection, principal, data } => {
+                self.on_proven(connection, principal, data, now);
+            }
             Event::Written(ticket) => self.on_persisted(ticket, Stage::Written, now),
             Event::Persisted(ticket) => {
                 self.on_persisted(ticket, Stage::Written, now);
