@@ -65,7 +65,7 @@ pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
 pub use persist::{
-    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket,
+    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket, Together,
 };
 pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, home};

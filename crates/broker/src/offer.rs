@@ -81,7 +81,8 @@ impl Offer {
         retain | qos
     }
 
-    /// The keep alive of a client that asks for `asked` seconds.
+    /// The keep alive of a client that asks for `asked` seconds: that one, if it is told no other
+    /// `[MQTT5-3.2.2-22]`.
     pub(crate) fn keep_alive(&self, asked: u16) -> u16 {
         match self.keep_alive_max {
             Some(max) if asked == 0 || asked > max => max,

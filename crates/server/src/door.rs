@@ -65,15 +65,16 @@ impl Door {
         self.entrance == entrance_of(listener)
     }
 
-    /// How the listener is called, if somebody has written it.
-    pub(crate) fn label(&self) -> Option<&str> {
-        self.label.as_deref()
+    /// The name of the listener, or its place in the file; none if nobody has written it.
+    pub(crate) fn name(&self) -> Option<String> {
+        let label = self.label.as_deref()?.strip_prefix("listener ")?;
+        Some(label.trim_matches('"').to_owned())
     }
 
     /// Where it is and what is spoken there, in the words of the start.
     pub(crate) fn described(&self) -> String {
         let transport = if self.tls.is_some() { "MQTT over TLS" } else { "MQTT" };
-        let label = self.label().map_or_else(String::new, |label| format!(", {label}"));
+        let label = self.label.as_ref().map_or_else(String::new, |label| format!(", {label}"));
         format!("listening on {} ({transport}{label})", self.address())
     }
 

@@ -35,5 +35,6 @@ mod tls_watch;
 mod watcher;
 
 pub use opening::quoted_path;
+pub use own_certificate::is_brokers_own;
 pub use run::{StartError, run};
 pub use tls_files::TlsError;

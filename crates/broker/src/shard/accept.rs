@@ -97,6 +97,7 @@ impl Shard {
         };
         let properties = connect.properties;
         let receive_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
+        // [MQTT5-4.9.0-1]
         let window = receive_maximum.min(limits.inflight_out_max);
         let dialect = if connect.version.has_properties() {
             Dialect::WithProperties
@@ -110,6 +111,7 @@ impl Shard {
         connection.keep_alive = KeepAlive::new(keep_alive);
         connection.window = window;
         connection.dialect = dialect;
+        // [MQTT5-3.1.2-27]: who says nothing takes none.
         let aliases = properties.topic_alias_maximum().unwrap_or(0);
         let aliases = aliases.min(limits.topic_aliases_out_max);
         if connect.version.has_properties() && aliases > 0 {
@@ -142,8 +144,9 @@ impl Shard {
         if self.delivery.connections.get(handle).is_none_or(|connection| connection.over_limit) {
             return Err(ReasonCode::QuotaExceeded);
         }
-        // [MQTT3-3.1.3-8]: without a name there is no session to come back to. MQTT 3.1 wants a
-        // name in any case (section 3.1, "Client Identifier").
+        // Any name is taken, and so those of 1 to 23 letters and digits [MQTT3-3.1.3-5]
+        // [MQTT5-3.1.3-5]. [MQTT3-3.1.3-8] [MQTT3-3.1.3-9]: without a name there is no session to
+        // come back to. MQTT 3.1 wants a name in any case (section 3.1, "Client Identifier").
         let nameless = connect.client_id.is_empty();
         let may_be_nameless = match connect.version {
             ProtocolVersion::V31 => false,
@@ -294,6 +297,8 @@ impl Shard {
         owner.is_some() && owner != connection.principal.user_name.as_deref()
     }
 
+    /// Who is refused hears why, and is closed `[MQTT3-3.1.3-9]` `[MQTT3-3.2.2-5]` `[MQTT5-3.1.3-8]`
+    /// `[MQTT5-3.1.4-2]` `[MQTT5-3.2.2-7]` `[MQTT5-4.12.0-4]`.
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
         self.delivery.count_refusal(handle, reason);
         self.send_refusal(handle, reason, explanation(reason));
@@ -329,7 +334,9 @@ impl Shard {
             return;
         };
         let session = self.session_for(&accepting, now);
+        // [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
         accepting.session_present = session.is_some();
+        // [MQTT5-3.1.2-6]
         let session = session.unwrap_or_else(|| self.new_session(accepting.client_id.clone()));
         let (Some(connection), Some(found)) =
             (self.delivery.connections.get_mut(handle), self.delivery.sessions.get_mut(session))
@@ -348,6 +355,8 @@ impl Shard {
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
         let waiting = found.will.take().filter(|_| fault(Fault::WillNotCancelled));
         let waiting = waiting.map(|will| (found.client_id.clone(), will));
+        // It is kept with the session [MQTT5-3.1.2-7]; without one there is none to be published, of
+        // an earlier connection neither [MQTT3-3.1.2-12].
         found.will = accepting
             .will
             .take()
@@ -381,7 +390,9 @@ impl Shard {
     }
 
     /// The stored session a client goes on with, free of any earlier connection; none if there is
-    /// none or the client starts clean `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]` `[MQTT5-3.1.2-4]`.
+    /// none or the client starts clean `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]` `[MQTT3-3.1.4-3]`
+    /// `[MQTT5-3.1.2-4]` `[MQTT5-3.1.2-5]` `[MQTT5-3.1.4-4]`. It is found by its client identifier
+    /// and by nothing else `[MQTT3-3.1.3-2]` `[MQTT5-3.1.3-2]`.
     fn session_for(&mut self, accepting: &Accepting, now: Now) -> Option<SessionHandle> {
         let found = *self.clients.get(&accepting.client_id)?;
         if let Some(holder) = self.delivery.sessions.get(found)?.holder()
@@ -415,7 +426,8 @@ impl Shard {
         handle
     }
 
-    /// Writes CONNACK and lets the session see its connection: from now on messages flow.
+    /// Writes CONNACK `[MQTT3-3.1.4-4]` `[MQTT5-3.1.4-5]`, once `[MQTT5-3.2.0-2]`, and only then lets
+    /// the session see its connection `[MQTT3-3.2.0-1]` `[MQTT5-3.2.0-1]`: from now on messages flow.
     pub(super) fn attach(&mut self, handle: ConnectionHandle, now: Now) {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;

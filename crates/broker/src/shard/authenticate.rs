@@ -62,7 +62,8 @@ impl Authentication {
 }
 
 impl Connection {
-    /// The properties of CONNACK with what belongs to an authentication `[MQTT5-4.12.0-5]`.
+    /// The properties of CONNACK with what belongs to an authentication `[MQTT5-4.12.0-5]`, if there
+    /// is one `[MQTT5-4.12.0-6]`.
     pub(super) fn connack_properties(&self, others: &[u8]) -> Box<[u8]> {
         match &self.authentication {
             None => others.into(),
@@ -76,7 +77,8 @@ impl Connection {
 }
 
 impl Shard {
-    /// A client is to go on with its authentication.
+    /// A client is to go on with its authentication `[MQTT5-4.12.0-2]`; not one that has named no
+    /// method `[MQTT5-4.12.0-6]`.
     pub(super) fn on_challenged(&mut self, handle: ConnectionHandle, data: &[u8], now: Now) {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;

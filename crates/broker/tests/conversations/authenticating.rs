@@ -68,7 +68,7 @@ fn client_and_decider_speak_in_turns_until_connack() {
     w.expect("a", pingresp());
 }
 
-#[test] // [MQTT5-4.12.0-4]
+#[test] // [MQTT5-3.2.2-7] [MQTT5-4.12.0-4]
 fn a_client_that_does_not_convince_is_refused() {
     let mut w = world();
     w.start("a", v5().method("RIDDLE", b"1").will(will("w", "m")));
@@ -126,7 +126,22 @@ fn a_client_that_does_not_go_on_is_closed_when_its_time_to_connect_is_over() {
 }
 
 #[test] // [MQTT5-4.12.0-6] [MQTT5-4.12.0-7]
-fn who_has_named_no_method_has_nothing_to_say_about_it() {
+fn who_has_named_no_method_has_nothing_to_say_about_it_and_hears_nothing() {
+    let mut w = world();
+    w.start("a", v5());
+    // Whoever decides cannot make it take part.
+    w.challenge(b"2");
+    w.expect_nothing("a");
+    w.start("a2", v5());
+    w.prove(b"4");
+    let Some(Said::Connack { reason: ReasonCode::Success, properties, .. }) = w.next_heard("a2")
+    else {
+        panic!("it is accepted")
+    };
+    let properties = properties.unwrap_or_default();
+    let properties = Properties::from_checked(&properties);
+    assert_eq!(properties.authentication_method(), None);
+    assert_eq!(properties.authentication_data(), None);
     let mut w = World::new();
     w.connect("a", v5());
     w.send("a", auth(ReasonCode::Reauthenticate, "RIDDLE", b""));
