@@ -14,7 +14,9 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519}
 pub(super) fn install() {
     static ONCE: Once = Once::new();
     // Fails only if the process has another one already, which is as good.
-    ONCE.call_once(|| drop(PROVIDER.install_default()));
+    ONCE.call_once(|| {
+        let _ = PROVIDER.install_default();
+    });
 }
 
 static PROVIDER: CryptoProvider = CryptoProvider {
