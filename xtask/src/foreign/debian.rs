@@ -30,6 +30,10 @@ const NEEDS: &[Need] = &[
         package: "python3-venv",
         is_met: || succeeds("python3", &["-c", "import venv, ensurepip"]),
     },
+    Need { package: "gcc", is_met: || shell::which("gcc").is_some() },
+    Need { package: "libc6-dev", is_met: || Path::new("/usr/include/stdio.h").exists() },
+    // Paho's client in C, for a small program that the tests compile.
+    Need { package: "libpaho-mqtt-dev", is_met: || compiles("MQTTAsync.h") },
     Need { package: "nodejs", is_met: || shell::which("node").is_some() },
     Need { package: "npm", is_met: || shell::which("npm").is_some() },
 ];
