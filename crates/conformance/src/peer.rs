@@ -36,6 +36,8 @@ pub(crate) struct Peer {
     came: Vec<u8>,
     last_id: u16,
     connack: Option<Connack>,
+    /// Why what the check wanted to say was not said.
+    unsaid: Option<Stop>,
 }
 
 /// What reading leads to.
@@ -56,6 +58,7 @@ impl Peer {
             came: Vec::new(),
             last_id: 100,
             connack: None,
+            unsaid: None,
         }
     }
 
@@ -90,7 +93,16 @@ impl Peer {
         self.send(&hello.bytes());
     }
 
+    /// Publishes. What the broker has announced not to take is not sent: the check ends as not
+    /// applicable where it expects something next.
     pub(crate) fn send_publish(&mut self, message: &Publishing) {
+        let granted = self.connack.as_ref().map(Connack::properties).unwrap_or_default();
+        let qos_max = granted.maximum_qos().unwrap_or(2);
+        if message.quality().0 > qos_max {
+            let why = format!("the broker announces QoS {qos_max} at most");
+            self.unsaid = Some(Stop::not_applicable(why));
+            return;
+        }
         self.send(&message.bytes(self.version));
     }
 
@@ -252,6 +264,9 @@ impl Peer {
     fn understood(&mut self, bytes: Vec<u8>) -> Result<Heard, Stop> {
         let heard = Heard::read(&bytes, self.version);
         self.came = bytes;
+        if let Ok(Heard::Connack(connack)) = &heard {
+            self.connack = Some(connack.clone());
+        }
         heard.or_else(|violation| {
             self.fail("a well-formed packet", format!("one that is not: {violation}"))
         })
@@ -263,6 +278,9 @@ impl Peer {
 
     fn event_until(&mut self, end: Instant) -> Result<Event, Stop> {
         self.came.clear();
+        if let Some(stop) = self.unsaid.take() {
+            return Err(stop);
+        }
         loop {
             match codec::next_frame(&self.buffer, u32::MAX) {
                 Ok(Some(frame)) => {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::broker::{Broker, noctule};
+use crate::login::guarded;
 use crate::mosquitto_broker::free_port;
 use crate::program::{Finished, Program};
 
@@ -55,7 +56,11 @@ fn text_lists_what_failed_and_sums_up() {
     let finished = conform(&["127.0.0.1", "-p", &port, "--only", "unsubscribe", "--all"]).well();
     let passed = |version| {
         let end = format!("({version})");
-        finished.lines.iter().filter(|line| line.starts_with("pass ") && line.contains(&end)).count()
+        finished
+            .lines
+            .iter()
+            .filter(|line| line.starts_with("pass ") && line.contains(&end))
+            .count()
     };
     assert_eq!((passed("3.1.1"), passed("5.0")), (9, 9), "{finished:?}");
     assert!(finished.lines.contains(&"MQTT 5.0: 9 passed, 0 failed, 0 not applicable".into()));
@@ -70,7 +75,11 @@ fn a_greeting_is_found_and_shown_with_its_bytes() {
     let finished = conform(&[&["127.0.0.1", "-p", &port], &only[..]].concat());
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     let text = finished.lines.join("\n");
-    for words in ["FAIL connect/unasked_messages (3.1.1) MQTT3-3.3.2-3", "expected  nothing", "came hex  30 "] {
+    for words in [
+        "FAIL connect/unasked_messages (3.1.1) MQTT3-3.3.2-3",
+        "expected  nothing",
+        "came hex  30 ",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(finished.complaints.contains("connect/unasked_messages"), "{finished:?}");
@@ -79,14 +88,23 @@ fn a_greeting_is_found_and_shown_with_its_bytes() {
 #[test]
 fn what_the_broker_does_not_have_is_not_applicable() {
     let broker = Broker::ours(&[
-        "--hello", "never", "--maximum-qos", "1", "--no-retain-available",
-        "--no-shared-subscription-available",
+        "--hello",
+        "never",
+        "--qos-max",
+        "1",
+        "--no-retain",
+        "--shared-subscriptions",
+        "no",
     ]);
     let only = ["--version", "5", "--only", "shared", "--only", "retained", "--only", "flow"];
     let found = findings(&broker, &only);
     assert_eq!(with_outcome(&found, "failed"), Vec::<&Value>::new());
     let reasons = with_outcome(&found, "not applicable");
-    assert!(reasons.iter().any(|check| check["reason"].as_str().is_some_and(|why| why.contains("shared"))));
+    assert!(
+        reasons
+            .iter()
+            .any(|check| check["reason"].as_str().is_some_and(|why| why.contains("shared")))
+    );
     // And refusing what it does not have is checked.
     let found = findings(&broker, &["--version", "5", "--only", "connect_fields"]);
     assert!(found["passed"] == true, "{found:#}");
@@ -95,16 +113,10 @@ fn what_the_broker_does_not_have_is_not_applicable() {
 
 #[test]
 fn a_password_opens_the_door_and_without_one_it_cannot_be_tested() {
-    let room = crate::room::Room::new();
-    let file = room.path().join("passwords");
-    let mut passwd = noctule();
-    passwd.args(["passwd", "-b"]).arg(&file).args(["bat", "secret"]);
-    Program::start(&mut passwd).finish().well();
-    let file = file.to_str().expect("UTF-8");
-    let broker = Broker::in_room(room, &["--hello", "never", "--password-file", file]);
+    let broker = guarded(&["--hello", "never"]);
     let port = broker.port();
     let only = ["127.0.0.1", "-p", &port, "--only", "keep_alive/pingreq"];
-    conform(&[&only[..], &["-u", "bat", "-P", "secret"]].concat()).well();
+    conform(&[&only[..], &["-u", "anna", "-P", "secret"]].concat()).well();
     let refused = conform(&only);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     assert!(refused.complaints.contains("are user name and password right?"), "{refused:?}");

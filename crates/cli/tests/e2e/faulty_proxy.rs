@@ -75,7 +75,8 @@ impl FaultyProxy {
 /// Passes packets on in both directions until both ends are closed.
 fn pass(client: TcpStream, broker: TcpStream, fault: Fault) {
     let level = Arc::new(AtomicU8::new(0));
-    let [mut from_client, mut to_client] = [&client, &client].map(|s| s.try_clone().expect("a socket"));
+    let [mut from_client, mut to_client] =
+        [&client, &client].map(|s| s.try_clone().expect("a socket"));
     let (mut from_broker, to_broker) = (broker.try_clone().expect("a socket"), Mutex::new(broker));
     let back = {
         let level = Arc::clone(&level);
@@ -147,7 +148,8 @@ fn to_the_broker(fault: Fault, mut packet: Vec<u8>) -> Vec<u8> {
             }
         }
         (Fault::ReceiveMaximumForgotten, CONNECT) => {
-            if let Some(at) = packet.windows(3).position(|three| three[0] == 0x21 && three[1] == 0) {
+            if let Some(at) = packet.windows(3).position(|three| three[0] == 0x21 && three[1] == 0)
+            {
                 packet[at + 1] = 0xFF;
             }
         }

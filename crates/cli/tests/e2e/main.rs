@@ -13,6 +13,7 @@ mod client_cuts;
 mod client_restarts;
 mod command_tests;
 mod configuration;
+mod conform_docs_tests;
 mod conform_fault_tests;
 mod conform_tests;
 mod dashboard_tests;

@@ -48,7 +48,7 @@ chapter! { "header":
     length_of_five_bytes ["MQTT3-2.2.3" "MQTT3-4.8.0-1" "MQTT5-1.5.5" "MQTT5-4.13.1-1"]
         "A remaining length that goes on behind its fourth byte ends the connection, at its fifth at the latest.";
     length_of_five_bytes_in_connect ["MQTT3-2.2.3" "MQTT5-1.5.5"]
-        "The same in the very first packet of a connection.";
+        "A remaining length that goes on behind its fourth byte ends the connection in its first packet, too.";
     length_with_padding ["MQTT5-1.5.5-1"]
         "A remaining length of 0 in two bytes ends the connection.";
     property_length_with_padding ["MQTT5-1.5.5-1"]

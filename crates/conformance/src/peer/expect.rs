@@ -23,10 +23,7 @@ impl Peer {
 
     pub(crate) fn expect_connack(&mut self) -> Result<Connack, Stop> {
         match self.next("CONNACK")? {
-            Heard::Connack(connack) => {
-                self.connack = Some(connack.clone());
-                Ok(connack)
-            }
+            Heard::Connack(connack) => Ok(connack),
             other => self.wrong("CONNACK", &other),
         }
     }
