@@ -61,7 +61,7 @@ impl FaultyProxy {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(broker) = TcpStream::connect(("127.0.0.1", port)) else { return };
-                std::thread::spawn(move || pass(client, broker, fault));
+                std::thread::spawn(move || pass(&client, broker, fault));
             }
         });
         Self { port: own }
@@ -73,10 +73,10 @@ impl FaultyProxy {
 }
 
 /// Passes packets on in both directions until both ends are closed.
-fn pass(client: TcpStream, broker: TcpStream, fault: Fault) {
+fn pass(client: &TcpStream, broker: TcpStream, fault: Fault) {
     let level = Arc::new(AtomicU8::new(0));
     let [mut from_client, mut to_client] =
-        [&client, &client].map(|s| s.try_clone().expect("a socket"));
+        [client, client].map(|s| s.try_clone().expect("a socket"));
     let (mut from_broker, to_broker) = (broker.try_clone().expect("a socket"), Mutex::new(broker));
     let back = {
         let level = Arc::clone(&level);

@@ -7,6 +7,8 @@
 //! `NOCTULE_TEST_BROKER=host:port` points the tests of foreign clients at a broker that runs
 //! already, for instance to see what another broker does with the same scripts.
 
+mod aiomqtt_tests;
+mod aws_tests;
 mod broker;
 mod cert;
 mod client_cuts;
@@ -22,6 +24,7 @@ mod example_tests;
 mod faulty_proxy;
 mod foreign;
 mod format_tests;
+mod gmqtt_tests;
 mod hostile;
 mod lifecycle;
 mod login;
@@ -30,11 +33,13 @@ mod mosquitto_broker;
 mod mosquitto_tests;
 mod mqttjs_tests;
 mod observing;
+mod paho_c_tests;
 mod paho_tests;
 mod passwd;
 mod program;
 mod proxy;
 mod room;
+mod rumqttc_tests;
 mod sensor_tests;
 mod shell_tests;
 mod store;

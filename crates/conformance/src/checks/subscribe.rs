@@ -140,7 +140,11 @@ fn overlap(lab: &Lab<'_>, wildcard: u8, plain: u8) -> Verdict {
         receiver.acknowledge(&message)?;
         highest = highest.max(message.qos);
     }
-    receiver.ensure(highest == 1, "a message at QoS 1", format!("messages at QoS {highest} at most"))
+    receiver.ensure(
+        highest == 1,
+        "a message at QoS 1",
+        format!("messages at QoS {highest} at most"),
+    )
 }
 
 fn overlapping(lab: &Lab<'_>) -> Verdict {
