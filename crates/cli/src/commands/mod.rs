@@ -8,6 +8,7 @@ mod broker;
 mod cert;
 mod check;
 mod completions;
+mod conform;
 mod dashboard;
 mod man;
 mod passwd;
@@ -37,6 +38,7 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
     Entry { describe: check::describe, run: check::run, everyday: true },
+    Entry { describe: conform::describe, run: conform::run, everyday: false },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
     Entry { describe: publish::describe, run: publish::run, everyday: true },
