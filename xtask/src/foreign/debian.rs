@@ -24,6 +24,7 @@ const NEEDS: &[Need] = &[
             shell::which("mosquitto_sub").is_some() && shell::which("mosquitto_pub").is_some()
         },
     },
+    Need { package: "groff-base", is_met: || shell::which("groff").is_some() },
     Need { package: "openssl", is_met: || shell::which("openssl").is_some() },
     Need { package: "python3", is_met: || shell::which("python3").is_some() },
     // A Debian Python without this package has venv but not what fills a new one.

@@ -60,15 +60,21 @@ pub(crate) fn mosquitto(program: &str) -> Command {
 
 /// Debian's mosquitto, the broker, whose output comes line by line.
 pub(crate) fn mosquitto_broker() -> Command {
-    // Debian puts it where only root's PATH leads.
-    let elsewhere = "/usr/sbin/mosquitto";
-    let program = if which("mosquitto") { "mosquitto" } else { elsewhere };
-    assert!(which("mosquitto") || Path::new(elsewhere).exists(), "no mosquitto: {PREPARE}");
     let mut command = Command::new("stdbuf");
-    command.args(["-oL", program]);
+    command.arg("-oL").arg(mosquitto_program());
     command
 }
 
+/// Where Debian's mosquitto is, the broker.
+pub(crate) fn mosquitto_program() -> PathBuf {
+    // Debian puts it where only root's PATH leads.
+    let elsewhere = Path::new("/usr/sbin/mosquitto");
+    let program = if which("mosquitto") { Path::new("mosquitto") } else { elsewhere };
+    assert!(which("mosquitto") || elsewhere.exists(), "no mosquitto: {PREPARE}");
+    program.to_owned()
+}
+
+/// Scripts end with a line `ok SCENARIO`, so one that skipped its work does not pass.
 fn run(command: &mut Command, script: &str, version: &str, scenario: &str) {
     self::scenario(command.arg(self::script(script)), version, scenario);
 }

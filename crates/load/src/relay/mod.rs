@@ -1,24 +1,45 @@
-//! The floor: a program that greets MQTT clients and from then on only moves bytes between the two
-//! ends of a pair.
+//! The floor: a program that greets MQTT clients and from then on only moves bytes between those
+//! who belong together.
 //!
 //! It reads CONNECT, SUBSCRIBE and a publisher's first PUBLISH, to learn who belongs together;
-//! everything after that it copies unread, both ways, so that at QoS 1 the acknowledgements come
-//! from the other end. It is no broker: one subscriber per topic, one topic per publisher, no
-//! limits. What a broker costs above this is what its work costs.
+//! everything after that it copies unread, both ways, so that above QoS 0 the acknowledgements come
+//! from the other end. Of several subscribers to a topic the first one's acknowledgements are passed
+//! on. Only where several publishers share a subscriber it looks at the lengths of packets, so as not
+//! to mix them, and hands acknowledgements back in the order in which it was written to (`end`).
+//! It is no broker: one topic per publisher, no limits, no TLS. What a broker costs above this is
+//! what its work costs.
+
+mod end;
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use noctule_mqtt::codec::{self, Frame};
-use noctule_mqtt::packet::{Connack, Suback};
-use noctule_mqtt::{Packet, Properties, ReasonCode, Receiver};
+use noctule_mqtt::packet::{Connack, Publish, Suback};
+use noctule_mqtt::{Packet, Properties, QoS, ReasonCode, Receiver, TopicFilter};
+
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::LoadError;
-use crate::packets::{VERSION, encoded};
+use crate::packets::encoded;
+use end::{End, Part};
+
+/// Runs a relay on a port of the loopback interface, says on standard output where it listens, as
+/// Noctule does, and ends with whoever started this process.
+///
+/// # Errors
+/// If the port is taken, or polling fails.
+pub fn serve(port: u16) -> Result<(), LoadError> {
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|error| LoadError::io("cannot be bound to the parent process", error.into()))?;
+    let mut relay = Relay::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    println!("listening on {} (MQTT)", relay.address()?);
+    relay.serve()
+}
 
 /// The relay with all its connections.
 #[derive(Debug)]
@@ -26,22 +47,11 @@ pub struct Relay {
     poll: Poll,
     listener: TcpListener,
     ends: HashMap<usize, End>,
-    /// Who subscribed to a topic.
-    subscribers: HashMap<String, usize>,
+    /// Who subscribed to what, in the order in which they came.
+    subscriptions: Vec<(String, usize)>,
     next: usize,
     scratch: Vec<u8>,
     dirty: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct End {
-    stream: TcpStream,
-    out: Vec<u8>,
-    written: usize,
-    /// Who gets what this end says, once that is known.
-    peer: Option<usize>,
-    /// Bytes of an unfinished packet while the peer is not known.
-    unread: Vec<u8>,
 }
 
 impl Relay {
@@ -62,7 +72,7 @@ impl Relay {
             poll,
             listener,
             ends: HashMap::new(),
-            subscribers: HashMap::new(),
+            subscriptions: Vec::new(),
             next: 0,
             scratch: vec![0; SCRATCH_BYTES],
             dirty: Vec::new(),
@@ -161,15 +171,40 @@ impl Relay {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let bytes = &scratch[..count];
-            match end.peer {
-                Some(peer) => self.pass_on(peer, bytes),
-                None => self.greet(key, bytes)?,
-            }
+            self.take(key, &scratch[..count])?;
             if count < scratch.len() && !is_at_end {
                 return Ok(());
             }
         }
+    }
+
+    /// Moves what an end has said to where it belongs.
+    fn take(&mut self, key: usize, bytes: &[u8]) -> io::Result<()> {
+        let Some(end) = self.ends.get_mut(&key) else {
+            return Ok(());
+        };
+        match &end.part {
+            Part::Stranger => return self.greet(key, bytes),
+            Part::Idle => {}
+            Part::Copied(to) => {
+                let to = to.clone();
+                to.iter().for_each(|peer| self.pass_on(*peer, bytes));
+            }
+            Part::Whole { to, is_answered } => {
+                let (to, is_answered) = (*to, *is_answered);
+                let (packets, count) = end.whole(bytes)?;
+                self.pass_on(to, &packets);
+                if is_answered && let Some(peer) = self.ends.get_mut(&to) {
+                    peer.expect(key, count);
+                }
+            }
+            Part::Answering => {
+                for (to, answers) in end.answers(bytes)? {
+                    self.pass_on(to, &answers);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn pass_on(&mut self, peer: usize, bytes: &[u8]) {
@@ -191,9 +226,8 @@ impl Relay {
         while let Some(frame) =
             codec::next_frame(&input[at..], FRAME_BYTES_MAX).map_err(|v| unfit(&v))?
         {
-            if let Some(peer) = self.answer(key, &frame)? {
-                self.pass_on(peer, &input[at..]);
-                return Ok(());
+            if self.answer(key, &frame)? {
+                return self.take(key, &input[at..]);
             }
             at += frame.bytes.len();
         }
@@ -204,20 +238,26 @@ impl Relay {
         Ok(())
     }
 
-    /// Answers one packet; the peer, if the packet is a publisher's first message.
-    fn answer(&mut self, key: usize, frame: &Frame<'_>) -> io::Result<Option<usize>> {
-        let packet = codec::decode(frame, VERSION, Receiver::Server)
+    /// Answers one packet; whether it has shown whom this end talks to, and is for them.
+    fn answer(&mut self, key: usize, frame: &Frame<'_>) -> io::Result<bool> {
+        let Some(end) = self.ends.get_mut(&key) else {
+            return Ok(false);
+        };
+        let packet = codec::decode(frame, end.version, Receiver::Server)
             .map_err(|violation| unfit(&violation))?;
         let answer = match packet {
-            Packet::Connect(_) => Packet::Connack(Connack {
-                session_present: false,
-                reason: ReasonCode::Success,
-                properties: Properties::EMPTY,
-            }),
+            Packet::Connect(connect) => {
+                end.version = connect.version;
+                Packet::Connack(Connack {
+                    session_present: false,
+                    reason: ReasonCode::Success,
+                    properties: Properties::EMPTY,
+                })
+            }
             Packet::Subscribe(subscribe) => {
                 for subscription in &subscribe.subscriptions {
                     let filter = subscription.filter.as_str().to_owned();
-                    self.subscribers.insert(filter, key);
+                    self.subscriptions.push((filter, key));
                 }
                 let granted = subscribe.subscriptions.iter().map(|s| s.options.qos.bits());
                 Packet::Suback(Suback {
@@ -227,53 +267,56 @@ impl Relay {
                 })
             }
             Packet::Publish(publish) => {
-                let topic = publish.topic.map_or("", |topic| topic.as_str());
-                return self.join(key, topic).map(Some);
+                return self.join(key, &publish).map(|()| true);
             }
+            Packet::Pingreq => Packet::Pingresp,
             Packet::Disconnect(_) => return Err(ErrorKind::UnexpectedEof.into()),
             other => return Err(unfit(&format!("{:?}", other.packet_type()))),
         };
-        let bytes = encoded(&answer).map_err(|error| unfit(&error))?;
+        let bytes = encoded(&answer, end.version).map_err(|error| unfit(&error))?;
         self.pass_on(key, &bytes);
-        Ok(None)
+        Ok(false)
     }
 
-    /// Makes a publisher and the subscriber to its topic a pair.
-    fn join(&mut self, publisher: usize, topic: &str) -> io::Result<usize> {
-        let subscriber = *self
-            .subscribers
-            .get(topic)
-            .ok_or_else(|| unfit(&format!("nobody subscribed to {topic}")))?;
-        for (one, other) in [(publisher, subscriber), (subscriber, publisher)] {
-            if let Some(end) = self.ends.get_mut(&one) {
-                end.peer = Some(other);
-            }
+    /// Brings a publisher together with those who subscribed to its topic.
+    fn join(&mut self, publisher: usize, publish: &Publish<'_>) -> io::Result<()> {
+        let topic = publish.topic.ok_or_else(|| unfit(&"a message without a topic"))?;
+        let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|f| f.matches(topic));
+        let found = self.subscriptions.iter().filter(|(filter, _)| matches(filter));
+        let found: Vec<_> = found.map(|(filter, key)| (filter.contains('+'), *key)).collect();
+        let Some(&(is_shared, first)) = found.first() else {
+            return Err(unfit(&format!("nobody subscribed to {}", topic.as_str())));
+        };
+        let is_answered = publish.qos != QoS::AtMostOnce;
+        let part = if is_shared {
+            Part::Whole { to: first, is_answered }
+        } else {
+            Part::Copied(found.iter().map(|(_, key)| *key).collect())
+        };
+        self.set_part(publisher, part);
+        for (at, (_, key)) in found.iter().enumerate() {
+            self.set_part(
+                *key,
+                match (at, is_shared) {
+                    (0, true) => Part::Answering,
+                    (0, false) => Part::Copied([publisher].into()),
+                    // Its acknowledgements would be more than one for a message.
+                    _ => Part::Idle,
+                },
+            );
         }
-        Ok(subscriber)
+        Ok(())
+    }
+
+    fn set_part(&mut self, key: usize, part: Part) {
+        if let Some(end) = self.ends.get_mut(&key) {
+            end.part = part;
+        }
     }
 
     fn forget(&mut self, key: usize) {
         self.ends.remove(&key);
-        self.subscribers.retain(|_, subscriber| *subscriber != key);
-    }
-}
-
-impl End {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, out: Vec::new(), written: 0, peer: None, unread: Vec::new() }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        self.out.clear();
-        self.written = 0;
-        Ok(())
+        self.subscriptions.retain(|(_, subscriber)| *subscriber != key);
     }
 }
 

@@ -1,19 +1,21 @@
-//! A connection that is opened without waiting, as one of many: TCP, CONNECT, CONNACK.
+//! A connection that is opened without waiting, as one of many: TCP, perhaps TLS, CONNECT, CONNACK.
+//!
+//! What comes after CONNACK is handed on; what it means is not known here.
 
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
 
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use noctule_mqtt::PacketType;
 use noctule_mqtt::codec::{self, Frame};
 
 use crate::LoadError;
+use crate::carrier::Carrier;
+use crate::endpoint::Endpoint;
 
 /// A client on its way in.
 #[derive(Debug)]
-pub(super) struct Caller {
-    stream: TcpStream,
+pub(crate) struct Caller {
+    carrier: Carrier,
     state: State,
     input: Vec<u8>,
 }
@@ -30,7 +32,7 @@ enum State {
 
 /// What a turn brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Nothing of note.
     Nothing,
     /// CONNACK said yes.
@@ -43,62 +45,63 @@ pub(super) enum Step {
 
 impl Caller {
     /// Begins to connect.
-    pub(super) fn call(
-        address: SocketAddr,
+    pub(crate) fn call(
+        endpoint: &Endpoint,
         registry: &Registry,
         token: Token,
     ) -> Result<Self, LoadError> {
-        let called = TcpStream::connect(address).and_then(|mut stream| {
-            registry.register(&mut stream, token, Interest::READABLE.add(Interest::WRITABLE))?;
-            Ok(stream)
-        });
-        let stream =
-            called.map_err(|error| LoadError::io(format!("cannot connect to {address}"), error))?;
-        Ok(Self { stream, state: State::Calling, input: Vec::new() })
+        let carrier = Carrier::dial(endpoint, registry, token)?;
+        Ok(Self { carrier, state: State::Calling, input: Vec::new() })
     }
 
-    pub(super) fn is_in(&self) -> bool {
+    /// Whether TLS went on from an earlier session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.carrier.is_resumed()
+    }
+
+    pub(crate) fn is_in(&self) -> bool {
         self.state == State::In
     }
 
     /// Sends something short. Whoever reads at all has room for it.
-    pub(super) fn say(&mut self, bytes: &[u8]) -> bool {
-        matches!(self.stream.write(bytes), Ok(count) if count == bytes.len())
+    pub(crate) fn say(&mut self, bytes: &[u8]) -> bool {
+        matches!(self.carrier.write(bytes), Ok(count) if count == bytes.len())
     }
 
     /// Does what can be done now: says CONNECT, reads, and hands on what comes after CONNACK.
-    pub(super) fn turn(
+    pub(crate) fn turn(
         &mut self,
         connect: &[u8],
         scratch: &mut [u8],
         each: impl FnMut(&Frame<'_>, &mut Vec<u8>),
     ) -> Step {
         if self.state == State::Calling {
-            match (self.stream.take_error(), self.stream.peer_addr()) {
-                (Ok(None), Ok(_)) => {}
-                (Ok(None), Err(error)) if error.kind() == std::io::ErrorKind::NotConnected => {
-                    return Step::Nothing;
-                }
-                _ => return Step::Gone,
+            match self.carrier.is_connected() {
+                Ok(true) => {}
+                Ok(false) => return Step::Nothing,
+                Err(_) => return Step::Gone,
             }
             // It costs a little time at worst.
-            let _ = self.stream.set_nodelay(true);
+            let _ = self.carrier.socket().set_nodelay(true);
             self.state = State::Asking;
             if !self.say(connect) {
                 return Step::Gone;
             }
         }
-        self.read(scratch, each)
+        match self.carrier.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Step::Gone,
+            _ => self.read(scratch, each),
+        }
     }
 
     fn read(&mut self, scratch: &mut [u8], mut each: impl FnMut(&Frame<'_>, &mut Vec<u8>)) -> Step {
         let mut step = Step::Nothing;
         loop {
-            match self.stream.read(scratch) {
+            match self.carrier.read(scratch) {
                 Ok(0) => return Step::Gone,
                 Ok(count) => self.input.extend_from_slice(&scratch[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return step,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return step,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return Step::Gone,
             }
             let mut used = 0;
@@ -126,7 +129,7 @@ impl Caller {
     }
 }
 
-/// A CONNACK of version 3.1.1 that says yes.
+/// A CONNACK that says yes, in the same place in all versions.
 fn is_welcome(frame: &Frame<'_>) -> bool {
     frame.type_bits() == PacketType::Connack as u8 && frame.body().get(1) == Some(&0)
 }
