@@ -40,6 +40,7 @@ mod mask;
 mod meddler;
 mod mosquitto;
 mod mosquitto_broker;
+mod mosquitto_conf_tests;
 mod mosquitto_tests;
 mod mqttjs_tests;
 mod observing;
