@@ -33,6 +33,7 @@ pub mod schedule;
 pub mod statistics;
 pub mod table;
 pub mod target;
+pub mod torture;
 pub mod trial;
 pub mod watcher;
 

@@ -207,6 +207,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Connects and says nothing yet.
+    pub(crate) fn dial(
+        endpoint: &Endpoint,
+        client_id: &str,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, LoadError> {
+        let stream = Waiting::connect(endpoint, ANSWER_TIMEOUT)?;
+        let (version, granted) = (endpoint.version, Granted::by(&Properties::EMPTY));
+        Opening { stream, client_id: client_id.into(), version, granted }.start(registry, token)
+    }
+
     /// Where to append what is to be sent at the next [`flush`](Self::flush).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out

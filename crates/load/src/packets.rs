@@ -28,11 +28,11 @@ pub struct Mark {
 }
 
 impl Mark {
-    fn to_bytes(self) -> [u8; MARK_BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; MARK_BYTES] {
         (u64::from(self.publisher) << SEQUENCE_BITS | self.sequence).to_be_bytes()
     }
 
-    fn from_bytes(bytes: [u8; MARK_BYTES]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; MARK_BYTES]) -> Self {
         let number = u64::from_be_bytes(bytes);
         Self {
             publisher: (number >> SEQUENCE_BITS) as u16,

@@ -361,7 +361,7 @@ fn read_output(output: ChildStdout, announced: &mpsc::Sender<(String, SocketAddr
 }
 
 /// The address in `listening on 127.0.0.1:1883 (MQTT)`, and what is spoken there.
-fn announcement(line: &str) -> Option<(String, SocketAddr)> {
+pub(crate) fn announcement(line: &str) -> Option<(String, SocketAddr)> {
     let rest = line.split_once("listening on ")?.1.trim_end();
     let (address, what) = rest.split_once(" (")?;
     Some((what.strip_suffix(')')?.into(), address.parse().ok()?))
@@ -416,7 +416,7 @@ impl Drop for Directory {
 }
 
 /// A port of the loopback interface that nobody listens on.
-fn free_port() -> Result<u16, LoadError> {
+pub(crate) fn free_port() -> Result<u16, LoadError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use noctule_client::{
-    Address, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS, Session, TlsOptions,
-    Will,
+    Address, Authentication, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS,
+    Session, TlsOptions, Will,
 };
 
 use super::property::{PROPERTY, PropertyOption};
@@ -19,6 +19,7 @@ const URL: &str = "url";
 const PLACE: &str = "place";
 const USER: &str = "username";
 const PASSWORD: &str = "pw";
+const AUTH_METHOD: &str = "auth-method";
 const ID: &str = "id";
 const ID_PREFIX: &str = "id-prefix";
 const KEEP_ALIVE: &str = "keepalive";
@@ -140,6 +141,11 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .help("All in one: mqtt[s]://[user[:password]@]host[:port][/topic]"),
         text(USER).short('u').value_name("NAME").help("User name"),
         text(PASSWORD).short('P').visible_alias("password").value_name("PASSWORD").help("Password"),
+        text(AUTH_METHOD)
+            .value_name("METHOD")
+            .value_parser(["SCRAM-SHA-256"])
+            .ignore_case(true)
+            .help("Prove user name and password by this method instead of saying them (MQTT 5)"),
         text(ID).short('i').value_name("ID").help("Client identifier [default: a random one]"),
         text(ID_PREFIX)
             .short('I')
@@ -156,7 +162,7 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .short('V')
             .value_name("VERSION")
             .value_parser(version)
-            .help("mqttv31, mqttv311 or mqttv5 (also 31, 311, 5) [default: mqttv311, with -D mqttv5]"),
+            .help("mqttv31, mqttv311 or mqttv5 (also 31, 311, 5) [default: mqttv311, with -D or --auth-method mqttv5]"),
         switch(KEEP_SESSION)
             .short('c')
             .help("Resume the session, and keep it (needs --id)"),
@@ -225,7 +231,8 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     let place = address(arguments)?;
     let given: Vec<PropertyOption> =
         arguments.get_many(PROPERTY).into_iter().flatten().cloned().collect();
-    let default = if given.is_empty() { ProtocolVersion::V311 } else { ProtocolVersion::V5 };
+    let needs_v5 = !given.is_empty() || arguments.contains_id(AUTH_METHOD);
+    let default = if needs_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
     let version = arguments.get_one(VERSION).copied().unwrap_or(default);
     let mut options = ClientOptions::new(place.host.as_str(), place.port)
         .version(version)
@@ -247,6 +254,9 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     if let Some(password) = text(PASSWORD).or(place.password.as_deref()) {
         options = options.password(password.as_bytes().to_vec());
     }
+    if arguments.contains_id(AUTH_METHOD) {
+        options = options.authentication(Authentication::ScramSha256);
+    }
     if let Some(seconds) = arguments.get_one(KEEP_ALIVE) {
         options = options.keep_alive_seconds(*seconds);
     }
@@ -265,6 +275,20 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
         debug: arguments.get_flag(DEBUG),
         wait: arguments.get_flag(WAIT),
     })
+}
+
+/// As [`connection`], and MQTT 5 unless the user says otherwise: what is new with this program need
+/// not speak what mosquitto's does.
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn connection_v5(arguments: &ArgMatches) -> Result<Connection, String> {
+    let mut connection = connection(arguments)?;
+    if !arguments.contains_id(VERSION) {
+        connection.version = ProtocolVersion::V5;
+        connection.options = connection.options.version(ProtocolVersion::V5);
+    }
+    Ok(connection)
 }
 
 /// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
@@ -438,6 +462,8 @@ mod tests {
         assert_eq!(read(&[]).unwrap().version, ProtocolVersion::V311);
         let property = "connect\u{1f}receive-maximum\u{1f}7";
         assert_eq!(read(&["-D", property]).unwrap().version, ProtocolVersion::V5);
+        assert_eq!(read(&["--auth-method", "scram-sha-256"]).unwrap().version, ProtocolVersion::V5);
+        assert!(read(&["--auth-method", "GSSAPI"]).unwrap_err().contains("SCRAM-SHA-256"));
         for (text, version) in [("mqttv31", ProtocolVersion::V31), ("5", ProtocolVersion::V5)] {
             assert_eq!(read(&["-V", text]).unwrap().version, version);
         }

@@ -10,7 +10,7 @@ mod property;
 mod security;
 
 pub(crate) use connection::{
-    Access, Connection, access, access_arguments, arguments, connection, qos, trust,
+    Access, Connection, access, access_arguments, arguments, connection, connection_v5, qos, trust,
 };
 pub(crate) use duration::duration;
 pub(crate) use line::{joined, prepared};
