@@ -159,7 +159,8 @@ impl Fleet {
                 break;
             }
             let silence = now.saturating_duration_since(heard_at);
-            if silence > self.stall / 2 && self.is_all_back() {
+            let is_waiting = is_open && schedule.is_some();
+            if is_waiting && silence > self.stall / 2 && self.is_all_back() {
                 // Nothing can come before the next message is due.
                 heard_at = now;
             } else if silence > self.stall {
