@@ -310,10 +310,11 @@ fn whatever_a_command_waits_for_an_interrupt_ends_it_with_one_friendly_line() {
     let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let mute_port = mute.local_addr().expect("bound").port().to_string();
     let port = broker.port();
-    let flags: [(&str, &[&str], &str); 5] = [
+    let flags: [(&str, &[&str], &str); 6] = [
         ("pub", &["-t", "a", "-m", "x"], &mute_port),
         ("sub", &["-t", "a"], &mute_port),
         ("check", &["--no-tls"], &mute_port),
+        ("bench", &[], &mute_port),
         ("dashboard", &[], &mute_port),
         ("request", &["-t", "ask", "-e", "answer", "-n"], &mute_port),
     ];
