@@ -600,25 +600,34 @@ impl Delivery {
         self.route(&route, &mut outgoing, None);
     }
 
+    /// Whether a message of so many bytes is too much for a session's queue, when those of it that
+    /// have expired are gone.
+    pub(crate) fn is_full_for(&mut self, handle: SessionHandle, bytes: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return false;
+        };
+        if !session.is_full_for(bytes, &self.limits) {
+            return false;
+        }
+        let restored = session.restored.as_deref();
+        let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
+        for expired in session.queue.take_expired(self.now, begun) {
+            self.dropped.expired += 1;
+            self.memory.owed -= session.settle(&expired);
+            forget(session, &expired, &mut self.journal);
+        }
+        session.is_full_for(bytes, &self.limits)
+    }
+
     /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
     /// waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
+        let bytes = owed.bytes();
+        let is_full = self.is_full_for(handle, bytes);
         let Some(session) = self.sessions.get_mut(handle) else {
             return Queued::Waiting { durable: false };
         };
-        let bytes = owed.bytes();
         let durable = session.is_persistent();
-        let mut is_full = session.is_full_for(bytes, &self.limits);
-        if is_full {
-            let restored = session.restored.as_deref();
-            let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
-            for expired in session.queue.take_expired(self.now, begun) {
-                self.dropped.expired += 1;
-                self.memory.owed -= session.settle(&expired);
-                forget(session, &expired, &mut self.journal);
-            }
-            is_full = session.is_full_for(bytes, &self.limits);
-        }
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
