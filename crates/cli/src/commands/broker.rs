@@ -33,7 +33,8 @@ Examples:
 /// Runs the broker, or does with its configuration what was asked for instead.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     let file = arguments.get_one::<PathBuf>(CONFIG).cloned();
-    let Loaded { config, warnings } = match Sources::of_process(file, given(arguments)).load() {
+    let sources = Sources::of_process(file, given(arguments));
+    let Loaded { config, warnings } = match sources.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(output::complain);
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         output::answer("configuration ok\n");
         return ExitCode::SUCCESS;
     }
-    match noctule_server::run(config) {
+    match noctule_server::run(config, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(error);

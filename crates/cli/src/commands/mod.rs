@@ -3,10 +3,12 @@
 //! To add a command, add its file and its row in [`COMMANDS`]; what the command does must not
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
+mod bench;
 mod broker;
 mod cert;
 mod check;
 mod completions;
+mod conform;
 mod dashboard;
 mod man;
 mod passwd;
@@ -16,6 +18,7 @@ mod sensor;
 mod shell;
 mod store;
 mod subscribe;
+mod torture;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -35,6 +38,7 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
     Entry { describe: check::describe, run: check::run, everyday: true },
+    Entry { describe: conform::describe, run: conform::run, everyday: false },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
     Entry { describe: publish::describe, run: publish::run, everyday: true },
@@ -43,9 +47,11 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: shell::describe, run: shell::run, everyday: true },
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
+    Entry { describe: bench::describe, run: bench::run, everyday: true },
     Entry { describe: store::describe, run: store::run, everyday: false },
     Entry { describe: completions::describe, run: completions::run, everyday: false },
     Entry { describe: man::describe, run: man::run, everyday: false },
+    Entry { describe: torture::describe, run: torture::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.
