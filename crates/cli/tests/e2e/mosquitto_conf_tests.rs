@@ -82,7 +82,7 @@ fn a_configuration_with_passwords_and_persistence_runs_unchanged() {
     Program::start(foreign::mosquitto("mosquitto_passwd").args(add)).finish().well();
     broker.signal(Signal::HUP);
     let otto = [&["-t", "a", "-C", "1", "-W", "30"][..], &["-u", "otto", "-P", "other"]].concat();
-    broker.expect_complaint(&["configuration read again"]);
+    broker.expect_complaint(&["password file read again", "users=2"]);
     assert_eq!(client("mosquitto_sub", port, &otto).well().lines, ["stored"]);
     end(broker, Signal::TERM);
     assert!(!room.path().join("pid").exists());
