@@ -18,7 +18,7 @@ use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Journal, Owed, Record, StoreState, Ticket};
+use crate::persist::{Extras, Journal, Owed, Record, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -67,7 +67,7 @@ const BUFFER_BYTES: usize = 1_024;
 
 impl Outputs {
     /// The outbox of a connection that something is about to be put into.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open<'c>(
         &mut self,
         handle: ConnectionHandle,
@@ -311,8 +311,9 @@ impl Delivery {
             return;
         }
         self.forms.begin(outgoing, self.now);
-        while !targets.is_empty() {
-            let served = self.deliver_alike(targets, outgoing, from);
+        while let [first, ..] = targets {
+            let at_most_once = outgoing.view.qos.min(first.qos) == QoS::AtMostOnce;
+            let served = if at_most_once { self.deliver_alike(targets, outgoing, from) } else { 0 };
             let Some((target, rest)) = targets[served..].split_first() else {
                 return;
             };
@@ -350,7 +351,7 @@ impl Delivery {
         for target in targets {
             let at_most_once = qos == QoS::AtMostOnce || target.qos == QoS::AtMostOnce;
             let is_publisher = target.session.slot() == from_slot;
-            if !at_most_once || is_publisher || target.identifiers.is_some() {
+            if !at_most_once || is_publisher || target.has_identifiers() {
                 break;
             }
             // Whatever is out of the ordinary is for the general way.
@@ -417,10 +418,10 @@ impl Delivery {
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
         if connection.aliases_out.is_some() {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             return self.send_aliased(handle, terms, PacketId::FIRST, outgoing);
         }
-        let encoded = self.forms.form(outgoing, key, &target.identifiers);
+        let encoded = self.forms.form(outgoing, key, &target.extras);
         if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
             return;
@@ -448,37 +449,26 @@ impl Delivery {
             return;
         }
         let retain = outgoing.view.retain && target.retain_as_published;
-        let ready = session
-            .connection
-            .and_then(|handle| self.connections.get_mut(handle).map(|found| (handle, found)))
-            .filter(|(_, connection)| {
-                // What waits for its place in the store goes the longer way through the queue.
-                !(persistent && qos == QoS::ExactlyOnce)
-                    && session.queue.is_empty()
-                    && session.outbound.has_room(connection.window)
-                    && session.owing.bytes <= self.limits.queue_bytes_max
-                    && connection.outbox.len() <= self.marks.crowded
-            });
-        let Some((handle, connection)) = ready else {
-            if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
-                return;
-            }
-            let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
-            match self.enqueue(target.session, owed, outgoing.paced) {
-                Queued::Refused => outgoing.refused = true,
-                Queued::Waiting { durable } => {
-                    outgoing.durable |= durable;
-                    self.pump(target.session);
-                    self.meet(target.session);
-                }
-            }
-            return;
+        let Some(handle) = session.connection else {
+            return self.deliver_later(target, qos, retain, outgoing);
         };
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return self.deliver_later(target, qos, retain, outgoing);
+        };
+        // What waits for its place in the store goes the longer way through the queue.
+        let is_ready = !(persistent && qos == QoS::ExactlyOnce)
+            && session.queue.is_empty()
+            && session.outbound.has_room(connection.window)
+            && session.owing.bytes <= self.limits.queue_bytes_max
+            && connection.outbox.len() <= self.marks.crowded;
+        if !is_ready {
+            return self.deliver_later(target, qos, retain, outgoing);
+        }
         let key = FormKey::new(connection.version.has_properties(), qos, retain);
-        let encoded = self.forms.form(outgoing, key, &target.identifiers);
+        let encoded = self.forms.form(outgoing, key, &target.extras);
         let aliased = connection.aliases_out.is_some();
         let accepted = if aliased {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             connection.choose_alias(&outgoing.view, &terms).is_some()
         } else {
             connection.accepts(encoded.packet_bytes)
@@ -498,7 +488,7 @@ impl Delivery {
             return;
         };
         if aliased {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             return self.send_aliased(handle, terms, packet_id, outgoing);
         }
         let outbox = self.outputs.open(handle, connection);
@@ -510,6 +500,32 @@ impl Delivery {
             self.tls.publish_sent += 1;
         }
         self.packets.publish_leaves(qos, 1, outgoing.view.payload.len());
+    }
+
+    /// Puts a message into the queue of a session whose client cannot be sent it at once.
+    #[cold]
+    fn deliver_later(
+        &mut self,
+        target: &Target,
+        qos: QoS,
+        retain: bool,
+        outgoing: &mut Outgoing<'_>,
+    ) {
+        let Some(session) = self.sessions.get_mut(target.session) else {
+            return;
+        };
+        if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
+            return;
+        }
+        let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
+        match self.enqueue(target.session, owed, outgoing.paced) {
+            Queued::Refused => outgoing.refused = true,
+            Queued::Waiting { durable } => {
+                outgoing.durable |= durable;
+                self.pump(target.session);
+                self.meet(target.session);
+            }
+        }
     }
 
     /// Sends a message to a client that takes topic aliases, whose bytes nobody else gets.
@@ -580,8 +596,7 @@ impl Delivery {
             // before the subscription.
             retain_as_published: true,
             // Each copy has that of its own subscription [MQTT5-3.3.4-5].
-            identifiers: terms.identifier.map(|identifier| [identifier].into()),
-            shared: None,
+            extras: Extras::of(terms.identifier.as_slice(), None),
             since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
@@ -1009,16 +1024,16 @@ pub(crate) fn push_ack_with(
 }
 
 impl Target {
+    #[inline(always)]
     fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
         let sequence = session.next_sequence();
-        let (identifiers, shared) = (self.identifiers.clone(), self.shared.clone());
-        Owed { sequence, message, qos, retain, identifiers, shared }
+        Owed { sequence, message, qos, retain, extras: self.extras.clone() }
     }
 }
 
 impl Owed {
     fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
         let key = FormKey::new(has_properties, self.qos, self.retain);
-        FormTerms::new(key, &self.identifiers)
+        FormTerms::new(key, &self.extras)
     }
 }

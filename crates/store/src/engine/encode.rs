@@ -132,7 +132,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             sequence: owed.sequence,
             qos: owed.qos,
             retain: owed.retain,
-            identifiers: Identifiers::Given(owed.identifiers.as_deref().unwrap_or(&[])),
+            identifiers: Identifiers::Given(owed.identifiers()),
         };
         self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
     }
