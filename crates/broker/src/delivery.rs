@@ -13,12 +13,12 @@ use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
-use crate::mail::{Mail, ReplyTo};
+use crate::mail::{Asker, Asks, Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Extras, Journal, Owed, Record, StoreState, Ticket};
+use crate::persist::{Extras, Journal, Owed, Record, Stage, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -38,7 +38,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Continuation {
     /// Another shard is told that a message of its client is stored here.
-    Reply { reply: ReplyTo, refused: bool },
+    Reply { asker: Asker, refused: bool },
     /// A promise has come true.
     Answer { session: SessionHandle, number: AckNumber },
     /// The session of a new connection is stored: CONNACK may leave.
@@ -49,6 +49,40 @@ pub(crate) enum Continuation {
     Pubrel { session: SessionHandle, packet_id: PacketId },
     /// A received QoS 2 message is stored: it is routed, and PUBREC may leave.
     Route(Box<Unrouted>),
+}
+
+/// What waits for the store, by how safe it wants to have it.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    written: VecDeque<(Ticket, Continuation)>,
+    flushed: VecDeque<(Ticket, Continuation)>,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.written.len() + self.flushed.len()
+    }
+
+    fn push(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.at(stage).push_back((ticket, next));
+    }
+
+    /// What has waited longest for a stage, if its ticket has come.
+    pub(crate) fn next(
+        &mut self,
+        stage: Stage,
+        has_come: impl Fn(Ticket) -> bool,
+    ) -> Option<Continuation> {
+        let next = self.at(stage).pop_front_if(|(ticket, _)| has_come(*ticket))?;
+        Some(next.1)
+    }
+
+    fn at(&mut self, stage: Stage) -> &mut VecDeque<(Ticket, Continuation)> {
+        match stage {
+            Stage::Written => &mut self.written,
+            Stage::Flushed => &mut self.flushed,
+        }
+    }
 }
 
 /// Connections with something to write, and buffers to write into.
@@ -112,7 +146,7 @@ pub(crate) struct Delivery {
     pub(crate) connections: Arena<Connection>,
     pub(crate) journal: Journal,
     /// What waits for which ticket; tickets rise.
-    pub(crate) waiting: VecDeque<(Ticket, Continuation)>,
+    pub(crate) waiting: Waiting,
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
     pub(crate) packets: Packets,
@@ -153,7 +187,13 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits, shards: u16, memory: &Arc<CommonMemory>, now: Now) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        stage: Stage,
+        shards: u16,
+        memory: &Arc<CommonMemory>,
+        now: Now,
+    ) -> Self {
         let mut postbags = Vec::new();
         postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
@@ -171,8 +211,8 @@ impl Delivery {
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
-            journal: Journal::new(),
-            waiting: VecDeque::new(),
+            journal: Journal::new(stage),
+            waiting: Waiting::default(),
             outputs: Outputs::default(),
             counters: Counters::default(),
             packets: Packets::default(),
@@ -189,6 +229,11 @@ impl Delivery {
         }
     }
 
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.marks.press(self.pressure, &limits);
+        self.limits = limits;
+    }
+
     /// The connection that a session has, once its CONNACK is written.
     pub(crate) fn connection_of(&self, session: SessionHandle) -> Option<ConnectionHandle> {
         self.sessions.get(session).and_then(|found| found.connection)
@@ -202,26 +247,18 @@ impl Delivery {
     }
 
     /// Sends a message to other shards. Returns how many of them were asked to reply, because they
-    /// owe it durably or may refuse it, to the session that `asks`.
+    /// owe it durably or may refuse it, or because all are to store it together.
     pub(crate) fn send_elsewhere(
         &mut self,
         own: ShardId,
         elsewhere: &[Elsewhere],
         outgoing: &mut Outgoing<'_>,
         publisher: Option<ConnectionHandle>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> u16 {
-        let asks = asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
-        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
-            let reply = asks
-                .filter(|_| *durable || may_refuse)
-                .and_then(|session| self.sessions.get(session).map(|found| (session, found)))
-                .map(|(session, found)| {
-                    let number = found.answers.next_number();
-                    ReplyTo { shard: own, session, number }
-                });
+            let reply = self.reply_to(own, asks, outgoing.view.qos, *durable);
             replies += u16::from(reply.is_some());
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
                 let covering = Covering { from: own, publisher, reply };
@@ -232,6 +269,32 @@ impl Delivery {
             }
         }
         replies
+    }
+
+    /// How another shard, or the member of a group, is to answer; not at all if nothing depends on it.
+    pub(crate) fn reply_to(
+        &self,
+        own: ShardId,
+        asks: Asks,
+        qos: QoS,
+        durable: bool,
+    ) -> Option<ReplyTo> {
+        if qos == QoS::AtMostOnce {
+            return None;
+        }
+        let session = match asks {
+            Asks::Nothing => return None,
+            // Even where nobody was owed it durably a moment ago, somebody may be now.
+            Asks::Together(together) => return Some(ReplyTo::Together(together)),
+            Asks::Word(session) => session,
+        };
+        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
+        if !(durable || may_refuse) {
+            return None;
+        }
+        let number = self.sessions.get(session)?.answers.next_number();
+        let stage = self.journal.stage();
+        Some(ReplyTo::Answer(Asker { shard: own, session, number, stage }))
     }
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
@@ -605,26 +668,35 @@ impl Delivery {
         self.route(&route, &mut outgoing, None);
     }
 
+    /// Whether a message of so many bytes is too much for a session's queue, when those of it that
+    /// have expired are gone.
+    pub(crate) fn is_full_for(&mut self, handle: SessionHandle, bytes: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return false;
+        };
+        if !session.is_full_for(bytes, &self.limits) {
+            return false;
+        }
+        let restored = session.restored.as_deref();
+        let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
+        for expired in session.queue.take_expired(self.now, begun) {
+            self.dropped.expired += 1;
+            self.memory.owed -= session.settle(&expired);
+            forget(session, &expired, &mut self.journal);
+        }
+        session.is_full_for(bytes, &self.limits)
+    }
+
     /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
     /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
     /// One that is `paced` has waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
+        let bytes = owed.bytes();
+        let is_full = self.is_full_for(handle, bytes);
         let Some(session) = self.sessions.get_mut(handle) else {
             return Queued::Waiting { durable: false };
         };
-        let bytes = owed.bytes();
         let durable = session.is_persistent();
-        let mut is_full = session.is_full_for(bytes, &self.limits);
-        if is_full {
-            let restored = session.restored.as_deref();
-            let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
-            for expired in session.queue.take_expired(self.now, begun) {
-                self.dropped.expired += 1;
-                self.memory.owed -= session.settle(&expired);
-                forget(session, &expired, &mut self.journal);
-            }
-            is_full = session.is_full_for(bytes, &self.limits);
-        }
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -755,7 +827,10 @@ impl Delivery {
                 let key = session.key;
                 let ticket = self.journal.push(Record::PacketIdGiven { key, sequence, packet_id });
                 let next = Continuation::Publish { session: handle, packet_id };
-                self.waiting.push_back((ticket, next));
+                // One after another, so that they leave in their order.
+                let stage = self.journal.usual();
+                self.journal.ask(stage);
+                self.waiting.push(ticket, stage, next);
             }
         }
     }
@@ -764,6 +839,12 @@ impl Delivery {
     /// persisted.
     pub(crate) fn answer(&mut self, handle: SessionHandle, answer: Answer, ticket: Option<Ticket>) {
         self.answer_after(handle, answer, ticket, 0);
+    }
+
+    /// Has something go on when a ticket has become that safe.
+    pub(crate) fn wait_for(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.journal.ask(stage);
+        self.waiting.push(ticket, stage, next);
     }
 
     /// As [`answer`](Self::answer), but after so many replies of other shards, too.
@@ -785,7 +866,8 @@ impl Delivery {
         }
         let number = session.answers.push(answer, waits);
         if let Some(ticket) = ticket {
-            self.waiting.push_back((ticket, Continuation::Answer { session: handle, number }));
+            let stage = self.journal.stage();
+            self.wait_for(ticket, stage, Continuation::Answer { session: handle, number });
         }
     }
 
@@ -934,8 +1016,13 @@ impl Delivery {
 
     /// A CONNECT is answered with a refusal.
     pub(crate) fn count_refusal(&mut self, handle: ConnectionHandle, reason: ReasonCode) {
-        self.counters.connects_refused += 1;
         self.refused.count(reason);
+        self.count_refused_connect(handle);
+    }
+
+    /// A CONNECT is refused for a reason that is counted already.
+    pub(crate) fn count_refused_connect(&mut self, handle: ConnectionHandle) {
+        self.counters.connects_refused += 1;
         if self.connections.get(handle).is_some_and(|one| one.transport == Transport::Tls) {
             self.tls.connects_refused += 1;
         }

@@ -27,6 +27,9 @@ pub struct Offer {
     /// What a client that asks for response information is told: the beginning of topics on which it
     /// may expect answers.
     pub response_information: Option<Box<str>>,
+    /// Whether a session belongs to the user whose client has it: others are refused its client
+    /// identifier, to go on with it as well as to end it.
+    pub sessions_belong_to_users: bool,
     /// Methods of enhanced authentication that whoever decides knows; CONNECT with any other is
     /// refused with "bad authentication method" `[MQTT5-4.12.0-1]`.
     pub authentication_methods: Vec<Box<str>>,
@@ -58,6 +61,7 @@ impl Default for Offer {
             shared_subscriptions: Sharing::RoundRobin,
             payload_format_checked: false,
             response_information: None,
+            sessions_belong_to_users: true,
             authentication_methods: Vec::new(),
             server_reference: None,
         }

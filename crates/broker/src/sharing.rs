@@ -312,7 +312,7 @@ impl Delivery {
     }
 
     /// Whether a member can have a message put aside for it; at QoS 0, whether it is there at all.
-    fn takes_later(&self, member: &Target, outgoing: &mut Outgoing<'_>) -> bool {
+    fn takes_later(&mut self, member: &Target, outgoing: &mut Outgoing<'_>) -> bool {
         let Some(session) = self.sessions.get(member.session) else {
             return false;
         };
@@ -321,8 +321,8 @@ impl Delivery {
         }
         let bytes = outgoing.owed_bytes();
         !self.lacks_space_for(session)
-            && !session.is_full_for(bytes, &self.limits)
             && self.pressure < Pressure::NewWork
+            && !self.is_full_for(member.session, bytes)
     }
 
     /// Whether nothing more can be stored for a session.

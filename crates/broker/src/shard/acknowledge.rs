@@ -84,7 +84,8 @@ impl Shard {
                     let record = Record::DeliveryReceived { key, sequence };
                     let ticket = self.delivery.journal.push(record);
                     let next = Continuation::Pubrel { session, packet_id };
-                    self.delivery.waiting.push_back((ticket, next));
+                    let stage = self.delivery.journal.usual();
+                    self.delivery.wait_for(ticket, stage, next);
                 }
             }
             PubrecAnswer::Received => {

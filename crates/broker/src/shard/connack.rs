@@ -24,6 +24,8 @@ pub(super) struct Granted<'a> {
     pub(super) response_information: bool,
     /// The largest packet it accepts.
     pub(super) room: u32,
+    /// Who is greeted where it came in.
+    pub(super) hello: Hello,
 }
 
 impl Shard {
@@ -69,7 +71,7 @@ impl Shard {
         push(information.map(Property::ResponseInformation));
         // [MQTT5-3.2.2-20]: it must not make the packet too large; without it CONNACK is shorter
         // than this by far.
-        let greets = self.hello != Hello::Never && granted.room >= INTRODUCTION_ROOM;
+        let greets = granted.hello != Hello::Never && granted.room >= INTRODUCTION_ROOM;
         push(greets.then_some(Property::UserProperty(INTRODUCTION)));
         properties.as_properties().as_bytes().into()
     }

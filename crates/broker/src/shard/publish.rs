@@ -8,6 +8,7 @@ use crate::delivery::{Continuation, push_ack};
 use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
+use crate::mail::Asks;
 use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
@@ -123,7 +124,8 @@ impl Shard {
                 self.publish_exactly_once(sender, cached, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                let routed = self.route(&mut outgoing, Some(sender.session), cached, None)?;
+                let routed =
+                    self.route(&mut outgoing, Some(sender.session), cached, Asks::Nothing)?;
                 if routed.durable {
                     self.wait_for_store(sender.connection);
                 }
@@ -220,7 +222,7 @@ impl Shard {
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         if nothing_waits
             && !routed.durable
             && routed.replies == 0
@@ -300,7 +302,7 @@ impl Shard {
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
         Ok(!routed.reason.is_error())
     }
@@ -312,12 +314,18 @@ impl Shard {
             return;
         };
         let key = found.key;
+        // None overtakes one that came over a connection with a stricter rule.
+        let mut stage = self.delivery.journal.stage();
+        if found.inbound.is_storing() {
+            stage = stage.max(found.receiving);
+        }
+        found.receiving = stage;
         let record = Record::Received { key, packet_id, message: message.clone() };
         let ticket = self.delivery.journal.push(record);
         let client_id = found.client_id.clone();
         let unrouted = Unrouted { session, client_id, key, packet_id, message };
         let next = Continuation::Route(Box::new(unrouted));
-        self.delivery.waiting.push_back((ticket, next));
+        self.delivery.wait_for(ticket, stage, next);
         let reason = ReasonCode::Success;
         let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
         self.delivery.answer(session, answer, Some(ticket));
@@ -334,8 +342,22 @@ impl Shard {
             None => self.clients.get(client_id).copied(),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        self.route_once(message, from);
+    }
+
+    /// Routes a message of which this turn's batch says that it is routed. That must not be stored
+    /// without what it makes other shards owe, nor they without it: a crash in between would lose the
+    /// message or double it.
+    fn route_once(&mut self, message: &Message, from: Option<SessionHandle>) {
+        let together = self.delivery.journal.name_together(self.id);
+        let asks = Asks::Together(together);
         // It was checked when it came; what a full queue refuses now is counted there.
-        let _ = self.route(&mut Outgoing::of_message(message), from, None, None);
+        let routed = self.route(&mut Outgoing::of_message(message), from, None, asks);
+        let elsewhere = routed.map_or(0, |routed| routed.replies);
+        if elsewhere > 0 {
+            let batches = Some(elsewhere + 1);
+            self.delivery.journal.push(Record::Together { together, batches });
+        }
     }
 
     /// Publishes a client's will.
@@ -350,21 +372,20 @@ impl Shard {
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
             let expiring = self.delivery.pool.own(&view);
-            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, None);
-            return;
+            return self.route_once(&expiring, None);
         }
-        let _ = self.route(&mut Outgoing::of_message(message), None, None, None);
+        self.route_once(message, None);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
-    /// route is `cached` if it has been found already. Other shards that owe it durably are asked to
-    /// reply if its acknowledgement, the next answer of the session that `asks`, waits for them.
+    /// route is `cached` if it has been found already. Other shards that owe it durably are asked for
+    /// what the publisher `asks`.
     fn route(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
         cached: Option<CachedRoute>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> Result<Routed, Violation> {
         let route = match cached {
             Some(found) => self.router.at(found),

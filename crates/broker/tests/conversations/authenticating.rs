@@ -1,6 +1,6 @@
 //! Enhanced authentication: AUTH to and fro, by a method that the test makes up.
 
-use noctule_broker::{Credentials, Enhanced, Offer, Step, Verdict};
+use noctule_broker::{Credentials, Enhanced, Offer, Principal, Step, Verdict};
 use noctule_mqtt::{Properties, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Authenticator, Said, World};
@@ -182,6 +182,22 @@ fn one_that_cannot_prove_it_again_is_disconnected() {
         w.expect("a", disconnect(told));
         w.expect_closed("a");
     }
+}
+
+#[test]
+fn one_that_proves_to_be_somebody_else_is_disconnected() {
+    let again = |who: &str| {
+        let mut w = world();
+        connected(&mut w);
+        w.send("a", auth(ReasonCode::Reauthenticate, "RIDDLE", b"10"));
+        w.verdict(Verdict::AcceptedAs(Principal::user(who)));
+        w
+    };
+    let mut w = again("user");
+    assert!(matches!(w.next_heard("a"), Some(Said::Auth { reason: ReasonCode::Success, .. })));
+    let mut w = again("other");
+    w.expect("a", disconnect(ReasonCode::NotAuthorized));
+    w.expect_closed("a");
 }
 
 #[test] // [MQTT5-4.12.0-5]

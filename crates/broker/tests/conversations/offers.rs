@@ -47,6 +47,7 @@ fn connack_announces_only_what_differs_from_the_defaults() {
         wildcard_subscriptions: false,
         subscription_identifiers: false,
         shared_subscriptions: Sharing::No,
+        sessions_belong_to_users: true,
         payload_format_checked: true,
         response_information: Some("answers/".into()),
         authentication_methods: Vec::new(),
