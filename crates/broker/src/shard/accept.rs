@@ -272,7 +272,8 @@ impl Shard {
         handle
     }
 
-    /// Refuses a client that wants the session of somebody else, which is left as it is.
+    /// Refuses a client that wants the session of somebody else, which is left as it is
+    /// `[MQTT3-3.1.3-9]` `[MQTT5-3.1.3-8]`.
     fn refuse_foreign(&mut self, handle: ConnectionHandle, now: Now) {
         let reason = ReasonCode::ClientIdentifierNotValid;
         self.delivery.refused.foreign_session += 1;
