@@ -19,6 +19,7 @@ use crate::message::{Message, MessageView};
 use crate::outbox::Outbox;
 use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::persist::Stage;
+use crate::principal::Principal;
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
 use crate::shard::Greeting;
@@ -88,6 +89,8 @@ pub struct Connection {
     pub(crate) alias_bytes: usize,
     /// If the client has named an authentication method.
     pub(crate) authentication: Option<Box<Authentication>>,
+    /// Who the client is; until it is accepted, who it says it is.
+    pub(crate) principal: Principal,
 }
 
 /// An enhanced authentication (MQTT 5.0 section 4.12).
@@ -188,6 +191,7 @@ impl Connection {
             sealed: 0,
             alias_bytes: 0,
             authentication: None,
+            principal: Principal::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
-use crate::mail::{Mail, ReplyTo};
+use crate::mail::{Asker, Asks, Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
@@ -38,7 +38,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Continuation {
     /// Another shard is told that a message of its client is stored here.
-    Reply { reply: ReplyTo, refused: bool },
+    Reply { asker: Asker, refused: bool },
     /// A promise has come true.
     Answer { session: SessionHandle, number: AckNumber },
     /// The session of a new connection is stored: CONNACK may leave.
@@ -247,26 +247,18 @@ impl Delivery {
     }
 
     /// Sends a message to other shards. Returns how many of them were asked to reply, because they
-    /// owe it durably or may refuse it, to the session that `asks`.
+    /// owe it durably or may refuse it, or because all are to store it together.
     pub(crate) fn send_elsewhere(
         &mut self,
         own: ShardId,
         elsewhere: &[Elsewhere],
         outgoing: &mut Outgoing<'_>,
         publisher: Option<ConnectionHandle>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> u16 {
-        let asks = asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
-        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
-            let reply = asks
-                .filter(|_| *durable || may_refuse)
-                .and_then(|session| self.sessions.get(session).map(|found| (session, found)))
-                .map(|(session, found)| {
-                    let number = found.answers.next_number();
-                    ReplyTo { shard: own, session, number, stage: self.journal.stage() }
-                });
+            let reply = self.reply_to(own, asks, outgoing.view.qos, *durable);
             replies += u16::from(reply.is_some());
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
                 let covering = Covering { from: own, publisher, reply };
@@ -277,6 +269,32 @@ impl Delivery {
             }
         }
         replies
+    }
+
+    /// How another shard, or the member of a group, is to answer; not at all if nothing depends on it.
+    pub(crate) fn reply_to(
+        &self,
+        own: ShardId,
+        asks: Asks,
+        qos: QoS,
+        durable: bool,
+    ) -> Option<ReplyTo> {
+        if qos == QoS::AtMostOnce {
+            return None;
+        }
+        let session = match asks {
+            Asks::Nothing => return None,
+            // Even where nobody was owed it durably a moment ago, somebody may be now.
+            Asks::Together(together) => return Some(ReplyTo::Together(together)),
+            Asks::Word(session) => session,
+        };
+        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
+        if !(durable || may_refuse) {
+            return None;
+        }
+        let number = self.sessions.get(session)?.answers.next_number();
+        let stage = self.journal.stage();
+        Some(ReplyTo::Answer(Asker { shard: own, session, number, stage }))
     }
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
@@ -426,6 +444,7 @@ impl Delivery {
             // It was published before the subscription and has been sent as what was retained.
             return;
         }
+        // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT5-4.8.2-3]: the lower one of both.
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -434,6 +453,7 @@ impl Delivery {
         }
     }
 
+    /// Sends a message at QoS 0 `[MQTT3-4.3.1-1]` `[MQTT5-4.3.1-1]`, however full the window is.
     fn deliver_at_most_once(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
@@ -457,6 +477,7 @@ impl Delivery {
                 return;
             }
         }
+        // [MQTT3-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
         if connection.aliases_out.is_some() {
@@ -634,8 +655,10 @@ impl Delivery {
             session,
             qos: terms.options.qos,
             own_qos: None,
-            // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
+            // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
+            // before the subscription.
             retain_as_published: true,
+            // Each copy has that of its own subscription [MQTT5-3.3.4-5].
             extras: Extras::of(terms.identifier.as_slice(), None),
             since: 0,
         };
@@ -664,8 +687,9 @@ impl Delivery {
         session.is_full_for(bytes, &self.limits)
     }
 
-    /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
-    /// waited for room.
+    /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
+    /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
+    /// One that is `paced` has waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
         let bytes = owed.bytes();
         let is_full = self.is_full_for(handle, bytes);
@@ -922,7 +946,7 @@ impl Delivery {
 
     /// Puts a packet that may say `why` in a reason string into a connection's output: with it if
     /// the client wants and takes it, without it otherwise `[MQTT5-3.1.2-29]` `[MQTT5-3.2.2-19]`
-    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.11.2-1]` `[MQTT5-3.14.2-3]`.
+    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.14.2-3]`.
     ///
     /// # Errors
     /// The size of the packet if it is too large even so; nothing is put out then.
@@ -992,8 +1016,13 @@ impl Delivery {
 
     /// A CONNECT is answered with a refusal.
     pub(crate) fn count_refusal(&mut self, handle: ConnectionHandle, reason: ReasonCode) {
-        self.counters.connects_refused += 1;
         self.refused.count(reason);
+        self.count_refused_connect(handle);
+    }
+
+    /// A CONNECT is refused for a reason that is counted already.
+    pub(crate) fn count_refused_connect(&mut self, handle: ConnectionHandle) {
+        self.counters.connects_refused += 1;
         if self.connections.get(handle).is_some_and(|one| one.transport == Transport::Tls) {
             self.tls.connects_refused += 1;
         }

@@ -32,6 +32,7 @@ mod outgoing;
 mod parcel;
 mod persist;
 mod postbag;
+mod principal;
 mod queue;
 mod restore;
 mod retained;
@@ -64,8 +65,9 @@ pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
 pub use persist::{
-    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket,
+    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket, Together,
 };
+pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]

@@ -179,7 +179,12 @@ impl Session {
     fn bytes(&self) -> usize {
         let filters: usize =
             self.subscriptions.keys().map(|filter| subscription_bytes(filter)).sum();
-        session_bytes(&self.client_id) + filters
+        session_bytes(&self.client_id) + self.owner_bytes() + filters
+    }
+
+    /// What it takes to know whose it is.
+    pub(crate) fn owner_bytes(&self) -> usize {
+        self.user_name.as_ref().map_or(0, |name| name.len())
     }
 }
 
@@ -198,6 +203,7 @@ impl Connection {
             + self.partial.len()
             + self.held.len()
             + self.alias_bytes
+            + self.principal.user_name.as_ref().map_or(0, |name| name.len())
             + self.sealed as usize
             + if self.transport == Transport::Tls { TLS_BYTES } else { 0 }
     }

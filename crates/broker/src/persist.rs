@@ -7,6 +7,7 @@
 //!
 //! Within a batch a record may refer only to records before it.
 
+use crate::commons::ShardId;
 use crate::message::Message;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, QoS};
@@ -174,6 +175,15 @@ pub enum Record {
         /// The client's packet identifier.
         packet_id: PacketId,
     },
+    /// Nothing to keep, but a demand on the store: the batch of records that this is one of and
+    /// batches of other shards that name the same are to be stored together or not at all. None of
+    /// them may be stored before all are there, and none of what the same shards hand in behind them.
+    Together {
+        /// What the batches have in common.
+        together: Together,
+        /// How many there are. One of them knows it.
+        batches: Option<u16>,
+    },
     /// PUBREL came: the packet identifier is free.
     Released {
         /// Whose.
@@ -189,6 +199,15 @@ pub enum Record {
         /// The message.
         message: Message,
     },
+}
+
+/// Names batches of several shards that are stored together, see [`Record::Together`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Together {
+    /// Which shard has given the name.
+    pub shard: ShardId,
+    /// Its names are numbered.
+    pub number: u64,
 }
 
 /// A will as it is kept.
@@ -224,6 +243,8 @@ pub enum Stage {
 pub(crate) struct Journal {
     records: Vec<Record>,
     ticket: Ticket,
+    /// The number of the last [`Together`] of this shard.
+    together: u64,
     /// The broker's own rule.
     usual: Stage,
     /// The rule of whose packets are being dealt with.
@@ -236,7 +257,13 @@ impl Journal {
     /// A journal of a broker with this rule.
     pub(crate) fn new(usual: Stage) -> Self {
         let (records, ticket) = (Vec::new(), Ticket(1));
-        Self { records, ticket, usual, now: usual, asked: Stage::Written }
+        Self { records, ticket, together: 0, usual, now: usual, asked: Stage::Written }
+    }
+
+    /// A name for the batch of this turn and those of other shards.
+    pub(crate) fn name_together(&mut self, own: ShardId) -> Together {
+        self.together += 1;
+        Together { shard: own, number: self.together }
     }
 
     /// The broker's own rule.

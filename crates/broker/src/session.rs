@@ -58,6 +58,8 @@ impl Expiry {
 pub struct Session {
     pub(crate) client_id: Box<str>,
     pub(crate) key: SessionKey,
+    /// The user name of its last connection, if that had one.
+    pub(crate) user_name: Option<Box<str>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
@@ -140,6 +142,7 @@ impl Session {
         Self {
             client_id,
             key,
+            user_name: None,
             connection: None,
             claimant: None,
             receiving: Stage::Written,

@@ -22,7 +22,6 @@ mod message_log;
 mod opening;
 pub mod options;
 mod own_certificate;
-mod passwords;
 mod raw_log;
 mod run;
 mod sockets;

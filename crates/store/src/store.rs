@@ -12,7 +12,9 @@ use crate::options::Options;
 use crate::recovery::Recovered;
 use crate::supply_thread::SupplyThread;
 use crate::writer::{Rules, Writer};
-use noctule_broker::{Event, Record, Sequence, SessionHandle, SessionKey, ShardId, Stage, Ticket};
+use noctule_broker::{
+    Event, Record, Sequence, SessionHandle, SessionKey, ShardId, Stage, Ticket, Together,
+};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -96,6 +98,8 @@ pub(crate) struct Persist {
     pub(crate) records: Vec<Record>,
     pub(crate) stage: Stage,
     pub(crate) bytes: usize,
+    /// What it has in common with batches of other shards, and how many there are if it knows.
+    pub(crate) together: Vec<(Together, Option<u16>)>,
 }
 
 #[derive(Debug)]
@@ -219,15 +223,19 @@ impl Drop for Store {
 impl ShardStore {
     /// Keeps records as safely as the store's own rule says; [`Event::Persisted`] with the ticket, or a
     /// later one, follows.
+    ///
+    /// All of them are stored or none, and so are batches of several shards that name the same
+    /// [`Record::Together`].
     pub fn persist(&self, ticket: Ticket, records: Vec<Record>) {
         self.persist_until(self.shared.usual, ticket, records);
     }
 
     /// As [`persist`](Self::persist), but until they are as safe as this.
-    pub fn persist_until(&self, stage: Stage, ticket: Ticket, records: Vec<Record>) {
+    pub fn persist_until(&self, stage: Stage, ticket: Ticket, mut records: Vec<Record>) {
         let bytes = records.iter().map(size).sum();
         self.shared.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let persist = Persist { shard: self.shard, ticket, records, stage, bytes };
+        let together = take_together(&mut records);
+        let persist = Persist { shard: self.shard, ticket, records, stage, bytes, together };
         self.shared.ask(|inbox| inbox.persists.push(persist));
     }
 
@@ -302,6 +310,19 @@ impl Shared {
     pub(crate) fn landed(&self, bytes: usize) {
         self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+/// Takes the demands out of a batch, which are nothing to be kept.
+fn take_together(records: &mut Vec<Record>) -> Vec<(Together, Option<u16>)> {
+    let demand = |record: &Record| match record {
+        Record::Together { together, batches } => Some((*together, *batches)),
+        _ => None,
+    };
+    let demands: Vec<_> = records.iter().filter_map(demand).collect();
+    if !demands.is_empty() {
+        records.retain(|record| demand(record).is_none());
+    }
+    demands
 }
 
 /// About how many bytes a record takes in memory and on disk.

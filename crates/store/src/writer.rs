@@ -1,10 +1,11 @@
 //! The thread that owns the log, and the one that reads for it.
 
+use crate::assembly::{Assembly, Landing, Ready};
 use crate::disk::DiskFile;
 use crate::engine::{Engine, Loading};
 use crate::error::StoreError;
 use crate::options::Options;
-use crate::store::{Answer, Inbox, Load, Persist, Shared};
+use crate::store::{Answer, Inbox, Load, Shared};
 use noctule_broker::{Event, SessionHandle, ShardId, Stage, Ticket};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ impl Rules {
 /// The owner of the log.
 pub(crate) struct Writer<F> {
     engine: Engine<F>,
+    assembly: Assembly,
     rules: Rules,
     shared: Arc<Shared>,
     reader: Option<Reader<F>>,
@@ -47,7 +49,9 @@ impl<F: DiskFile + Debug> Writer<F> {
     ) -> Result<Self, StoreError> {
         let reader = Some(Reader::start(shared.clone())?);
         let segments_begun = engine.segments_begun();
-        Ok(Self { engine, rules, shared, reader, unflushed_since: None, segments_begun })
+        let assembly = Assembly::default();
+        let unflushed_since = None;
+        Ok(Self { engine, assembly, rules, shared, reader, unflushed_since, segments_begun })
     }
 
     /// Works until it is closed or something fails.
@@ -107,13 +111,13 @@ impl<F: DiskFile + Debug> Writer<F> {
     }
 
     fn carry_out(&mut self, asked: Inbox) -> Result<(), StoreError> {
-        let (group, landing) = group(asked.persists);
-        if !group.is_empty() {
-            self.engine.write(&group)?;
+        let Ready { units, landing, loads } = self.assembly.assemble(asked.persists, asked.loads);
+        if !units.is_empty() {
+            self.engine.write(&units)?;
             self.unflushed_since.get_or_insert_with(Instant::now);
         }
-        drop(group);
-        for load in asked.loads {
+        drop(units);
+        for load in loads {
             self.load(&load);
         }
         if landing.stage == Stage::Flushed && landing.bytes > 0 {
@@ -161,33 +165,6 @@ impl<F: DiskFile + Debug> Writer<F> {
             reader.ask(Asked { shard: load.shard, session: load.session, loading });
         }
     }
-}
-
-/// What is promised by a flush.
-#[derive(Debug)]
-struct Landing {
-    /// The last ticket of each shard.
-    tickets: Vec<(ShardId, Ticket)>,
-    bytes: usize,
-    /// How safe the most demanding of them has to become.
-    stage: Stage,
-}
-
-/// The records of all batches, and what follows when they are persisted.
-fn group(persists: Vec<Persist>) -> (Vec<Vec<noctule_broker::Record>>, Landing) {
-    let mut landing = Landing { tickets: Vec::new(), bytes: 0, stage: Stage::Written };
-    let mut group = Vec::with_capacity(persists.len());
-    for Persist { shard, ticket, records, stage, bytes } in persists {
-        landing.bytes += bytes;
-        landing.stage = landing.stage.max(stage);
-        match landing.tickets.iter_mut().find(|(found, _)| *found == shard) {
-            // Tickets rise, and one stands for all before it.
-            Some((_, last)) => *last = ticket,
-            None => landing.tickets.push((shard, ticket)),
-        }
-        group.push(records);
-    }
-    (group, landing)
 }
 
 /// Messages to be read for a shard.

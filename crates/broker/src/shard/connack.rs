@@ -16,7 +16,7 @@ use noctule_mqtt::{
 pub(super) struct Granted<'a> {
     /// Another session expiry interval.
     pub(super) expiry: Option<Expiry>,
-    /// A client identifier `[MQTT5-3.2.2-16]`.
+    /// A client identifier `[MQTT5-3.1.3-7]` `[MQTT5-3.2.2-16]`.
     pub(super) client_id: Option<&'a str>,
     /// Another keep alive in seconds `[MQTT5-3.2.2-21]`.
     pub(super) keep_alive: Option<u16>,
@@ -50,6 +50,7 @@ impl Shard {
         push(expiry.map(Property::SessionExpiryInterval));
         let receive_maximum = limits.inflight_in_max;
         push((receive_maximum < u16::MAX).then_some(Property::ReceiveMaximum(receive_maximum)));
+        // [MQTT5-3.2.2-9]
         let qos = offer.qos_max;
         push((qos < QoS::ExactlyOnce).then(|| Property::MaximumQoS(qos.bits())));
         push((!offer.retain).then_some(Property::RetainAvailable(0)));

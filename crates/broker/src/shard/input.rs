@@ -93,6 +93,7 @@ impl Shard {
             Phase::Attached => self.delivery.limits.packet_bytes_max,
             Phase::AwaitConnect | Phase::AwaitAuth(_) => self.delivery.limits.connect_bytes_max,
             Phase::Closing => return Ok(None),
+            // [MQTT3-3.1.4-5] [MQTT5-3.1.4-6]: not before it is certain that CONNECT is accepted.
             Phase::AwaitVerdict(_) | Phase::AwaitStore(_) => {
                 connection.held.extend_from_slice(input);
                 return Ok(None);
@@ -176,6 +177,7 @@ impl Shard {
                 self.on_unsubscribe(sender, unsubscribe);
                 Ok(())
             }
+            // [MQTT3-3.12.4-1] [MQTT5-3.12.4-1]
             Packet::Pingreq => {
                 self.delivery.send(handle, &Packet::Pingresp);
                 Ok(())

@@ -37,6 +37,7 @@ use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Stage, Ticket};
+use crate::principal::Principal;
 use crate::restore::Unrouted;
 use crate::router::Router;
 use crate::session::{SessionHandle, Terms};
@@ -143,6 +144,8 @@ pub enum Event {
     Proven {
         /// Which client.
         connection: ConnectionHandle,
+        /// Who it is.
+        principal: Principal,
         /// Authentication data, as the method wants them.
         data: Box<[u8]>,
     },
@@ -197,10 +200,12 @@ pub enum Step {
 }
 
 /// Whether a client may connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may.
+    /// It may, as the user whose name it gives.
     Accepted,
+    /// It may, as this one.
+    AcceptedAs(Principal),
     /// It may not, for this reason: "bad user name or password" or "not authorized".
     Refused(ReasonCode),
 }

@@ -8,6 +8,7 @@ use crate::delivery::{Continuation, push_ack};
 use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
+use crate::mail::Asks;
 use crate::memory::Pressure;
 use crate::message::{Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
@@ -114,6 +115,7 @@ impl Shard {
         };
         let packet = RawPublish::new(frame, publish, sender.version);
         let mut outgoing = Outgoing::of_packet(view, packet);
+        // [MQTT3-3.3.4-1] [MQTT5-3.3.4-1]
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 self.publish_at_least_once(sender, cached, packet_id, publish.dup, &mut outgoing)
@@ -122,7 +124,8 @@ impl Shard {
                 self.publish_exactly_once(sender, cached, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                let routed = self.route(&mut outgoing, Some(sender.session), cached, None)?;
+                let routed =
+                    self.route(&mut outgoing, Some(sender.session), cached, Asks::Nothing)?;
                 if routed.durable {
                     self.wait_for_store(sender.connection);
                 }
@@ -140,7 +143,7 @@ impl Shard {
         publish: &Publish<'_>,
         alias: u16,
     ) -> Result<(), Violation> {
-        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9]
+        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9], and all others are accepted [MQTT5-3.3.2-12].
         if alias == 0 || alias > self.delivery.limits.topic_aliases_in_max {
             return Err(Violation::TopicAliasInvalid { alias });
         }
@@ -203,6 +206,8 @@ impl Shard {
         Ok(())
     }
 
+    /// Once it is acknowledged, its identifier means a new message, with DUP or without: no record is
+    /// kept of it `[MQTT3-4.3.2-2]` `[MQTT5-4.3.2-5]`.
     fn publish_at_least_once(
         &mut self,
         sender: &Sender,
@@ -217,7 +222,7 @@ impl Shard {
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         if nothing_waits
             && !routed.durable
             && routed.replies == 0
@@ -297,7 +302,7 @@ impl Shard {
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
         Ok(!routed.reason.is_error())
     }
@@ -337,8 +342,22 @@ impl Shard {
             None => self.clients.get(client_id).copied(),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        self.route_once(message, from);
+    }
+
+    /// Routes a message of which this turn's batch says that it is routed. That must not be stored
+    /// without what it makes other shards owe, nor they without it: a crash in between would lose the
+    /// message or double it.
+    fn route_once(&mut self, message: &Message, from: Option<SessionHandle>) {
+        let together = self.delivery.journal.name_together(self.id);
+        let asks = Asks::Together(together);
         // It was checked when it came; what a full queue refuses now is counted there.
-        let _ = self.route(&mut Outgoing::of_message(message), from, None, None);
+        let routed = self.route(&mut Outgoing::of_message(message), from, None, asks);
+        let elsewhere = routed.map_or(0, |routed| routed.replies);
+        if elsewhere > 0 {
+            let batches = Some(elsewhere + 1);
+            self.delivery.journal.push(Record::Together { together, batches });
+        }
     }
 
     /// Publishes a client's will.
@@ -353,21 +372,20 @@ impl Shard {
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
             let expiring = self.delivery.pool.own(&view);
-            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, None);
-            return;
+            return self.route_once(&expiring, None);
         }
-        let _ = self.route(&mut Outgoing::of_message(message), None, None, None);
+        self.route_once(message, None);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
-    /// route is `cached` if it has been found already. Other shards that owe it durably are asked to
-    /// reply if its acknowledgement, the next answer of the session that `asks`, waits for them.
+    /// route is `cached` if it has been found already. Other shards that owe it durably are asked for
+    /// what the publisher `asks`.
     fn route(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
         cached: Option<CachedRoute>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> Result<Routed, Violation> {
         let route = match cached {
             Some(found) => self.router.at(found),
@@ -408,6 +426,7 @@ impl Shard {
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
+        // [MQTT3-3.3.1-5] [MQTT3-3.3.1-12] [MQTT5-3.3.1-5] [MQTT5-3.3.1-8]: with the flag, and only then.
         let route = if outgoing.view.retain {
             if !fault(Fault::RetainedSetLate) {
                 self.retain(outgoing);
@@ -452,7 +471,9 @@ impl Shard {
         }
     }
 
-    /// Sends PUBACK or PUBREC in its turn, and once what it promises is true.
+    /// Sends PUBACK or PUBREC with the identifier of its PUBLISH `[MQTT3-2.3.1-6]` `[MQTT5-2.2.1-5]`,
+    /// in its turn, and once what it promises is true `[MQTT5-4.3.2-4]` `[MQTT5-4.3.3-8]`. A message
+    /// that may not be published is acknowledged before MQTT 5 `[MQTT3-3.3.5-2]`.
     fn acknowledge(
         &mut self,
         sender: &Sender,
@@ -462,8 +483,8 @@ impl Shard {
     ) {
         let Sender { connection: handle, session, now, .. } = *sender;
         if routed.reason == ReasonCode::QuotaExceeded && !self.speaks_reasons(handle) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. Other
-            // shards may have been given its number: it must not become the next answer's.
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie
+            // [MQTT3-4.8.0-2]. Other shards may have been given its number: it must not become the next answer's.
             if routed.replies > 0 {
                 let answer = Answer::Ack { packet, packet_id, reason: routed.reason };
                 self.delivery.answer_after(session, answer, None, routed.replies);

@@ -4,14 +4,13 @@
 use super::Shard;
 use crate::commons::{Placement, ShardId};
 use crate::delivery::Delivery;
-use crate::limits::OnQueueFull;
-use crate::mail::ReplyTo;
+use crate::mail::Asks;
 use crate::offer::Sharing;
 use crate::outgoing::Outgoing;
 use crate::persist::Owed;
 use crate::session::{Session, SessionHandle};
 use crate::sharing::{Choice, Fate, GroupRoute, Passage, SharedLetter};
-use noctule_mqtt::{QoS, TopicName};
+use noctule_mqtt::TopicName;
 use noctule_session::Stage;
 
 /// Whose message it is that begins its way through groups.
@@ -19,8 +18,8 @@ pub(super) struct Origin {
     pub(super) own: ShardId,
     /// The session that published it, if it is one of this shard.
     pub(super) from: Option<SessionHandle>,
-    /// The session whose next answer waits for those who owe it durably.
-    pub(super) asks: Option<SessionHandle>,
+    /// What those who owe it durably are to do.
+    pub(super) asks: Asks,
 }
 
 impl Origin {
@@ -35,17 +34,10 @@ impl Origin {
     ) -> u16 {
         let choice = Choice::new(sharing, || placement.topic_hash(outgoing.view.topic));
         let publisher = self.from.and_then(|session| delivery.connection_of(session));
-        let asks = self.asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
-        let may_refuse = delivery.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for group in groups {
-            let reply = asks
-                .filter(|_| group.is_durable() || may_refuse)
-                .and_then(|session| delivery.sessions.get(session).map(|found| (session, found)))
-                .map(|(session, found)| {
-                    let number = found.answers.next_number();
-                    ReplyTo { shard: self.own, session, number, stage: delivery.journal.stage() }
-                });
+            let durable = group.is_durable();
+            let reply = delivery.reply_to(self.own, self.asks, outgoing.view.qos, durable);
             let passage = Passage::new(self.own, publisher, reply);
             let fate = delivery.distribute(self.own, group, outgoing, passage, choice);
             replies += u16::from(fate == Fate::HandedOn && reply.is_some());
@@ -83,9 +75,9 @@ impl Shard {
         Choice::new(self.offer.shared_subscriptions, || self.placement.topic_hash(topic))
     }
 
-    /// A session has ended: what it was owed as a member of a group and had not acknowledged goes to
-    /// another member. Not so at QoS 2 what was sent to it, which may have come
-    /// `[MQTT5-4.8.2-5]`.
+    /// A session has ended, and not before that `[MQTT5-4.8.2-4]`: what it was owed as a member of a
+    /// group and had not acknowledged goes to another member. Not so at QoS 2 what was sent to it,
+    /// which may have come `[MQTT5-4.8.2-5]`.
     pub(super) fn redistribute(&mut self, session: Session) {
         for owed in session.into_unfinished() {
             self.give_to_another(&owed);

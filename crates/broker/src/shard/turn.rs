@@ -27,7 +27,9 @@ impl Shard {
                 self.on_verdict(connection, verdict, now);
             }
             Event::Challenged { connection, data } => self.on_challenged(connection, &data, now),
-            Event::Proven { connection, data } => self.on_proven(connection, data, now),
+            Event::Proven { connection, principal, data } => {
+                self.on_proven(connection, principal, data, now);
+            }
             Event::Written(ticket) => self.on_persisted(ticket, Stage::Written, now),
             Event::Persisted(ticket) => {
                 self.on_persisted(ticket, Stage::Written, now);
@@ -181,9 +183,11 @@ impl Shard {
             return;
         };
         session.timer_ms = None;
+        // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]: as long as there is a connection, there is its session.
         if session.holder().is_some() {
             return;
         }
+        // [MQTT5-4.1.0-2]
         if session.expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
             self.delivery.counters.sessions_expired += 1;
             return self.end_session(handle);
@@ -219,7 +223,7 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
-            Continuation::Reply { reply, refused } => self.settle(reply, refused),
+            Continuation::Reply { asker, refused } => self.settle(asker, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {

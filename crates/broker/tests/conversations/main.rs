@@ -14,6 +14,7 @@ mod large_messages;
 mod malformed;
 mod memory;
 mod offers;
+mod owners;
 mod properties;
 mod queues;
 mod restoring;

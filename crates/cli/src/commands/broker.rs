@@ -20,7 +20,15 @@ pub(crate) fn describe() -> Command {
         .args_override_self(true)
         .args(own_flags())
         .args(OPTIONS.iter().flat_map(option_flags))
+        .after_long_help(EXAMPLES)
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  noctule broker
+  noctule broker --bind 0.0.0.0 --password-file users
+  noctule broker --no-tls --log-messages all --log-raw-data
+  noctule broker --config noctule.toml --check-config";
 
 /// Runs the broker, or does with its configuration what was asked for instead.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {

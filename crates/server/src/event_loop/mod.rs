@@ -26,9 +26,7 @@ use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
 use mio::{Events, Poll, Token, Waker};
-use noctule_broker::{
-    Action, Cause, ConnectionHandle, Event, Mail, Now, Parcel, Shard, StoreState,
-};
+use noctule_broker::{Action, Cause, ConnectionHandle, Mail, Now, Parcel, Shard, StoreState};
 use noctule_net::Pipe;
 pub(crate) use observe::{Observers, Taps};
 use std::collections::VecDeque;
@@ -414,11 +412,7 @@ impl EventLoop {
     fn carry_out(&mut self, action: Action, now: Now) {
         match action {
             Action::Authenticate { connection, credentials } => {
-                let origin = self.origin_of(connection);
-                let asker = (self.number, connection);
-                if let Some(verdict) = self.gate.ask(credentials, origin, asker) {
-                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
-                }
+                self.authenticate(connection, credentials, now);
             }
             Action::Persist { ticket, records, stage } => {
                 if let Some(event) = self.storage.persist(stage, ticket, records) {

@@ -5,7 +5,7 @@ use super::{EventLoop, LINGER_MS, Taps};
 use crate::entrances::Rules;
 use crate::mailboxes::Letter;
 use crate::sockets::Socket;
-use noctule_broker::{ConnectionHandle, Departure, Event, Now, ShardId};
+use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 
@@ -30,9 +30,7 @@ impl EventLoop {
                     self.look_at_store();
                 }
                 Letter::StoreState => self.look_at_store(),
-                Letter::Verdict { connection, verdict } => {
-                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
-                }
+                Letter::Answer(event) => self.shard.handle(event, now),
                 Letter::Rules(rules) => self.take_up(&rules),
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();

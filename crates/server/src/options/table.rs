@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choice::{
-    ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing, Transport,
+    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
+    Transport,
 };
 use super::limit::{Auto, Limit, Optional};
 use super::listener::ListenerTable;
@@ -67,6 +68,15 @@ option_table! {
         /// shown has to be valid in any case.
         client_auth: ClientAuth = ClientAuth::Required => flags(&["client-auth"])
             .per_listener();
+
+        /// Which part of a client's certificate is its user name.
+        /// With `none` a valid certificate lets in whoever gives no user name. Otherwise a client that
+        /// shows one is the user whom it names, whatever user name and password it gives:
+        /// `common-name`, the whole `subject` (`CN=sensor-1,O=Example,C=DE`), or the first
+        /// `alternative-name` that is a host name, mail address or URI. One that names nobody is
+        /// refused (reason code 0x87; return code 5 in version 3).
+        certificate_user: CertificateUser = CertificateUser::None => flags(&["certificate-user"])
+            .per_listener().live();
 
         /// PEM file with certificate revocation lists: certificates of clients that are void.
         /// Each CA in `client_ca` then needs a list.
@@ -181,6 +191,13 @@ option_table! {
         keep_alive_max: Limit<Seconds> = Limit::Unlimited => flags(&["keep-alive-max"])
             .range(seconds(1), seconds(TWO_BYTES));
 
+        /// Whether a session belongs to the user whose client has it.
+        /// A client of somebody else, or of nobody, that comes with its client identifier is refused,
+        /// be it to go on with the session or to end it (reason code 0x85; return code 2 in version
+        /// 3). A session that was begun without a user name is for whoever comes.
+        belongs_to_user: bool = true => flags(&["session-belongs-to-user"])
+            .off(&["no-session-belongs-to-user"]);
+
         /// What happens to a message when a session that should get it has a full queue.
         /// In either case this session does not get it, and the loss is counted.
         /// `drop-new` acknowledges the message, which stays a promise to all other receivers.
@@ -246,6 +263,17 @@ option_table! {
         /// Then the connection is closed. With TLS, the handshake is part of that time.
         connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
             .range(10, seconds(3600)).live();
+
+        /// Wrong logins of one address after which further ones are refused.
+        /// From the fifth on each has to wait before it is looked at, 100 ms at first and 4 s at most.
+        /// Refused is with reason code 0x9F (return code 3 in version 3), and not who gave the right
+        /// password before. An IPv6 address counts with its /64.
+        login_failures_max: Limit<u32> = Limit::At(20) => flags(&["login-failures-max"])
+            .at_least(1);
+
+        /// How long an address must not be wrong until its wrong logins are forgotten.
+        login_failures_time: Duration = Duration::from_secs(300) => flags(&["login-failures-time"])
+            .range(seconds(1), seconds(86_400));
 
         /// Largest packet that a client may send.
         /// It is announced in version 5. A larger one closes the connection (reason code 0x95) as

@@ -49,6 +49,7 @@ pub(crate) fn changed_everywhere() -> Config {
         key: Auto::Set("c.key".into()),
         client_ca: Optional::Set("clients.pem".into()),
         client_auth: super::ClientAuth::Optional,
+        certificate_user: super::CertificateUser::Subject,
         client_crl: Optional::Set("void.pem".into()),
         password_file: Optional::Set("passwords".into()),
         allow_anonymous: true,
@@ -69,6 +70,7 @@ pub(crate) fn changed_everywhere() -> Config {
         session: SessionOptions {
             expiry_max: Limit::At(Seconds(3600)),
             keep_alive_max: Limit::At(Seconds(60)),
+            belongs_to_user: false,
             on_queue_full: super::OnQueueFull::Refuse,
         },
         protocol: ProtocolOptions {
@@ -84,6 +86,8 @@ pub(crate) fn changed_everywhere() -> Config {
         limits: LimitOptions {
             connect_bytes_max: ByteSize(1000),
             connect_timeout: std::time::Duration::from_millis(1500),
+            login_failures_max: Limit::Unlimited,
+            login_failures_time: std::time::Duration::from_secs(60),
             packet_bytes_max: Limit::Unlimited,
             topic_bytes_max: ByteSize(1023),
             topic_levels_max: 20,

@@ -21,6 +21,8 @@ pub(super) struct Encoder {
     /// Room for the header, then records. Empty while there is no batch.
     bytes: Vec<u8>,
     records: u32,
+    /// Up to here it has room for the unit that is being put into it, which must not be divided.
+    unit_end: usize,
     /// Where in the active segment messages of this group are, by the [identity](Message::identity)
     /// of the message or by where it was moved from.
     placed: HashMap<Placed, (u32, u32), foldhash::fast::FixedState>,
@@ -53,21 +55,59 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// Writes the records of a group that change something.
     pub(super) fn encode_group(&mut self, group: &[Vec<Record>]) -> Result<(), StoreError> {
         let settled = settled(group);
-        for record in group.iter().flatten() {
-            match record {
-                Record::Owed { key, owed, .. } if !settled.contains(&(*key, owed.sequence)) => {
-                    self.put_new_owed(*key, owed)?;
-                }
-                Record::Owed { .. } => {}
-                _ => {
-                    if let Some(stored) = self.stored(record) {
-                        self.put_new(&stored)?;
+        for unit in group {
+            self.begin_unit(unit)?;
+            for record in unit {
+                match record {
+                    Record::Owed { key, owed, .. } if !settled.contains(&(*key, owed.sequence)) => {
+                        self.put_new_owed(*key, owed)?;
+                    }
+                    Record::Owed { .. } => {}
+                    _ => {
+                        if let Some(stored) = self.stored(record) {
+                            self.put_new(&stored)?;
+                        }
                     }
                 }
             }
         }
+        self.encoder.unit_end = 0;
         self.encoder.placed.clear();
         Ok(())
+    }
+
+    /// The records that follow are stored together or not at all, so they all go into one batch:
+    /// into the one that is begun if they fit, else into the next, which may be a large one.
+    fn begin_unit(&mut self, unit: &[Record]) -> Result<(), StoreError> {
+        self.encoder.unit_end = 0;
+        let bytes = self.bytes_max(unit);
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.make_room(bytes)?;
+        self.encoder.unit_end = self.encoder.bytes.len() + bytes;
+        Ok(())
+    }
+
+    /// Not less than these records take in the log.
+    fn bytes_max(&self, unit: &[Record]) -> usize {
+        let (mut sum, mut last) = (0, None);
+        for record in unit {
+            sum += match record {
+                Record::Owed { owed, .. } => {
+                    let identity = owed.message.identity();
+                    // Those who are owed one message mostly follow each other.
+                    let again = last.replace(identity) == Some(identity);
+                    owed_bytes_max(owed, self.wall_ms, !again)
+                }
+                // What it says depends on records that may be in the same unit.
+                Record::DeliveryReceived { key, sequence } => {
+                    Stored::Delivered { key: *key, sequence: *sequence }.size_max()
+                }
+                _ => self.stored(record).map_or(0, |stored| stored.size_max()),
+            };
+        }
+        sum
     }
 
     /// A record in the form that is kept.
@@ -114,7 +154,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             Record::Retained { sequence, message: retained } => {
                 Stored::Retained { sequence: *sequence, message: message(retained) }
             }
-            Record::Owed { .. } => return None,
+            Record::Owed { .. } | Record::Together { .. } => return None,
         })
     }
 
@@ -198,7 +238,7 @@ impl<F: DiskFile + Debug> Engine<F> {
 
     /// Sees to it that a batch is begun in which there is room for so many bytes.
     fn make_room(&mut self, bytes: usize) -> Result<(), StoreError> {
-        if self.encoder.bytes.len() + bytes > BATCH_BYTES {
+        if self.encoder.bytes.len() + bytes > BATCH_BYTES.max(self.encoder.unit_end) {
             self.finish_batch()?;
         }
         if self.encoder.is_empty() {
@@ -261,6 +301,24 @@ impl<F: DiskFile + Debug> Engine<F> {
         self.encoder.records = 0;
         Ok(())
     }
+}
+
+/// Not less than it takes in the log that somebody is owed a message, and the message if that is to
+/// be written as well.
+fn owed_bytes_max(owed: &Owed, time_ms: u64, with_message: bool) -> usize {
+    let record = Stored::Owed {
+        key: SessionKey(0),
+        sequence: owed.sequence,
+        message_at: 0,
+        qos: owed.qos,
+        retain: owed.retain,
+        identifiers: Identifiers::Given(owed.identifiers()),
+    };
+    if !with_message {
+        return record.size_max();
+    }
+    let message = Stored::Message(StoredMessage { time_ms, parts: owed.message.parts() });
+    record.size_max() + message.size_max()
 }
 
 /// Messages that are owed and delivered within the group: neither has to be written.

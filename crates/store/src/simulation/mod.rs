@@ -9,6 +9,7 @@ mod model;
 mod planted;
 mod story;
 mod threads;
+mod units;
 
 use crate::faults::Faults;
 use life::live;

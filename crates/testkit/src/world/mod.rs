@@ -20,8 +20,9 @@ use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
     Cause, ConnectionHandle, Counters, Credentials, Dropped, Entrance, EntranceId, Event, Hello,
-    Limits, Offer, Owner, Population, Pressure, Record, Report, SessionHandle, SessionKey,
-    Settings, Shard, Snapshot, Stage, StoreState, StoredSession, Ticket, Transport, Verdict,
+    Limits, Offer, Owner, Population, Pressure, Principal, Record, Report, SessionHandle,
+    SessionKey, Settings, Shard, Snapshot, Stage, StoreState, StoredSession, Ticket, Transport,
+    Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -207,14 +208,17 @@ impl World {
         self.settle();
     }
 
-    /// Accepts the client that has waited longest, with a last word of its method.
+    /// Accepts the client that has waited longest, with a last word of its method, as a user of the
+    /// name `user`.
     ///
     /// # Panics
     /// If none waits.
     #[track_caller]
     pub fn prove(&mut self, data: &[u8]) {
         let connection = self.next_undecided();
-        self.shard.handle(Event::Proven { connection, data: data.into() }, self.now);
+        let principal = Principal::user("user");
+        let event = Event::Proven { connection, principal, data: data.into() };
+        self.shard.handle(event, self.now);
         self.settle();
     }
 
