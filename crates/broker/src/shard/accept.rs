@@ -309,10 +309,11 @@ impl Shard {
     /// Gives the session of its client identifier to an accepted connection: a stored one, taken
     /// over from its present connection if there is one, or a new one.
     fn claim(&mut self, handle: ConnectionHandle, now: Now) {
-        let entrance = self.entrance_of(handle).map(|id| self.entrance(id));
-        self.delivery.journal.enter(entrance.and_then(|entrance| entrance.stage));
+        if let Some(connection) = self.delivery.connections.get(handle) {
+            self.delivery.journal.enter(connection.stage);
+        }
         self.claim_session(handle, now);
-        self.delivery.journal.enter(None);
+        self.delivery.journal.leave();
     }
 
     fn claim_session(&mut self, handle: ConnectionHandle, now: Now) {
