@@ -8,8 +8,11 @@ mod broker;
 mod cert;
 mod check;
 mod completions;
+mod conform;
+mod convert;
 mod dashboard;
 mod man;
+mod mosquitto;
 mod passwd;
 mod publish;
 mod request;
@@ -37,6 +40,7 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
     Entry { describe: check::describe, run: check::run, everyday: true },
+    Entry { describe: conform::describe, run: conform::run, everyday: false },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
     Entry { describe: publish::describe, run: publish::run, everyday: true },
@@ -46,6 +50,8 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
     Entry { describe: bench::describe, run: bench::run, everyday: true },
+    Entry { describe: mosquitto::describe, run: mosquitto::run, everyday: false },
+    Entry { describe: convert::describe, run: convert::run, everyday: false },
     Entry { describe: store::describe, run: store::run, everyday: false },
     Entry { describe: completions::describe, run: completions::run, everyday: false },
     Entry { describe: man::describe, run: man::run, everyday: false },

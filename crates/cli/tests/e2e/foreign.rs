@@ -13,10 +13,15 @@ pub(crate) fn paho(version: &str, scenario: &str) {
     run(&mut python(), "paho_scenarios.py", version, scenario);
 }
 
-/// Python with paho-mqtt.
+/// Runs a scenario of one of the scripts for MQTT 5 clients in Python against a new broker.
+pub(crate) fn python_scenario(script: &str, scenario: &str) {
+    run(&mut python(), script, "5", scenario);
+}
+
+/// Python with paho-mqtt, gmqtt, aiomqtt and the AWS IoT device SDK.
 pub(crate) fn python() -> Command {
     let python = home().join("python/bin/python");
-    assert!(python.exists(), "paho-mqtt is missing: {PREPARE}");
+    assert!(python.exists(), "the Python clients are missing: {PREPARE}");
     // Unbuffered: the last words of a script that is killed at its deadline are wanted.
     let mut command = Command::new(python);
     command.arg("-u");
@@ -71,14 +76,14 @@ pub(crate) fn mosquitto_program() -> PathBuf {
 
 /// Scripts end with a line `ok SCENARIO`, so one that skipped its work does not pass.
 fn run(command: &mut Command, script: &str, version: &str, scenario: &str) {
+    self::scenario(command.arg(self::script(script)), version, scenario);
+}
+
+/// Runs a program of scenarios against a new broker. It ends with a line `ok SCENARIO`, so one that
+/// skipped its work does not pass.
+pub(crate) fn scenario(command: &mut Command, version: &str, scenario: &str) {
     let broker = Broker::start();
-    command.arg(self::script(script)).args([
-        &broker.host(),
-        &broker.port(),
-        version,
-        scenario,
-        broker.word(),
-    ]);
+    command.args([&broker.host(), &broker.port(), version, scenario, broker.word()]);
     let finished = Program::start(command).finish().well();
     assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
 }

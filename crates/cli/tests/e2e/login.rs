@@ -10,7 +10,7 @@ use crate::room::Room;
 const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
 
 /// A broker with a user `anna`, whose password is `secret`.
-fn guarded(flags: &[&str]) -> Broker {
+pub(crate) fn guarded(flags: &[&str]) -> Broker {
     let room = Room::new();
     passwd(&room, &["create", "p"], "");
     passwd(&room, &["add", "p", "anna", "--password-stdin"], "secret");

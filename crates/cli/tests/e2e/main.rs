@@ -7,6 +7,8 @@
 //! `NOCTULE_TEST_BROKER=host:port` points the tests of foreign clients at a broker that runs
 //! already, for instance to see what another broker does with the same scripts.
 
+mod aiomqtt_tests;
+mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;
 mod broker;
@@ -15,12 +17,18 @@ mod client_cuts;
 mod client_restarts;
 mod command_tests;
 mod configuration;
+mod conform_docs_tests;
+mod conform_fault_tests;
+mod conform_tests;
+mod connection_tests;
 mod dashboard_pty_tests;
 mod dashboard_tests;
 mod durable;
 mod example_tests;
+mod faulty_proxy;
 mod foreign;
 mod format_tests;
+mod gmqtt_tests;
 mod hello_tests;
 mod hostile;
 mod identity;
@@ -33,9 +41,12 @@ mod mask;
 mod meddler;
 mod mosquitto;
 mod mosquitto_broker;
+mod mosquitto_conf_tests;
+mod mosquitto_flag_tests;
 mod mosquitto_tests;
 mod mqttjs_tests;
 mod observing;
+mod paho_c_tests;
 mod paho_tests;
 mod passwd;
 mod plays;
@@ -46,6 +57,7 @@ mod pty;
 mod readme;
 mod reloading;
 mod room;
+mod rumqttc_tests;
 mod scram;
 mod sensor_tests;
 mod shell_pty_tests;
