@@ -61,6 +61,8 @@ pub struct Connection {
     pub(crate) last_heard_ms: u64,
     /// If it does not keep up with what it is sent.
     pub(crate) crowd: Option<Box<Crowd>>,
+    /// Whether it is to be looked at when its time is over: once, however often it was crowded.
+    pub(crate) crowd_timed: bool,
     /// How many bytes it counts with.
     pub(crate) counted: usize,
     pub(crate) patience: Patience,
@@ -160,6 +162,7 @@ impl Connection {
             outbox: Outbox::default(),
             last_heard_ms: now_ms,
             crowd: None,
+            crowd_timed: false,
             counted: 0,
             patience: Patience::default(),
             crowds_ahead: 0,

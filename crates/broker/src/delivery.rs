@@ -18,7 +18,7 @@ use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Journal, Owed, Record, StoreState, Ticket};
+use crate::persist::{Extras, Journal, Owed, Record, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -67,7 +67,7 @@ const BUFFER_BYTES: usize = 1_024;
 
 impl Outputs {
     /// The outbox of a connection that something is about to be put into.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open<'c>(
         &mut self,
         handle: ConnectionHandle,
@@ -328,8 +328,9 @@ impl Delivery {
             return;
         }
         self.forms.begin(outgoing, self.now);
-        while !targets.is_empty() {
-            let served = self.deliver_alike(targets, outgoing, from);
+        while let [first, ..] = targets {
+            let at_most_once = outgoing.view.qos.min(first.qos) == QoS::AtMostOnce;
+            let served = if at_most_once { self.deliver_alike(targets, outgoing, from) } else { 0 };
             let Some((target, rest)) = targets[served..].split_first() else {
                 return;
             };
@@ -367,7 +368,7 @@ impl Delivery {
         for target in targets {
             let at_most_once = qos == QoS::AtMostOnce || target.qos == QoS::AtMostOnce;
             let is_publisher = target.session.slot() == from_slot;
-            if !at_most_once || is_publisher || target.identifiers.is_some() {
+            if !at_most_once || is_publisher || target.has_identifiers() {
                 break;
             }
             // Whatever is out of the ordinary is for the general way.
@@ -431,10 +432,10 @@ impl Delivery {
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
         if connection.aliases_out.is_some() {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             return self.send_aliased(handle, terms, PacketId::FIRST, outgoing);
         }
-        let encoded = self.forms.form(outgoing, key, &target.identifiers);
+        let encoded = self.forms.form(outgoing, key, &target.extras);
         if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
             return;
@@ -462,37 +463,26 @@ impl Delivery {
             return;
         }
         let retain = outgoing.view.retain && target.retain_as_published;
-        let ready = session
-            .connection
-            .and_then(|handle| self.connections.get_mut(handle).map(|found| (handle, found)))
-            .filter(|(_, connection)| {
-                // What waits for its place in the store goes the longer way through the queue.
-                !(persistent && qos == QoS::ExactlyOnce)
-                    && session.queue.is_empty()
-                    && session.outbound.has_room(connection.window)
-                    && session.owing.bytes <= self.limits.queue_bytes_max
-                    && connection.outbox.len() <= self.marks.crowded
-            });
-        let Some((handle, connection)) = ready else {
-            if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
-                return;
-            }
-            let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
-            match self.enqueue(target.session, owed, outgoing.paced) {
-                Queued::Refused => outgoing.refused = true,
-                Queued::Waiting { durable } => {
-                    outgoing.durable |= durable;
-                    self.pump(target.session);
-                    self.meet(target.session);
-                }
-            }
-            return;
+        let Some(handle) = session.connection else {
+            return self.deliver_later(target, qos, retain, outgoing);
         };
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return self.deliver_later(target, qos, retain, outgoing);
+        };
+        // What waits for its place in the store goes the longer way through the queue.
+        let is_ready = !(persistent && qos == QoS::ExactlyOnce)
+            && session.queue.is_empty()
+            && session.outbound.has_room(connection.window)
+            && session.owing.bytes <= self.limits.queue_bytes_max
+            && connection.outbox.len() <= self.marks.crowded;
+        if !is_ready {
+            return self.deliver_later(target, qos, retain, outgoing);
+        }
         let key = FormKey::new(connection.version.has_properties(), qos, retain);
-        let encoded = self.forms.form(outgoing, key, &target.identifiers);
+        let encoded = self.forms.form(outgoing, key, &target.extras);
         let aliased = connection.aliases_out.is_some();
         let accepted = if aliased {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             connection.choose_alias(&outgoing.view, &terms).is_some()
         } else {
             connection.accepts(encoded.packet_bytes)
@@ -512,7 +502,7 @@ impl Delivery {
             return;
         };
         if aliased {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             return self.send_aliased(handle, terms, packet_id, outgoing);
         }
         let outbox = self.outputs.open(handle, connection);
@@ -524,6 +514,32 @@ impl Delivery {
             self.tls.publish_sent += 1;
         }
         self.packets.publish_leaves(qos, 1, outgoing.view.payload.len());
+    }
+
+    /// Puts a message into the queue of a session whose client cannot be sent it at once.
+    #[cold]
+    fn deliver_later(
+        &mut self,
+        target: &Target,
+        qos: QoS,
+        retain: bool,
+        outgoing: &mut Outgoing<'_>,
+    ) {
+        let Some(session) = self.sessions.get_mut(target.session) else {
+            return;
+        };
+        if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
+            return;
+        }
+        let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
+        match self.enqueue(target.session, owed, outgoing.paced) {
+            Queued::Refused => outgoing.refused = true,
+            Queued::Waiting { durable } => {
+                outgoing.durable |= durable;
+                self.pump(target.session);
+                self.meet(target.session);
+            }
+        }
     }
 
     /// Sends a message to a client that takes topic aliases, whose bytes nobody else gets.
@@ -592,8 +608,7 @@ impl Delivery {
             own_qos: None,
             // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
             retain_as_published: true,
-            identifiers: terms.identifier.map(|identifier| [identifier].into()),
-            shared: None,
+            extras: Extras::of(terms.identifier.as_slice(), None),
             since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
@@ -602,25 +617,34 @@ impl Delivery {
         self.route(&route, &mut outgoing, None);
     }
 
+    /// Whether a message of so many bytes is too much for a session's queue, when those of it that
+    /// have expired are gone.
+    pub(crate) fn is_full_for(&mut self, handle: SessionHandle, bytes: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return false;
+        };
+        if !session.is_full_for(bytes, &self.limits) {
+            return false;
+        }
+        let restored = session.restored.as_deref();
+        let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
+        for expired in session.queue.take_expired(self.now, begun) {
+            self.dropped.expired += 1;
+            self.memory.owed -= session.settle(&expired);
+            forget(session, &expired, &mut self.journal);
+        }
+        session.is_full_for(bytes, &self.limits)
+    }
+
     /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
     /// waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
+        let bytes = owed.bytes();
+        let is_full = self.is_full_for(handle, bytes);
         let Some(session) = self.sessions.get_mut(handle) else {
             return Queued::Waiting { durable: false };
         };
-        let bytes = owed.bytes();
         let durable = session.is_persistent();
-        let mut is_full = session.is_full_for(bytes, &self.limits);
-        if is_full {
-            let restored = session.restored.as_deref();
-            let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
-            for expired in session.queue.take_expired(self.now, begun) {
-                self.dropped.expired += 1;
-                self.memory.owed -= session.settle(&expired);
-                forget(session, &expired, &mut self.journal);
-            }
-            is_full = session.is_full_for(bytes, &self.limits);
-        }
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -1020,16 +1044,16 @@ pub(crate) fn push_ack_with(
 }
 
 impl Target {
+    #[inline(always)]
     fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
         let sequence = session.next_sequence();
-        let (identifiers, shared) = (self.identifiers.clone(), self.shared.clone());
-        Owed { sequence, message, qos, retain, identifiers, shared }
+        Owed { sequence, message, qos, retain, extras: self.extras.clone() }
     }
 }
 
 impl Owed {
     fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
         let key = FormKey::new(has_properties, self.qos, self.retain);
-        FormTerms::new(key, &self.identifiers)
+        FormTerms::new(key, &self.extras)
     }
 }

@@ -61,7 +61,9 @@ pub use noctule_session::Now;
 pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket, Together};
+pub use persist::{
+    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket, Together,
+};
 pub use restore::{StoredInFlight, StoredSession, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]

@@ -7,7 +7,7 @@
 use crate::expiry::write_seconds_left;
 use crate::message::{Message, MessagePool, MessageView};
 use crate::outbox::{COPY_MAX, Outbox};
-use crate::persist::Owed;
+use crate::persist::{Extras, Owed};
 use noctule_mqtt::codec::{Frame, REMAINING_LENGTH_MAX, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::property::Carrier;
@@ -16,6 +16,7 @@ use noctule_mqtt::{
 };
 use noctule_session::{AliasUse, AliasesOut, Now};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// A message that is being routed.
 pub(crate) struct Outgoing<'a> {
@@ -174,9 +175,9 @@ pub(crate) struct FormTerms<'a> {
 
 impl<'a> FormTerms<'a> {
     #[inline]
-    pub(crate) fn new(key: FormKey, identifiers: &'a Option<Box<[u32]>>) -> Self {
-        match identifiers {
-            Some(identifiers) if key.has_properties() => Self { key, identifiers },
+    pub(crate) fn new(key: FormKey, extras: &'a Option<Arc<Extras>>) -> Self {
+        match extras {
+            Some(extras) if key.has_properties() => Self { key, identifiers: &extras.identifiers },
             _ => Self { key, identifiers: &[] },
         }
     }
@@ -248,17 +249,17 @@ impl Forms {
     }
 
     /// The form of `outgoing` for a receiver with these terms.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn form<'a>(
         &'a mut self,
         outgoing: &Outgoing<'a>,
         key: FormKey,
-        identifiers: &Option<Box<[u32]>>,
+        extras: &Option<Arc<Extras>>,
     ) -> Encoded<'a> {
-        let place = if key == self.last_key && identifiers.is_none() {
+        let place = if key == self.last_key && extras.is_none() {
             self.last
         } else {
-            self.find_or_make(outgoing, FormTerms::new(key, identifiers))
+            self.find_or_make(outgoing, FormTerms::new(key, extras))
         };
         let all = if place.of_frame { outgoing.frame_bytes() } else { &self.bytes };
         let Place { start, end, packet_id_at, packet_bytes, .. } = place;

@@ -36,14 +36,39 @@ pub struct Owed {
     pub qos: QoS,
     /// The retain flag of the delivery.
     pub retain: bool,
+    /// What few deliveries have.
+    pub extras: Option<Arc<Extras>>,
+}
+
+/// What few deliveries have, behind one pointer so that the others do not carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extras {
     /// The subscription identifiers that go with it.
-    pub identifiers: Option<Box<[u32]>>,
+    pub identifiers: Box<[u32]>,
     /// If it is owed to the session as a member of a group: the filter of the shared subscription,
     /// `$share` and share name included.
-    pub shared: Option<Arc<Box<str>>>,
+    pub shared: Option<Arc<str>>,
+}
+
+impl Extras {
+    /// These, if there are any.
+    pub fn of(identifiers: &[u32], shared: Option<Arc<str>>) -> Option<Arc<Self>> {
+        let has_any = !identifiers.is_empty() || shared.is_some();
+        has_any.then(|| Arc::new(Self { identifiers: identifiers.into(), shared }))
+    }
 }
 
 impl Owed {
+    /// The subscription identifiers that go with it.
+    pub fn identifiers(&self) -> &[u32] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.identifiers)
+    }
+
+    /// The filter of the shared subscription, if it is owed to the session as a member of a group.
+    pub fn shared(&self) -> Option<&str> {
+        self.extras.as_ref()?.shared.as_deref()
+    }
+
     /// About how many bytes of memory it takes, its share of the message included.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.message.bytes()

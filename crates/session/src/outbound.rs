@@ -164,6 +164,7 @@ impl<M> Outbound<M> {
 
     /// Puts a message into flight and returns its identifier. The caller has asked
     /// [`has_room`](Self::has_room). With `storing`, PUBLISH waits for [`stored`](Self::stored).
+    #[inline(always)]
     pub fn push(&mut self, qos: QoS, message: M, storing: bool) -> PacketId {
         let packet_id = self.next_packet_id();
         let stage = match (qos, storing) {
@@ -204,6 +205,7 @@ impl<M> Outbound<M> {
     /// As [`push`](Self::push) for a message that waits for no store; returns its identifier if it
     /// is to be sent at once: everything before it has been, and the window allows it. It counts as
     /// sent then.
+    #[inline(always)]
     pub fn push_and_send(&mut self, qos: QoS, message: M, window: u16) -> Option<PacketId> {
         let may = self.cursor == self.ring.len() && self.outstanding < usize::from(window);
         let packet_id = self.push(qos, message, false);

@@ -265,7 +265,7 @@ pub struct Shard {
     /// Sessions by client identifier.
     clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
     hello: Hello,
-    timers: Wheel<Timer>,
+    pub(crate) timers: Wheel<Timer>,
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
@@ -289,7 +289,7 @@ pub struct Shard {
 
 /// What a deadline is for. Whoever it concerns is asked, when it comes, whether it still holds.
 #[derive(Debug, Clone, Copy)]
-enum Timer {
+pub(crate) enum Timer {
     Connect(ConnectionHandle),
     KeepAlive(ConnectionHandle),
     /// The client may be waiting to be greeted.

@@ -518,21 +518,19 @@ impl Shard {
     /// `[MQTT5-3.3.4-7]`: whether the client has no more messages unfinished than it was told, with
     /// `more` that are not counted yet. Before MQTT 5 it is told nothing and reading stops instead.
     /// Returns whether no answer is waiting, so that the next may leave at once.
+    #[inline]
     fn check_receive_maximum(&self, sender: &Sender, more: usize) -> Result<bool, Violation> {
         let limit = self.delivery.limits.inflight_in_max;
         let Some(found) = self.delivery.sessions.get(sender.session) else {
             return Ok(false);
         };
-        let (waiting, held) = (found.answers.len(), found.inbound.held());
+        let waiting = found.answers.len();
         // Other answers wait too, and those of an earlier connection; they are told apart only when
         // it matters.
-        if held + waiting + more > usize::from(limit) && sender.version.has_properties() {
-            let is_puback =
-                |answer: &&Answer| matches!(answer, Answer::Ack { packet: PacketType::Puback, .. });
-            let unfinished = held + found.answers.iter_live().filter(is_puback).count() + more;
-            if unfinished > usize::from(limit) {
-                return Err(Violation::ReceiveMaximumExceeded { limit });
-            }
+        if found.inbound.held() + waiting + more > usize::from(limit)
+            && sender.version.has_properties()
+        {
+            count_unfinished(found, more, limit)?;
         }
         Ok(waiting == 0)
     }
@@ -555,6 +553,18 @@ impl Shard {
             })
         })
     }
+}
+
+/// Counts what a client has begun and not finished, with `more`, against what it was told.
+#[cold]
+fn count_unfinished(session: &Session, more: usize, limit: u16) -> Result<(), Violation> {
+    let is_puback =
+        |answer: &&Answer| matches!(answer, Answer::Ack { packet: PacketType::Puback, .. });
+    let pubacks = session.answers.iter_live().filter(is_puback).count();
+    if session.inbound.held() + pubacks + more > usize::from(limit) {
+        return Err(Violation::ReceiveMaximumExceeded { limit });
+    }
+    Ok(())
 }
 
 /// Whether a QoS 2 message is stored before it is routed. One of a session that keeps nothing any

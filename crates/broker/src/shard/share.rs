@@ -85,7 +85,7 @@ impl Shard {
     }
 
     fn give_to_another(&mut self, owed: &Owed) {
-        let Some(filter) = &owed.shared else {
+        let Some(filter) = owed.shared() else {
             return;
         };
         let key = self.router.group_key(filter);

@@ -49,8 +49,7 @@ fn world(session: StoredSession, queue: &[(&str, QoS)]) -> World {
             message: message("x", payload, *qos),
             qos: *qos,
             retain: false,
-            identifiers: None,
-            shared: None,
+            extras: None,
         };
         bytes += owed.bytes();
         store.persist(vec![Record::Owed { key: KEY, owed, spilled: true }]);
@@ -182,8 +181,7 @@ fn an_expired_delivery_that_was_under_way_is_completed_and_its_identifier_not_gi
         message: expired,
         qos: QoS::ExactlyOnce,
         retain: false,
-        identifiers: None,
-        shared: None,
+        extras: None,
     };
     let queued_bytes = owed.bytes();
     let mut store = PromptStore::default();

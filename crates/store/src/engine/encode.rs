@@ -172,7 +172,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             sequence: owed.sequence,
             qos: owed.qos,
             retain: owed.retain,
-            identifiers: Identifiers::Given(owed.identifiers.as_deref().unwrap_or(&[])),
+            identifiers: Identifiers::Given(owed.identifiers()),
         };
         self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
     }
@@ -312,7 +312,7 @@ fn owed_bytes_max(owed: &Owed, time_ms: u64, with_message: bool) -> usize {
         message_at: 0,
         qos: owed.qos,
         retain: owed.retain,
-        identifiers: Identifiers::Given(owed.identifiers.as_deref().unwrap_or(&[])),
+        identifiers: Identifiers::Given(owed.identifiers()),
     };
     if !with_message {
         return record.size_max();

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::format::record::{FRAME_BYTES, Stored, StoredMessage};
 use crate::format::segment::file_name;
 use crate::index::{Index, Location, OwedAt};
-use noctule_broker::{Message, Owed, Sequence, SessionKey};
+use noctule_broker::{Extras, Message, Owed, Sequence, SessionKey};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -90,10 +90,8 @@ fn read_owed<F: DiskFile>(
         Stored::Owed { key, sequence, message_at, qos, retain, identifiers }
             if key == wanted && sequence == place.sequence =>
         {
-            let identifiers = identifiers.to_vec();
-            let identifiers = (!identifiers.is_empty()).then(|| identifiers.into());
-            let shared = None;
-            let owed = move |message| Owed { sequence, message, qos, retain, identifiers, shared };
+            let extras = Extras::of(&identifiers.to_vec(), None);
+            let owed = move |message| Owed { sequence, message, qos, retain, extras };
             (message_at, owed)
         }
         _ => return Err(window.rotten(place.at.offset)),

@@ -2,8 +2,8 @@
 
 use super::model::{Kept, Model};
 use noctule_broker::{
-    Message, MessageParts, Owed, PacketId, QoS, Record, RecordedWill, RetainHandling, Sequence,
-    SessionKey, SubscriptionOptions,
+    Extras, Message, MessageParts, Owed, PacketId, QoS, Record, RecordedWill, RetainHandling,
+    Sequence, SessionKey, SubscriptionOptions,
 };
 use noctule_testkit::Dice;
 
@@ -151,8 +151,9 @@ impl Story {
         let sequence = Sequence(self.next_sequence);
         self.next_sequence += 1;
         let (qos, retain) = (self.dice.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]), false);
-        let identifiers = self.dice.chance(20).then(|| [1, 200_000].into());
-        let owed = Owed { sequence, message, qos, retain, identifiers, shared: None };
+        let numbers: &[u32] = if self.dice.chance(20) { &[1, 200_000] } else { &[] };
+        let extras = Extras::of(numbers, None);
+        let owed = Owed { sequence, message, qos, retain, extras };
         let spilled = self.dice.chance(50);
         self.tell(Record::Owed { key, owed, spilled });
     }

@@ -42,8 +42,7 @@ fn owed(key: SessionKey, sequence: u64, bytes: usize) -> Record {
         message: message.unwrap(),
         qos: QoS::ExactlyOnce,
         retain: false,
-        identifiers: None,
-        shared: None,
+        extras: None,
     };
     Record::Owed { key, owed, spilled: true }
 }
