@@ -14,6 +14,7 @@ mod client_restarts;
 mod command_tests;
 mod configuration;
 mod dashboard_tests;
+mod disk_troubles;
 mod durable;
 mod example_tests;
 mod foreign;

@@ -92,10 +92,14 @@ impl Program {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid")
+    }
+
     /// Sends a signal to this process, and to no other.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, signal).expect("the process exists until it is waited for");
+        kill_process(self.pid(), signal).expect("the process exists until it is waited for");
     }
 
     /// Waits for the end.
