@@ -329,7 +329,7 @@ mod tests {
             let now = at(time_ms);
             take_in(&mut shard, publisher, &burst, now);
             assert!(!shard.wants_input(publisher), "it waits for the receiver");
-            let written = shard.output(receiver).map_or(0, |outbox| outbox.len());
+            let written = shard.output(receiver).map_or(0, crate::outbox::Outbox::len);
             shard.on_written(receiver, written);
             shard.work(now);
             assert!(shard.wants_input(publisher));

@@ -18,7 +18,7 @@ use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Extras, Journal, Owed, Record, StoreState, Ticket};
+use crate::persist::{Extras, Journal, Owed, Record, Stage, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -49,6 +49,40 @@ pub(crate) enum Continuation {
     Pubrel { session: SessionHandle, packet_id: PacketId },
     /// A received QoS 2 message is stored: it is routed, and PUBREC may leave.
     Route(Box<Unrouted>),
+}
+
+/// What waits for the store, by how safe it wants to have it.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    written: VecDeque<(Ticket, Continuation)>,
+    flushed: VecDeque<(Ticket, Continuation)>,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.written.len() + self.flushed.len()
+    }
+
+    fn push(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.at(stage).push_back((ticket, next));
+    }
+
+    /// What has waited longest for a stage, if its ticket has come.
+    pub(crate) fn next(
+        &mut self,
+        stage: Stage,
+        has_come: impl Fn(Ticket) -> bool,
+    ) -> Option<Continuation> {
+        let next = self.at(stage).pop_front_if(|(ticket, _)| has_come(*ticket))?;
+        Some(next.1)
+    }
+
+    fn at(&mut self, stage: Stage) -> &mut VecDeque<(Ticket, Continuation)> {
+        match stage {
+            Stage::Written => &mut self.written,
+            Stage::Flushed => &mut self.flushed,
+        }
+    }
 }
 
 /// Connections with something to write, and buffers to write into.
@@ -112,7 +146,7 @@ pub(crate) struct Delivery {
     pub(crate) connections: Arena<Connection>,
     pub(crate) journal: Journal,
     /// What waits for which ticket; tickets rise.
-    pub(crate) waiting: VecDeque<(Ticket, Continuation)>,
+    pub(crate) waiting: Waiting,
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
     pub(crate) packets: Packets,
@@ -153,7 +187,13 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits, shards: u16, memory: &Arc<CommonMemory>, now: Now) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        stage: Stage,
+        shards: u16,
+        memory: &Arc<CommonMemory>,
+        now: Now,
+    ) -> Self {
         let mut postbags = Vec::new();
         postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
@@ -171,8 +211,8 @@ impl Delivery {
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
-            journal: Journal::new(),
-            waiting: VecDeque::new(),
+            journal: Journal::new(stage),
+            waiting: Waiting::default(),
             outputs: Outputs::default(),
             counters: Counters::default(),
             packets: Packets::default(),
@@ -187,6 +227,11 @@ impl Delivery {
             forms: Forms::default(),
             scratch: Vec::new(),
         }
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.marks.press(self.pressure, &limits);
+        self.limits = limits;
     }
 
     /// The connection that a session has, once its CONNACK is written.
@@ -248,7 +293,8 @@ impl Delivery {
             return None;
         }
         let number = self.sessions.get(session)?.answers.next_number();
-        Some(ReplyTo::Answer(Asker { shard: own, session, number }))
+        let stage = self.journal.stage();
+        Some(ReplyTo::Answer(Asker { shard: own, session, number, stage }))
     }
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
@@ -398,6 +444,7 @@ impl Delivery {
             // It was published before the subscription and has been sent as what was retained.
             return;
         }
+        // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT5-4.8.2-3]: the lower one of both.
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -406,6 +453,7 @@ impl Delivery {
         }
     }
 
+    /// Sends a message at QoS 0 `[MQTT3-4.3.1-1]` `[MQTT5-4.3.1-1]`, however full the window is.
     fn deliver_at_most_once(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
@@ -429,6 +477,7 @@ impl Delivery {
                 return;
             }
         }
+        // [MQTT3-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
         if connection.aliases_out.is_some() {
@@ -606,8 +655,10 @@ impl Delivery {
             session,
             qos: terms.options.qos,
             own_qos: None,
-            // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
+            // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
+            // before the subscription.
             retain_as_published: true,
+            // Each copy has that of its own subscription [MQTT5-3.3.4-5].
             extras: Extras::of(terms.identifier.as_slice(), None),
             since: 0,
         };
@@ -636,8 +687,9 @@ impl Delivery {
         session.is_full_for(bytes, &self.limits)
     }
 
-    /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
-    /// waited for room.
+    /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
+    /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
+    /// One that is `paced` has waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
         let bytes = owed.bytes();
         let is_full = self.is_full_for(handle, bytes);
@@ -775,7 +827,10 @@ impl Delivery {
                 let key = session.key;
                 let ticket = self.journal.push(Record::PacketIdGiven { key, sequence, packet_id });
                 let next = Continuation::Publish { session: handle, packet_id };
-                self.waiting.push_back((ticket, next));
+                // One after another, so that they leave in their order.
+                let stage = self.journal.usual();
+                self.journal.ask(stage);
+                self.waiting.push(ticket, stage, next);
             }
         }
     }
@@ -784,6 +839,12 @@ impl Delivery {
     /// persisted.
     pub(crate) fn answer(&mut self, handle: SessionHandle, answer: Answer, ticket: Option<Ticket>) {
         self.answer_after(handle, answer, ticket, 0);
+    }
+
+    /// Has something go on when a ticket has become that safe.
+    pub(crate) fn wait_for(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.journal.ask(stage);
+        self.waiting.push(ticket, stage, next);
     }
 
     /// As [`answer`](Self::answer), but after so many replies of other shards, too.
@@ -805,7 +866,8 @@ impl Delivery {
         }
         let number = session.answers.push(answer, waits);
         if let Some(ticket) = ticket {
-            self.waiting.push_back((ticket, Continuation::Answer { session: handle, number }));
+            let stage = self.journal.stage();
+            self.wait_for(ticket, stage, Continuation::Answer { session: handle, number });
         }
     }
 
@@ -884,7 +946,7 @@ impl Delivery {
 
     /// Puts a packet that may say `why` in a reason string into a connection's output: with it if
     /// the client wants and takes it, without it otherwise `[MQTT5-3.1.2-29]` `[MQTT5-3.2.2-19]`
-    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.11.2-1]` `[MQTT5-3.14.2-3]`.
+    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.14.2-3]`.
     ///
     /// # Errors
     /// The size of the packet if it is too large even so; nothing is put out then.
@@ -954,8 +1016,13 @@ impl Delivery {
 
     /// A CONNECT is answered with a refusal.
     pub(crate) fn count_refusal(&mut self, handle: ConnectionHandle, reason: ReasonCode) {
-        self.counters.connects_refused += 1;
         self.refused.count(reason);
+        self.count_refused_connect(handle);
+    }
+
+    /// A CONNECT is refused for a reason that is counted already.
+    pub(crate) fn count_refused_connect(&mut self, handle: ConnectionHandle) {
+        self.counters.connects_refused += 1;
         if self.connections.get(handle).is_some_and(|one| one.transport == Transport::Tls) {
             self.tls.connects_refused += 1;
         }
@@ -1011,7 +1078,9 @@ fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
 /// A refusal in words, for a reason string.
 pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
     match reason {
-        ReasonCode::QuotaExceeded => "a limit is reached: a queue is full, or memory is short",
+        ReasonCode::QuotaExceeded => {
+            "a limit is reached: a queue is full, or memory or the disk is short"
+        }
         ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
         ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",
         ReasonCode::TopicFilterInvalid => "a topic filter is longer or deeper than allowed",

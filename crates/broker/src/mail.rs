@@ -5,7 +5,7 @@ use crate::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::message::Message;
 use crate::parcel::Parcel;
-use crate::persist::Together;
+use crate::persist::{Stage, Together};
 use crate::session::SessionHandle;
 use crate::sharing::SharedLetter;
 use noctule_session::AckNumber;
@@ -100,12 +100,25 @@ pub enum ReplyTo {
     Together(Together),
 }
 
+impl ReplyTo {
+    /// How safe the message has to be before somebody hears of it. Nobody waits for what is stored
+    /// together with other things.
+    pub(crate) fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Answer(asker) => Some(asker.stage),
+            Self::Together(_) => None,
+        }
+    }
+}
+
 /// Names an acknowledgement that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asker {
     pub(crate) shard: ShardId,
     pub(crate) session: SessionHandle,
     pub(crate) number: AckNumber,
+    /// How safe it has to be before it is answered.
+    pub(crate) stage: Stage,
 }
 
 /// What the publisher of a message wants of other shards that owe it durably.

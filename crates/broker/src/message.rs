@@ -154,7 +154,9 @@ impl fmt::Debug for MessagePool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MessageView<'a> {
     pub(crate) topic: TopicName<'a>,
-    /// Checked properties to pass on, without their length.
+    /// Checked properties, without their length. All of them are passed on as they came and in their
+    /// order, but for the message expiry interval `[MQTT5-3.3.2-4]` `[MQTT5-3.3.2-15]`
+    /// `[MQTT5-3.3.2-16]` `[MQTT5-3.3.2-17]` `[MQTT5-3.3.2-18]` `[MQTT5-3.3.2-20]`.
     pub(crate) properties: &'a [u8],
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
@@ -257,8 +259,9 @@ impl Message {
         Self(Arc::new(Body::of_parts(view)))
     }
 
-    /// Makes the message of a will: its properties without the will delay, which concerns the
-    /// server alone.
+    /// Makes the message of a will: to be retained or not as it says `[MQTT3-3.1.2-16]`
+    /// `[MQTT3-3.1.2-17]` `[MQTT5-3.1.2-14]` `[MQTT5-3.1.2-15]`, with its properties in their order
+    /// `[MQTT5-3.1.3-10]`, but without the will delay, which concerns the server alone.
     pub(crate) fn of_will(will: &Will<'_>, pool: &MessagePool) -> Self {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Publish));
         for property in will.properties {

@@ -56,6 +56,7 @@ impl<'a> RawPublish<'a> {
             bytes: frame.bytes,
             header_len: frame.header_len,
             has_properties: version.has_properties(),
+            // [MQTT3-3.3.1-3] [MQTT5-3.3.1-3]: DUP is between the publisher and us.
             passable: !publish.dup && !frame.has_padded_length(),
         }
     }

@@ -228,6 +228,16 @@ pub struct StoreState {
     pub lacks_space: bool,
 }
 
+/// How safe records are, or have to be for somebody who waits for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stage {
+    /// The operating system has them: they outlive the process.
+    Written,
+    /// They are on stable storage: they outlive the machine's failure.
+    #[default]
+    Flushed,
+}
+
 /// The records of the turn that is going on.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -235,11 +245,19 @@ pub(crate) struct Journal {
     ticket: Ticket,
     /// The number of the last [`Together`] of this shard.
     together: u64,
+    /// The broker's own rule.
+    usual: Stage,
+    /// The rule of whose packets are being dealt with.
+    now: Stage,
+    /// How safe the records of this turn have to become.
+    asked: Stage,
 }
 
 impl Journal {
-    pub(crate) fn new() -> Self {
-        Self { records: Vec::new(), ticket: Ticket(1), together: 0 }
+    /// A journal of a broker with this rule.
+    pub(crate) fn new(usual: Stage) -> Self {
+        let (records, ticket) = (Vec::new(), Ticket(1));
+        Self { records, ticket, together: 0, usual, now: usual, asked: Stage::Written }
     }
 
     /// A name for the batch of this turn and those of other shards.
@@ -248,9 +266,30 @@ impl Journal {
         Together { shard: own, number: self.together }
     }
 
+    /// The broker's own rule.
+    pub(crate) fn usual(&self) -> Stage {
+        self.usual
+    }
+
+    /// How safe things have to be for whose packets are being dealt with.
+    pub(crate) fn stage(&self) -> Stage {
+        self.now
+    }
+
+    /// From here on somebody's packets are dealt with who has this rule; none is the broker's.
+    pub(crate) fn enter(&mut self, stage: Option<Stage>) {
+        self.now = stage.unwrap_or(self.usual);
+    }
+
+    /// Somebody waits for the records of this turn to become as safe as this.
+    pub(crate) fn ask(&mut self, stage: Stage) {
+        self.asked = self.asked.max(stage);
+    }
+
     /// Adds a record and returns the ticket that will stand for it.
     pub(crate) fn push(&mut self, record: Record) -> Ticket {
         self.records.push(record);
+        self.asked = self.asked.max(self.now);
         self.ticket
     }
 
@@ -264,13 +303,14 @@ impl Journal {
         self.records.is_empty()
     }
 
-    /// Closes the batch, if there is anything in it.
-    pub(crate) fn take(&mut self) -> Option<(Ticket, Vec<Record>)> {
+    /// Closes the batch, if there is anything in it, and says how safe it has to become.
+    pub(crate) fn take(&mut self) -> Option<(Ticket, Vec<Record>, Stage)> {
         if self.records.is_empty() {
             return None;
         }
         let ticket = self.ticket;
         self.ticket = Ticket(ticket.0 + 1);
-        Some((ticket, std::mem::take(&mut self.records)))
+        let stage = std::mem::replace(&mut self.asked, Stage::Written);
+        Some((ticket, std::mem::take(&mut self.records), stage))
     }
 }

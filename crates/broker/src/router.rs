@@ -31,13 +31,14 @@ use std::sync::atomic::Ordering;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) session: SessionHandle,
-    /// The highest QoS of its matching subscriptions `[MQTT3-3.3.5-1]`.
+    /// The highest QoS of its matching subscriptions `[MQTT3-3.3.5-1]` `[MQTT5-3.3.4-2]`.
     pub(crate) qos: QoS,
     /// The same for the session's own messages, which No Local keeps out `[MQTT5-3.8.3-3]`.
     pub(crate) own_qos: Option<QoS>,
     pub(crate) retain_as_published: bool,
-    /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]`, and whether it wants the topic
-    /// as a member of a group.
+    /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]` `[MQTT5-3.3.4-4]`; of a member
+    /// of a group, which gets a copy of its own, that of its shared subscription `[MQTT5-3.3.4-5]`,
+    /// and which that is.
     pub(crate) extras: Option<Arc<Extras>>,
     /// Messages that were retained with this number or a lower one came before all of them.
     pub(crate) since: u64,

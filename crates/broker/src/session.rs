@@ -5,7 +5,7 @@ use crate::connection::ConnectionHandle;
 use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::Message;
-use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
+use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
@@ -58,6 +58,8 @@ impl Expiry {
 pub struct Session {
     pub(crate) client_id: Box<str>,
     pub(crate) key: SessionKey,
+    /// The user name of its last connection, if that had one.
+    pub(crate) user_name: Option<Box<str>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
@@ -67,6 +69,8 @@ pub struct Session {
     pub(crate) outbound: Outbound<Owed>,
     pub(crate) queue: Queue,
     pub(crate) inbound: Inbound,
+    /// How safe the QoS 2 messages that are being stored have to be before they are routed.
+    pub(crate) receiving: Stage,
     pub(crate) answers: AckQueue<Answer>,
     pub(crate) will: Option<Box<Will>>,
     /// When it ends by itself, in monotonic milliseconds, while its client is away.
@@ -138,8 +142,10 @@ impl Session {
         Self {
             client_id,
             key,
+            user_name: None,
             connection: None,
             claimant: None,
+            receiving: Stage::Written,
             expiry: Expiry::AtClose,
             subscriptions: BTreeMap::new(),
             outbound: Outbound::default(),

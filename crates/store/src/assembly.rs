@@ -8,7 +8,7 @@
 //! Nothing is written here. The invariant: a unit that is let go holds all batches of every name in it.
 
 use crate::store::{Load, Persist};
-use noctule_broker::{Record, ShardId, Ticket, Together};
+use noctule_broker::{Record, ShardId, Stage, Ticket, Together};
 use std::collections::HashMap;
 use std::mem::take;
 
@@ -22,22 +22,31 @@ pub(crate) struct Assembly {
 }
 
 /// What can be written now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ready {
     /// Records that are to be stored together or not at all, in their order.
     pub(crate) units: Vec<Vec<Record>>,
-    /// The last ticket of each shard among them.
-    pub(crate) tickets: Vec<(ShardId, Ticket)>,
-    /// Their bytes, as they were counted.
-    pub(crate) bytes: usize,
+    /// What follows when they are.
+    pub(crate) landing: Landing,
     /// Questions that can be answered when they are written.
     pub(crate) loads: Vec<Load>,
+}
+
+/// What is promised when something is as safe as it was to become.
+#[derive(Debug)]
+pub(crate) struct Landing {
+    /// The last ticket of each shard.
+    pub(crate) tickets: Vec<(ShardId, Ticket)>,
+    /// How many bytes it is, as they were counted.
+    pub(crate) bytes: usize,
+    /// How safe the most demanding of it has to become.
+    pub(crate) stage: Stage,
 }
 
 impl Assembly {
     /// Takes what was handed in, and gives what can be written of it and of what has waited.
     pub(crate) fn assemble(&mut self, persists: Vec<Persist>, loads: Vec<Load>) -> Ready {
-        let mut ready = Ready::default();
+        let mut ready = Ready::nothing();
         let is_plain = |persist: &Persist| persist.together.is_empty();
         if self.waiting.is_empty() && persists.iter().all(is_plain) {
             persists.into_iter().for_each(|persist| ready.add(persist, false));
@@ -124,14 +133,21 @@ fn ends(batches: &[Persist]) -> HashMap<ShardId, usize> {
 }
 
 impl Ready {
+    fn nothing() -> Self {
+        let landing = Landing { tickets: Vec::new(), bytes: 0, stage: Stage::Written };
+        Self { units: Vec::new(), landing, loads: Vec::new() }
+    }
+
     /// Adds a batch, as a part of the unit before it or as one of its own.
     fn add(&mut self, persist: Persist, follows: bool) {
-        let Persist { shard, ticket, mut records, bytes, .. } = persist;
-        self.bytes += bytes;
-        match self.tickets.iter_mut().find(|(found, _)| *found == shard) {
+        let Persist { shard, ticket, mut records, stage, bytes, .. } = persist;
+        let landing = &mut self.landing;
+        landing.bytes += bytes;
+        landing.stage = landing.stage.max(stage);
+        match landing.tickets.iter_mut().find(|(found, _)| *found == shard) {
             // Tickets rise, and one stands for all before it.
             Some((_, last)) => *last = ticket,
-            None => self.tickets.push((shard, ticket)),
+            None => landing.tickets.push((shard, ticket)),
         }
         match self.units.last_mut() {
             Some(unit) if follows => unit.append(&mut records),
@@ -154,13 +170,13 @@ mod tests {
         let record = Record::SessionEnded(SessionKey(u64::from(shard) * 100 + ticket));
         let together = together.to_vec();
         let (shard, ticket) = (ShardId(shard), Ticket(ticket));
-        Persist { shard, ticket, records: vec![record], bytes: 1, together }
+        Persist { shard, ticket, records: vec![record], stage: Stage::Flushed, bytes: 1, together }
     }
 
     /// The units that are let go when these are handed in, by what tells them apart.
     fn units(assembly: &mut Assembly, batches: Vec<Persist>) -> Vec<Vec<u64>> {
         let ready = assembly.assemble(batches, Vec::new());
-        assert_eq!(ready.bytes, ready.units.iter().map(Vec::len).sum::<usize>());
+        assert_eq!(ready.landing.bytes, ready.units.iter().map(Vec::len).sum::<usize>());
         let name = |record: &Record| match record {
             Record::SessionEnded(key) => key.0,
             other => panic!("{other:?}"),
@@ -174,7 +190,7 @@ mod tests {
         let batches = vec![batch(0, 1, NOBODY), batch(1, 1, NOBODY), batch(0, 2, NOBODY)];
         let ready = assembly.assemble(batches, Vec::new());
         assert_eq!(ready.units.len(), 3);
-        assert_eq!(ready.tickets, [(ShardId(0), Ticket(2)), (ShardId(1), Ticket(1))]);
+        assert_eq!(ready.landing.tickets, [(ShardId(0), Ticket(2)), (ShardId(1), Ticket(1))]);
     }
 
     #[test]

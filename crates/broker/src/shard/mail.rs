@@ -93,6 +93,7 @@ impl Shard {
         cached: Option<CachedRoute>,
         outgoing: &mut Outgoing<'_>,
     ) {
+        self.delivery.journal.enter(foreign.reply.and_then(ReplyTo::stage));
         let route = match cached {
             Some(found) => self.router.at(found),
             None => self.router.route(outgoing.view.topic, &self.delivery.limits),
@@ -104,6 +105,7 @@ impl Shard {
         } else {
             self.delivery.route_foreign(route, outgoing, publisher);
         }
+        self.delivery.journal.enter(None);
         if let Some(reply) = foreign.reply {
             self.reply(reply, outgoing.durable, outgoing.refused);
         }
@@ -123,7 +125,7 @@ impl Shard {
         if durable {
             let ticket = self.delivery.journal.ticket();
             let next = Continuation::Reply { asker, refused };
-            self.delivery.waiting.push_back((ticket, next));
+            self.delivery.wait_for(ticket, asker.stage, next);
         } else {
             self.settle(asker, refused);
         }

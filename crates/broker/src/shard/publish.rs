@@ -115,6 +115,7 @@ impl Shard {
         };
         let packet = RawPublish::new(frame, publish, sender.version);
         let mut outgoing = Outgoing::of_packet(view, packet);
+        // [MQTT3-3.3.4-1] [MQTT5-3.3.4-1]
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 self.publish_at_least_once(sender, cached, packet_id, publish.dup, &mut outgoing)
@@ -142,7 +143,7 @@ impl Shard {
         publish: &Publish<'_>,
         alias: u16,
     ) -> Result<(), Violation> {
-        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9]
+        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9], and all others are accepted [MQTT5-3.3.2-12].
         if alias == 0 || alias > self.delivery.limits.topic_aliases_in_max {
             return Err(Violation::TopicAliasInvalid { alias });
         }
@@ -205,6 +206,8 @@ impl Shard {
         Ok(())
     }
 
+    /// Once it is acknowledged, its identifier means a new message, with DUP or without: no record is
+    /// kept of it `[MQTT3-4.3.2-2]` `[MQTT5-4.3.2-5]`.
     fn publish_at_least_once(
         &mut self,
         sender: &Sender,
@@ -311,12 +314,18 @@ impl Shard {
             return;
         };
         let key = found.key;
+        // None overtakes one that came over a connection with a stricter rule.
+        let mut stage = self.delivery.journal.stage();
+        if found.inbound.is_storing() {
+            stage = stage.max(found.receiving);
+        }
+        found.receiving = stage;
         let record = Record::Received { key, packet_id, message: message.clone() };
         let ticket = self.delivery.journal.push(record);
         let client_id = found.client_id.clone();
         let unrouted = Unrouted { session, client_id, key, packet_id, message };
         let next = Continuation::Route(Box::new(unrouted));
-        self.delivery.waiting.push_back((ticket, next));
+        self.delivery.wait_for(ticket, stage, next);
         let reason = ReasonCode::Success;
         let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
         self.delivery.answer(session, answer, Some(ticket));
@@ -417,6 +426,7 @@ impl Shard {
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
+        // [MQTT3-3.3.1-5] [MQTT3-3.3.1-12] [MQTT5-3.3.1-5] [MQTT5-3.3.1-8]: with the flag, and only then.
         let route = if outgoing.view.retain {
             if !fault(Fault::RetainedSetLate) {
                 self.retain(outgoing);
@@ -461,7 +471,9 @@ impl Shard {
         }
     }
 
-    /// Sends PUBACK or PUBREC in its turn, and once what it promises is true.
+    /// Sends PUBACK or PUBREC with the identifier of its PUBLISH `[MQTT3-2.3.1-6]` `[MQTT5-2.2.1-5]`,
+    /// in its turn, and once what it promises is true `[MQTT5-4.3.2-4]` `[MQTT5-4.3.3-8]`. A message
+    /// that may not be published is acknowledged before MQTT 5 `[MQTT3-3.3.5-2]`.
     fn acknowledge(
         &mut self,
         sender: &Sender,
@@ -471,8 +483,8 @@ impl Shard {
     ) {
         let Sender { connection: handle, session, now, .. } = *sender;
         if routed.reason == ReasonCode::QuotaExceeded && !self.speaks_reasons(handle) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. Other
-            // shards may have been given its number: it must not become the next answer's.
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie
+            // [MQTT3-4.8.0-2]. Other shards may have been given its number: it must not become the next answer's.
             if routed.replies > 0 {
                 let answer = Answer::Ack { packet, packet_id, reason: routed.reason };
                 self.delivery.answer_after(session, answer, None, routed.replies);

@@ -75,9 +75,9 @@ impl Shard {
         Choice::new(self.offer.shared_subscriptions, || self.placement.topic_hash(topic))
     }
 
-    /// A session has ended: what it was owed as a member of a group and had not acknowledged goes to
-    /// another member. Not so at QoS 2 what was sent to it, which may have come
-    /// `[MQTT5-4.8.2-5]`.
+    /// A session has ended, and not before that `[MQTT5-4.8.2-4]`: what it was owed as a member of a
+    /// group and had not acknowledged goes to another member. Not so at QoS 2 what was sent to it,
+    /// which may have come `[MQTT5-4.8.2-5]`.
     pub(super) fn redistribute(&mut self, session: Session) {
         for owed in session.into_unfinished() {
             self.give_to_another(&owed);

@@ -89,7 +89,7 @@ fn groups_and_plain_subscriptions_do_not_disturb_each_other() {
     }
 }
 
-#[test] // [MQTT5-4.8.2-3] [MQTT5-3.3.4-3]
+#[test] // [MQTT5-3.3.4-3] [MQTT5-4.8.2-3]
 fn a_delivery_is_on_the_terms_of_the_members_own_subscription() {
     let mut w = World::new();
     w.connect("s", v5());

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 
-use rustix::process::{Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::broker::Broker;
 use crate::mosquitto::{Subscriber, message, publish};
@@ -37,7 +37,8 @@ fn what_cannot_be_written_is_not_acknowledged_and_what_was_stored_is_there_later
     let broker = Broker::through("trap '' XFSZ; exec \"$0\" \"$@\"", &["--no-tls"]);
     one_stored(&broker);
     let none = Rlimit { current: Some(0), maximum: Some(0) };
-    prlimit(Some(broker.program().pid()), Resource::Fsize, none).expect("it is our own process");
+    let pid = i32::try_from(broker.program().pid()).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Fsize, none).expect("it is our own process");
     assert_eq!(answers_to_what_cannot_be_stored(&broker), CONNACK);
     let (finished, room) = broker.ended();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");

@@ -115,7 +115,7 @@ impl Station {
         let keep = !matches!(self.role, Role::Looker(_));
         let connect = pen.connect(&self.client_id, keep)?;
         // The broker may be dying; that is seen elsewhere.
-        if let Ok(mut link) = Link::dial(address, &self.client_id, registry, token) {
+        if let Ok(mut link) = Link::dial(&address.into(), &self.client_id, registry, token) {
             link.out().extend_from_slice(&connect);
             self.link = Some(link);
         }

@@ -256,7 +256,8 @@ fn copy_output(pipe: ChildStdout, mut output: File, announced: &mpsc::Sender<Soc
     while matches!(reader.read_until(b'\n', &mut line), Ok(count) if count > 0) {
         // On a full disk its words are lost, and it must not wait for us.
         let _ = output.write_all(&line);
-        if let Some(address) = announcement(&String::from_utf8_lossy(&line)) {
+        let announced_here = announcement(&String::from_utf8_lossy(&line));
+        if let Some((_, address)) = announced_here.filter(|(what, _)| what == "MQTT") {
             // Nobody listens any more after the first one.
             let _ = announced.send(address);
         }
