@@ -23,6 +23,7 @@ mod conform_tests;
 mod connection_tests;
 mod dashboard_pty_tests;
 mod dashboard_tests;
+mod disk_troubles;
 mod durable;
 mod example_tests;
 mod faulty_proxy;
