@@ -12,13 +12,16 @@ mod exchange;
 mod failures;
 mod passwords;
 mod slowed;
+mod tokens;
+mod watched;
 
 use crate::mailboxes::Mailboxes;
 use crate::options::{CertificateUser, ClientAuth, Config, Listener, Transport};
 use crate::run::StartError;
-use checkers::{Checkers, Question};
+use checkers::{Checkers, Claim, Question};
 pub(crate) use exchange::Begun;
 use failures::{Failures, Standing};
+use noctule_auth::is_token;
 use noctule_broker::{
     ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Principal, Verdict,
 };
@@ -30,6 +33,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use tokens::Tokens;
 use tracing::debug;
 
 /// Decides who may connect. Shared by all loops.
@@ -50,6 +54,8 @@ pub(crate) struct Gate {
 struct Guard {
     /// If clients have to give a user's.
     passwords: Option<Arc<Passwords>>,
+    /// If tokens are taken in place of passwords.
+    tokens: Option<Arc<Tokens>>,
     /// If a certificate says who its holder is.
     identity: Option<IdentityField>,
     allow_anonymous: bool,
@@ -111,7 +117,7 @@ impl Gate {
             let guard = guard(&listener, &mut known).map_err(|error| error.of(&listener))?;
             guards.push(guard);
         }
-        if guards.iter().any(|guard| guard.passwords.is_some()) && self.workers.get().is_none() {
+        if guards.iter().any(Guard::asks) && self.workers.get().is_none() {
             let failed = |error| StartError::System { what: "start a thread", error };
             // Nobody else starts them: configurations are taken up one after another.
             let _ = self.workers.set(Workers::start(self).map_err(failed)?);
@@ -160,25 +166,34 @@ impl Gate {
         if let Some(named) = guard.named(origin) {
             return Some(named);
         }
-        let Some(passwords) = &guard.passwords else {
+        if !guard.asks() {
             return Some(guard.without_passwords(origin));
+        }
+        let Credentials { client_id, user_name: user, password, .. } = credentials;
+        let (address, tokens) = (origin.address, guard.tokens.as_ref());
+        let password = match (password, tokens) {
+            (Some(token), Some(tokens)) if is_token(&token) => {
+                let claim = Claim::Token { tokens: Arc::clone(tokens), user, token, client_id };
+                return self.check(Question { claim, address, asker });
+            }
+            (password, _) => password,
         };
-        let Some(user) = credentials.user_name else {
+        let Some(user) = user else {
             let accepted = origin.certificate.is_some() || guard.allow_anonymous;
             return Some(if accepted { Verdict::Accepted } else { NOT_AUTHORIZED });
         };
         // Nobody's password is no password; that needs no time, as it says nothing about the user.
-        let Some(password) = credentials.password else {
+        let (Some(password), Some(passwords)) = (password, &guard.passwords) else {
             return Some(BAD_PASSWORD);
         };
         if passwords.knows(&user, &password) {
             return Some(Verdict::Accepted);
         }
-        let (passwords, address) = (Arc::clone(passwords), origin.address);
-        self.check(Question { passwords, user, password, address, asker })
+        let claim = Claim::Password { passwords: Arc::clone(passwords), user, password };
+        self.check(Question { claim, address, asker })
     }
 
-    /// Has a password checked, at once or later; or says why not.
+    /// Has a password or a token checked, at once or later; or says why not.
     fn check(&self, question: Question) -> Option<Verdict> {
         let Some(workers) = self.workers.get() else {
             return Some(BUSY);
@@ -227,6 +242,11 @@ impl Gate {
 }
 
 impl Guard {
+    /// Whether clients are asked who they are.
+    fn asks(&self) -> bool {
+        self.passwords.is_some() || self.tokens.is_some()
+    }
+
     /// Without a password file this machine is trusted, as nobody else is listened to unless that
     /// is meant, or clients have certificates.
     fn without_passwords(&self, origin: Origin<'_>) -> Verdict {
@@ -263,7 +283,11 @@ fn guard(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Guard, 
         CertificateUser::Subject => Some(IdentityField::Subject),
         CertificateUser::AlternativeName => Some(IdentityField::AlternativeName),
     };
-    Ok(Guard { passwords, identity, allow_anonymous: config.allow_anonymous })
+    let tokens = match config.jwt_keys.get() {
+        None => None,
+        Some(path) => Some(Arc::new(Tokens::watch(path, config)?)),
+    };
+    Ok(Guard { passwords, tokens, identity, allow_anonymous: config.allow_anonymous })
 }
 
 /// Who listens where the network reaches him asks who somebody is, unless he was told not to. Of the
@@ -273,7 +297,9 @@ fn check_openness(listener: &Listener) -> Result<(), StartError> {
     let is_tls = listener.transport() == Transport::Tls || (!listener.is_written && config.tls);
     let asks_for_certificates =
         is_tls && config.client_ca.get().is_some() && config.client_auth == ClientAuth::Required;
-    let is_guarded = asks_for_certificates || config.password_file.get().is_some();
+    let is_guarded = asks_for_certificates
+        || config.password_file.get().is_some()
+        || config.jwt_keys.get().is_some();
     match config.bind.iter().find(|address| !address.is_loopback()) {
         Some(address) if !is_guarded && !config.allow_anonymous => {
             Err(StartError::Open { address: *address, is_written: listener.is_written })
@@ -285,6 +311,7 @@ fn check_openness(listener: &Listener) -> Result<(), StartError> {
 const NOT_AUTHORIZED: Verdict = Verdict::Refused(ReasonCode::NotAuthorized);
 const BAD_PASSWORD: Verdict = Verdict::Refused(ReasonCode::BadUserNameOrPassword);
 const BUSY: Verdict = Verdict::Refused(ReasonCode::ServerBusy);
+const OTHER_CLIENT: Verdict = Verdict::Refused(ReasonCode::ClientIdentifierNotValid);
 const TOO_OFTEN: Verdict = Verdict::Refused(ReasonCode::ConnectionRateExceeded);
 
 #[cfg(test)]

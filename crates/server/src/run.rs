@@ -21,7 +21,7 @@ use crate::supervisor;
 use crate::tls_files::TlsError;
 use crate::watcher::{ReadAgain, watch};
 use mio::Poll;
-use noctule_auth::PasswordFileError;
+use noctule_auth::{KeySetError, PasswordFileError};
 use noctule_broker::{MemoryStore, Offer, Settings, Shard, ShardId, Stage};
 use noctule_store::{Recovered, Store, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -79,6 +79,8 @@ pub enum StartError {
     },
     /// The password file cannot be used.
     Passwords(PasswordFileError),
+    /// The keys of tokens cannot be used.
+    TokenKeys(KeySetError),
     /// TLS cannot be offered.
     Tls(TlsError),
     /// The operating system refused something that is always needed.
@@ -128,6 +130,7 @@ impl fmt::Display for StartError {
                  (--client-ca), or say --allow-anonymous if that is meant"
             ),
             Self::Passwords(error) => error.fmt(f),
+            Self::TokenKeys(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
@@ -143,6 +146,7 @@ impl Error for StartError {
             Self::Open { .. } => None,
             Self::Listener { error, .. } => error.source(),
             Self::Passwords(error) => Some(error),
+            Self::TokenKeys(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
     }

@@ -92,3 +92,33 @@ fn an_address_that_is_wrong_too_often_is_refused_for_a_while_but_not_who_is_know
         assert!(std::time::Instant::now() < end, "it is not forgotten");
     }
 }
+
+#[test]
+fn a_token_is_taken_in_place_of_a_password() {
+    let tokens = include_str!("../../../auth/tests/tokens/tokens.json");
+    let tokens: serde_json::Value = serde_json::from_str(tokens).expect("JSON");
+    let room = Room::new();
+    let keys = include_str!("../../../auth/tests/tokens/jwks.json");
+    room.file("keys.json", keys.as_bytes());
+    let flags = ["--jwt-keys", "keys.json", "--jwt-issuer", "https://issuer.example"];
+    let more = ["--jwt-audience", "noctule", "--jwt-client-id-claim", "dev"];
+    let broker = Broker::in_room(room, &[&flags[..], &more].concat());
+    let publish = |id: &str, name: &str| {
+        let token = tokens[name].as_str().expect("a token");
+        let mut command = std::process::Command::new("mosquitto_pub");
+        command.args(["-h", &broker.host(), "-p", &broker.port(), "-t", &broker.topic("t")]);
+        command.args(["-m", "x", "-i", id, "-u", "anna", "-P", token]);
+        Program::start(&mut command).finish().status.code()
+    };
+    for name in ["RS256", "PS512", "ES256", "ES384", "EDDSA", "HS256", "NAMELESS"] {
+        assert_eq!(publish("sensor-1", name), Some(0), "{name}");
+    }
+    for name in ["NONE", "CONFUSED", "OTHER_ALGORITHM", "NO_END", "NO_AUDIENCE", "NO_ISSUER"] {
+        assert_eq!(publish("sensor-1", name), Some(4), "{name}");
+    }
+    assert_eq!(publish("sensor-2", "ES256"), Some(2), "the token is for another client");
+    assert_eq!(login(&broker, "sensor-1", None, None), 0x87);
+    std::fs::write(broker.path("keys.json"), r#"{"keys":[]}"#).expect("a writable room");
+    broker.program().expect_complaint(&["cannot be used", "no key for signatures"]);
+    assert_eq!(publish("sensor-1", "ES256"), Some(0), "the keys from before stay in use");
+}

@@ -1,13 +1,15 @@
-//! Threads that check passwords, a few at a time: each check takes some 20 ms and 20 MiB. So many may
-//! wait for them; the verdict comes as a letter to the loop that asked.
+//! Threads that check passwords and tokens, a few at a time: each check of a password takes some 20 ms
+//! and 20 MiB. So many may wait for them; the verdict comes as a letter to the loop that asked.
 //!
 //! They are nice to everybody else: whatever the loops want to do comes first.
 
 use super::failures::{Failures, Standing};
 use super::passwords::Passwords;
-use super::{BAD_PASSWORD, BUSY, TOO_OFTEN};
+use super::tokens::Tokens;
+use super::{BAD_PASSWORD, BUSY, OTHER_CLIENT, TOO_OFTEN};
 use crate::mailboxes::{Letter, Mailboxes};
-use noctule_broker::{ConnectionHandle, Event, Verdict};
+use noctule_auth::TokenError;
+use noctule_broker::{ConnectionHandle, Event, Principal, Verdict};
 use rustix::process::setpriority_process;
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Checks that may wait for a thread; at 20 ms each, more would time out anyhow.
 const WAITING_MAX: usize = 1_024;
@@ -26,16 +28,48 @@ const THREADS_MAX: usize = 4;
 /// How much less of a processor a check gets than a loop that wants it at the same time.
 const NICE: i32 = 10;
 
-/// A password to be checked.
+/// Something to be checked.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) passwords: Arc<Passwords>,
-    pub(super) user: Box<str>,
-    pub(super) password: Box<[u8]>,
+    pub(super) claim: Claim,
     /// Where it comes from.
     pub(super) address: IpAddr,
     /// Which loop wants to know, and about whom.
     pub(super) asker: (usize, ConnectionHandle),
+}
+
+/// Who a client says it is.
+#[derive(Debug)]
+pub(super) enum Claim {
+    /// A user, with the password.
+    Password { passwords: Arc<Passwords>, user: Box<str>, password: Box<[u8]> },
+    /// Whom a token names; if it gives a user name, the same.
+    Token { tokens: Arc<Tokens>, user: Option<Box<str>>, token: Box<[u8]>, client_id: Box<str> },
+}
+
+impl Claim {
+    /// Whether it is right, and if it is not, whether that may be a guess. Takes its time.
+    pub(super) fn check(&self) -> (Verdict, bool) {
+        match self {
+            Self::Password { passwords, user, password } => {
+                let is_right = passwords.verify(user, password);
+                (if is_right { Verdict::Accepted } else { BAD_PASSWORD }, !is_right)
+            }
+            Self::Token { tokens, user, token, client_id } => {
+                match tokens.verify(token, client_id) {
+                    Ok(named) if user.as_deref().is_none_or(|user| user == named) => {
+                        (Verdict::AcceptedAs(Principal::user(named)), false)
+                    }
+                    Ok(_) => (BAD_PASSWORD, false),
+                    Err(error) => {
+                        debug!("{error}");
+                        let other = error == TokenError::OtherClient;
+                        (if other { OTHER_CLIENT } else { BAD_PASSWORD }, error.is_guess())
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A way to the threads, which end when the last one is dropped.
@@ -102,16 +136,15 @@ impl Checker {
     }
 
     fn verdict(&self, question: &Question) -> Verdict {
-        let Question { user, password, address, .. } = question;
-        // It may have failed too often while this one waited.
-        if self.failures.standing(*address, Instant::now()) == Standing::Refused {
+        // Its address may have failed too often while this one waited.
+        if self.failures.standing(question.address, Instant::now()) == Standing::Refused {
             return TOO_OFTEN;
         }
-        if question.passwords.verify(user, password) {
-            return Verdict::Accepted;
+        let (verdict, may_be_guess) = question.claim.check();
+        if may_be_guess {
+            note(&self.failures, question.address);
         }
-        note(&self.failures, *address);
-        BAD_PASSWORD
+        verdict
     }
 }
 

@@ -106,10 +106,10 @@ fn a_login_that_was_right_needs_no_check_until_the_file_changes() {
     let login = || ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE);
     assert_eq!(login(), None);
     let question = asked().unwrap();
-    assert!(question.passwords.verify(&question.user, &question.password));
+    assert_eq!(question.claim.check(), (Verdict::Accepted, false));
     assert_eq!(login(), Some(Verdict::Accepted));
     assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE), None, "another one");
-    assert!(!question.passwords.verify("a", b"c"));
+    assert_eq!(asked().unwrap().claim.check(), (BAD_PASSWORD, true));
     assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE), None, "still wrong");
     PasswordFile::set(&file.0, "a", b"c", None).unwrap();
     let end = Instant::now() + Duration::from_secs(30);
@@ -183,7 +183,7 @@ fn when_too_many_wait_the_broker_is_busy() {
         assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), None);
     }
     assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), Some(BUSY), "so many wait");
-    assert_eq!(asked().map(|question| question.user), Some("a".into()));
+    assert!(asked().is_some());
 }
 
 #[test]
@@ -259,4 +259,40 @@ fn a_listener_of_its_own_needs_a_guard_of_its_own() {
     let open = format!("{guarded}[[listener]]\nbind = \"::\"\nport = 2\n");
     let said = openness(&crate::options::config_of(&open)).unwrap_err();
     assert!(said.starts_with("listener 2 of the file: "), "{said}");
+}
+
+#[test]
+fn a_token_is_taken_in_place_of_a_password() {
+    let all: serde_json::Value =
+        serde_json::from_str(include_str!("../../../auth/tests/tokens/tokens.json")).unwrap();
+    let token = |name: &str| all[name].as_str().unwrap().to_owned();
+    let keys = File(std::env::temp_dir().join(format!("noctule-gate-keys-{}", std::process::id())));
+    std::fs::write(&keys.0, include_str!("../../../auth/tests/tokens/jwks.json")).unwrap();
+    let file = File::new("tokens");
+    let config = Config {
+        jwt_keys: Optional::Set(keys.0.clone()),
+        jwt_audience: "noctule".into(),
+        ..Config::default()
+    };
+    let (gate, asked) = unattended(&file, 20);
+    gate.replace(&config).unwrap();
+    let check = |user, password: &str| {
+        assert_eq!(ask(&gate, somebody(user, Some(password)), ELSEWHERE), None);
+        asked().unwrap().claim.check()
+    };
+    let anna = (Verdict::AcceptedAs(Principal::user("anna")), false);
+    assert_eq!(check(None, &token("ES256")), anna);
+    assert_eq!(check(Some("anna"), &token("RS256")), anna);
+    assert_eq!(check(Some("bert"), &token("RS256")), (BAD_PASSWORD, false), "it names another");
+    assert_eq!(check(None, &token("NO_END")), (BAD_PASSWORD, false));
+    assert_eq!(check(None, &token("CONFUSED")), (BAD_PASSWORD, true));
+    assert_eq!(check(None, &token("NONE")), (BAD_PASSWORD, true));
+    // There is no password file.
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE), Some(BAD_PASSWORD));
+    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(NOT_AUTHORIZED));
+    let password_file = Optional::Set(file.0.clone());
+    let jwt_client_id_claim = "dev".into();
+    gate.replace(&Config { password_file, jwt_client_id_claim, ..config }).unwrap();
+    assert_eq!(check(Some("a"), "b"), (Verdict::Accepted, false), "both ways are open");
+    assert_eq!(check(None, &token("ES256")), (OTHER_CLIENT, false));
 }

@@ -88,6 +88,31 @@ option_table! {
         password_file: Optional<PathBuf> = Optional::None => flags(&["password-file"])
             .per_listener().live();
 
+        /// File with the keys that may have signed tokens: a JSON Web Key Set.
+        /// With it, a client may give a JSON Web Token as its password, with or without a user name,
+        /// and is the user that the token names. One that is not good is refused (reason code 0x86;
+        /// return code 4 in version 3). A changed file is read again.
+        jwt_keys: Optional<PathBuf> = Optional::None => flags(&["jwt-keys"])
+            .per_listener().live();
+
+        /// Who has to have issued a token; empty for whoever has a key.
+        /// It is the token's claim `iss`.
+        jwt_issuer: String = String::new() => flags(&["jwt-issuer"]).per_listener().live();
+
+        /// Whom a token has to be for; empty for anybody.
+        /// It is the token's claim `aud`, or one of those in it.
+        jwt_audience: String = String::new() => flags(&["jwt-audience"]).per_listener().live();
+
+        /// The claim of a token that is the user name.
+        /// A token without it is refused.
+        jwt_user_claim: String = "sub".to_owned() => flags(&["jwt-user-claim"])
+            .per_listener().live();
+
+        /// A claim of a token that has to be the client identifier; empty for none.
+        /// Another identifier is refused (reason code 0x85; return code 2 in version 3).
+        jwt_client_id_claim: String = String::new() => flags(&["jwt-client-id-claim"])
+            .per_listener().live();
+
         /// Whether clients may connect without saying who they are.
         /// Without a password file those of this machine may in any case, and the broker does not start
         /// on other addresses unless clients have to show certificates or this is set.
