@@ -129,6 +129,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Accepting {
     pub(crate) client_id: Box<str>,
+    pub(crate) user_name: Option<Box<str>>,
     pub(crate) clean_start: bool,
     pub(crate) expiry: Expiry,
     /// What CONNACK will say: properties without their length.

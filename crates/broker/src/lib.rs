@@ -53,7 +53,7 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::{Message, MessageParts};
+pub use message::{Message, MessageParts, PublishedBy};
 /// Words of MQTT that records are made of.
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
 pub use noctule_mqtt::{PacketId, QoS};
@@ -62,7 +62,7 @@ pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
 pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
-pub use restore::{StoredInFlight, StoredSession, home};
+pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -216,7 +216,8 @@ impl Delivery {
                 }
                 Some(shard) => {
                     passage.asked.push(shard);
-                    self.hand_on(own, shard, route.key, outgoing, passage);
+                    let group = (route.key, route.is_durable());
+                    self.hand_on(own, shard, group, outgoing, passage);
                     return Fate::HandedOn;
                 }
                 None if passage.round == Round::Available => {
@@ -241,11 +242,14 @@ impl Delivery {
         &mut self,
         own: ShardId,
         to: ShardId,
-        group: GroupKey,
+        (group, is_durable): (GroupKey, bool),
         outgoing: &mut Outgoing<'_>,
         passage: Passage,
     ) {
         let publisher = passage.publisher.filter(|_| passage.origin == own);
+        if is_durable && outgoing.lacks_attribution() {
+            self.attribute(outgoing);
+        }
         let message = outgoing.message(&mut self.pool).clone();
         let letter = Box::new(SharedLetter { message, group, passage });
         if let Some(postbag) = self.postbags.get_mut(usize::from(to.0)) {

@@ -109,6 +109,8 @@ fn owed(key: u64, sequence: u64) -> Record {
         payload: &PAYLOAD,
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),

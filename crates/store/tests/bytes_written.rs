@@ -27,6 +27,8 @@ fn owed(sequence: u64) -> Record {
         payload: &[7; 256],
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),

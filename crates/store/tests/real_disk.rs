@@ -80,6 +80,8 @@ fn owed(sequence: u64) -> Record {
         payload: &payload(sequence),
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),

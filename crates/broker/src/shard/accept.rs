@@ -15,6 +15,7 @@ use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Message;
+use crate::message::PublishedBy;
 use crate::persist::SessionKey;
 use crate::session::{Expiry, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, Frame};
@@ -80,12 +81,14 @@ impl Shard {
         };
         let accepting = Accepting {
             client_id: client_id.clone(),
+            user_name: connect.user_name.map(Into::into),
             properties: self.connack_properties(connect.version, &granted),
             clean_start: connect.clean_start,
             expiry,
             will: connect.will.as_ref().map(|will| {
                 let delay = will.properties.will_delay_interval().unwrap_or(0);
-                (Message::of_will(will, &self.delivery.pool), delay)
+                let by = PublishedBy { client_id: &client_id, user_name: connect.user_name };
+                (Message::of_will(will, by, &self.delivery.pool), delay)
             }),
             session_present: false,
         };
@@ -293,6 +296,7 @@ impl Shard {
             return;
         };
         found.claimant = Some(handle);
+        found.user_name = accepting.user_name.take();
         found.expires_ms = None;
         let was_persistent = found.is_persistent();
         found.expiry = accepting.expiry;

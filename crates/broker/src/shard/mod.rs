@@ -8,6 +8,7 @@ mod acknowledge;
 mod authenticate;
 mod close;
 mod connack;
+mod depart;
 mod hello;
 mod input;
 mod leftovers;
@@ -42,6 +43,7 @@ use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
 use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
+use depart::Departing;
 use hashbrown::HashMap;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
@@ -270,6 +272,8 @@ pub struct Shard {
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
     leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
+    /// Sessions that are over and whose messages as members of groups go to others.
+    departing: BTreeMap<SessionHandle, Departing>,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
@@ -343,6 +347,7 @@ impl Shard {
             actions: VecDeque::new(),
             due: Vec::new(),
             leaving: VecDeque::new(),
+            departing: BTreeMap::new(),
             unrouted: Vec::new(),
             emptied,
             watch: Watch::default(),

@@ -9,7 +9,7 @@ use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::memory::Pressure;
-use crate::message::{Message, MessageView};
+use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::Record;
 use crate::restore::Unrouted;
@@ -291,6 +291,8 @@ impl Shard {
         self.check_receive_maximum(sender, 0)?;
         let Sender { connection, session, .. } = *sender;
         if storing && self.takes_topic(outgoing)? {
+            outgoing.from = Some(session);
+            self.delivery.attribute(outgoing);
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
             self.wait_for_store(connection);
@@ -346,7 +348,9 @@ impl Shard {
         let properties = Properties::from_checked(view.properties);
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
-            let expiring = self.delivery.pool.own(&view);
+            let published_by = message.published_by();
+            let attribution = Attribution { published_by, received_ms: self.delivery.now.wall_ms };
+            let expiring = self.delivery.pool.attributed(&view, &attribution);
             let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, None);
             return;
         }
@@ -363,6 +367,7 @@ impl Shard {
         cached: Option<CachedRoute>,
         asks: Option<SessionHandle>,
     ) -> Result<Routed, Violation> {
+        outgoing.from = from;
         let route = match cached {
             Some(found) => self.router.at(found),
             None => self.router.route(outgoing.view.topic, &self.delivery.limits),
@@ -410,6 +415,10 @@ impl Shard {
         } else {
             route
         };
+        if outgoing.is_large_to_keep() && !route.is_empty() {
+            // Made once, for those who have to know and for the others.
+            self.delivery.attribute(outgoing);
+        }
         self.delivery.route(route, outgoing, from);
         let mut replies = if route.elsewhere.is_empty() {
             0

@@ -16,6 +16,9 @@ impl Shard {
     /// Keeps a message as its topic's, or forgets the topic's if it is empty.
     #[inline(never)]
     pub(super) fn retain(&mut self, outgoing: &mut Outgoing<'_>) {
+        if outgoing.lacks_attribution() {
+            self.delivery.attribute(outgoing);
+        }
         let topic = outgoing.view.topic.as_bytes();
         let message = outgoing.message(&mut self.delivery.pool);
         let part = self.placement.retained_part(topic, self.commons.retained_parts());

@@ -47,6 +47,7 @@ pub(super) struct OwedTerms<'a> {
     pub(super) qos: noctule_broker::QoS,
     pub(super) retain: bool,
     pub(super) identifiers: Identifiers<'a>,
+    pub(super) shared: Option<&'a str>,
 }
 
 impl<F: DiskFile + Debug> Engine<F> {
@@ -72,12 +73,12 @@ impl<F: DiskFile + Debug> Engine<F> {
 
     /// A record in the form that is kept.
     fn stored<'a>(&self, record: &'a Record) -> Option<Stored<'a>> {
-        let time_ms = self.wall_ms;
-        let message = |message: &'a Message| StoredMessage { time_ms, parts: message.parts() };
+        let message = |message: &'a Message| self.timed(message);
         Some(match record {
-            Record::Session { key, client_id, expiry, will } => Stored::Session {
+            Record::Session { key, client_id, user_name, expiry, will } => Stored::Session {
                 key: *key,
                 client_id,
+                user_name: user_name.as_deref(),
                 expiry: *expiry,
                 away_since_ms: None,
                 will: will.as_ref().map(|will| (will.delay, message(&will.message))),
@@ -86,8 +87,14 @@ impl<F: DiskFile + Debug> Engine<F> {
                 Stored::Away { key: *key, since_ms: *since_ms, keeps_will: *keeps_will }
             }
             Record::SessionEnded(key) => Stored::SessionEnded { key: *key },
-            Record::Subscribed { key, filter, options, identifier } => {
-                Stored::Subscribed { key: *key, filter, options: *options, identifier: *identifier }
+            Record::Subscribed { key, filter, options, identifier, retained_up_to } => {
+                Stored::Subscribed {
+                    key: *key,
+                    filter,
+                    options: *options,
+                    identifier: *identifier,
+                    retained_up_to: *retained_up_to,
+                }
             }
             Record::Unsubscribed { key, filter } => Stored::Unsubscribed { key: *key, filter },
             Record::PacketIdGiven { key, sequence, packet_id } => Stored::InFlight {
@@ -118,6 +125,15 @@ impl<F: DiskFile + Debug> Engine<F> {
         })
     }
 
+    /// A message, which has come now if nothing else is known.
+    fn timed<'a>(&self, message: &'a Message) -> StoredMessage<'a> {
+        let mut parts = message.parts();
+        if parts.received_ms == 0 {
+            parts.received_ms = self.wall_ms;
+        }
+        StoredMessage(parts)
+    }
+
     fn put_new(&mut self, record: &Stored<'_>) -> Result<(), StoreError> {
         if self.index.accepts(record) { self.put(record, 0) } else { Ok(()) }
     }
@@ -126,13 +142,14 @@ impl<F: DiskFile + Debug> Engine<F> {
         if !self.index.sessions.contains_key(&key) {
             return Ok(());
         }
-        let message = StoredMessage { time_ms: self.wall_ms, parts: owed.message.parts() };
+        let message = self.timed(&owed.message);
         let terms = OwedTerms {
             key,
             sequence: owed.sequence,
             qos: owed.qos,
             retain: owed.retain,
             identifiers: Identifiers::Given(owed.identifiers.as_deref().unwrap_or(&[])),
+            shared: owed.shared.as_ref().map(|filter| &***filter),
         };
         self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
     }
@@ -144,9 +161,16 @@ impl<F: DiskFile + Debug> Engine<F> {
         placed: Placed,
         message: &StoredMessage<'_>,
     ) -> Result<(), StoreError> {
-        let OwedTerms { key, sequence, qos, retain, identifiers } = terms;
-        let owed_at =
-            move |message_at| Stored::Owed { key, sequence, message_at, qos, retain, identifiers };
+        let OwedTerms { key, sequence, qos, retain, identifiers, shared } = terms;
+        let owed_at = move |message_at| Stored::Owed {
+            key,
+            sequence,
+            message_at,
+            qos,
+            retain,
+            identifiers,
+            shared,
+        };
         let message = Stored::Message(*message);
         let size = message.size_max() + owed_at(0).size_max();
         self.make_room(size)?;

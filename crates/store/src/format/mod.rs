@@ -20,4 +20,4 @@ pub(crate) mod segment;
 
 /// The version of the format. Any change to what is written raises it; whoever does not know a
 /// version refuses to touch it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

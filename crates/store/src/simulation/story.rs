@@ -82,8 +82,16 @@ impl Story {
         let properties: &[u8] = if self.dice.chance(20) { &[1, 1] } else { &[] };
         let qos = self.dice.pick(&QoS::ALL);
         let retain = self.dice.chance(10);
-        Message::from_parts(&MessageParts { topic, properties, payload, qos, retain })
-            .expect("parts of a message")
+        Message::from_parts(&MessageParts {
+            topic,
+            properties,
+            payload,
+            qos,
+            retain,
+            published_by: None,
+            received_ms: 0,
+        })
+        .expect("parts of a message")
     }
 
     fn some_session(&mut self) -> Option<(SessionKey, Kept)> {

@@ -29,6 +29,8 @@ fn owed(sequence: u64) -> Record {
         payload: &payload,
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),
