@@ -509,11 +509,7 @@ impl fmt::Debug for Message {
 
 impl PartialEq for Message {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |message: &Self| (message.qos(), message.retain());
-        parts(self) == parts(other)
-            && self.topic() == other.topic()
-            && self.properties() == other.properties()
-            && self.payload() == other.payload()
+        self.parts() == other.parts()
     }
 }
 

@@ -139,7 +139,7 @@ impl Shard {
     pub fn restore(&mut self, stored: StoredSession, now: Now) {
         self.set_now(now);
         if stored.client_id.is_empty() {
-            return self.restore_departing(stored);
+            return self.restore_departing(&stored);
         }
         let client_id = stored.client_id.clone();
         let mut session = Session::new(stored.client_id, stored.key);

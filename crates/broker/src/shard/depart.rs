@@ -64,7 +64,7 @@ impl Shard {
     }
 
     /// A session that had ended before a restart is to be taken leave of.
-    pub(crate) fn restore_departing(&mut self, stored: StoredSession) {
+    pub(crate) fn restore_departing(&mut self, stored: &StoredSession) {
         let mut queue = Queue::default();
         queue.leave_to_store(stored.queued, stored.queued_bytes, stored.last_queued);
         // No connection and no subscription leads to it; it is here for its handle alone.

@@ -143,8 +143,8 @@ fn a_delivery_at_qos_1_has_the_same_identifier_before_and_after_a_restart() {
     w.subscribe("r", "x", 1);
     w.connect("s", v311());
     for number in 1..=5 {
-        w.publish("s", publish("x", &number.to_string()).qos(1));
-        w.expect("r", publish("x", &number.to_string()).qos(1).id(number));
+        w.publish("s", publish("x", number.to_string()).qos(1));
+        w.expect("r", publish("x", number.to_string()).qos(1).id(number));
     }
     // Two are done, not in order.
     w.send("r", puback(2));
@@ -169,7 +169,7 @@ fn a_delivery_at_qos_1_has_the_same_identifier_before_and_after_a_restart() {
     w.restore(StoredSession { queued, queued_bytes, last_queued, next_sequence, ..session() });
     w.connect("r", v311().persistent());
     for number in [1, 3, 5] {
-        w.expect("r", publish("x", &number.to_string()).qos(1).id(number).dup());
+        w.expect("r", publish("x", number.to_string()).qos(1).id(number).dup());
     }
     w.connect("s", v311());
     w.publish("s", publish("x", "6").qos(1));

@@ -509,7 +509,7 @@ mod tests {
         nothing.0.published_by = Some(PublishedBy { client_id: "", user_name: None });
         let mut unknown = MESSAGE;
         unknown.0.published_by = None;
-        let session = |expiry, away_since_ms, will| Stored::Session {
+        let session = |expiry: Option<u32>, away_since_ms, will| Stored::Session {
             key: KEY,
             client_id: "client",
             user_name: expiry.map(|_| "user"),

@@ -18,7 +18,7 @@ fn options() -> Options {
 }
 
 fn session() -> Record {
-    Record::Session { key: KEY, client_id: "a".into(), expiry: None, will: None }
+    Record::Session { key: KEY, client_id: "a".into(), user_name: None, expiry: None, will: None }
 }
 
 fn owed(sequence: u64) -> Record {
