@@ -13,12 +13,12 @@ use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
-use crate::mail::{Mail, ReplyTo};
+use crate::mail::{Asker, Asks, Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Attribution, Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Journal, Owed, Record, Sequence, StoreState, Ticket};
+use crate::persist::{Journal, Owed, Record, Sequence, SessionKey, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -202,32 +202,27 @@ impl Delivery {
     }
 
     /// Sends a message to other shards. Returns how many of them were asked to reply, because they
-    /// owe it durably or may refuse it, to the session that `asks`.
+    /// owe it durably or may refuse it, to whom `asks` says.
     pub(crate) fn send_elsewhere(
         &mut self,
         own: ShardId,
         elsewhere: &[Elsewhere],
         outgoing: &mut Outgoing<'_>,
         publisher: Option<ConnectionHandle>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> u16 {
-        let asks = asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
+        let asker = self.asker(asks, outgoing.view.qos);
         let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
-            let reply = asks
-                .filter(|_| *durable || may_refuse)
-                .and_then(|session| self.sessions.get(session).map(|found| (session, found)))
-                .map(|(session, found)| {
-                    let number = found.answers.next_number();
-                    ReplyTo { shard: own, session, number }
-                });
+            let reply =
+                asker.filter(|_| *durable || may_refuse).map(|asker| ReplyTo { shard: own, asker });
             replies += u16::from(reply.is_some());
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
                 let attribution = durable.then(|| {
                     let from = outgoing.from.and_then(|from| self.sessions.get(from));
                     let published_by = from.map(Session::author).or(outgoing.published_by);
-                    Attribution { published_by, received_ms: self.now.wall_ms }
+                    Attribution { published_by, received_ms: self.now.wall_ms, stored_as: None }
                 });
                 let covering = Covering { from: own, publisher, reply, attribution };
                 postbag.push_message(outgoing, covering, &mut self.pool);
@@ -237,6 +232,19 @@ impl Delivery {
             }
         }
         replies
+    }
+
+    /// Who is to hear that a message of this QoS is stored.
+    pub(crate) fn asker(&self, asks: Asks, qos: QoS) -> Option<Asker> {
+        match asks {
+            _ if qos == QoS::AtMostOnce => None,
+            Asks::Nobody => None,
+            Asks::Answer(session) => {
+                let found = self.sessions.get(session)?;
+                Some(Asker::Answer { session, number: found.answers.next_number() })
+            }
+            Asks::Routing(number) => Some(Asker::Routing(number)),
+        }
     }
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
@@ -450,6 +458,9 @@ impl Delivery {
             };
             session = again;
         }
+        if persistent && session.owed_before.is_some() && session.was_owed(outgoing.source()) {
+            return;
+        }
         if persistent && self.store.lacks_space && !outgoing.paced {
             self.dropped.store_full += 1;
             self.losses.note(target.session, Lost { at_most_once: 0, queued: 1 });
@@ -525,11 +536,22 @@ impl Delivery {
 
     /// Has what is kept of a message say when it came and from whom, for whoever keeps it longer
     /// than its publisher may be known.
-    #[inline(never)]
     pub(crate) fn attribute(&mut self, outgoing: &mut Outgoing<'_>) {
+        self.attribute_stored(outgoing, None);
+    }
+
+    /// The same, for a message that is stored as one of this session and packet identifier before it
+    /// is routed.
+    #[inline(never)]
+    pub(crate) fn attribute_stored(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        stored_as: Option<(SessionKey, PacketId)>,
+    ) {
         let from = outgoing.from.and_then(|from| self.sessions.get(from));
         let published_by = from.map(Session::author).or(outgoing.published_by);
-        let attribution = Attribution { published_by, received_ms: self.now.wall_ms };
+        let received_ms = self.now.wall_ms;
+        let attribution = Attribution { published_by, received_ms, stored_as };
         outgoing.attribute(&attribution, &mut self.pool);
     }
 

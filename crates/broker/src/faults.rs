@@ -91,6 +91,8 @@ faults! {
     KeepAliveForgotten,
     /// A session whose client is away never ends by itself.
     ExpiryForgotten,
+    /// A QoS 2 message that was stored is forgotten when it is routed, whoever else has to store it.
+    RoutedEarly,
     /// A letter between shards is lost.
     MailDropped,
     /// A letter between shards overtakes the one before it.

@@ -61,7 +61,7 @@ pub use noctule_session::Now;
 pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, StoreState, Ticket};
+pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Source, StoreState, Ticket};
 pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]

@@ -90,12 +90,38 @@ impl Mail {
     }
 }
 
-/// Names the acknowledgement that waits for a letter's answer.
+/// Names what waits for a letter's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyTo {
     pub(crate) shard: ShardId,
-    pub(crate) session: SessionHandle,
-    pub(crate) number: AckNumber,
+    pub(crate) asker: Asker,
+}
+
+/// What waits for other shards to say that a message is stored there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// An answer to the publisher.
+    Answer { session: SessionHandle, number: AckNumber },
+    /// The store, which goes on having a QoS 2 message of a client until those who are owed it are
+    /// stored to be.
+    Routing(RoutingNumber),
+    /// A session that has ended and whose messages go to others.
+    Departing(SessionHandle),
+}
+
+/// Counts the QoS 2 messages of a shard that were stored before they were routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct RoutingNumber(pub(crate) u64);
+
+/// Who asks, for a message that is about to be routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Nobody has to know.
+    Nobody,
+    /// The next answer of this session.
+    Answer(SessionHandle),
+    /// See [`Asker::Routing`].
+    Routing(RoutingNumber),
 }
 
 /// A connection on its way to the shard of its session, accepted and without its CONNACK.

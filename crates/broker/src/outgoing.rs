@@ -7,7 +7,7 @@
 use crate::expiry::write_seconds_left;
 use crate::message::{Attribution, Message, MessagePool, MessageView, PublishedBy};
 use crate::outbox::{COPY_MAX, Outbox};
-use crate::persist::Owed;
+use crate::persist::{Owed, Source};
 use crate::session::SessionHandle;
 use noctule_mqtt::codec::{Frame, REMAINING_LENGTH_MAX, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
@@ -100,6 +100,11 @@ impl<'a> Outgoing<'a> {
             Some(packet) => pool.message(&self.view, packet),
             None => pool.own(&self.view),
         })
+    }
+
+    /// How it was stored before it was routed, if it was.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.kept.as_ref().and_then(Message::source)
     }
 
     /// Whether what is kept of it does not say when it came and from whom.

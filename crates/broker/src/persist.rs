@@ -35,6 +35,18 @@ impl Sequence {
     }
 }
 
+/// Names a QoS 2 message of a client that was stored before it was routed: whoever is owed it must
+/// not be owed it again if it is routed once more after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The publisher's session.
+    pub key: SessionKey,
+    /// The packet identifier that it was sent with.
+    pub packet_id: PacketId,
+    /// When it came, as an identifier is used again.
+    pub received_ms: u64,
+}
+
 /// A message that a session is owed, and on which terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {

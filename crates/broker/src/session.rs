@@ -5,14 +5,14 @@ use crate::connection::ConnectionHandle;
 use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::{Message, PublishedBy};
-use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey};
+use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Source};
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
 use noctule_session::{AckQueue, Inbound, Outbound};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a session of a shard.
 pub type SessionHandle = Handle<Session>;
@@ -85,6 +85,8 @@ pub struct Session {
     pub(crate) restored: Option<Box<Restored>>,
     /// Messages of its queue that may have been sent before a restart.
     pub(crate) perhaps_sent: PerhapsSent,
+    /// Messages that it was owed before a restart and that are routed again now.
+    pub(crate) owed_before: Option<Box<BTreeSet<Source>>>,
     /// The sequence of the last message it was owed.
     pub(crate) next_sequence: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
@@ -180,6 +182,7 @@ impl Session {
             away_since_ms: None,
             restored: None,
             perhaps_sent: PerhapsSent::default(),
+            owed_before: None,
             next_sequence: 0,
             replays: Replays::new(),
             replaying: false,
@@ -236,6 +239,17 @@ impl Session {
     /// The connection that has it, whether its CONNACK is written or not.
     pub(crate) fn holder(&self) -> Option<ConnectionHandle> {
         self.connection.or(self.claimant)
+    }
+
+    /// Whether it was owed this message before a restart, which is asked once.
+    #[cold]
+    pub(crate) fn was_owed(&mut self, source: Option<Source>) -> bool {
+        let Some((before, source)) = self.owed_before.as_mut().zip(source) else {
+            return false;
+        };
+        let was = before.remove(&source);
+        self.owed_before.take_if(|before| before.is_empty());
+        was
     }
 
     /// Whether the packet identifier of a message at this place is not one in flight. One of an old

@@ -41,6 +41,8 @@ pub enum Fault {
     EndNotFlushedAtOpen,
     /// That a session ended is not noticed for some.
     SessionEndForgotten,
+    /// What was written together counts in part when it was not written in full.
+    GroupTorn,
 }
 
 impl Fault {
@@ -63,6 +65,7 @@ impl Fault {
         Self::MovingCutShort,
         Self::EndNotFlushedAtOpen,
         Self::SessionEndForgotten,
+        Self::GroupTorn,
     ];
 }
 

@@ -7,14 +7,14 @@
 //! whoever is owed it now is stored to be owed it.
 
 use super::{Action, Shard};
-use crate::mail::ReplyTo;
+use crate::mail::{Asker, ReplyTo};
 use crate::outgoing::Outgoing;
 use crate::persist::{Owed, Record, Sequence, SessionKey};
 use crate::queue::Queue;
 use crate::restore::{Restored, StoredSession};
 use crate::session::{Session, SessionHandle};
 use crate::sharing::{Fate, Passage};
-use noctule_session::{AckNumber, Stage};
+use noctule_session::Stage;
 
 /// What is left of a session that has ended.
 #[derive(Debug)]
@@ -28,7 +28,6 @@ pub(super) struct Departing {
     settled: Vec<Sequence>,
     /// So many other shards have been given some of them and have not said that they are stored.
     waits: usize,
-    number: AckNumber,
 }
 
 impl Shard {
@@ -50,7 +49,6 @@ impl Shard {
             restored: None,
             settled: Vec::new(),
             waits: 0,
-            number: session.answers.next_number(),
         };
         let (unfinished, queue, restored) = session.into_unfinished();
         (departing.queue, departing.restored) = (queue, restored);
@@ -69,7 +67,6 @@ impl Shard {
         queue.leave_to_store(stored.queued, stored.queued_bytes, stored.last_queued);
         // No connection and no subscription leads to it; it is here for its handle alone.
         let session = Session::new("".into(), stored.key);
-        let number = session.answers.next_number();
         let handle = self.delivery.sessions.insert(session);
         self.delivery.sessions.remove(handle);
         let in_flight = stored.in_flight.iter();
@@ -82,7 +79,6 @@ impl Shard {
             restored: Some(Box::new(restored)),
             settled: Vec::new(),
             waits: 0,
-            number,
         };
         self.departing.insert(handle, departing);
     }
@@ -144,7 +140,7 @@ impl Shard {
         may: bool,
     ) {
         departing.settled.push(owed.sequence);
-        let reply = ReplyTo { shard: self.id, session: handle, number: departing.number };
+        let reply = ReplyTo { shard: self.id, asker: Asker::Departing(handle) };
         if may && self.give_to_another(owed, reply) {
             departing.waits += 1;
         }

@@ -5,7 +5,7 @@ use crate::commons::ShardId;
 use crate::connection::ConnectionHandle;
 use crate::crowd::Publisher;
 use crate::delivery::Continuation;
-use crate::mail::{Mail, ReplyTo};
+use crate::mail::{Asker, Mail, ReplyTo};
 use crate::outgoing::Outgoing;
 use crate::parcel::Parcel;
 use crate::router::CachedRoute;
@@ -40,8 +40,19 @@ impl Shard {
             Mail::SlowDown { publisher } => self.delivery.slow_down(publisher),
             Mail::SpeedUp { publisher } => self.delivery.speed_up(publisher),
             Mail::Settled { reply, refused } => {
-                self.complete_answer(reply.session, reply.number, refused, now);
+                self.complete(reply.asker, refused, now);
             }
+        }
+    }
+
+    /// What was asked about is stored on another shard, or refused there.
+    fn complete(&mut self, asker: Asker, refused: bool, now: Now) {
+        match asker {
+            Asker::Answer { session, number } => {
+                self.complete_answer(session, number, refused, now);
+            }
+            Asker::Routing(number) => self.routed_elsewhere(number),
+            Asker::Departing(session) => self.depart_further(session),
         }
     }
 
@@ -124,7 +135,7 @@ impl Shard {
     pub(super) fn settle(&mut self, reply: ReplyTo, refused: bool) {
         if reply.shard == self.id {
             let now = self.delivery.now;
-            self.complete_answer(reply.session, reply.number, refused, now);
+            self.complete(reply.asker, refused, now);
         } else {
             self.delivery.post(reply.shard, Mail::Settled { reply, refused });
         }

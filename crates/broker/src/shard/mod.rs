@@ -49,6 +49,7 @@ pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
 use noctule_session::Now;
+use publish::Routings;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
@@ -274,6 +275,8 @@ pub struct Shard {
     leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
     /// Sessions that are over and whose messages as members of groups go to others.
     departing: BTreeMap<SessionHandle, Departing>,
+    /// Messages that were stored before they were routed, and are not known to be stored elsewhere.
+    routings: Routings,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
@@ -348,6 +351,7 @@ impl Shard {
             due: Vec::new(),
             leaving: VecDeque::new(),
             departing: BTreeMap::new(),
+            routings: Routings::default(),
             unrouted: Vec::new(),
             emptied,
             watch: Watch::default(),

@@ -8,10 +8,11 @@ use crate::delivery::{Continuation, push_ack};
 use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
+use crate::mail::{Asks, RoutingNumber};
 use crate::memory::Pressure;
 use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
-use crate::persist::Record;
+use crate::persist::{Record, SessionKey};
 use crate::restore::Unrouted;
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
@@ -22,6 +23,7 @@ use noctule_mqtt::{
     Receiver, TopicName, Violation,
 };
 use noctule_session::Received;
+use std::collections::BTreeMap;
 
 /// Packets that came with a topic alias are written again into a buffer that is kept up to this size.
 const UNALIASED_KEPT_BYTES: usize = 64 * 1024;
@@ -40,6 +42,21 @@ fn write_unaliased(
     let properties = Properties::from_checked(&others);
     let unaliased = Publish { topic: Some(topic), properties, ..*publish };
     codec::encode(&Packet::Publish(unaliased), version, out)
+}
+
+/// A stored message of a client that was routed to other shards, which have not all stored it.
+#[derive(Debug, Clone, Copy)]
+struct Routing {
+    key: SessionKey,
+    packet_id: PacketId,
+    waits: u16,
+}
+
+/// All of those of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Routings {
+    last: RoutingNumber,
+    waiting: BTreeMap<RoutingNumber, Routing>,
 }
 
 /// What became of a message that was routed.
@@ -122,7 +139,8 @@ impl Shard {
                 self.publish_exactly_once(sender, cached, packet_id, &mut outgoing)
             }
             (QoS::AtMostOnce, _) | (_, None) => {
-                let routed = self.route(&mut outgoing, Some(sender.session), cached, None)?;
+                let routed =
+                    self.route(&mut outgoing, Some(sender.session), cached, Asks::Nobody)?;
                 if routed.durable {
                     self.wait_for_store(sender.connection);
                 }
@@ -217,7 +235,8 @@ impl Shard {
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let asks = Asks::Answer(session);
+        let routed = self.route(outgoing, Some(session), cached, asks)?;
         if nothing_waits
             && !routed.durable
             && routed.replies == 0
@@ -292,14 +311,17 @@ impl Shard {
         let Sender { connection, session, .. } = *sender;
         if storing && self.takes_topic(outgoing)? {
             outgoing.from = Some(session);
-            self.delivery.attribute(outgoing);
+            let key = self.delivery.sessions.get(session).map(|found| found.key);
+            let stored_as = key.map(|key| (key, packet_id));
+            self.delivery.attribute_stored(outgoing, stored_as);
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
             self.wait_for_store(connection);
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
         }
-        let routed = self.route(outgoing, Some(session), cached, Some(session))?;
+        let asks = Asks::Answer(session);
+        let routed = self.route(outgoing, Some(session), cached, asks)?;
         self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
         Ok(!routed.reason.is_error())
     }
@@ -332,9 +354,33 @@ impl Shard {
             }
             None => self.clients.get(client_id).copied(),
         };
-        self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        self.routings.last.0 += 1;
+        let number = self.routings.last;
         // It was checked when it came; what a full queue refuses now is counted there.
-        let _ = self.route(&mut Outgoing::of_message(message), from, None, None);
+        let mut outgoing = Outgoing::of_message(message);
+        let routed = self.route(&mut outgoing, from, None, Asks::Routing(number));
+        let waits = routed.map_or(0, |routed| routed.replies);
+        let routing = Routing { key: *key, packet_id: *packet_id, waits };
+        self.settle_routing(number, routing);
+    }
+
+    /// Another shard has stored who is owed a message there.
+    pub(super) fn routed_elsewhere(&mut self, number: RoutingNumber) {
+        if let Some(mut routing) = self.routings.waiting.remove(&number) {
+            routing.waits = routing.waits.saturating_sub(1);
+            self.settle_routing(number, routing);
+        }
+    }
+
+    /// A message that was stored may be forgotten when all who are owed it are stored to be: until
+    /// then it is routed again after a crash, for those who were not [owed it before](Source).
+    fn settle_routing(&mut self, number: RoutingNumber, routing: Routing) {
+        if routing.waits > 0 && !fault(Fault::RoutedEarly) {
+            self.routings.waiting.insert(number, routing);
+            return;
+        }
+        let Routing { key, packet_id, .. } = routing;
+        self.delivery.journal.push(Record::Routed { key, packet_id });
     }
 
     /// Publishes a client's will.
@@ -349,23 +395,27 @@ impl Shard {
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
             let published_by = message.published_by();
-            let attribution = Attribution { published_by, received_ms: self.delivery.now.wall_ms };
+            let attribution = Attribution {
+                published_by,
+                received_ms: self.delivery.now.wall_ms,
+                stored_as: None,
+            };
             let expiring = self.delivery.pool.attributed(&view, &attribution);
-            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, None);
+            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, Asks::Nobody);
             return;
         }
-        let _ = self.route(&mut Outgoing::of_message(message), None, None, None);
+        let _ = self.route(&mut Outgoing::of_message(message), None, None, Asks::Nobody);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
     /// route is `cached` if it has been found already. Other shards that owe it durably are asked to
-    /// reply if its acknowledgement, the next answer of the session that `asks`, waits for them.
+    /// reply if something waits for them, as `asks` says.
     fn route(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
         cached: Option<CachedRoute>,
-        asks: Option<SessionHandle>,
+        asks: Asks,
     ) -> Result<Routed, Violation> {
         outgoing.from = from;
         let route = match cached {

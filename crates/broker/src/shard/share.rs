@@ -5,20 +5,20 @@ use super::Shard;
 use crate::commons::{Placement, ShardId};
 use crate::delivery::Delivery;
 use crate::limits::OnQueueFull;
-use crate::mail::ReplyTo;
+use crate::mail::{Asks, ReplyTo};
 use crate::offer::Sharing;
 use crate::outgoing::Outgoing;
 use crate::session::SessionHandle;
 use crate::sharing::{Choice, Fate, GroupRoute, Passage, SharedLetter};
-use noctule_mqtt::{QoS, TopicName};
+use noctule_mqtt::TopicName;
 
 /// Whose message it is that begins its way through groups.
 pub(super) struct Origin {
     pub(super) own: ShardId,
     /// The session that published it, if it is one of this shard.
     pub(super) from: Option<SessionHandle>,
-    /// The session whose next answer waits for those who owe it durably.
-    pub(super) asks: Option<SessionHandle>,
+    /// What waits for those who owe it durably.
+    pub(super) asks: Asks,
 }
 
 impl Origin {
@@ -33,17 +33,13 @@ impl Origin {
     ) -> u16 {
         let choice = Choice::new(sharing, || placement.topic_hash(outgoing.view.topic));
         let publisher = self.from.and_then(|session| delivery.connection_of(session));
-        let asks = self.asks.filter(|_| outgoing.view.qos != QoS::AtMostOnce);
+        let asker = delivery.asker(self.asks, outgoing.view.qos);
         let may_refuse = delivery.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for group in groups {
-            let reply = asks
+            let reply = asker
                 .filter(|_| group.is_durable() || may_refuse)
-                .and_then(|session| delivery.sessions.get(session).map(|found| (session, found)))
-                .map(|(session, found)| {
-                    let number = found.answers.next_number();
-                    ReplyTo { shard: self.own, session, number }
-                });
+                .map(|asker| ReplyTo { shard: self.own, asker });
             let passage = Passage::new(self.own, publisher, reply);
             let fate = delivery.distribute(self.own, group, outgoing, passage, choice);
             replies += u16::from(fate == Fate::HandedOn && reply.is_some());

@@ -4,6 +4,7 @@
 //! them is made: what they say is true for now and not for after the next start.
 
 use super::Shard;
+use crate::mail::Asks;
 use crate::message::MessageView;
 use crate::outgoing::Outgoing;
 use noctule_mqtt::{QoS, TopicName};
@@ -35,6 +36,6 @@ impl Shard {
         let route = self.router.route(topic, &self.delivery.limits);
         self.delivery.route(route, &mut outgoing, None);
         let elsewhere = &route.elsewhere;
-        self.delivery.send_elsewhere(self.id, elsewhere, &mut outgoing, None, None);
+        self.delivery.send_elsewhere(self.id, elsewhere, &mut outgoing, None, Asks::Nobody);
     }
 }

@@ -245,7 +245,7 @@ impl Shard {
         now: Now,
     ) {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
-            return self.depart_further(session);
+            return;
         };
         let inbound = &mut found.inbound;
         found.answers.complete(number, |answer| {

@@ -42,6 +42,7 @@ fn session() -> StoredSession {
         subscriptions: vec![subscription("x")],
         in_flight: Vec::new(),
         held: Vec::new(),
+        owed_before: Vec::new(),
         received: Vec::new(),
         queued: 0,
         queued_bytes: 0,

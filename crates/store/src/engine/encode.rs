@@ -4,7 +4,7 @@ use super::Engine;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::faults::Fault;
-use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES};
+use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES, Part};
 use crate::format::record::{Identifiers, Stored, StoredMessage};
 use crate::format::segment::{DATA_START, file_name};
 use crate::index::Location;
@@ -21,6 +21,8 @@ pub(super) struct Encoder {
     /// Room for the header, then records. Empty while there is no batch.
     bytes: Vec<u8>,
     records: u32,
+    /// A batch of this group has been written, and not the last.
+    is_amid: bool,
     /// Where in the active segment messages of this group are, by the [identity](Message::identity)
     /// of the message or by where it was moved from.
     placed: HashMap<Placed, (u32, u32), foldhash::fast::FixedState>,
@@ -48,6 +50,7 @@ pub(super) struct OwedTerms<'a> {
     pub(super) retain: bool,
     pub(super) identifiers: Identifiers<'a>,
     pub(super) shared: Option<&'a str>,
+    pub(super) source: Option<noctule_broker::Source>,
 }
 
 impl<F: DiskFile + Debug> Engine<F> {
@@ -150,6 +153,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             retain: owed.retain,
             identifiers: Identifiers::Given(owed.identifiers.as_deref().unwrap_or(&[])),
             shared: owed.shared.as_ref().map(|filter| &***filter),
+            source: owed.message.source(),
         };
         self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
     }
@@ -161,7 +165,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         placed: Placed,
         message: &StoredMessage<'_>,
     ) -> Result<(), StoreError> {
-        let OwedTerms { key, sequence, qos, retain, identifiers, shared } = terms;
+        let OwedTerms { key, sequence, qos, retain, identifiers, shared, source } = terms;
         let owed_at = move |message_at| Stored::Owed {
             key,
             sequence,
@@ -170,6 +174,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             retain,
             identifiers,
             shared,
+            source,
         };
         let message = Stored::Message(*message);
         let size = message.size_max() + owed_at(0).size_max();
@@ -200,7 +205,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         let end = self.position() + bytes.len() as u32;
         let message_at = end.next_multiple_of(ALIGNMENT) + HEADER_BYTES as u32;
         self.put(&owed_at(message_at), 100)?;
-        self.finish_batch()?;
+        self.finish_batch(true)?;
         self.put(message, 0)
     }
 
@@ -223,13 +228,13 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// Sees to it that a batch is begun in which there is room for so many bytes.
     fn make_room(&mut self, bytes: usize) -> Result<(), StoreError> {
         if self.encoder.bytes.len() + bytes > BATCH_BYTES {
-            self.finish_batch()?;
+            self.finish_batch(true)?;
         }
         if self.encoder.is_empty() {
             return self.begin_batch(bytes);
         }
         if self.position() as usize + bytes > self.active.capacity as usize {
-            self.finish_batch()?;
+            self.finish_batch(true)?;
             return self.begin_batch(bytes);
         }
         Ok(())
@@ -249,8 +254,16 @@ impl<F: DiskFile + Debug> Engine<F> {
         Ok(())
     }
 
+    /// Hands the rest of the group to the operating system. Until then none of it counts.
+    pub(super) fn finish_group(&mut self) -> Result<(), StoreError> {
+        if self.encoder.is_empty() && self.encoder.is_amid {
+            self.begin_batch(0)?;
+        }
+        self.finish_batch(false)
+    }
+
     /// Hands the batch to the operating system, if one is begun.
-    pub(super) fn finish_batch(&mut self) -> Result<(), StoreError> {
+    fn finish_batch(&mut self, continues: bool) -> Result<(), StoreError> {
         if self.encoder.is_empty() {
             return Ok(());
         }
@@ -264,6 +277,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             flushed: self.flushed,
             wall_ms: self.wall_ms,
             records: self.encoder.records,
+            part: Part { begins: !self.encoder.is_amid, continues },
         };
         let bytes = &mut self.encoder.bytes;
         self.chain = batch.seal(bytes);
@@ -283,6 +297,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         bytes.clear();
         bytes.shrink_to(2 * BATCH_BYTES);
         self.encoder.records = 0;
+        self.encoder.is_amid = continues && !self.options.faults.planted(Fault::GroupTorn);
         Ok(())
     }
 }

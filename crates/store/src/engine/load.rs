@@ -109,7 +109,7 @@ fn read_owed<F: DiskFile>(
     groups: &mut Groups,
 ) -> Result<Owed, StoreError> {
     let (message_at, owed) = match window.record(place.at.offset)? {
-        Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared }
+        Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared, .. }
             if key == wanted && sequence == place.sequence =>
         {
             let identifiers = identifiers.to_vec();

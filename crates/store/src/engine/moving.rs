@@ -116,8 +116,17 @@ impl<F: DiskFile + Debug> Engine<F> {
             return Ok(());
         }
         match *record {
-            Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared } => {
-                let terms = OwedTerms { key, sequence, qos, retain, identifiers, shared };
+            Stored::Owed {
+                key,
+                sequence,
+                message_at,
+                qos,
+                retain,
+                identifiers,
+                shared,
+                source,
+            } => {
+                let terms = OwedTerms { key, sequence, qos, retain, identifiers, shared, source };
                 let elsewhere;
                 let bytes = match read.from(message_at) {
                     Some(bytes) => bytes,

@@ -7,7 +7,8 @@
 //! ```text
 //! segment   4 KiB: magic, format version, segment number, CRC      then batches, each at a multiple of 8
 //! batch     56 bytes: magic, CRC, length, CRC of the batch before, segment, oldest segment needed,
-//!           number, highest number flushed before, wall time, count of records      then records
+//!           number, highest number flushed before, wall time, count of records, part of
+//!           its group      then records
 //! record    length, CRC, kind, fields
 //! ```
 //!
