@@ -243,7 +243,7 @@ impl Delivery {
                 let found = self.sessions.get(session)?;
                 Some(Asker::Answer { session, number: found.answers.next_number() })
             }
-            Asks::Routing(number) => Some(Asker::Routing(number)),
+            Asks::Routing { key, packet_id } => Some(Asker::Routing { key, packet_id }),
         }
     }
 
@@ -780,12 +780,14 @@ impl Delivery {
                 forget(session, &owed, &mut self.journal);
                 continue;
             }
-            if perhaps_sent {
+            if perhaps_sent && !fault(Fault::IdentifiersBeginAnew) {
                 session.outbound.push_restored(sequence.packet_id(), owed, Stage::AwaitPuback);
                 continue;
             }
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
-            session.outbound.skip_to(sequence.packet_id());
+            if !fault(Fault::IdentifiersBeginAnew) {
+                session.outbound.skip_to(sequence.packet_id());
+            }
             let packet_id = session.outbound.push(qos, owed, storing);
             if storing {
                 let key = session.key;

@@ -5,8 +5,10 @@ use crate::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::message::Message;
 use crate::parcel::Parcel;
+use crate::persist::SessionKey;
 use crate::session::SessionHandle;
 use crate::sharing::SharedLetter;
+use noctule_mqtt::PacketId;
 use noctule_session::AckNumber;
 use std::fmt;
 
@@ -104,14 +106,10 @@ pub(crate) enum Asker {
     Answer { session: SessionHandle, number: AckNumber },
     /// The store, which goes on having a QoS 2 message of a client until those who are owed it are
     /// stored to be.
-    Routing(RoutingNumber),
+    Routing { key: SessionKey, packet_id: PacketId },
     /// A session that has ended and whose messages go to others.
     Departing(SessionHandle),
 }
-
-/// Counts the QoS 2 messages of a shard that were stored before they were routed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct RoutingNumber(pub(crate) u64);
 
 /// Who asks, for a message that is about to be routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +119,7 @@ pub(crate) enum Asks {
     /// The next answer of this session.
     Answer(SessionHandle),
     /// See [`Asker::Routing`].
-    Routing(RoutingNumber),
+    Routing { key: SessionKey, packet_id: PacketId },
 }
 
 /// A connection on its way to the shard of its session, accepted and without its CONNACK.

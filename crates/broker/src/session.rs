@@ -2,6 +2,7 @@
 
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
+use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::{Message, PublishedBy};
@@ -247,7 +248,7 @@ impl Session {
         let Some((before, source)) = self.owed_before.as_mut().zip(source) else {
             return false;
         };
-        let was = before.remove(&source);
+        let was = before.remove(&source) && !fault(Fault::OwedBeforeForgotten);
         self.owed_before.take_if(|before| before.is_empty());
         was
     }

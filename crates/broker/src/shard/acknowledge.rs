@@ -6,7 +6,7 @@ use crate::connection::ConnectionHandle;
 use crate::delivery::{Continuation, push_ack_with};
 use crate::faults::{Fault, fault};
 use crate::persist::{Owed, Record};
-use crate::session::{Answer, SessionHandle};
+use crate::session::SessionHandle;
 use noctule_mqtt::packet::Ack;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode, Violation};
 use noctule_session::{Acknowledged, PubrecAnswer};
@@ -109,10 +109,7 @@ impl Shard {
                 self.send_ack(handle, packet, packet_id, reason);
             }
         } else if found.is_persistent() {
-            let record = Record::Released { key: found.key, packet_id };
-            let ticket = self.delivery.journal.push(record);
-            let answer = Answer::Ack { packet, packet_id, reason: ReasonCode::Success };
-            self.delivery.answer(session, answer, Some(ticket));
+            self.release_stored(session, packet_id);
         } else {
             self.send_ack(handle, packet, packet_id, ReasonCode::Success);
         }

@@ -51,7 +51,7 @@ impl Shard {
             Asker::Answer { session, number } => {
                 self.complete_answer(session, number, refused, now);
             }
-            Asker::Routing(number) => self.routed_elsewhere(number),
+            Asker::Routing { key, packet_id } => self.routed_elsewhere(key, packet_id),
             Asker::Departing(session) => self.depart_further(session),
         }
     }

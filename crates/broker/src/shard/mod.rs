@@ -49,7 +49,7 @@ pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
 use noctule_session::Now;
-use publish::Routings;
+use publish::Routing;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
@@ -276,7 +276,7 @@ pub struct Shard {
     /// Sessions that are over and whose messages as members of groups go to others.
     departing: BTreeMap<SessionHandle, Departing>,
     /// Messages that were stored before they were routed, and are not known to be stored elsewhere.
-    routings: Routings,
+    routings: HashMap<(SessionKey, noctule_mqtt::PacketId), Routing, foldhash::fast::FixedState>,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
@@ -351,7 +351,7 @@ impl Shard {
             due: Vec::new(),
             leaving: VecDeque::new(),
             departing: BTreeMap::new(),
-            routings: Routings::default(),
+            routings: HashMap::default(),
             unrouted: Vec::new(),
             emptied,
             watch: Watch::default(),

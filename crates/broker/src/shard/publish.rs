@@ -8,7 +8,7 @@ use crate::delivery::{Continuation, push_ack};
 use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
-use crate::mail::{Asks, RoutingNumber};
+use crate::mail::Asks;
 use crate::memory::Pressure;
 use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
@@ -22,8 +22,7 @@ use noctule_mqtt::{
     Packet, PacketId, PacketType, Properties, PropertyId, ProtocolVersion, QoS, ReasonCode,
     Receiver, TopicName, Violation,
 };
-use noctule_session::Received;
-use std::collections::BTreeMap;
+use noctule_session::{AckNumber, Received};
 
 /// Packets that came with a topic alias are written again into a buffer that is kept up to this size.
 const UNALIASED_KEPT_BYTES: usize = 64 * 1024;
@@ -45,18 +44,11 @@ fn write_unaliased(
 }
 
 /// A stored message of a client that was routed to other shards, which have not all stored it.
-#[derive(Debug, Clone, Copy)]
-struct Routing {
-    key: SessionKey,
-    packet_id: PacketId,
+#[derive(Debug)]
+pub(super) struct Routing {
     waits: u16,
-}
-
-/// All of those of a shard.
-#[derive(Debug, Default)]
-pub(super) struct Routings {
-    last: RoutingNumber,
-    waiting: BTreeMap<RoutingNumber, Routing>,
+    /// PUBREL came meanwhile: the answer that waits.
+    release: Option<(SessionHandle, AckNumber)>,
 }
 
 /// What became of a message that was routed.
@@ -354,33 +346,52 @@ impl Shard {
             }
             None => self.clients.get(client_id).copied(),
         };
-        self.routings.last.0 += 1;
-        let number = self.routings.last;
+        let asks = Asks::Routing { key: *key, packet_id: *packet_id };
         // It was checked when it came; what a full queue refuses now is counted there.
-        let mut outgoing = Outgoing::of_message(message);
-        let routed = self.route(&mut outgoing, from, None, Asks::Routing(number));
+        let routed = self.route(&mut Outgoing::of_message(message), from, None, asks);
         let waits = routed.map_or(0, |routed| routed.replies);
-        let routing = Routing { key: *key, packet_id: *packet_id, waits };
-        self.settle_routing(number, routing);
+        self.settle_routing(*key, *packet_id, Routing { waits, release: None });
     }
 
     /// Another shard has stored who is owed a message there.
-    pub(super) fn routed_elsewhere(&mut self, number: RoutingNumber) {
-        if let Some(mut routing) = self.routings.waiting.remove(&number) {
+    pub(super) fn routed_elsewhere(&mut self, key: SessionKey, packet_id: PacketId) {
+        if let Some(mut routing) = self.routings.remove(&(key, packet_id)) {
             routing.waits = routing.waits.saturating_sub(1);
-            self.settle_routing(number, routing);
+            self.settle_routing(key, packet_id, routing);
         }
     }
 
     /// A message that was stored may be forgotten when all who are owed it are stored to be: until
-    /// then it is routed again after a crash, for those who were not [owed it before](Source).
-    fn settle_routing(&mut self, number: RoutingNumber, routing: Routing) {
+    /// then it is routed again after a crash, for those who were not owed it before.
+    fn settle_routing(&mut self, key: SessionKey, packet_id: PacketId, routing: Routing) {
         if routing.waits > 0 && !fault(Fault::RoutedEarly) {
-            self.routings.waiting.insert(number, routing);
+            self.routings.insert((key, packet_id), routing);
             return;
         }
-        let Routing { key, packet_id, .. } = routing;
         self.delivery.journal.push(Record::Routed { key, packet_id });
+        if let Some((session, number)) = routing.release {
+            let ticket = self.delivery.journal.push(Record::Released { key, packet_id });
+            let next = Continuation::Answer { session, number };
+            self.delivery.waiting.push_back((ticket, next));
+        }
+    }
+
+    /// PUBREL came for a packet identifier that was stored: it is released, and PUBCOMP answers when
+    /// that is stored.
+    pub(super) fn release_stored(&mut self, session: SessionHandle, packet_id: PacketId) {
+        let Some(found) = self.delivery.sessions.get_mut(session) else {
+            return;
+        };
+        let (key, packet) = (found.key, PacketType::Pubcomp);
+        let answer = Answer::Ack { packet, packet_id, reason: ReasonCode::Success };
+        match self.routings.get_mut(&(key, packet_id)) {
+            // With the identifier the store would forget the message.
+            Some(routing) => routing.release = Some((session, found.answers.push(answer, 1))),
+            None => {
+                let ticket = self.delivery.journal.push(Record::Released { key, packet_id });
+                self.delivery.answer(session, answer, Some(ticket));
+            }
+        }
     }
 
     /// Publishes a client's will.

@@ -19,6 +19,8 @@ pub(super) enum Role {
 pub(super) struct Heard {
     pub(super) name: Name,
     pub(super) qos: u8,
+    /// It was retained before the subscription.
+    pub(super) retained: bool,
 }
 
 /// How far a message that was published has come.
@@ -249,10 +251,13 @@ impl Client {
     fn hear_publish(&mut self, publishing: Publishing, books: &mut Books) -> Result<(), String> {
         let name = named(&publishing.payload).ok_or("a message that nobody said")?;
         let (qos, id) = (publishing.qos as u8, publishing.id.unwrap_or(0));
+        let retained = publishing.retain;
         books.heard += 1;
         match qos {
             1 => {
-                let repeated = books.published.get(&name).is_none_or(|one| one.repeated);
+                // What was sent again, or stored before it was routed, may be another delivery.
+                let published = books.published.get(&name);
+                let repeated = published.is_none_or(|one| one.repeated || one.qos == 2);
                 let before = self.unanswered.insert(name, id);
                 if let Some(before) = before.filter(|_| publishing.dup && !repeated) {
                     books.continued += 1;
@@ -261,12 +266,12 @@ impl Client {
                         return Err(format!("{who} heard {name:?} as {before} and again as {id}"));
                     }
                 }
-                self.heard.push(Heard { name, qos });
+                self.heard.push(Heard { name, qos, retained });
                 self.answers.push_back(puback(id));
             }
             2 => {
                 if self.held.insert(id) {
-                    self.heard.push(Heard { name, qos });
+                    self.heard.push(Heard { name, qos, retained });
                 }
                 self.answers.push_back(pubrec(id));
             }

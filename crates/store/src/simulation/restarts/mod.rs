@@ -13,11 +13,12 @@ mod books;
 mod broker;
 mod client;
 
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 use crate::testing::SimulatedDisk;
 use books::Books;
 use broker::{Broker, Cut};
 use client::{Client, Role};
+use noctule_broker::faults::{Fault as BrokerFault, plant};
 use noctule_testkit::Dice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -302,4 +303,50 @@ fn what_a_broker_has_acknowledged_survives_whatever_happens_to_it() {
     each(total.power_cuts, 1);
     each(total.continued, 1);
     each(total.loads, 1);
+}
+
+/// Mistakes in the broker and in the log that a run has to find.
+const BROKER_FAULTS: &[BrokerFault] = &[
+    BrokerFault::AckBeforeTicket,
+    BrokerFault::TicketIgnored,
+    BrokerFault::ConnackBeforeTicket,
+    BrokerFault::DuplicateRouted,
+    BrokerFault::CursorNotRewound,
+    BrokerFault::SpillOvertaken,
+    BrokerFault::RoutedEarly,
+    BrokerFault::OwedBeforeForgotten,
+    BrokerFault::IdentifiersBeginAnew,
+];
+const STORE_FAULTS: &[Fault] = &[
+    Fault::AcknowledgedBeforeFlush,
+    Fault::FlushSkipped,
+    Fault::OldRetainedWins,
+    Fault::StragglerDropped,
+    Fault::SessionEndForgotten,
+    Fault::GroupTorn,
+];
+/// A planted fault has to be found by one of so many seeds.
+const SEEDS_TO_FIND: u64 = 1_500;
+
+#[test]
+fn every_planted_fault_of_broker_and_log_is_found() {
+    let mut missed = Vec::new();
+    let find = |name: String, faults: Faults, missed: &mut Vec<String>| match (0..SEEDS_TO_FIND)
+        .find_map(|seed| run(seed, faults).err().map(|wrong| (seed, wrong)))
+    {
+        Some((seed, wrong)) => {
+            let how: String = wrong.lines().next().unwrap_or_default().chars().take(90).collect();
+            println!("{name:<24} {:>6}   {how}", seed + 1);
+        }
+        None => missed.push(name),
+    };
+    for fault in BROKER_FAULTS {
+        plant(Some(*fault));
+        find(fault.to_string(), Faults::default(), &mut missed);
+        plant(None);
+    }
+    for fault in STORE_FAULTS {
+        find(format!("{fault:?}"), Faults::plant(*fault), &mut missed);
+    }
+    assert!(missed.is_empty(), "not found within {SEEDS_TO_FIND} seeds: {missed:?}");
 }
