@@ -132,6 +132,8 @@ pub(crate) struct Delivery {
     pub(crate) pool: MessagePool,
     /// The time of what is being done.
     pub(crate) now: Now,
+    /// The latest wall time that a store has kept.
+    pub(crate) stored_wall_ms: u64,
     pub(crate) marks: Marks,
     /// What clients take, mail apart.
     pub(crate) memory: Memory,
@@ -159,6 +161,7 @@ impl Delivery {
         Self {
             postbags,
             now,
+            stored_wall_ms: 0,
             marks: Marks::new(&limits),
             memory: Memory::default(),
             told: 0,
@@ -189,6 +192,12 @@ impl Delivery {
         }
     }
 
+    /// The time by which stored messages expire: if the clock was set back before a start, nothing is
+    /// good for longer.
+    pub(crate) fn stored_now(&self) -> Now {
+        Now { wall_ms: self.now.wall_ms.max(self.stored_wall_ms), ..self.now }
+    }
+
     /// The connection that a session has, once its CONNACK is written.
     pub(crate) fn connection_of(&self, session: SessionHandle) -> Option<ConnectionHandle> {
         self.sessions.get(session).and_then(|found| found.connection)
@@ -213,6 +222,7 @@ impl Delivery {
     ) -> u16 {
         let asker = self.asker(asks, outgoing.view.qos);
         let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
+        let received_ms = self.stored_now().wall_ms;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
             let reply =
@@ -222,7 +232,7 @@ impl Delivery {
                 let attribution = durable.then(|| {
                     let from = outgoing.from.and_then(|from| self.sessions.get(from));
                     let published_by = from.map(Session::author).or(outgoing.published_by);
-                    Attribution { published_by, received_ms: self.now.wall_ms, stored_as: None }
+                    Attribution { published_by, received_ms, stored_as: None }
                 });
                 let covering = Covering { from: own, publisher, reply, attribution };
                 postbag.push_message(outgoing, covering, &mut self.pool);
@@ -464,7 +474,7 @@ impl Delivery {
         if persistent && self.store.lacks_space && !outgoing.paced {
             self.dropped.store_full += 1;
             self.losses.note(target.session, Lost { at_most_once: 0, queued: 1 });
-            outgoing.refused = true;
+            outgoing.refused |= !outgoing.unstored;
             return;
         }
         let retain = outgoing.view.retain && target.retain_as_published;
@@ -550,7 +560,7 @@ impl Delivery {
     ) {
         let from = outgoing.from.and_then(|from| self.sessions.get(from));
         let published_by = from.map(Session::author).or(outgoing.published_by);
-        let received_ms = self.now.wall_ms;
+        let received_ms = self.stored_now().wall_ms;
         let attribution = Attribution { published_by, received_ms, stored_as };
         outgoing.attribute(&attribution, &mut self.pool);
     }

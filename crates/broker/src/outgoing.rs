@@ -37,6 +37,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) paced: bool,
     /// Whether a session is owed it across a crash, so that its sender has to wait.
     pub(crate) durable: bool,
+    /// Whether nothing is stored for it, and those for whom it would be go without.
+    pub(crate) unstored: bool,
     /// Whether a session refused it because its queue is full.
     pub(crate) refused: bool,
 }
@@ -90,6 +92,7 @@ impl<'a> Outgoing<'a> {
             retained: 0,
             paced: false,
             durable: false,
+            unstored: false,
             refused: false,
         }
     }

@@ -133,7 +133,8 @@ impl Shard {
         next: u64,
         now: Now,
     ) {
-        restore_retained(self.commons(), messages, next, now);
+        self.set_now(now);
+        restore_retained(self.commons(), messages, next, self.delivery.stored_now());
         self.watch_all_retained(now);
     }
 

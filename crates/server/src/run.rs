@@ -160,6 +160,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         hello: hello(config.hello),
         clock,
         next_key: recovered.next_key,
+        stored_wall_ms: recovered.wall_ms,
         all_given_back: Barrier::new(shards),
         shared: Arc::clone(&shared),
         mailboxes,
@@ -235,6 +236,7 @@ struct Building {
     hello: Hello,
     clock: Clock,
     next_key: u64,
+    stored_wall_ms: u64,
     /// Passed when all shards have been given back what was stored.
     all_given_back: Barrier,
     shared: Arc<Shared>,
@@ -259,7 +261,9 @@ struct Plan {
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
         let (limits, offer, next_key) = (self.limits.clone(), self.offer.clone(), self.next_key);
-        let settings = Settings { limits, offer, hello: self.hello, seed: plan.seed, next_key };
+        let stored_wall_ms = self.stored_wall_ms;
+        let (hello, seed) = (self.hello, plan.seed);
+        let settings = Settings { limits, offer, hello, seed, next_key, stored_wall_ms };
         let mut clock = self.clock;
         let mut shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())

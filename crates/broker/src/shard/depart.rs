@@ -97,7 +97,7 @@ impl Shard {
         };
         departing.queue.loaded(messages);
         while let Some(mut owed) = departing.queue.pop() {
-            owed.message.put_on_clock(self.delivery.now);
+            owed.message.put_on_clock(self.delivery.stored_now());
             let restored = departing.restored.as_deref();
             let may = restored.is_none_or(|begun| !begun.contains_key(&owed.sequence));
             self.settle_departing(handle, &mut departing, &owed, may);

@@ -69,6 +69,9 @@ pub struct Settings {
     pub seed: [u8; 32],
     /// Keys of sessions from this one on were never given to any.
     pub next_key: u64,
+    /// The latest wall time that a store has kept, in milliseconds since 1970. What expires and has
+    /// been stored does so by a clock that shows at least this.
+    pub stored_wall_ms: u64,
 }
 
 /// Something the shard needs done. Carried out in order.
@@ -334,8 +337,10 @@ impl Shard {
         let hash_seed = random.next_u64();
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
+        let mut delivery = Delivery::new(settings.limits, commons.shards(), commons.memory(), now);
+        delivery.stored_wall_ms = settings.stored_wall_ms;
         Self {
-            delivery: Delivery::new(settings.limits, commons.shards(), commons.memory(), now),
+            delivery,
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
             refused_publish_flags: settings.offer.refused_publish_flags(),

@@ -301,6 +301,13 @@ impl Shard {
         // It is among those that are held already.
         self.check_receive_maximum(sender, 0)?;
         let Sender { connection, session, .. } = *sender;
+        if storing && self.delivery.store.lacks_space {
+            self.delivery.dropped.store_full += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            let routed = Routed { reason, durable: false, replies: 0 };
+            self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+            return Ok(false);
+        }
         if storing && self.takes_topic(outgoing)? {
             outgoing.from = Some(session);
             let key = self.delivery.sessions.get(session).map(|found| found.key);
@@ -408,7 +415,7 @@ impl Shard {
             let published_by = message.published_by();
             let attribution = Attribution {
                 published_by,
-                received_ms: self.delivery.now.wall_ms,
+                received_ms: self.delivery.stored_now().wall_ms,
                 stored_as: None,
             };
             let expiring = self.delivery.pool.attributed(&view, &attribution);
@@ -453,10 +460,15 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
-        if outgoing.view.retain && self.delivery.store.lacks_space {
-            self.delivery.dropped.store_full += 1;
-            let reason = ReasonCode::QuotaExceeded;
-            return Ok(Routed { reason, durable: false, replies: 0 });
+        let mut asks = asks;
+        if self.delivery.store.lacks_space && self.delivery.would_store(route, outgoing) {
+            // Before anybody gets it: who is refused sends it again.
+            if matches!(asks, Asks::Answer(_)) && self.delivery.refuses_publisher(from) {
+                self.delivery.dropped.store_full += 1;
+                let reason = ReasonCode::QuotaExceeded;
+                return Ok(Routed { reason, durable: false, replies: 0 });
+            }
+            (outgoing.unstored, asks) = (true, Asks::Nobody);
         }
         if let Some(from) = from
             && self.watch.wants_one()
@@ -469,7 +481,9 @@ impl Shard {
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
         let route = if outgoing.view.retain {
-            if !fault(Fault::RetainedSetLate) {
+            if outgoing.unstored && !outgoing.view.payload.is_empty() {
+                self.delivery.dropped.store_full += 1;
+            } else if !fault(Fault::RetainedSetLate) {
                 self.retain(outgoing);
             }
             self.router.route(outgoing.view.topic, &self.delivery.limits)
@@ -501,7 +515,7 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
-        if outgoing.view.retain && fault(Fault::RetainedSetLate) {
+        if outgoing.view.retain && !outgoing.unstored && fault(Fault::RetainedSetLate) {
             self.retain(outgoing);
         }
         Ok(Routed { reason, durable: outgoing.durable, replies })

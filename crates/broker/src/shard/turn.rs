@@ -285,10 +285,11 @@ impl Shard {
         if self.departing.contains_key(&session) {
             return self.depart_with(session, messages);
         }
+        let now = self.delivery.stored_now();
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             let spilled = found.queue.spilled_bytes();
             for owed in &mut messages {
-                owed.message.put_on_clock(self.delivery.now);
+                owed.message.put_on_clock(now);
             }
             let weight: usize = messages.iter().map(|owed| found.owe(owed)).sum();
             found.queue.loaded(messages);

@@ -258,7 +258,8 @@ impl Client {
                 // What was sent again, or stored before it was routed, may be another delivery.
                 let published = books.published.get(&name);
                 let repeated = published.is_none_or(|one| one.repeated || one.qos == 2);
-                let before = self.unanswered.insert(name, id);
+                // What is retained may be sent several times, each time as another delivery.
+                let before = if retained { None } else { self.unanswered.insert(name, id) };
                 if let Some(before) = before.filter(|_| publishing.dup && !repeated) {
                     books.continued += 1;
                     if before != id {
