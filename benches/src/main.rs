@@ -17,7 +17,6 @@ use mix::Top;
 use noctule_load::statistics::range;
 use noctule_load::table::figure;
 use std::fmt;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use work::{Cell, Work, Workable};
 
@@ -183,26 +182,6 @@ fn spread(values: &[f64]) -> String {
     range(values).map_or(String::new(), |(least, most)| {
         format!("{}–{}", figure(Some(least)), figure(Some(most)))
     })
-}
-
-/// A directory that goes with its owner.
-struct Room {
-    path: PathBuf,
-}
-
-impl Room {
-    fn new() -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("noctule-routing-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        // Nothing is left to do if even this fails.
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
 }
 
 #[cfg(test)]

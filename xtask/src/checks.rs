@@ -6,6 +6,7 @@
 use std::io::{BufReader, stdout};
 use std::process::{ExitCode, Stdio};
 
+use crate::clauses;
 use crate::foreign;
 use crate::shell::{self, Failure};
 use crate::steps::Steps;
@@ -21,6 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
     let mut tally = Tally::default();
     // Without foreign clients half the tests fail for one reason; that reason alone is clearer.
     if steps.step("prepare", "foreign MQTT clients", foreign::prepare) {
+        steps.step("clauses", "cargo xtask clauses", clauses::check);
         steps.step("fmt", "cargo fmt --all --check", format);
         steps.step("clippy", "cargo clippy, workspace, all targets, -D warnings", clippy);
         steps.step("tests", "cargo test --workspace", || {

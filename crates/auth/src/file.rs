@@ -1,9 +1,10 @@
 //! The password file: one `user:hash` per line; empty lines and those that begin with `#` are left
 //! as they are.
 //!
-//! Whoever cannot be found costs the time of one who can, so that names cannot be told by the clock.
-//! Files in which all hashes have the same cost, as those made here, keep that promise to the letter;
-//! otherwise an unknown user costs what the first one does.
+//! Whoever cannot be found costs the time of one who can, and is shown a challenge that looks like
+//! one of a user, so that names cannot be told by clock or answer. Where lines differ in their cost, a
+//! name that does not exist is always given that of the same user, picked by the name and a key that
+//! comes of the file's secrets: so costs of unknown names are spread as those of known ones.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -11,7 +12,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::hash::{Hash, PASSWORD_BYTES_MAX};
+use noctule_scram::ScramSecret;
+use sha2::{Digest, Sha256};
+
+use crate::credential::{Credential, Hashing, PASSWORD_BYTES_MAX};
 use crate::problem::{Fault, PasswordFileError};
 use crate::replace;
 
@@ -22,12 +26,17 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const NAME_BYTES_MAX: usize = 65_535;
 
 /// A password file, read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PasswordFile {
     lines: Vec<Line>,
     /// Where each user's line is.
     users: HashMap<String, usize>,
-    decoy: Option<Hash>,
+    /// The lines of users.
+    user_lines: Vec<usize>,
+    /// The lines of users who can prove that they know their password without saying it.
+    scram_lines: Vec<usize>,
+    /// Picks whom an unknown name looks like.
+    decoy_key: [u8; 32],
 }
 
 /// What a change of a password file did.
@@ -45,7 +54,7 @@ pub enum Change {
 enum Line {
     /// Left as it is.
     Other(String),
-    User(String, Hash),
+    User(String, Credential),
 }
 
 impl PasswordFile {
@@ -70,19 +79,31 @@ impl PasswordFile {
     pub fn read(path: &Path) -> Result<Self, PasswordFileError> {
         let error = |fault| PasswordFileError::new(path, fault);
         let text = read_text(path).map_err(error)?;
-        let mut file = Self { lines: Vec::new(), users: HashMap::new(), decoy: None };
+        let mut file = Self::default();
         for (number, line) in (1..).zip(text.lines()) {
             let line = read_line(line, number).map_err(error)?;
-            if let Line::User(name, _) = &line
-                && file.users.insert(name.clone(), file.lines.len()).is_some()
-            {
-                return Err(error(Fault::Twice(number)));
-            }
-            file.lines.push(line);
+            file.take(line, number).map_err(error)?;
         }
-        let first = file.lines.iter().find_map(Line::hash).map(Hash::decoy);
-        file.decoy = first.or_else(Hash::nobodys);
         Ok(file)
+    }
+
+    fn take(&mut self, line: Line, number: usize) -> Result<(), Fault> {
+        let place = self.lines.len();
+        if let Line::User(name, credential) = &line {
+            if self.users.insert(name.clone(), place).is_some() {
+                return Err(Fault::Twice(number));
+            }
+            if self.user_lines.is_empty() {
+                let secret = format!("decoys of {credential}");
+                self.decoy_key = Sha256::digest(secret).into();
+            }
+            self.user_lines.push(place);
+            if credential.scram().is_some() {
+                self.scram_lines.push(place);
+            }
+        }
+        self.lines.push(line);
+        Ok(())
     }
 
     /// How many users there are.
@@ -97,24 +118,39 @@ impl PasswordFile {
         self.users.is_empty()
     }
 
-    /// Whether this is the password of this user. Takes some 20 ms and 20 MiB, also for a user that
-    /// does not exist.
+    /// Whether this is the password of this user. Takes its time (some 20 ms and 20 MiB for a password
+    /// that was hashed by Argon2id), also for a user that does not exist.
     #[must_use]
     pub fn verify(&self, user: &str, password: &[u8]) -> bool {
-        let known = self.users.get(user).and_then(|index| self.hash_at(*index));
-        let Some(hash) = known.or(self.decoy.as_ref()) else {
-            return false;
-        };
+        let known = self.credential_of(user);
+        let like = self.pick(&self.user_lines, user);
+        let nobodys = Credential::nobodys();
         // In this order: the time is spent in any case.
-        hash.is_of(password) && known.is_some()
+        known.or(like).unwrap_or(&nobodys).is_of(password) && known.is_some()
+    }
+
+    /// What is kept of a user's password for SCRAM, or a decoy that looks like it if there is no such
+    /// user, or the password is kept otherwise.
+    #[must_use]
+    pub fn scram_secret(&self, user: &str) -> ScramSecret {
+        let like = self.pick(&self.scram_lines, user).and_then(Credential::scram);
+        // Made in any case, so that it cannot be told by the time it takes.
+        let decoy = ScramSecret::decoy(user, &self.decoy_key, like);
+        self.credential_of(user).and_then(Credential::scram).cloned().unwrap_or(decoy)
     }
 
     /// Gives a user this password, in the file at `path`, which is read, changed and replaced while
-    /// others who do so wait.
+    /// others who do so wait. Without `hashing` a user who has a SCRAM password gets another one, and
+    /// everybody else is hashed by Argon2id.
     ///
     /// # Errors
     /// [`PasswordFileError`]: the file, the name or the password cannot be used.
-    pub fn set(path: &Path, user: &str, password: &[u8]) -> Result<Change, PasswordFileError> {
+    pub fn set(
+        path: &Path,
+        user: &str,
+        password: &[u8],
+        hashing: Option<Hashing>,
+    ) -> Result<Change, PasswordFileError> {
         let error = |fault| PasswordFileError::new(path, fault);
         if !is_name(user) {
             return Err(error(Fault::BadName(user.to_owned())));
@@ -123,8 +159,11 @@ impl PasswordFile {
             return Err(error(Fault::BadPassword(password.len())));
         }
         Self::change(path, |file| {
-            let hash = Hash::of(password).map_err(Fault::Hashing)?;
-            let line = Line::User(user.to_owned(), hash);
+            let before = file.credential_of(user).and_then(Credential::scram);
+            let as_before = before.map(|secret| Hashing::Scram(secret.iterations()));
+            let hashing = hashing.or(as_before).unwrap_or(Hashing::Argon2id);
+            let credential = Credential::of(password, hashing).map_err(Fault::Hashing)?;
+            let line = Line::User(user.to_owned(), credential);
             Ok(match file.users.get(user) {
                 Some(index) => {
                     file.lines[*index] = line;
@@ -168,23 +207,29 @@ impl PasswordFile {
             // Writing to a string cannot fail.
             let _ = match line {
                 Line::Other(line) => writeln!(text, "{line}"),
-                Line::User(name, hash) => writeln!(text, "{name}:{hash}"),
+                Line::User(name, credential) => writeln!(text, "{name}:{credential}"),
             };
         }
         text
     }
 
-    fn hash_at(&self, index: usize) -> Option<&Hash> {
-        self.lines.get(index).and_then(Line::hash)
+    fn credential_of(&self, user: &str) -> Option<&Credential> {
+        self.credential_at(*self.users.get(user)?)
     }
-}
 
-impl Line {
-    fn hash(&self) -> Option<&Hash> {
-        match self {
-            Self::User(_, hash) => Some(hash),
-            Self::Other(_) => None,
+    fn credential_at(&self, place: usize) -> Option<&Credential> {
+        match self.lines.get(place)? {
+            Line::User(_, credential) => Some(credential),
+            Line::Other(_) => None,
         }
+    }
+
+    /// The one of these lines that a name stands for, always the same.
+    fn pick(&self, lines: &[usize], user: &str) -> Option<&Credential> {
+        let hash = Sha256::new().chain_update(self.decoy_key).chain_update(user).finalize();
+        let number = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let place = number.checked_rem(lines.len() as u64)?;
+        self.credential_at(*lines.get(usize::try_from(place).ok()?)?)
     }
 }
 
@@ -206,8 +251,8 @@ fn read_line(line: &str, number: usize) -> Result<Line, Fault> {
     if !is_name(name) {
         return Err(Fault::BadLine(number));
     }
-    let hash = Hash::parse(hash.trim_end()).ok_or(Fault::BadHash(number))?;
-    Ok(Line::User(name.to_owned(), hash))
+    let credential = Credential::parse(hash.trim_end()).ok_or(Fault::BadHash(number))?;
+    Ok(Line::User(name.to_owned(), credential))
 }
 
 fn is_name(name: &str) -> bool {

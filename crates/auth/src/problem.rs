@@ -26,7 +26,7 @@ pub enum Fault {
     Exists,
     /// This line, from 1, is not `user:hash`.
     BadLine(usize),
-    /// The hash in this line, from 1, is none of Argon2id, or one that would take too much memory or
+    /// The hash in this line, from 1, is of no kind that is known, or would take too much memory or
     /// time.
     BadHash(usize),
     /// The user of this line, from 1, stands in an earlier line, too.
@@ -69,8 +69,8 @@ impl fmt::Display for PasswordFileError {
             ),
             Fault::BadHash(line) => write!(
                 f,
-                "{path}:{line}: the hash is not Argon2id, or a far too expensive one: remove the \
-                 line, and add the user again with `noctule passwd add`"
+                "{path}:{line}: the hash is of no kind that is known, or far too expensive: remove \
+                 the line, and add the user again with `noctule passwd add`"
             ),
             Fault::Twice(line) => {
                 write!(f, "{path}:{line}: this user stands in an earlier line, too: remove one")

@@ -13,10 +13,12 @@
 
 use crate::arena::Handle;
 use crate::crowd::{Crowd, Patience};
+use crate::entrance::EntranceId;
 use crate::holds::Holds;
 use crate::message::{Message, MessageView};
 use crate::outbox::Outbox;
 use crate::outgoing::{FormKey, FormTerms, choose_alias};
+use crate::principal::Principal;
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
 use crate::shard::Greeting;
@@ -45,6 +47,8 @@ pub struct Connection {
     pub(crate) over_limit: bool,
     pub(crate) greeting: Greeting,
     pub(crate) transport: Transport,
+    /// Where it was accepted.
+    pub(crate) entrance: EntranceId,
     pub(crate) keep_alive: KeepAlive,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
@@ -61,6 +65,8 @@ pub struct Connection {
     pub(crate) last_heard_ms: u64,
     /// If it does not keep up with what it is sent.
     pub(crate) crowd: Option<Box<Crowd>>,
+    /// Whether it is to be looked at when its time is over: once, however often it was crowded.
+    pub(crate) crowd_timed: bool,
     /// How many bytes it counts with.
     pub(crate) counted: usize,
     pub(crate) patience: Patience,
@@ -74,10 +80,14 @@ pub struct Connection {
     pub(crate) aliases_in: Option<Box<AliasesIn>>,
     /// Topic aliases that we use, if the client takes any.
     pub(crate) aliases_out: Option<Box<AliasesOut>>,
+    /// Bytes that have left the outbox and wait in the transport.
+    pub(crate) sealed: u32,
     /// What both take of memory.
     pub(crate) alias_bytes: usize,
     /// If the client has named an authentication method.
     pub(crate) authentication: Option<Box<Authentication>>,
+    /// Who the client is; until it is accepted, who it says it is.
+    pub(crate) principal: Principal,
 }
 
 /// An enhanced authentication (MQTT 5.0 section 4.12).
@@ -129,7 +139,6 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Accepting {
     pub(crate) client_id: Box<str>,
-    pub(crate) user_name: Option<Box<str>>,
     pub(crate) clean_start: bool,
     pub(crate) expiry: Expiry,
     /// What CONNACK will say: properties without their length.
@@ -140,7 +149,12 @@ pub(crate) struct Accepting {
 }
 
 impl Connection {
-    pub(crate) fn new(now_ms: u64, over_limit: bool, transport: Transport) -> Self {
+    pub(crate) fn new(
+        now_ms: u64,
+        over_limit: bool,
+        transport: Transport,
+        entrance: EntranceId,
+    ) -> Self {
         Self {
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V311,
@@ -151,6 +165,7 @@ impl Connection {
             over_limit,
             greeting: Greeting::None,
             transport,
+            entrance,
             keep_alive: KeepAlive::new(0),
             window: u16::MAX,
             packet_bytes_max: u32::MAX,
@@ -161,6 +176,7 @@ impl Connection {
             outbox: Outbox::default(),
             last_heard_ms: now_ms,
             crowd: None,
+            crowd_timed: false,
             counted: 0,
             patience: Patience::default(),
             crowds_ahead: 0,
@@ -168,8 +184,10 @@ impl Connection {
             problem_information: true,
             aliases_in: None,
             aliases_out: None,
+            sealed: 0,
             alias_bytes: 0,
             authentication: None,
+            principal: Principal::default(),
         }
     }
 

@@ -95,6 +95,8 @@ counters! {
         protocol_version,
         /// A client identifier that is not allowed.
         client_identifier,
+        /// A client identifier whose session belongs to somebody else.
+        foreign_session,
         /// User name or password are wrong.
         user_or_password,
         /// Not authorized.

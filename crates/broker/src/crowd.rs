@@ -161,7 +161,7 @@ impl Delivery {
             }));
             if left_ms == 0 {
                 self.counters.slow_consumers += 1;
-            } else {
+            } else if !std::mem::replace(&mut connection.crowd_timed, true) {
                 self.crowded.push(receiver);
             }
             // It must be heard, or those who wait for it could be whom it waits for.
@@ -231,18 +231,26 @@ impl Delivery {
         self.let_go_on(crowd.waiting);
     }
 
-    /// When the time of a receiver is over.
-    pub(crate) fn patience_ends(&self, receiver: ConnectionHandle) -> Option<u64> {
-        self.connections.get(receiver)?.crowd.as_ref().map(|crowd| crowd.until_ms)
+    /// When the time of a receiver is over, to be looked at then. `None` if nobody waits for it any
+    /// more, so that there is nothing to look at.
+    pub(crate) fn patience_ends(&mut self, receiver: ConnectionHandle) -> Option<u64> {
+        let connection = self.connections.get_mut(receiver)?;
+        let crowd = connection.crowd.as_ref().filter(|crowd| !crowd.slow);
+        connection.crowd_timed = crowd.is_some();
+        crowd.map(|crowd| crowd.until_ms)
     }
 
-    /// The time of a receiver may be over. Returns when to look again if it is not.
+    /// It was to be looked at whether the time of a receiver is over. Returns when to look again if
+    /// it is not; it may be another crowd than the one whose time was asked for.
     pub(crate) fn lose_patience(&mut self, receiver: ConnectionHandle) -> Option<u64> {
-        let connection = self.connections.get_mut(receiver)?;
-        let crowd = connection.crowd.as_mut().filter(|crowd| !crowd.slow)?;
-        if crowd.until_ms > self.now.mono_ms {
-            return Some(crowd.until_ms);
+        if let Some(until_ms) = self.patience_ends(receiver)
+            && until_ms > self.now.mono_ms
+        {
+            return Some(until_ms);
         }
+        let connection = self.connections.get_mut(receiver)?;
+        connection.crowd_timed = false;
+        let crowd = connection.crowd.as_mut().filter(|crowd| !crowd.slow)?;
         crowd.slow = true;
         let waiting = std::mem::take(&mut crowd.waiting);
         self.counters.slow_consumers += 1;
@@ -275,5 +283,65 @@ impl Delivery {
             // Whatever it has sent since is unread: its silence begins now.
             connection.last_heard_ms = self.now.mono_ms;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Action, Event, Limits, Settings, Shard, Verdict};
+    use noctule_session::Now;
+
+    const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+    const SUBSCRIBE: &[u8] = b"\x82\x06\x00\x01\x00\x01x\x00";
+
+    fn at(mono_ms: u64) -> Now {
+        Now { mono_ms, wall_ms: 0 }
+    }
+
+    fn take_in(shard: &mut Shard, connection: ConnectionHandle, bytes: &[u8], now: Now) {
+        shard.on_bytes(connection, bytes, now);
+        while let Some(action) = shard.next_action() {
+            if let Action::Authenticate { connection, .. } = action {
+                shard.handle(Event::Authenticated { connection, verdict: Verdict::Accepted }, now);
+            }
+        }
+        shard.work(now);
+        shard.end_turn();
+    }
+
+    fn connected(shard: &mut Shard, now: Now) -> ConnectionHandle {
+        let connection = shard.open(now);
+        take_in(shard, connection, CONNECT, now);
+        connection
+    }
+
+    #[test]
+    fn a_receiver_that_is_crowded_again_and_again_is_looked_at_by_one_timer() {
+        let limits = Limits { unsent_bytes_max: 1_000, ..Limits::default() };
+        let mut shard = Shard::new(Settings { limits, ..Settings::default() }, at(0));
+        let receiver = connected(&mut shard, at(0));
+        let publisher = connected(&mut shard, at(0));
+        take_in(&mut shard, receiver, SUBSCRIBE, at(0));
+        let burst = [b"\x30\x67\x00\x01x".as_slice(), &[b'.'; 100]].concat().repeat(4);
+        let timers = shard.timers.len();
+        for time_ms in 1..=50 {
+            let now = at(time_ms);
+            take_in(&mut shard, publisher, &burst, now);
+            assert!(!shard.wants_input(publisher), "it waits for the receiver");
+            let written = shard.output(receiver).map_or(0, crate::outbox::Outbox::len);
+            shard.on_written(receiver, written);
+            shard.work(now);
+            assert!(shard.wants_input(publisher));
+            assert_eq!(shard.timers.len(), timers + 1, "after {time_ms} crowds");
+        }
+        // The timer still does its work.
+        take_in(&mut shard, publisher, &burst, at(51));
+        shard.on_tick(at(51 + 2 * PATIENCE_MS));
+        shard.on_tick(at(51 + 4 * PATIENCE_MS));
+        shard.work(at(51 + 4 * PATIENCE_MS));
+        assert!(shard.wants_input(publisher), "the receiver is slow");
+        assert_eq!(shard.delivery.counters.slow_consumers, 1);
+        assert_eq!(shard.delivery.crowded, []);
     }
 }

@@ -18,7 +18,7 @@ use crate::memory::{CommonMemory, Memory, Pressure};
 use crate::message::{Attribution, Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Journal, Owed, Record, Sequence, SessionKey, StoreState, Ticket};
+use crate::persist::{Extras, Journal, Owed, Record, Sequence, Stage, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -30,7 +30,7 @@ use noctule_mqtt::{
     Packet, PacketId, PacketType, Properties, Property, PropertyBuffer, ProtocolVersion, QoS,
     ReasonCode, codec,
 };
-use noctule_session::{AckNumber, Acknowledged, Now, Stage, ToSend};
+use noctule_session::{AckNumber, Acknowledged, Now, Stage as Progress, ToSend};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Continuation {
     /// Another shard is told that a message of its client is stored here.
-    Reply { reply: ReplyTo, refused: bool },
+    Reply { asker: Asker, refused: bool },
     /// A promise has come true.
     Answer { session: SessionHandle, number: AckNumber },
     /// The session of a new connection is stored: CONNACK may leave.
@@ -49,6 +49,40 @@ pub(crate) enum Continuation {
     Pubrel { session: SessionHandle, packet_id: PacketId },
     /// A received QoS 2 message is stored: it is routed, and PUBREC may leave.
     Route(Box<Unrouted>),
+}
+
+/// What waits for the store, by how safe it wants to have it.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    written: VecDeque<(Ticket, Continuation)>,
+    flushed: VecDeque<(Ticket, Continuation)>,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.written.len() + self.flushed.len()
+    }
+
+    fn push(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.at(stage).push_back((ticket, next));
+    }
+
+    /// What has waited longest for a stage, if its ticket has come.
+    pub(crate) fn next(
+        &mut self,
+        stage: Stage,
+        has_come: impl Fn(Ticket) -> bool,
+    ) -> Option<Continuation> {
+        let next = self.at(stage).pop_front_if(|(ticket, _)| has_come(*ticket))?;
+        Some(next.1)
+    }
+
+    fn at(&mut self, stage: Stage) -> &mut VecDeque<(Ticket, Continuation)> {
+        match stage {
+            Stage::Written => &mut self.written,
+            Stage::Flushed => &mut self.flushed,
+        }
+    }
 }
 
 /// Connections with something to write, and buffers to write into.
@@ -67,7 +101,7 @@ const BUFFER_BYTES: usize = 1_024;
 
 impl Outputs {
     /// The outbox of a connection that something is about to be put into.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open<'c>(
         &mut self,
         handle: ConnectionHandle,
@@ -112,7 +146,7 @@ pub(crate) struct Delivery {
     pub(crate) connections: Arena<Connection>,
     pub(crate) journal: Journal,
     /// What waits for which ticket; tickets rise.
-    pub(crate) waiting: VecDeque<(Ticket, Continuation)>,
+    pub(crate) waiting: Waiting,
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
     pub(crate) packets: Packets,
@@ -155,7 +189,13 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(limits: Limits, shards: u16, memory: &Arc<CommonMemory>, now: Now) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        stage: Stage,
+        shards: u16,
+        memory: &Arc<CommonMemory>,
+        now: Now,
+    ) -> Self {
         let mut postbags = Vec::new();
         postbags.resize_with(usize::from(shards), Postbag::default);
         Self {
@@ -174,8 +214,8 @@ impl Delivery {
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
-            journal: Journal::new(),
-            waiting: VecDeque::new(),
+            journal: Journal::new(stage),
+            waiting: Waiting::default(),
             outputs: Outputs::default(),
             counters: Counters::default(),
             packets: Packets::default(),
@@ -198,6 +238,11 @@ impl Delivery {
         Now { wall_ms: self.now.wall_ms.max(self.stored_wall_ms), ..self.now }
     }
 
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.marks.press(self.pressure, &limits);
+        self.limits = limits;
+    }
+
     /// The connection that a session has, once its CONNACK is written.
     pub(crate) fn connection_of(&self, session: SessionHandle) -> Option<ConnectionHandle> {
         self.sessions.get(session).and_then(|found| found.connection)
@@ -211,7 +256,7 @@ impl Delivery {
     }
 
     /// Sends a message to other shards. Returns how many of them were asked to reply, because they
-    /// owe it durably or may refuse it, to whom `asks` says.
+    /// owe it durably or may refuse it, or because all are to store it together.
     pub(crate) fn send_elsewhere(
         &mut self,
         own: ShardId,
@@ -220,19 +265,16 @@ impl Delivery {
         publisher: Option<ConnectionHandle>,
         asks: Asks,
     ) -> u16 {
-        let asker = self.asker(asks, outgoing.view.qos);
-        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
         let received_ms = self.stored_now().wall_ms;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
-            let reply =
-                asker.filter(|_| *durable || may_refuse).map(|asker| ReplyTo { shard: own, asker });
+            let reply = self.reply_to(own, asks, outgoing.view.qos, *durable);
             replies += u16::from(reply.is_some());
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
                 let attribution = durable.then(|| {
                     let from = outgoing.from.and_then(|from| self.sessions.get(from));
                     let published_by = from.map(Session::author).or(outgoing.published_by);
-                    Attribution { published_by, received_ms, stored_as: None }
+                    Attribution { published_by, received_ms }
                 });
                 let covering = Covering { from: own, publisher, reply, attribution };
                 postbag.push_message(outgoing, covering, &mut self.pool);
@@ -244,17 +286,30 @@ impl Delivery {
         replies
     }
 
-    /// Who is to hear that a message of this QoS is stored.
-    pub(crate) fn asker(&self, asks: Asks, qos: QoS) -> Option<Asker> {
-        match asks {
-            _ if qos == QoS::AtMostOnce => None,
-            Asks::Nobody => None,
-            Asks::Answer(session) => {
-                let found = self.sessions.get(session)?;
-                Some(Asker::Answer { session, number: found.answers.next_number() })
-            }
-            Asks::Routing { key, packet_id } => Some(Asker::Routing { key, packet_id }),
+    /// How another shard, or the member of a group, is to answer; not at all if nothing depends on it.
+    pub(crate) fn reply_to(
+        &self,
+        own: ShardId,
+        asks: Asks,
+        qos: QoS,
+        durable: bool,
+    ) -> Option<ReplyTo> {
+        if qos == QoS::AtMostOnce {
+            return None;
         }
+        let session = match asks {
+            Asks::Nothing => return None,
+            // Even where nobody was owed it durably a moment ago, somebody may be now.
+            Asks::Together(together) => return Some(ReplyTo::Together(together)),
+            Asks::Word(session) => session,
+        };
+        let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;
+        if !(durable || may_refuse) {
+            return None;
+        }
+        let number = self.sessions.get(session)?.answers.next_number();
+        let stage = self.journal.stage();
+        Some(ReplyTo::Answer(Asker { shard: own, session, number, stage }))
     }
 
     /// A box is full: whoever wrote to it is not read until it is emptier.
@@ -334,8 +389,9 @@ impl Delivery {
             return;
         }
         self.forms.begin(outgoing, self.now);
-        while !targets.is_empty() {
-            let served = self.deliver_alike(targets, outgoing, from);
+        while let [first, ..] = targets {
+            let at_most_once = outgoing.view.qos.min(first.qos) == QoS::AtMostOnce;
+            let served = if at_most_once { self.deliver_alike(targets, outgoing, from) } else { 0 };
             let Some((target, rest)) = targets[served..].split_first() else {
                 return;
             };
@@ -373,7 +429,7 @@ impl Delivery {
         for target in targets {
             let at_most_once = qos == QoS::AtMostOnce || target.qos == QoS::AtMostOnce;
             let is_publisher = target.session.slot() == from_slot;
-            if !at_most_once || is_publisher || target.identifiers.is_some() {
+            if !at_most_once || is_publisher || target.has_identifiers() {
                 break;
             }
             // Whatever is out of the ordinary is for the general way.
@@ -403,6 +459,7 @@ impl Delivery {
             // It was published before the subscription and has been sent as what was retained.
             return;
         }
+        // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT5-4.8.2-3]: the lower one of both.
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
         match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
             None => {}
@@ -411,6 +468,7 @@ impl Delivery {
         }
     }
 
+    /// Sends a message at QoS 0 `[MQTT3-4.3.1-1]` `[MQTT5-4.3.1-1]`, however full the window is.
     fn deliver_at_most_once(&mut self, target: &Target, outgoing: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.get_mut(target.session) else {
             return;
@@ -434,13 +492,14 @@ impl Delivery {
                 return;
             }
         }
+        // [MQTT3-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
         if connection.aliases_out.is_some() {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             return self.send_aliased(handle, terms, PacketId::FIRST, outgoing);
         }
-        let encoded = self.forms.form(outgoing, key, &target.identifiers);
+        let encoded = self.forms.form(outgoing, key, &target.extras);
         if !connection.accepts(encoded.packet_bytes) {
             self.dropped.packet_too_large += 1;
             return;
@@ -468,9 +527,6 @@ impl Delivery {
             };
             session = again;
         }
-        if persistent && session.owed_before.is_some() && session.was_owed(outgoing.source()) {
-            return;
-        }
         if persistent && self.store.lacks_space && !outgoing.paced {
             self.dropped.store_full += 1;
             self.losses.note(target.session, Lost { at_most_once: 0, queued: 1 });
@@ -478,38 +534,27 @@ impl Delivery {
             return;
         }
         let retain = outgoing.view.retain && target.retain_as_published;
-        let ready = session
-            .connection
-            .and_then(|handle| self.connections.get_mut(handle).map(|found| (handle, found)))
-            .filter(|(_, connection)| {
-                // What waits for its place in the store goes the longer way through the queue.
-                !(persistent && qos == QoS::ExactlyOnce)
-                    && session.queue.is_empty()
-                    && session.outbound.has_room(connection.window)
-                    && session.has_number_for(Sequence(session.next_sequence + 1))
-                    && session.owing.bytes <= self.limits.queue_bytes_max
-                    && connection.outbox.len() <= self.marks.crowded
-            });
-        let Some((handle, connection)) = ready else {
-            if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
-                return;
-            }
-            let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
-            match self.enqueue(target.session, owed, outgoing.paced) {
-                Queued::Refused => outgoing.refused = true,
-                Queued::Waiting { durable } => {
-                    outgoing.durable |= durable;
-                    self.pump(target.session);
-                    self.meet(target.session);
-                }
-            }
-            return;
+        let Some(handle) = session.connection else {
+            return self.deliver_later(target, qos, retain, outgoing);
         };
+        let Some(connection) = self.connections.get_mut(handle) else {
+            return self.deliver_later(target, qos, retain, outgoing);
+        };
+        // What waits for its place in the store goes the longer way through the queue.
+        let is_ready = !(persistent && qos == QoS::ExactlyOnce)
+            && session.queue.is_empty()
+            && session.outbound.has_room(connection.window)
+            && session.has_number_for(Sequence(session.next_sequence + 1))
+            && session.owing.bytes <= self.limits.queue_bytes_max
+            && connection.outbox.len() <= self.marks.crowded;
+        if !is_ready {
+            return self.deliver_later(target, qos, retain, outgoing);
+        }
         let key = FormKey::new(connection.version.has_properties(), qos, retain);
-        let encoded = self.forms.form(outgoing, key, &target.identifiers);
+        let encoded = self.forms.form(outgoing, key, &target.extras);
         let aliased = connection.aliases_out.is_some();
         let accepted = if aliased {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             connection.choose_alias(&outgoing.view, &terms).is_some()
         } else {
             connection.accepts(encoded.packet_bytes)
@@ -530,7 +575,7 @@ impl Delivery {
             return;
         };
         if aliased {
-            let terms = FormTerms::new(key, &target.identifiers);
+            let terms = FormTerms::new(key, &target.extras);
             return self.send_aliased(handle, terms, packet_id, outgoing);
         }
         let outbox = self.outputs.open(handle, connection);
@@ -546,23 +591,38 @@ impl Delivery {
 
     /// Has what is kept of a message say when it came and from whom, for whoever keeps it longer
     /// than its publisher may be known.
-    pub(crate) fn attribute(&mut self, outgoing: &mut Outgoing<'_>) {
-        self.attribute_stored(outgoing, None);
-    }
-
-    /// The same, for a message that is stored as one of this session and packet identifier before it
-    /// is routed.
     #[inline(never)]
-    pub(crate) fn attribute_stored(
-        &mut self,
-        outgoing: &mut Outgoing<'_>,
-        stored_as: Option<(SessionKey, PacketId)>,
-    ) {
+    pub(crate) fn attribute(&mut self, outgoing: &mut Outgoing<'_>) {
         let from = outgoing.from.and_then(|from| self.sessions.get(from));
         let published_by = from.map(Session::author).or(outgoing.published_by);
-        let received_ms = self.stored_now().wall_ms;
-        let attribution = Attribution { published_by, received_ms, stored_as };
+        let attribution = Attribution { published_by, received_ms: self.stored_now().wall_ms };
         outgoing.attribute(&attribution, &mut self.pool);
+    }
+
+    /// Puts a message into the queue of a session whose client cannot be sent it at once.
+    #[cold]
+    fn deliver_later(
+        &mut self,
+        target: &Target,
+        qos: QoS,
+        retain: bool,
+        outgoing: &mut Outgoing<'_>,
+    ) {
+        let Some(session) = self.sessions.get_mut(target.session) else {
+            return;
+        };
+        if fault(Fault::PausedReaderDropped) && session.connection.is_some() {
+            return;
+        }
+        let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
+        match self.enqueue(target.session, owed, outgoing.paced) {
+            Queued::Refused => outgoing.refused = true,
+            Queued::Waiting { durable } => {
+                outgoing.durable |= durable;
+                self.pump(target.session);
+                self.meet(target.session);
+            }
+        }
     }
 
     /// Sends a message to a client that takes topic aliases, whose bytes nobody else gets.
@@ -629,10 +689,11 @@ impl Delivery {
             session,
             qos: terms.options.qos,
             own_qos: None,
-            // [MQTT5-3.3.1-8]: the flag says that this is one from before the subscription.
+            // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
+            // before the subscription.
             retain_as_published: true,
-            identifiers: terms.identifier.map(|identifier| [identifier].into()),
-            shared: None,
+            // Each copy has that of its own subscription [MQTT5-3.3.4-5].
+            extras: Extras::of(terms.identifier.as_slice(), None),
             since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);
@@ -641,25 +702,35 @@ impl Delivery {
         self.route(&route, &mut outgoing, None);
     }
 
-    /// Puts a message at the end of a session's queue, if there is room. One that is `paced` has
-    /// waited for room.
+    /// Whether a message of so many bytes is too much for a session's queue, when those of it that
+    /// have expired are gone.
+    pub(crate) fn is_full_for(&mut self, handle: SessionHandle, bytes: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return false;
+        };
+        if !session.is_full_for(bytes, &self.limits) {
+            return false;
+        }
+        let restored = session.restored.as_deref();
+        let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
+        for expired in session.queue.take_expired(self.now, begun) {
+            self.dropped.expired += 1;
+            self.memory.owed -= session.settle(&expired);
+            forget(session, &expired, &mut self.journal);
+        }
+        session.is_full_for(bytes, &self.limits)
+    }
+
+    /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
+    /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
+    /// One that is `paced` has waited for room.
     fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
+        let bytes = owed.bytes();
+        let is_full = self.is_full_for(handle, bytes);
         let Some(session) = self.sessions.get_mut(handle) else {
             return Queued::Waiting { durable: false };
         };
-        let bytes = owed.bytes();
         let durable = session.is_persistent();
-        let mut is_full = session.is_full_for(bytes, &self.limits);
-        if is_full {
-            let restored = session.restored.as_deref();
-            let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
-            for expired in session.queue.take_expired(self.now, begun) {
-                self.dropped.expired += 1;
-                self.memory.owed -= session.settle(&expired);
-                forget(session, &expired, &mut self.journal);
-            }
-            is_full = session.is_full_for(bytes, &self.limits);
-        }
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -779,7 +850,7 @@ impl Delivery {
             if let Some((packet_id, received)) = old {
                 // What was begun is completed, or its identifier would be given to another message
                 // while the client still holds it.
-                let stage = if received { Stage::AwaitPubcomp } else { Stage::AwaitPubrec };
+                let stage = if received { Progress::AwaitPubcomp } else { Progress::AwaitPubrec };
                 session.outbound.push_restored(packet_id, owed, stage);
                 continue;
             }
@@ -791,7 +862,7 @@ impl Delivery {
                 continue;
             }
             if perhaps_sent && !fault(Fault::IdentifiersBeginAnew) {
-                session.outbound.push_restored(sequence.packet_id(), owed, Stage::AwaitPuback);
+                session.outbound.push_restored(sequence.packet_id(), owed, Progress::AwaitPuback);
                 continue;
             }
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
@@ -803,7 +874,10 @@ impl Delivery {
                 let key = session.key;
                 let ticket = self.journal.push(Record::PacketIdGiven { key, sequence, packet_id });
                 let next = Continuation::Publish { session: handle, packet_id };
-                self.waiting.push_back((ticket, next));
+                // One after another, so that they leave in their order.
+                let stage = self.journal.usual();
+                self.journal.ask(stage);
+                self.waiting.push(ticket, stage, next);
             }
         }
     }
@@ -812,6 +886,12 @@ impl Delivery {
     /// persisted.
     pub(crate) fn answer(&mut self, handle: SessionHandle, answer: Answer, ticket: Option<Ticket>) {
         self.answer_after(handle, answer, ticket, 0);
+    }
+
+    /// Has something go on when a ticket has become that safe.
+    pub(crate) fn wait_for(&mut self, ticket: Ticket, stage: Stage, next: Continuation) {
+        self.journal.ask(stage);
+        self.waiting.push(ticket, stage, next);
     }
 
     /// As [`answer`](Self::answer), but after so many replies of other shards, too.
@@ -833,7 +913,8 @@ impl Delivery {
         }
         let number = session.answers.push(answer, waits);
         if let Some(ticket) = ticket {
-            self.waiting.push_back((ticket, Continuation::Answer { session: handle, number }));
+            let stage = self.journal.stage();
+            self.wait_for(ticket, stage, Continuation::Answer { session: handle, number });
         }
     }
 
@@ -912,7 +993,7 @@ impl Delivery {
 
     /// Puts a packet that may say `why` in a reason string into a connection's output: with it if
     /// the client wants and takes it, without it otherwise `[MQTT5-3.1.2-29]` `[MQTT5-3.2.2-19]`
-    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.11.2-1]` `[MQTT5-3.14.2-3]`.
+    /// `[MQTT5-3.4.2-2]` `[MQTT5-3.5.2-2]` `[MQTT5-3.9.2-1]` `[MQTT5-3.14.2-3]`.
     ///
     /// # Errors
     /// The size of the packet if it is too large even so; nothing is put out then.
@@ -982,8 +1063,13 @@ impl Delivery {
 
     /// A CONNECT is answered with a refusal.
     pub(crate) fn count_refusal(&mut self, handle: ConnectionHandle, reason: ReasonCode) {
-        self.counters.connects_refused += 1;
         self.refused.count(reason);
+        self.count_refused_connect(handle);
+    }
+
+    /// A CONNECT is refused for a reason that is counted already.
+    pub(crate) fn count_refused_connect(&mut self, handle: ConnectionHandle) {
+        self.counters.connects_refused += 1;
         if self.connections.get(handle).is_some_and(|one| one.transport == Transport::Tls) {
             self.tls.connects_refused += 1;
         }
@@ -1072,16 +1158,16 @@ pub(crate) fn push_ack_with(
 }
 
 impl Target {
+    #[inline(always)]
     fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
         let sequence = session.next_sequence();
-        let (identifiers, shared) = (self.identifiers.clone(), self.shared.clone());
-        Owed { sequence, message, qos, retain, identifiers, shared }
+        Owed { sequence, message, qos, retain, extras: self.extras.clone() }
     }
 }
 
 impl Owed {
     fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
         let key = FormKey::new(has_properties, self.qos, self.retain);
-        FormTerms::new(key, &self.identifiers)
+        FormTerms::new(key, &self.extras)
     }
 }

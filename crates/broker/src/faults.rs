@@ -91,10 +91,6 @@ faults! {
     KeepAliveForgotten,
     /// A session whose client is away never ends by itself.
     ExpiryForgotten,
-    /// A QoS 2 message that was stored is forgotten when it is routed, whoever else has to store it.
-    RoutedEarly,
-    /// Who was owed a message before a restart is owed it again when it is routed once more.
-    OwedBeforeForgotten,
     /// Packet identifiers of deliveries begin anew with a restart.
     IdentifiersBeginAnew,
     /// A letter between shards is lost.
@@ -107,8 +103,7 @@ faults! {
 
 impl Fault {
     /// Those that only a broker that ends and begins anew can show.
-    pub const OVER_RESTARTS: &'static [Self] =
-        &[Self::RoutedEarly, Self::OwedBeforeForgotten, Self::IdentifiersBeginAnew];
+    pub const OVER_RESTARTS: &'static [Self] = &[Self::IdentifiersBeginAnew];
 }
 
 #[cfg(feature = "planted-faults")]

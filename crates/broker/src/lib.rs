@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod crowd;
 mod delivery;
+mod entrance;
 mod expiry;
 pub mod faults;
 mod holds;
@@ -31,6 +32,7 @@ mod outgoing;
 mod parcel;
 mod persist;
 mod postbag;
+mod principal;
 mod queue;
 mod restore;
 mod retained;
@@ -47,6 +49,7 @@ pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
 pub use counters::{Counters, Dropped, Packets, Refused, Traffic};
+pub use entrance::{AcceptedVersions, Entrance, EntranceId};
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
@@ -61,7 +64,10 @@ pub use noctule_session::Now;
 pub use offer::{Offer, Sharing};
 pub use outbox::Outbox;
 pub use parcel::Parcel;
-pub use persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Source, StoreState, Ticket};
+pub use persist::{
+    Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket, Together,
+};
+pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]

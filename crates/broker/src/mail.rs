@@ -5,10 +5,9 @@ use crate::ShardId;
 use crate::connection::{Connection, ConnectionHandle};
 use crate::message::Message;
 use crate::parcel::Parcel;
-use crate::persist::SessionKey;
+use crate::persist::{Stage, Together};
 use crate::session::SessionHandle;
 use crate::sharing::SharedLetter;
-use noctule_mqtt::PacketId;
 use noctule_session::AckNumber;
 use std::fmt;
 
@@ -71,7 +70,7 @@ pub enum Mail {
     /// A message is stored for whoever was owed it on the writing shard.
     Settled {
         /// As in the letter that asked.
-        reply: ReplyTo,
+        asker: Asker,
         /// Whether a session refused it because its queue is full.
         refused: bool,
     },
@@ -92,34 +91,45 @@ impl Mail {
     }
 }
 
-/// Names what waits for a letter's answer.
+/// What is to be done when a letter's message is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyTo {
+pub enum ReplyTo {
+    /// The acknowledgement that waits for it is to hear of it, once it is stored.
+    Answer(Asker),
+    /// Its records are to be stored together with those of the shard that wrote the letter.
+    Together(Together),
+}
+
+impl ReplyTo {
+    /// How safe the message has to be before somebody hears of it. Nobody waits for what is stored
+    /// together with other things.
+    pub(crate) fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Answer(asker) => Some(asker.stage),
+            Self::Together(_) => None,
+        }
+    }
+}
+
+/// Names an acknowledgement that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
     pub(crate) shard: ShardId,
-    pub(crate) asker: Asker,
+    pub(crate) session: SessionHandle,
+    pub(crate) number: AckNumber,
+    /// How safe it has to be before it is answered.
+    pub(crate) stage: Stage,
 }
 
-/// What waits for other shards to say that a message is stored there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asker {
-    /// An answer to the publisher.
-    Answer { session: SessionHandle, number: AckNumber },
-    /// The store, which goes on having a QoS 2 message of a client until those who are owed it are
-    /// stored to be.
-    Routing { key: SessionKey, packet_id: PacketId },
-    /// A session that has ended and whose messages go to others.
-    Departing(SessionHandle),
-}
-
-/// Who asks, for a message that is about to be routed.
+/// What the publisher of a message wants of other shards that owe it durably.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asks {
-    /// Nobody has to know.
-    Nobody,
-    /// The next answer of this session.
-    Answer(SessionHandle),
-    /// See [`Asker::Routing`].
-    Routing { key: SessionKey, packet_id: PacketId },
+    /// Nothing.
+    Nothing,
+    /// Word when it is stored, for the next answer of this session.
+    Word(SessionHandle),
+    /// That it is stored together with what is recorded here.
+    Together(Together),
 }
 
 /// A connection on its way to the shard of its session, accepted and without its CONNACK.

@@ -9,7 +9,7 @@
 //! or keeps is not in it. So the limit should leave some room below what there is.
 
 use crate::commons::ShardId;
-use crate::connection::{Connection, ConnectionHandle};
+use crate::connection::{Connection, ConnectionHandle, Transport};
 use crate::delivery::Delivery;
 use crate::persist::Owed;
 use crate::session::{Session, SessionHandle};
@@ -22,6 +22,8 @@ const SESSION_BYTES: usize = size_of::<Session>() + 200;
 const SUBSCRIPTION_BYTES: usize = 250;
 /// What an idle connection takes.
 const CONNECTION_BYTES: usize = size_of::<Connection>() + 300;
+/// What an idle connection over TLS takes beside: its keys, and the buffers of its session.
+const TLS_BYTES: usize = 5 * 1024;
 /// A shard tells the others when its memory has changed by this much, or this part of the limit.
 const TOLD_BYTES: usize = 64 * 1024;
 const TOLD_PART: usize = 256;
@@ -177,7 +179,12 @@ impl Session {
     fn bytes(&self) -> usize {
         let filters: usize =
             self.subscriptions.keys().map(|filter| subscription_bytes(filter)).sum();
-        session_bytes(&self.client_id) + filters
+        session_bytes(&self.client_id) + self.owner_bytes() + filters
+    }
+
+    /// What it takes to know whose it is.
+    pub(crate) fn owner_bytes(&self) -> usize {
+        self.user_name.as_ref().map_or(0, |name| name.len())
     }
 }
 
@@ -196,6 +203,9 @@ impl Connection {
             + self.partial.len()
             + self.held.len()
             + self.alias_bytes
+            + self.principal.user_name.as_ref().map_or(0, |name| name.len())
+            + self.sealed as usize
+            + if self.transport == Transport::Tls { TLS_BYTES } else { 0 }
     }
 }
 

@@ -6,12 +6,9 @@
 use crate::expiry::Deadline;
 use crate::memory::CommonMemory;
 use crate::outgoing::RawPublish;
-use crate::persist::{SessionKey, Source};
 use noctule_mqtt::packet::{Publish, Will};
 use noctule_mqtt::property::Carrier;
-use noctule_mqtt::{
-    PacketId, PacketType, Properties, Property, PropertyBuffer, QoS, TopicName, Violation,
-};
+use noctule_mqtt::{PacketType, Properties, Property, PropertyBuffer, QoS, TopicName, Violation};
 use noctule_session::Now;
 use std::fmt;
 use std::sync::Arc as StdArc;
@@ -43,8 +40,6 @@ struct Body {
     expires: Deadline,
     /// When it came, in milliseconds of wall time; zero if nobody has to know.
     received_ms: u64,
-    /// The publisher's session and the packet identifier, if it was stored before it was routed.
-    stored_as: Option<(SessionKey, PacketId)>,
     /// Where its bytes are counted, if that is not done by whoever has it.
     meter: Option<StdArc<CommonMemory>>,
 }
@@ -99,7 +94,6 @@ impl Body {
             retain: view.retain,
             expires: view.expires,
             received_ms: 0,
-            stored_as: None,
             meter: None,
         };
         body.attribute(attribution);
@@ -108,7 +102,7 @@ impl Body {
 
     /// Notes when it came and from whom. To be done once, and before its bytes are counted.
     fn attribute(&mut self, attribution: &Attribution<'_>) {
-        (self.received_ms, self.stored_as) = (attribution.received_ms, attribution.stored_as);
+        self.received_ms = attribution.received_ms;
         let Some(PublishedBy { client_id, user_name }) = attribution.published_by else {
             return;
         };
@@ -140,7 +134,6 @@ impl Body {
         self.payload_end = packet.bytes.len() as u32;
         self.publisher = Known::Nothing;
         self.received_ms = 0;
-        self.stored_as = None;
         self.qos = view.qos;
         self.retain = view.retain;
         self.expires = view.expires;
@@ -235,7 +228,9 @@ impl fmt::Debug for MessagePool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MessageView<'a> {
     pub(crate) topic: TopicName<'a>,
-    /// Checked properties to pass on, without their length.
+    /// Checked properties, without their length. All of them are passed on as they came and in their
+    /// order, but for the message expiry interval `[MQTT5-3.3.2-4]` `[MQTT5-3.3.2-15]`
+    /// `[MQTT5-3.3.2-16]` `[MQTT5-3.3.2-17]` `[MQTT5-3.3.2-18]` `[MQTT5-3.3.2-20]`.
     pub(crate) properties: &'a [u8],
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
@@ -273,8 +268,6 @@ pub(crate) struct Attribution<'a> {
     pub(crate) published_by: Option<PublishedBy<'a>>,
     /// In milliseconds of wall time; zero if it is not known.
     pub(crate) received_ms: u64,
-    /// The publisher's session and the packet identifier, if it is stored before it is routed.
-    pub(crate) stored_as: Option<(SessionKey, PacketId)>,
 }
 
 impl Attribution<'_> {
@@ -321,10 +314,7 @@ impl Message {
             retain: parts.retain,
             expires: Deadline::NEVER,
         };
-        Ok(Self(Arc::new(Body::of_parts(
-            &view,
-            &Attribution { published_by, received_ms, stored_as: None },
-        ))))
+        Ok(Self(Arc::new(Body::of_parts(&view, &Attribution { published_by, received_ms }))))
     }
 
     /// As [`from_parts`](Self::from_parts), for a message that was stored: if it expires, its time
@@ -381,9 +371,10 @@ impl Message {
         Self(Arc::new(Body::of_parts(view, &Attribution::default())))
     }
 
-    /// Makes the message of a will: its properties without the will delay, which concerns the
-    /// server alone.
-    pub(crate) fn of_will(will: &Will<'_>, by: PublishedBy<'_>, pool: &MessagePool) -> Self {
+    /// Makes the message of a will: to be retained or not as it says `[MQTT3-3.1.2-16]`
+    /// `[MQTT3-3.1.2-17]` `[MQTT5-3.1.2-14]` `[MQTT5-3.1.2-15]`, with its properties in their order
+    /// `[MQTT5-3.1.3-10]`, but without the will delay, which concerns the server alone.
+    pub(crate) fn of_will(will: &Will<'_>, pool: &MessagePool) -> Self {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Publish));
         for property in will.properties {
             if !matches!(property, Property::WillDelayInterval(_)) {
@@ -400,7 +391,7 @@ impl Message {
             // It begins to count when the will is published (section 3.1.3.2.4).
             expires: Deadline::NEVER,
         };
-        pool.attributed(&view, &Attribution { published_by: Some(by), ..Attribution::default() })
+        pool.own(&view)
     }
 
     /// The topic name.
@@ -452,19 +443,6 @@ impl Message {
     /// When it came, in milliseconds of wall time; zero if that is not known.
     pub fn received_ms(&self) -> u64 {
         self.0.received_ms
-    }
-
-    /// How it was stored before it was routed, if it was.
-    pub fn source(&self) -> Option<Source> {
-        let (key, packet_id) = self.0.stored_as?;
-        Some(Source { key, packet_id, received_ms: self.0.received_ms })
-    }
-
-    /// It is one that was stored so, if nobody else has it.
-    pub(crate) fn set_stored_as(&mut self, key: SessionKey, packet_id: PacketId) {
-        if let Some(body) = Arc::get_mut(&mut self.0) {
-            body.stored_as = Some((key, packet_id));
-        }
     }
 
     /// Whether it says when it came or from whom.

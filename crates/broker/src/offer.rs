@@ -27,6 +27,9 @@ pub struct Offer {
     /// What a client that asks for response information is told: the beginning of topics on which it
     /// may expect answers.
     pub response_information: Option<Box<str>>,
+    /// Whether a session belongs to the user whose client has it: others are refused its client
+    /// identifier, to go on with it as well as to end it.
+    pub sessions_belong_to_users: bool,
     /// Methods of enhanced authentication that whoever decides knows; CONNECT with any other is
     /// refused with "bad authentication method" `[MQTT5-4.12.0-1]`.
     pub authentication_methods: Vec<Box<str>>,
@@ -58,6 +61,7 @@ impl Default for Offer {
             shared_subscriptions: Sharing::RoundRobin,
             payload_format_checked: false,
             response_information: None,
+            sessions_belong_to_users: true,
             authentication_methods: Vec::new(),
             server_reference: None,
         }
@@ -77,7 +81,8 @@ impl Offer {
         retain | qos
     }
 
-    /// The keep alive of a client that asks for `asked` seconds.
+    /// The keep alive of a client that asks for `asked` seconds: that one, if it is told no other
+    /// `[MQTT5-3.2.2-22]`.
     pub(crate) fn keep_alive(&self, asked: u16) -> u16 {
         match self.keep_alive_max {
             Some(max) if asked == 0 || asked > max => max,

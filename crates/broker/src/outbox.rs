@@ -128,6 +128,7 @@ impl Outbox {
     }
 
     /// Appends a copy of an encoded PUBLISH with its packet identifier put in.
+    #[inline(always)]
     pub(crate) fn push_numbered(&mut self, publish: Encoded<'_>, packet_id: PacketId) {
         let tail = self.tail();
         let at = tail.len() + publish.packet_id_at;

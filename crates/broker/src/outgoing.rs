@@ -7,7 +7,7 @@
 use crate::expiry::write_seconds_left;
 use crate::message::{Attribution, Message, MessagePool, MessageView, PublishedBy};
 use crate::outbox::{COPY_MAX, Outbox};
-use crate::persist::{Owed, Source};
+use crate::persist::{Extras, Owed};
 use crate::session::SessionHandle;
 use noctule_mqtt::codec::{Frame, REMAINING_LENGTH_MAX, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
@@ -17,6 +17,7 @@ use noctule_mqtt::{
 };
 use noctule_session::{AliasUse, AliasesOut, Now};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// A message that is being routed.
 pub(crate) struct Outgoing<'a> {
@@ -62,6 +63,7 @@ impl<'a> RawPublish<'a> {
             bytes: frame.bytes,
             header_len: frame.header_len,
             has_properties: version.has_properties(),
+            // [MQTT3-3.3.1-3] [MQTT5-3.3.1-3]: DUP is between the publisher and us.
             passable: !publish.dup && !frame.has_padded_length(),
         }
     }
@@ -103,11 +105,6 @@ impl<'a> Outgoing<'a> {
             Some(packet) => pool.message(&self.view, packet),
             None => pool.own(&self.view),
         })
-    }
-
-    /// How it was stored before it was routed, if it was.
-    pub(crate) fn source(&self) -> Option<Source> {
-        self.kept.as_ref().and_then(Message::source)
     }
 
     /// Whether what is kept of it does not say when it came and from whom.
@@ -210,9 +207,9 @@ pub(crate) struct FormTerms<'a> {
 
 impl<'a> FormTerms<'a> {
     #[inline]
-    pub(crate) fn new(key: FormKey, identifiers: &'a Option<Box<[u32]>>) -> Self {
-        match identifiers {
-            Some(identifiers) if key.has_properties() => Self { key, identifiers },
+    pub(crate) fn new(key: FormKey, extras: &'a Option<Arc<Extras>>) -> Self {
+        match extras {
+            Some(extras) if key.has_properties() => Self { key, identifiers: &extras.identifiers },
             _ => Self { key, identifiers: &[] },
         }
     }
@@ -284,17 +281,17 @@ impl Forms {
     }
 
     /// The form of `outgoing` for a receiver with these terms.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn form<'a>(
         &'a mut self,
         outgoing: &Outgoing<'a>,
         key: FormKey,
-        identifiers: &Option<Box<[u32]>>,
+        extras: &Option<Arc<Extras>>,
     ) -> Encoded<'a> {
-        let place = if key == self.last_key && identifiers.is_none() {
+        let place = if key == self.last_key && extras.is_none() {
             self.last
         } else {
-            self.find_or_make(outgoing, FormTerms::new(key, identifiers))
+            self.find_or_make(outgoing, FormTerms::new(key, extras))
         };
         let all = if place.of_frame { outgoing.frame_bytes() } else { &self.bytes };
         let Place { start, end, packet_id_at, packet_bytes, .. } = place;

@@ -288,7 +288,7 @@ mod tests {
                         Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
                     let view = MessageView::of_publish(&publish, Deadline::NEVER).unwrap();
                     let attribution =
-                        Attribution { published_by: *published_by, received_ms: 0, stored_as: None };
+                        Attribution { published_by: *published_by, received_ms: 0 };
                     let covering = Covering {
                         from: ShardId(0),
                         publisher: None,

@@ -7,6 +7,7 @@
 //!
 //! Within a batch a record may refer only to records before it.
 
+use crate::commons::ShardId;
 use crate::message::Message;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, QoS};
@@ -35,18 +36,6 @@ impl Sequence {
     }
 }
 
-/// Names a QoS 2 message of a client that was stored before it was routed: whoever is owed it must
-/// not be owed it again if it is routed once more after a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source {
-    /// The publisher's session.
-    pub key: SessionKey,
-    /// The packet identifier that it was sent with.
-    pub packet_id: PacketId,
-    /// When it came, as an identifier is used again.
-    pub received_ms: u64,
-}
-
 /// A message that a session is owed, and on which terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
@@ -58,14 +47,39 @@ pub struct Owed {
     pub qos: QoS,
     /// The retain flag of the delivery.
     pub retain: bool,
+    /// What few deliveries have.
+    pub extras: Option<Arc<Extras>>,
+}
+
+/// What few deliveries have, behind one pointer so that the others do not carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extras {
     /// The subscription identifiers that go with it.
-    pub identifiers: Option<Box<[u32]>>,
+    pub identifiers: Box<[u32]>,
     /// If it is owed to the session as a member of a group: the filter of the shared subscription,
     /// `$share` and share name included.
-    pub shared: Option<Arc<Box<str>>>,
+    pub shared: Option<Arc<str>>,
+}
+
+impl Extras {
+    /// These, if there are any.
+    pub fn of(identifiers: &[u32], shared: Option<Arc<str>>) -> Option<Arc<Self>> {
+        let has_any = !identifiers.is_empty() || shared.is_some();
+        has_any.then(|| Arc::new(Self { identifiers: identifiers.into(), shared }))
+    }
 }
 
 impl Owed {
+    /// The subscription identifiers that go with it.
+    pub fn identifiers(&self) -> &[u32] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.identifiers)
+    }
+
+    /// The filter of the shared subscription, if it is owed to the session as a member of a group.
+    pub fn shared(&self) -> Option<&str> {
+        self.extras.as_ref()?.shared.as_deref()
+    }
+
     /// About how many bytes of memory it takes, its share of the message included.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.message.bytes()
@@ -177,6 +191,15 @@ pub enum Record {
         /// The client's packet identifier.
         packet_id: PacketId,
     },
+    /// Nothing to keep, but a demand on the store: the batch of records that this is one of and
+    /// batches of other shards that name the same are to be stored together or not at all. None of
+    /// them may be stored before all are there, and none of what the same shards hand in behind them.
+    Together {
+        /// What the batches have in common.
+        together: Together,
+        /// How many there are. One of them knows it.
+        batches: Option<u16>,
+    },
     /// PUBREL came: the packet identifier is free.
     Released {
         /// Whose.
@@ -192,6 +215,15 @@ pub enum Record {
         /// The message.
         message: Message,
     },
+}
+
+/// Names batches of several shards that are stored together, see [`Record::Together`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Together {
+    /// Which shard has given the name.
+    pub shard: ShardId,
+    /// Its names are numbered.
+    pub number: u64,
 }
 
 /// A will as it is kept.
@@ -212,21 +244,68 @@ pub struct StoreState {
     pub lacks_space: bool,
 }
 
+/// How safe records are, or have to be for somebody who waits for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stage {
+    /// The operating system has them: they outlive the process.
+    Written,
+    /// They are on stable storage: they outlive the machine's failure.
+    #[default]
+    Flushed,
+}
+
 /// The records of the turn that is going on.
 #[derive(Debug)]
 pub(crate) struct Journal {
     records: Vec<Record>,
     ticket: Ticket,
+    /// The number of the last [`Together`] of this shard.
+    together: u64,
+    /// The broker's own rule.
+    usual: Stage,
+    /// The rule of whose packets are being dealt with.
+    now: Stage,
+    /// How safe the records of this turn have to become.
+    asked: Stage,
 }
 
 impl Journal {
-    pub(crate) fn new() -> Self {
-        Self { records: Vec::new(), ticket: Ticket(1) }
+    /// A journal of a broker with this rule.
+    pub(crate) fn new(usual: Stage) -> Self {
+        let (records, ticket) = (Vec::new(), Ticket(1));
+        Self { records, ticket, together: 0, usual, now: usual, asked: Stage::Written }
+    }
+
+    /// A name for the batch of this turn and those of other shards.
+    pub(crate) fn name_together(&mut self, own: ShardId) -> Together {
+        self.together += 1;
+        Together { shard: own, number: self.together }
+    }
+
+    /// The broker's own rule.
+    pub(crate) fn usual(&self) -> Stage {
+        self.usual
+    }
+
+    /// How safe things have to be for whose packets are being dealt with.
+    pub(crate) fn stage(&self) -> Stage {
+        self.now
+    }
+
+    /// From here on somebody's packets are dealt with who has this rule; none is the broker's.
+    pub(crate) fn enter(&mut self, stage: Option<Stage>) {
+        self.now = stage.unwrap_or(self.usual);
+    }
+
+    /// Somebody waits for the records of this turn to become as safe as this.
+    pub(crate) fn ask(&mut self, stage: Stage) {
+        self.asked = self.asked.max(stage);
     }
 
     /// Adds a record and returns the ticket that will stand for it.
     pub(crate) fn push(&mut self, record: Record) -> Ticket {
         self.records.push(record);
+        self.asked = self.asked.max(self.now);
         self.ticket
     }
 
@@ -240,13 +319,14 @@ impl Journal {
         self.records.is_empty()
     }
 
-    /// Closes the batch, if there is anything in it.
-    pub(crate) fn take(&mut self) -> Option<(Ticket, Vec<Record>)> {
+    /// Closes the batch, if there is anything in it, and says how safe it has to become.
+    pub(crate) fn take(&mut self) -> Option<(Ticket, Vec<Record>, Stage)> {
         if self.records.is_empty() {
             return None;
         }
         let ticket = self.ticket;
         self.ticket = Ticket(ticket.0 + 1);
-        Some((ticket, std::mem::take(&mut self.records)))
+        let stage = std::mem::replace(&mut self.asked, Stage::Written);
+        Some((ticket, std::mem::take(&mut self.records), stage))
     }
 }

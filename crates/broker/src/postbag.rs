@@ -65,9 +65,7 @@ impl Postbag {
     ) {
         let from = covering.from;
         // What a packet says of its expiry is true on arrival only.
-        let passable = outgoing
-            .passable()
-            .filter(|_| outgoing.view.expires.is_never() && outgoing.source().is_none());
+        let passable = outgoing.passable().filter(|_| outgoing.view.expires.is_never());
         let Some(packet) = passable else {
             return self.push_shared(outgoing, covering, pool);
         };

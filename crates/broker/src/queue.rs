@@ -78,7 +78,8 @@ impl Queue {
         if behind || (may_spill && over) { Place::Spilled } else { Place::Resident }
     }
 
-    /// Puts a message at the end.
+    /// Puts a message at the end: what a publisher sends on one topic stays in its order
+    /// `[MQTT3-4.6.0-5]` `[MQTT3-4.6.0-6]` `[MQTT5-4.6.0-5]` `[MQTT5-4.6.0-6]`.
     pub(crate) fn push(&mut self, owed: Owed) {
         self.resident_bytes += owed.bytes();
         self.next_expiry = self.next_expiry.min(owed.message.expires());
@@ -222,8 +223,7 @@ mod tests {
             message: Message::from_parts(&parts).unwrap(),
             qos: QoS::AtLeastOnce,
             retain: false,
-            identifiers: None,
-            shared: None,
+            extras: None,
         }
     }
 

@@ -8,14 +8,14 @@
 
 use crate::commons::{Commons, Placement, ShardId};
 use crate::message::Message;
-use crate::persist::{Record, Sequence, SessionKey, Source};
+use crate::persist::{Record, Sequence, SessionKey};
 use crate::retained::Cursor;
 use crate::session::{Expiry, PerhapsSent, Replay, Session, SessionHandle, Terms, Will};
 use crate::shard::Shard;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, TopicFilter};
 use noctule_session::Now;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 /// A persistent session as a store has kept it.
@@ -44,9 +44,6 @@ pub struct StoredSession {
     pub in_flight: Vec<StoredInFlight>,
     /// Packet identifiers of QoS 2 messages of its client whose messages were routed.
     pub held: Vec<PacketId>,
-    /// Of QoS 2 messages that were stored, and are to be routed when all are there: those that it was
-    /// owed already.
-    pub owed_before: Vec<Source>,
     /// QoS 2 messages of its client that were not routed yet.
     pub received: Vec<(PacketId, Message)>,
     /// How many messages it is owed, those in flight included.
@@ -155,8 +152,6 @@ impl Shard {
         session.will = stored.will.map(|(message, delay, due_in_ms)| {
             Box::new(Will { message, delay, due_ms: Some(now.mono_ms + due_in_ms) })
         });
-        let owed_before: BTreeSet<_> = stored.owed_before.into_iter().collect();
-        session.owed_before = (!owed_before.is_empty()).then(|| Box::new(owed_before));
         session.away_since_ms = Some(stored.away_since_ms.unwrap_or(now.wall_ms));
         if stored.away_since_ms.is_none() {
             // Or another crash would begin its time anew.
@@ -182,8 +177,7 @@ impl Shard {
         }
         self.watch_restored(handle, now);
         let received = stored.received.into_iter();
-        let unrouted = received.map(|(packet_id, mut message)| {
-            message.set_stored_as(stored.key, packet_id);
+        let unrouted = received.map(|(packet_id, message)| {
             let (session, key) = (handle, stored.key);
             Unrouted { session, client_id: client_id.clone(), key, packet_id, message }
         });

@@ -2,7 +2,7 @@
 //!
 //! The table is ordered by topic, so that what a filter's literal prefix can match lies side by
 //! side and a walk through it can stop anywhere and go on later. The topic is stored once, inside
-//! the message.
+//! the message. They belong to no session and outlast those of their publishers `[MQTT3-3.1.2-7]`.
 
 use crate::expiry::Deadline;
 use crate::message::Message;
@@ -79,7 +79,8 @@ impl Retained {
     }
 
     /// Keeps `message` as its topic's, or forgets the topic's if its payload is empty
-    /// `[MQTT3-3.3.1-10]` `[MQTT5-3.3.1-6]`.
+    /// `[MQTT3-3.3.1-10]` `[MQTT3-3.3.1-11]` `[MQTT5-3.3.1-6]` `[MQTT5-3.3.1-7]`. An earlier one is
+    /// replaced, whatever its QoS `[MQTT3-3.3.1-5]` `[MQTT3-3.3.1-7]` `[MQTT5-3.3.1-5]`.
     pub(crate) fn set(&mut self, message: &Message, sequence: u64) {
         let old = if message.payload().is_empty() {
             self.messages.take(message.topic())

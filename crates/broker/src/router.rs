@@ -13,8 +13,9 @@ pub mod bench;
 use crate::commons::{Commons, EPOCHS, Epochs, GroupInterest, Placement, ShardId};
 use crate::faults::{Fault, fault};
 use crate::limits::Limits;
+use crate::persist::Extras;
 use crate::session::SessionHandle;
-use crate::sharing::{Group, GroupKey, GroupRoute, GroupShard, SharedBy};
+use crate::sharing::{Group, GroupKey, GroupRoute, GroupShard};
 use crate::subscriptions::{Change, FilterIndex, Listed, Presence, Subscriber, SubscriptionIndex};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
@@ -30,15 +31,15 @@ use std::sync::atomic::Ordering;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) session: SessionHandle,
-    /// The highest QoS of its matching subscriptions `[MQTT3-3.3.5-1]`.
+    /// The highest QoS of its matching subscriptions `[MQTT3-3.3.5-1]` `[MQTT5-3.3.4-2]`.
     pub(crate) qos: QoS,
     /// The same for the session's own messages, which No Local keeps out `[MQTT5-3.8.3-3]`.
     pub(crate) own_qos: Option<QoS>,
     pub(crate) retain_as_published: bool,
-    /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]`.
-    pub(crate) identifiers: Option<Box<[u32]>>,
-    /// If it is as a member of a group that it wants the topic.
-    pub(crate) shared: SharedBy,
+    /// The subscription identifiers of all of them `[MQTT5-3.3.4-3]` `[MQTT5-3.3.4-4]`; of a member
+    /// of a group, which gets a copy of its own, that of its shared subscription `[MQTT5-3.3.4-5]`,
+    /// and which that is.
+    pub(crate) extras: Option<Arc<Extras>>,
     /// Messages that were retained with this number or a lower one came before all of them.
     pub(crate) since: u64,
 }
@@ -121,7 +122,7 @@ pub(crate) struct Router {
 #[derive(Debug)]
 struct Joined {
     /// With `$share` and share name.
-    filter: Arc<Box<str>>,
+    filter: Arc<str>,
     group: Rc<Group>,
     members: u32,
     /// How many of them are persistent.
@@ -284,7 +285,7 @@ impl Router {
 
     /// The cached route of a topic with these bytes, which so are known to be a topic name. Whoever
     /// sends to one topic again and again spares the search by giving the last answer as a `hint`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn cached(
         &mut self,
         topic: &[u8],
@@ -300,7 +301,7 @@ impl Router {
     }
 
     /// Whether what is cached in a place is the route of this topic, and still true.
-    #[inline]
+    #[inline(always)]
     fn holds(&mut self, place: CachedRoute, topic: &[u8]) -> bool {
         let Some(cached) = &mut self.cache[usize::from(place.0)] else {
             return false;
@@ -396,7 +397,8 @@ impl Router {
         };
         self.shared.matching(topic, |member| {
             let shared = known.get(&member.group).map(|joined| Arc::clone(&joined.filter));
-            let target = Target { shared, ..Target::merged(&[member.subscriber]) };
+            let extras = Extras::of(member.subscriber.identifier.as_slice(), shared);
+            let target = Target { extras, ..Target::merged(&[member.subscriber]) };
             let group = groups.entry(member.group).or_insert_with(|| begin(member.group));
             group.members.push(target);
         });
@@ -433,7 +435,7 @@ impl Router {
     pub(crate) fn join(&mut self, shared: SharedFilter<'_>, full: &str, subscriber: Subscriber) {
         let key = self.placement.group(full);
         let joined = self.groups.entry(key).or_insert_with(|| Joined {
-            filter: Arc::new(full.into()),
+            filter: full.into(),
             group: Rc::default(),
             members: 0,
             durable: 0,
@@ -575,6 +577,12 @@ fn refusal(topic: TopicName<'_>, limits: &Limits) -> Option<Refusal> {
 }
 
 impl Target {
+    /// Whether subscription identifiers go with what it is sent.
+    #[inline]
+    pub(crate) fn has_identifiers(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.identifiers.is_empty())
+    }
+
     /// One target for all matching subscriptions of one session; `subscribers` is not empty.
     fn merged(subscribers: &[Subscriber]) -> Self {
         let highest = |own: bool| {
@@ -587,8 +595,7 @@ impl Target {
             qos: highest(false).unwrap_or_default(),
             own_qos: highest(true),
             retain_as_published: subscribers.iter().any(|one| one.options.retain_as_published),
-            identifiers: (!identifiers.is_empty()).then(|| identifiers.into()),
-            shared: None,
+            extras: Extras::of(&identifiers, None),
             since: subscribers.iter().map(|one| one.since).min().unwrap_or(0),
         }
     }

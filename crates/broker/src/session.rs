@@ -2,18 +2,17 @@
 
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
-use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::{Message, PublishedBy};
-use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Source};
+use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
 use noctule_session::{AckQueue, Inbound, Outbound};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Names a session of a shard.
 pub type SessionHandle = Handle<Session>;
@@ -70,6 +69,8 @@ pub struct Session {
     pub(crate) outbound: Outbound<Owed>,
     pub(crate) queue: Queue,
     pub(crate) inbound: Inbound,
+    /// How safe the QoS 2 messages that are being stored have to be before they are routed.
+    pub(crate) receiving: Stage,
     pub(crate) answers: AckQueue<Answer>,
     pub(crate) will: Option<Box<Will>>,
     /// When it ends by itself, in monotonic milliseconds, while its client is away.
@@ -86,8 +87,6 @@ pub struct Session {
     pub(crate) restored: Option<Box<Restored>>,
     /// Messages of its queue that may have been sent before a restart.
     pub(crate) perhaps_sent: PerhapsSent,
-    /// Messages that it was owed before a restart and that are routed again now.
-    pub(crate) owed_before: Option<Box<BTreeSet<Source>>>,
     /// The sequence of the last message it was owed.
     pub(crate) next_sequence: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
@@ -169,6 +168,7 @@ impl Session {
             user_name: None,
             connection: None,
             claimant: None,
+            receiving: Stage::Written,
             expiry: Expiry::AtClose,
             subscriptions: BTreeMap::new(),
             outbound: Outbound::default(),
@@ -183,7 +183,6 @@ impl Session {
             away_since_ms: None,
             restored: None,
             perhaps_sent: PerhapsSent::default(),
-            owed_before: None,
             next_sequence: 0,
             replays: Replays::new(),
             replaying: false,
@@ -240,17 +239,6 @@ impl Session {
     /// The connection that has it, whether its CONNACK is written or not.
     pub(crate) fn holder(&self) -> Option<ConnectionHandle> {
         self.connection.or(self.claimant)
-    }
-
-    /// Whether it was owed this message before a restart, which is asked once.
-    #[cold]
-    pub(crate) fn was_owed(&mut self, source: Option<Source>) -> bool {
-        let Some((before, source)) = self.owed_before.as_mut().zip(source) else {
-            return false;
-        };
-        let was = before.remove(&source) && !fault(Fault::OwedBeforeForgotten);
-        self.owed_before.take_if(|before| before.is_empty());
-        was
     }
 
     /// Whether the packet identifier of a message at this place is not one in flight. One of an old

@@ -23,7 +23,6 @@ use crate::session::{Session, SessionHandle};
 use noctule_mqtt::QoS;
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Names a group on all shards: a hash of its filter, `$share` and share name included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -310,14 +309,14 @@ impl Delivery {
                 && session.owing.bytes <= self.limits.queue_bytes_max);
         let retain = outgoing.view.retain && member.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), qos, retain);
-        let terms = FormTerms::new(key, &member.identifiers);
+        let terms = FormTerms::new(key, &member.extras);
         has_room
             && connection.outbox.len() <= self.marks.crowded
             && connection.choose_alias(&outgoing.view, &terms).is_some()
     }
 
     /// Whether a member can have a message put aside for it; at QoS 0, whether it is there at all.
-    fn takes_later(&self, member: &Target, outgoing: &mut Outgoing<'_>) -> bool {
+    fn takes_later(&mut self, member: &Target, outgoing: &mut Outgoing<'_>) -> bool {
         let Some(session) = self.sessions.get(member.session) else {
             return false;
         };
@@ -326,8 +325,8 @@ impl Delivery {
         }
         let bytes = outgoing.owed_bytes();
         !self.lacks_space_for(session)
-            && !session.is_full_for(bytes, &self.limits)
             && self.pressure < Pressure::NewWork
+            && !self.is_full_for(member.session, bytes)
     }
 
     /// Whether a message would have to be stored: as a retained one, or for somebody other than a
@@ -358,9 +357,6 @@ impl Delivery {
         session.is_persistent() && self.store.lacks_space
     }
 }
-
-/// What a session is owed as a member of a group: the filter with `$share`.
-pub(crate) type SharedBy = Option<Arc<Box<str>>>;
 
 #[cfg(test)]
 mod tests {

@@ -235,8 +235,9 @@ impl<L: Listed> FilterIndex<L> {
         change
     }
 
-    /// Calls `visit` with each entry whose filter matches `topic`; a key that is listed under
-    /// several is visited several times.
+    /// Calls `visit` with each entry whose filter matches `topic`, and with no other
+    /// `[MQTT3-3.3.2-3]` `[MQTT5-3.3.2-3]`; a key that is listed under several is visited several
+    /// times. Levels are compared byte by byte `[MQTT3-4.7.3-4]` `[MQTT5-4.7.3-4]`.
     pub(crate) fn matching(&self, topic: TopicName<'_>, mut visit: impl FnMut(&L)) {
         let text = topic.as_str();
         if let Some(subscribers) = self.exact.get(text) {
@@ -250,7 +251,7 @@ impl<L: Listed> FilterIndex<L> {
         stack.push((ROOT, 0));
         while let Some((at, depth)) = stack.pop() {
             let node = &self.nodes[at as usize];
-            // [MQTT5-4.7.2-1]: wildcards in first place do not match $-topics.
+            // [MQTT3-4.7.2-1] [MQTT5-4.7.2-1]: wildcards in first place do not match $-topics.
             let wildcards = depth > 0 || !topic.is_reserved();
             if wildcards {
                 node.multi_level.for_each(&mut visit);

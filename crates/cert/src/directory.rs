@@ -12,7 +12,7 @@ use crate::facts::CertificateFacts;
 use crate::{Fault, FileError, NewFile, UnixTime, make_private_directory, save};
 
 /// A directory with certificates and keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory(PathBuf);
 
 /// What was made, and where it lies.

@@ -101,7 +101,12 @@ async fn examine_tls(subject: &Subject, findings: &mut Findings) -> Option<Clien
         return None;
     };
     let with = |trust: TlsOptions| encrypted(subject, trust);
-    let verified = connected(findings, "TLS, verified", with(trust.clone().insecure(false))).await;
+    let verified = if trust.is_insecure() {
+        findings.skip("TLS, verified", "left out by --insecure");
+        None
+    } else {
+        connected(findings, "TLS, verified", with(trust.clone())).await
+    };
     let open = TlsOptions::default().insecure(true);
     let unverified = connected(findings, "TLS, not verified", with(open)).await;
     let stranger = TlsOptions::default().ca_pem(subject.strange_ca.as_str());

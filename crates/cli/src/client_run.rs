@@ -94,6 +94,14 @@ fn report(outcome: Result<(), Failure>, quiet: bool) -> ExitCode {
     }
 }
 
+/// Returns when the system wants the command to end.
+pub(crate) async fn terminated() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => drop(terminate.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Returns when the user or the system wants the command to end.
 pub(crate) async fn interrupted() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -194,6 +202,34 @@ async fn greet(
         output::complain(warning);
     }
     Ok(())
+}
+
+/// Does a command's work until it is done, not done in time, or no longer wanted, and leaves the
+/// broker in good order.
+pub(crate) async fn attend(
+    client: &Client,
+    connection: &Connection,
+    timeout: Option<Duration>,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let (outcome, by_user) = tokio::select! {
+        outcome = work => (outcome, false),
+        () = interrupted() => (Ok(()), true),
+        () = after(timeout) => (Err(Failure::timed_out()), false),
+    };
+    leave(client).await;
+    if by_user && !connection.quiet {
+        output::say_goodbye();
+    }
+    outcome
+}
+
+/// Returns after this time, or never.
+async fn after(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ends the connection in good order. An earlier end has been told elsewhere.

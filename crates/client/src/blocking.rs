@@ -138,6 +138,15 @@ impl Client {
         self.client().status()
     }
 
+    /// As [`crate::Client::reauthenticate`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without an authentication method; [`Error::ConnectionLost`],
+    /// [`Error::Ended`].
+    pub fn reauthenticate(&self) -> Result<ReasonCode, Error> {
+        self.client().reauthenticate().wait_blocking()
+    }
+
     /// As [`crate::Client::disconnect`]; the thread has ended when it returns.
     ///
     /// # Errors

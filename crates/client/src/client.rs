@@ -201,6 +201,17 @@ impl Client {
         }
     }
 
+    /// Proves again who the client is, with its [authentication
+    /// method](ClientOptions::authentication), while everything else goes on. What is returned can be
+    /// awaited for the outcome; if the broker does not accept the proof, the connection ends.
+    pub fn reauthenticate(&self) -> Publishing {
+        let (outcome, answer) = oneshot::channel();
+        match self.controls.send(Control::ProveAgain { outcome }) {
+            Ok(()) => Publishing(answer),
+            Err(_) => Publishing::failed(self.ended_error()),
+        }
+    }
+
     fn request(
         &self,
         subscribe: Subscribe,

@@ -55,6 +55,7 @@ pub(crate) enum Control {
     Subscribe { wanted: Wanted, recipient: Option<(ReceiverId, Recipient)>, outcome: Outcome },
     Rest { id: ReceiverId, recipient: Recipient },
     Unsubscribe { filter: String, outcome: Outcome },
+    ProveAgain { outcome: Outcome },
     Forget(ReceiverId),
     Leave,
 }
@@ -264,6 +265,10 @@ impl Driver {
             Some(Control::Unsubscribe { filter, outcome }) => {
                 let token = self.expect(outcome);
                 self.machine.unsubscribe(now_ms, filter, Some(token));
+            }
+            Some(Control::ProveAgain { outcome }) => {
+                let token = self.expect(outcome);
+                self.machine.prove_again(now_ms, token);
             }
             Some(Control::Forget(id)) => {
                 self.recipients.remove(&id);

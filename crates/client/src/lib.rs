@@ -53,7 +53,7 @@ pub use event::{Event, Events, Status};
 pub use hello::Hello;
 pub use message::Message;
 pub use messages::Messages;
-pub use options::{ClientOptions, Limits, Session};
+pub use options::{Authentication, ClientOptions, Limits, Session};
 pub use publish::{Publish, Will};
 pub use reason::{Reason, Refusal, explain_refusal};
 pub use reconnect::Reconnect;
@@ -67,3 +67,5 @@ pub use noctule_mqtt::{
     PacketType, Properties, Property, PropertyBuffer, PropertyId, ProtocolVersion, QoS, ReasonCode,
     TopicFilter, TopicName,
 };
+/// Why an authentication failed.
+pub use noctule_scram::ScramError;

@@ -41,6 +41,14 @@ impl Default for Session {
     }
 }
 
+/// How a client proves who it is, other than by saying its password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// SCRAM-SHA-256: the password never leaves the client, and the broker proves that it knows what
+    /// is derived from it, so that nobody can pose as the broker.
+    ScramSha256,
+}
+
 /// What may grow, and up to where. No limit may be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -89,6 +97,7 @@ pub struct ClientOptions {
     pub(crate) client_id: String,
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<Bytes>,
+    pub(crate) authentication: Option<Authentication>,
     pub(crate) will: Option<Will>,
     pub(crate) keep_alive_seconds: u16,
     pub(crate) session: Session,
@@ -132,6 +141,7 @@ impl ClientOptions {
             client_id: random_client_id(),
             user_name: None,
             password: None,
+            authentication: None,
             will: None,
             keep_alive_seconds: 60,
             session: Session::default(),
@@ -212,6 +222,13 @@ impl ClientOptions {
     #[must_use]
     pub fn password(mut self, password: impl Into<Bytes>) -> Self {
         self.password = Some(password.into());
+        self
+    }
+
+    /// Proves user name and password in this way instead of saying them (MQTT 5).
+    #[must_use]
+    pub fn authentication(mut self, method: Authentication) -> Self {
+        self.authentication = Some(method);
         self
     }
 
@@ -325,6 +342,13 @@ impl ClientOptions {
         if self.client_id.is_empty() && matches!(self.session, Session::Persistent(_)) {
             return invalid("a persistent session needs a client identifier");
         }
+        if self.authentication.is_some() && self.version < ProtocolVersion::V5 {
+            return invalid("authentication methods need MQTT 5");
+        }
+        let is_named = self.user_name.as_ref().is_some_and(|name| !name.is_empty());
+        if self.authentication.is_some() && !(is_named && self.password.is_some()) {
+            return invalid("this authentication method needs a user name and a password");
+        }
         let limits = self.limits;
         if limits.inflight_count_max == 0
             || limits.receive_maximum == 0
@@ -358,6 +382,12 @@ mod tests {
         assert!(options().client_id("").session(persistent).check().is_err());
         let nothing = Limits { receive_maximum: 0, ..Limits::default() };
         assert!(options().limits(nothing).check().is_err());
+        let scram = |options: ClientOptions| options.authentication(Authentication::ScramSha256);
+        let named = || scram(options().user_name("u").password("p"));
+        assert!(named().check().is_err(), "it needs MQTT 5");
+        assert!(named().version(ProtocolVersion::V5).check().is_ok());
+        assert!(scram(ClientOptions::new("h", 1).user_name("u")).check().is_err());
+        assert!(scram(ClientOptions::new("h", 1).password("p")).check().is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode, Violation};
+use noctule_scram::ScramError;
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,8 @@ pub enum Reason {
     },
     /// The broker sent what MQTT does not allow.
     Violation(Violation),
+    /// We could not prove who we are, or the broker that it knows us.
+    Authentication(ScramError),
     /// What answered CONNECT is no MQTT: its first bytes.
     NotMqtt(Vec<u8>),
     /// A packet that is well-formed came when it must not.
@@ -70,6 +73,7 @@ impl Reason {
             Self::Dismissed { code: ReasonCode::SessionTakenOver, .. }
             | Self::Asked
             | Self::Tls(_)
+            | Self::Authentication(_)
             | Self::GaveUp { .. } => false,
             Self::Refused(refusal) => refusal_may_heal(refusal.code),
             Self::Dismissed { .. }
@@ -115,6 +119,7 @@ impl fmt::Display for Reason {
             Self::Violation(violation) => {
                 write!(f, "the peer does not speak MQTT as it should: {violation}")
             }
+            Self::Authentication(error) => write!(f, "authentication failed: {error}"),
             Self::NotMqtt(bytes) => not_mqtt(f, bytes),
             Self::OutOfPlace(packet) => {
                 write!(f, "the peer does not speak MQTT as it should: {packet} came out of place")

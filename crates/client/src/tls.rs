@@ -105,6 +105,14 @@ impl TlsOptions {
         self.insecure
     }
 
+    /// The same for rustls, for whoever drives connections without this library. Reads the files.
+    ///
+    /// # Errors
+    /// If a file cannot be read or used, or nobody would be trusted.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        self.config().map(Arc::new)
+    }
+
     /// Reads the files.
     pub(crate) fn config(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());

@@ -54,6 +54,7 @@ fn compare_command() -> Command {
         )
         .arg(flag("no-batches", "leave the fixed batches out"))
         .arg(flag("no-flood", "leave the flood out"))
+        .arg(flag("tls", "each scenario over TLS as well"))
         .arg(number_arg("window", "N", "1000", "flood: messages under way per receiver"))
         .arg(
             with_default("seconds", "S", "3", "of sending, per broker, scenario and round")
@@ -229,12 +230,16 @@ pub(crate) fn plans(matches: &ArgMatches) -> Result<Vec<Plan>, LoadError> {
     }
     let mut plans = Vec::new();
     for qos in list::<u8>(matches, "qos").into_iter().filter_map(QoS::from_bits) {
-        plans.extend(paces.iter().map(|&pace| Plan {
-            shape,
-            qos,
-            payload_bytes: number(matches, "payload") as usize,
-            pace,
-        }));
+        let ways: &[bool] = if matches.get_flag("tls") { &[false, true] } else { &[false] };
+        for &over_tls in ways {
+            plans.extend(paces.iter().map(|&pace| Plan {
+                shape,
+                qos,
+                payload_bytes: number(matches, "payload") as usize,
+                pace,
+                over_tls,
+            }));
+        }
     }
     if plans.is_empty() {
         return Err(LoadError::new("no scenario is left to measure"));
@@ -258,7 +263,20 @@ pub(crate) fn targets(matches: &ArgMatches) -> Result<Vec<Target>, LoadError> {
     for text in list::<String>(matches, "broker") {
         targets.push(Target::parse(&text)?);
     }
+    // Not every command has this flag.
+    if matches.try_get_one("tls").is_ok_and(|tls| tls == Some(&true)) {
+        return with_tls(targets, matches);
+    }
     Ok(targets)
+}
+
+/// The same brokers with a listener for TLS each, and certificates made by Noctule.
+pub(crate) fn with_tls(
+    targets: Vec<Target>,
+    matches: &ArgMatches,
+) -> Result<Vec<Target>, LoadError> {
+    let program = noctule(&value::<PathBuf>(matches, "noctule"))?;
+    targets.into_iter().map(|target| target.with_tls(&program)).collect()
 }
 
 /// Noctule as it comes, or once for each number of loops.
@@ -297,7 +315,7 @@ fn mosquitto(program: Option<&PathBuf>) -> Result<Target, LoadError> {
 
 fn relay() -> Result<Target, LoadError> {
     std::env::current_exe()
-        .map(|program| Target::relay(&program))
+        .map(|program| Target::relay(&program, &["relay"]))
         .map_err(|error| LoadError::io("cannot find this program", error))
 }
 
@@ -331,7 +349,8 @@ impl Mode {
             Self::Q1B8 => (Shape::Pairs(10), QoS::AtLeastOnce, 8),
             Self::FanOutB8 => (Shape::FanOut(100), QoS::AtMostOnce, 8),
         };
-        let plan = Plan { shape, qos, payload_bytes, pace: Pace::Batch(batch) };
+        let pace = Pace::Batch(batch);
+        let plan = Plan { shape, qos, payload_bytes, pace, over_tls: false };
         // Each subscriber of these shapes hears one publisher.
         let each = deliveries.div_ceil(shape.subscribers() as u64);
         (plan, each.next_multiple_of(batch.into()))

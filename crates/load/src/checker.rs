@@ -19,7 +19,8 @@ pub struct Faults {
     pub reordered: u64,
     /// Delivered though nobody sent it, or with another size or QoS, or unreadable.
     pub foreign: u64,
-    /// Sent with QoS 1 and not acknowledged, or acknowledged out of order `[MQTT3-4.6.0-2]`.
+    /// Sent with QoS 1 or 2 and not acknowledged, refused, or acknowledged out of order
+    /// `[MQTT3-4.6.0-2]`.
     pub unacknowledged: u64,
 }
 
@@ -69,19 +70,22 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// Notes that message number `number` arrived when `sent` had been sent.
+    /// Notes that message number `number` arrived when `sent` had been sent; whether it is one of
+    /// ours that came for the first time.
     #[inline]
-    pub fn arrived(&mut self, number: u64, sent: u64) {
+    pub fn arrived(&mut self, number: u64, sent: u64) -> bool {
         if number == self.next && number < sent {
             self.next += 1;
             self.delivered += 1;
+            true
         } else {
-            self.arrived_oddly(number, sent);
+            self.arrived_oddly(number, sent)
         }
     }
 
     #[cold]
-    fn arrived_oddly(&mut self, number: u64, sent: u64) {
+    fn arrived_oddly(&mut self, number: u64, sent: u64) -> bool {
+        let before = self.delivered;
         if number >= sent {
             self.faults.foreign += 1;
         } else if number > self.next {
@@ -94,6 +98,7 @@ impl Sequence {
         } else {
             self.faults.doubled += 1;
         }
+        self.delivered > before
     }
 
     /// Takes `number` from the missing ones, if it is one of them.

@@ -138,7 +138,7 @@ fn measure(
 fn drive(broker: &Broker, plan: Plan, duration: Duration, run: u32) -> Result<Sample, LoadError> {
     let generator = std::process::id();
     let broker_ns = || broker.pid.map(process::cpu_ns).transpose();
-    let mut fleet = Fleet::connect(broker.address, plan, run)?;
+    let mut fleet = Fleet::connect(broker.endpoint(plan.over_tls)?, plan, run)?;
     let warm_up = fleet.run(Goal::Time(duration / WARM_UP_SHARE))?;
     if !warm_up.faults.is_clean() {
         return Ok(Sample { broker_ns: None, generator_ns: 0, outcome: warm_up });
@@ -293,6 +293,7 @@ mod tests {
             qos: QoS::AtMostOnce,
             payload_bytes: 64,
             pace: Pace::Flood(1_000),
+            over_tls: false,
         }
     }
 
@@ -303,6 +304,7 @@ mod tests {
             outcome: Outcome {
                 sent: 1_000 + lost,
                 delivered: 1_000,
+                left_out: 0,
                 elapsed: Duration::from_millis(500),
                 faults: Faults { lost, ..Faults::default() },
             },

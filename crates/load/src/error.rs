@@ -23,6 +23,31 @@ impl LoadError {
     }
 }
 
+impl LoadError {
+    /// Whether it may be over in a moment: there is no broker yet, or it went away.
+    pub fn is_passing(&self) -> bool {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
+            NetworkUnreachable, TimedOut, UnexpectedEof, WouldBlock,
+        };
+        let kind = self.cause.as_ref().map(io::Error::kind);
+        matches!(
+            kind,
+            Some(
+                BrokenPipe
+                    | ConnectionAborted
+                    | ConnectionRefused
+                    | ConnectionReset
+                    | HostUnreachable
+                    | NetworkUnreachable
+                    | TimedOut
+                    | UnexpectedEof
+                    | WouldBlock
+            )
+        )
+    }
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {

@@ -6,7 +6,6 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use crate::LoadError;
@@ -68,7 +67,8 @@ pub fn measure(
 }
 
 fn connect(address: SocketAddr, keep_alive: u16, number: u32) -> Result<TcpStream, LoadError> {
-    Opening::connect(address, &format!("idle-{number:08}"), keep_alive).map(Opening::into_stream)
+    Opening::connect(&address.into(), &format!("idle-{number:08}"), keep_alive)
+        .map(Opening::into_stream)
 }
 
 fn check_open(stream: &TcpStream) -> Result<(), LoadError> {
@@ -79,28 +79,6 @@ fn check_open(stream: &TcpStream) -> Result<(), LoadError> {
         _ => Err(LoadError::new("the broker closed an idle connection")),
     }
 }
-
-/// Raises the limit of open files as far as this process may, for itself and the brokers it
-/// starts, and says what it is then.
-///
-/// # Errors
-/// If `connections` do not fit.
-pub fn raise_open_files(connections: u32) -> Result<u64, LoadError> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised)
-        .map_err(|error| LoadError::io("cannot raise the limit of open files", error.into()))?;
-    let files = limit.maximum.unwrap_or(u64::MAX);
-    if files < u64::from(connections) + FILES_BESIDE {
-        return Err(LoadError::new(format!(
-            "{connections} connections need more than the {files} open files allowed here"
-        )));
-    }
-    Ok(files)
-}
-
-/// What a broker keeps back for its own files, and some for us.
-const FILES_BESIDE: u64 = 200;
 
 /// The costs as a table for people.
 pub fn table(costs: &[IdleCost]) -> String {
@@ -179,11 +157,5 @@ mod tests {
         let cells: Vec<_> = last.split_whitespace().collect();
         assert_eq!(cells, ["a", "60", "1000", "2000", "2500", "–", "–", "512"]);
         assert_eq!(json(&[cost(0, 1_000)])[0]["bytes_each"], 1.0);
-    }
-
-    #[test]
-    fn more_connections_than_files_are_refused() {
-        assert!(raise_open_files(1).is_ok());
-        assert!(raise_open_files(u32::MAX).is_err());
     }
 }

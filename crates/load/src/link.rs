@@ -4,15 +4,16 @@
 //! not known here. The invariant: frames are handed on whole and in order, however they were cut.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use noctule_mqtt::codec::{self, Frame, FrameBuffer};
-use noctule_mqtt::{Packet, PacketType, ReasonCode, Receiver};
+use noctule_mqtt::{Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, Receiver};
 
 use crate::LoadError;
-use crate::packets::{self, DISCONNECT, VERSION};
+use crate::carrier::{Carrier, Waiting};
+use crate::endpoint::Endpoint;
+use crate::packets::{self, DISCONNECT};
 
 /// The largest packet read.
 const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -23,63 +24,96 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the broker may take to close after DISCONNECT.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the broker grants in CONNACK, or everything if it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// Messages at QoS 1 and 2 under way at once `[MQTT5-3.3.4-7]`.
+    pub(crate) receive_maximum: u16,
+    /// Size of a packet `[MQTT5-3.2.2-15]`.
+    pub(crate) packet_bytes_max: u32,
+    /// The highest QoS of a message `[MQTT5-3.2.2-11]`.
+    pub(crate) qos_max: u8,
+    /// The keep alive that holds instead of ours, in seconds `[MQTT5-3.2.2-21]`.
+    pub(crate) keep_alive: Option<u16>,
+}
+
+impl Granted {
+    fn by(properties: &Properties<'_>) -> Self {
+        Self {
+            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
+            packet_bytes_max: properties.maximum_packet_size().unwrap_or(u32::MAX),
+            qos_max: properties.maximum_qos().unwrap_or(QoS::ExactlyOnce.bits()),
+            keep_alive: properties.server_keep_alive(),
+        }
+    }
+}
+
 /// A connection that still waits for each answer.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    stream: std::net::TcpStream,
+    stream: Waiting,
     client_id: String,
+    version: ProtocolVersion,
+    granted: Granted,
 }
 
 impl Opening {
     /// Connects, and returns when CONNACK has said yes.
     pub(crate) fn connect(
-        address: SocketAddr,
+        endpoint: &Endpoint,
         client_id: &str,
         keep_alive: u16,
     ) -> Result<Self, LoadError> {
-        Self::connect_as(address, client_id, &packets::connect(client_id, keep_alive)?)
+        let connect = endpoint.connect(client_id, keep_alive, true)?;
+        Self::connect_as(endpoint, client_id, &connect)
     }
 
     /// Connects to a session that outlives the connection.
-    pub(crate) fn resume(address: SocketAddr, client_id: &str) -> Result<Self, LoadError> {
-        Self::connect_as(address, client_id, &packets::connect_to(client_id, 0, false)?)
+    pub(crate) fn resume(endpoint: &Endpoint, client_id: &str) -> Result<Self, LoadError> {
+        Self::connect_as(endpoint, client_id, &endpoint.connect(client_id, 0, false)?)
     }
 
-    fn connect_as(address: SocketAddr, client_id: &str, connect: &[u8]) -> Result<Self, LoadError> {
-        let stream = std::net::TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)
-            .and_then(|stream| {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-                Ok(stream)
-            })
-            .map_err(|error| LoadError::io(format!("cannot connect to {address}"), error))?;
-        let mut opening = Self { stream, client_id: client_id.into() };
+    fn connect_as(endpoint: &Endpoint, client_id: &str, connect: &[u8]) -> Result<Self, LoadError> {
+        let stream = Waiting::connect(endpoint, ANSWER_TIMEOUT)?;
+        let (version, granted) = (endpoint.version, Granted::by(&Properties::EMPTY));
+        let mut opening = Self { stream, client_id: client_id.into(), version, granted };
         let answer = opening.ask(connect, PacketType::Connack)?;
-        match read_answer(&answer) {
-            Ok(Packet::Connack(connack)) if connack.reason == ReasonCode::Success => Ok(opening),
+        match read_answer(&answer, version) {
+            Ok(Packet::Connack(connack)) if connack.reason == ReasonCode::Success => {
+                opening.granted = Granted::by(&connack.properties);
+                Ok(opening)
+            }
+            Ok(Packet::Connack(connack)) => {
+                let words = format!("the broker refused the connection: {}", connack.reason);
+                Err(LoadError::new(words))
+            }
             other => Err(opening.refused("CONNECT", &other)),
         }
     }
 
     /// Subscribes to one filter, and returns when it is granted.
-    pub(crate) fn subscribe(
-        &mut self,
-        filter: &str,
-        qos: noctule_mqtt::QoS,
-    ) -> Result<(), LoadError> {
+    pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) -> Result<(), LoadError> {
         self.subscribe_all(&[filter], qos)
     }
 
     /// Subscribes to several filters in one packet, and returns when all are granted.
-    pub(crate) fn subscribe_all(
-        &mut self,
-        filters: &[&str],
-        qos: noctule_mqtt::QoS,
-    ) -> Result<(), LoadError> {
-        let answer = self.ask(&packets::subscribe_all(filters, qos)?, PacketType::Suback)?;
-        match read_answer(&answer) {
-            Ok(Packet::Suback(suback)) if suback.reasons.iter().all(|r| r.byte() == qos.bits()) => {
-                Ok(())
+    pub(crate) fn subscribe_all(&mut self, filters: &[&str], qos: QoS) -> Result<(), LoadError> {
+        let request = packets::subscribe(filters, qos, self.version)?;
+        let answer = self.ask(&request, PacketType::Suback)?;
+        match read_answer(&answer, self.version) {
+            Ok(Packet::Suback(suback)) => {
+                let asked = qos.bits();
+                match suback.reasons.iter().find(|reason| reason.byte() != asked) {
+                    None => Ok(()),
+                    Some(reason) if reason.is_error() => {
+                        let words = format!("the broker refused the subscription: {reason}");
+                        Err(LoadError::new(words))
+                    }
+                    Some(granted) => Err(LoadError::new(format!(
+                        "the broker grants QoS {} to a subscription that asked for {asked}",
+                        granted.byte()
+                    ))),
+                }
             }
             other => Err(self.refused("SUBSCRIBE", &other)),
         }
@@ -92,25 +126,29 @@ impl Opening {
 
     /// Goes on without blocking, with readiness reported under `token`.
     pub(crate) fn start(self, registry: &Registry, token: Token) -> Result<Link, LoadError> {
-        let registered = self.stream.set_nonblocking(true).and_then(|()| {
-            let mut stream = mio::net::TcpStream::from_std(self.stream);
-            registry.register(&mut stream, token, Interest::READABLE.add(Interest::WRITABLE))?;
-            Ok(stream)
-        });
-        let stream = registered
-            .map_err(|error| LoadError::io("cannot watch a connection for readiness", error))?;
+        let mut carrier = self
+            .stream
+            .into_carrier()
+            .map_err(|error| LoadError::io("a connection cannot go on without waiting", error))?;
+        carrier.register(registry, token)?;
         Ok(Link {
-            stream,
+            carrier,
             client_id: self.client_id,
             partial: FrameBuffer::default(),
             out: Vec::new(),
             written: 0,
+            farewell: None,
         })
+    }
+
+    /// What CONNACK said.
+    pub(crate) fn granted(&self) -> Granted {
+        self.granted
     }
 
     /// The socket, for a connection that has nothing more to say.
     pub(crate) fn into_stream(self) -> std::net::TcpStream {
-        self.stream
+        self.stream.into_socket()
     }
 
     /// Writes a request and reads until the frame of that type has come, which it returns.
@@ -148,22 +186,39 @@ impl Opening {
     }
 }
 
-fn read_answer(bytes: &[u8]) -> Result<Packet<'_>, noctule_mqtt::Violation> {
+fn read_answer(
+    bytes: &[u8],
+    version: ProtocolVersion,
+) -> Result<Packet<'_>, noctule_mqtt::Violation> {
     let frame = codec::next_frame(bytes, FRAME_BYTES_MAX)?;
-    frame.map_or(Ok(Packet::Pingresp), |frame| codec::decode(&frame, VERSION, Receiver::Client))
+    frame.map_or(Ok(Packet::Pingresp), |frame| codec::decode(&frame, version, Receiver::Client))
 }
 
 /// A connection that never waits.
 #[derive(Debug)]
 pub(crate) struct Link {
-    stream: mio::net::TcpStream,
+    carrier: Carrier,
     client_id: String,
     partial: FrameBuffer,
     out: Vec<u8>,
     written: usize,
+    /// Why the broker has said that it will close, in MQTT 5.
+    farewell: Option<ReasonCode>,
 }
 
 impl Link {
+    /// Connects and says nothing yet.
+    pub(crate) fn dial(
+        endpoint: &Endpoint,
+        client_id: &str,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, LoadError> {
+        let stream = Waiting::connect(endpoint, ANSWER_TIMEOUT)?;
+        let (version, granted) = (endpoint.version, Granted::by(&Properties::EMPTY));
+        Opening { stream, client_id: client_id.into(), version, granted }.start(registry, token)
+    }
+
     /// Where to append what is to be sent at the next [`flush`](Self::flush).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
@@ -183,7 +238,7 @@ impl Link {
     ) -> Result<usize, LoadError> {
         let mut total = 0;
         loop {
-            let count = match self.stream.read(scratch) {
+            let count = match self.carrier.read(scratch) {
                 Ok(0) => return Err(self.lost("was closed by the broker", None)),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
@@ -191,11 +246,19 @@ impl Link {
                 Err(error) => return Err(self.lost("broke", Some(error))),
             };
             total += count;
+            let farewell = &mut self.farewell;
+            let mut each = |frame: &Frame<'_>, out: &mut Vec<u8>| {
+                if frame.type_bits() == PacketType::Disconnect as u8 {
+                    let reason = frame.body().first().copied().unwrap_or(0);
+                    *farewell = ReasonCode::from_byte(reason);
+                }
+                each(frame, out);
+            };
             split(&mut self.partial, &scratch[..count], &mut self.out, &mut each)
                 .map_err(|violation| self.lost(&format!("brought {violation}"), None))?;
             // Edge-triggered: a short read means drained, and the end of the stream is reported
             // as an event of its own.
-            if count < scratch.len() {
+            if count < scratch.len() && self.carrier.empties_by_short_read() {
                 return Ok(total);
             }
         }
@@ -203,7 +266,7 @@ impl Link {
 
     /// Whether the end of the stream has been reached; to be asked when the event says so.
     pub(crate) fn check_open(&self) -> Result<(), LoadError> {
-        match self.stream.peek(&mut [0]) {
+        match self.carrier.socket().peek(&mut [0]) {
             Ok(0) => Err(self.lost("was closed by the broker", None)),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -214,7 +277,7 @@ impl Link {
     /// Sends as much as the socket takes now.
     pub(crate) fn flush(&mut self) -> Result<(), LoadError> {
         while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
+            match self.carrier.write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -223,23 +286,23 @@ impl Link {
         }
         self.out.clear();
         self.written = 0;
-        Ok(())
+        match self.carrier.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                Err(self.lost("broke", Some(error)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Says goodbye and waits until the broker has closed, so that it has done all its work.
     pub(crate) fn disconnect(mut self) -> io::Result<()> {
         self.out.extend_from_slice(&DISCONNECT);
-        let mut stream = std::net::TcpStream::from(self.stream);
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(CLOSE_TIMEOUT))?;
-        stream.write_all(&self.out[self.written..])?;
-        stream.shutdown(Shutdown::Write)?;
-        io::copy(&mut stream, &mut io::sink())?;
-        Ok(())
+        self.carrier.close(&self.out[self.written..], CLOSE_TIMEOUT)
     }
 
     fn lost(&self, how: &str, cause: Option<io::Error>) -> LoadError {
-        let words = format!("the connection of {} {how}", self.client_id);
+        let why = self.farewell.map_or(String::new(), |reason| format!(": {reason}"));
+        let words = format!("the connection of {} {how}{why}", self.client_id);
         match cause {
             None => LoadError::new(words),
             Some(cause) => LoadError::io(words, cause),

@@ -4,7 +4,7 @@
 mod arguments;
 mod trials;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +12,8 @@ use clap::ArgMatches;
 use noctule_load::compare::{self, Effort, Sample, faults_json};
 use noctule_load::fleet::Fleet;
 use noctule_load::plan::{Goal, Plan};
-use noctule_load::relay::Relay;
 use noctule_load::target::{Broker, Target};
-use noctule_load::{LoadError, idle, table, trial};
+use noctule_load::{LoadError, idle, process, relay, table, trial};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 
@@ -88,11 +87,15 @@ fn start_pinned(
 
 /// Runs a trial at every broker; true if no good client lost anything.
 fn bear(name: &str, matches: &ArgMatches) -> Result<bool, LoadError> {
-    idle::raise_open_files(trials::connections(name, matches))?;
+    process::raise_open_files(trials::connections(name, matches))?;
     let processors = processors()?;
     let pinned = matches.get_flag("pin");
     let mut found = Vec::new();
-    for target in arguments::targets(matches)? {
+    let mut targets = arguments::targets(matches)?;
+    if name == trials::HANDSHAKES {
+        targets = arguments::with_tls(targets, matches)?;
+    }
+    for target in targets {
         for trial in trials::trials(name, matches)? {
             // A fresh process each time: what one trial leaves behind is not the next one's.
             let targets = std::slice::from_ref(&target);
@@ -190,7 +193,7 @@ const DRIVE_RUN: u32 = 1;
 
 fn measure_idle(matches: &ArgMatches) -> Result<bool, LoadError> {
     let connections = arguments::number(matches, "connections");
-    idle::raise_open_files(connections)?;
+    process::raise_open_files(connections)?;
     let settle = Duration::from_secs(arguments::number(matches, "settle").into());
     let mut costs = Vec::new();
     for target in arguments::targets(matches)? {
@@ -215,9 +218,5 @@ fn measure_idle(matches: &ArgMatches) -> Result<bool, LoadError> {
 }
 
 fn relay(matches: &ArgMatches) -> Result<bool, LoadError> {
-    let port = arguments::value(matches, "port");
-    let mut relay = Relay::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    println!("listening on {} (MQTT)", relay.address()?);
-    relay.serve()?;
-    Ok(true)
+    relay::serve(arguments::value(matches, "port")).map(|()| true)
 }

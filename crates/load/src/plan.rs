@@ -10,6 +10,7 @@ use std::time::Duration;
 use noctule_mqtt::QoS;
 
 use crate::packets::MARK_BYTES;
+use crate::schedule::Schedule;
 
 /// Who talks to whom. Every publisher has a topic of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,15 +70,25 @@ impl fmt::Display for Shape {
 }
 
 /// How fast a publisher sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
     /// This many messages in one write; the next ones when all have come back.
     Batch(u32),
     /// As fast as it goes with at most this many messages under way to each subscriber.
     Flood(u32),
+    /// All publishers together by a schedule, whatever has come back.
+    Scheduled(Schedule),
 }
 
 impl Pace {
+    /// The schedule, if there is one.
+    pub fn schedule(self) -> Option<Schedule> {
+        match self {
+            Self::Scheduled(schedule) => Some(schedule),
+            Self::Batch(_) | Self::Flood(_) => None,
+        }
+    }
+
     /// How many messages a publisher may send now, having `sent` some of which `returned` came
     /// back, when `listeners_share` publishers send to the same subscriber.
     ///
@@ -87,7 +98,8 @@ impl Pace {
         let under_way = sent.saturating_sub(returned);
         match self {
             Self::Batch(size) if under_way == 0 => u64::from(size),
-            Self::Batch(_) => 0,
+            // By what has come back a schedule is not ruled.
+            Self::Batch(_) | Self::Scheduled(_) => 0,
             Self::Flood(window) => {
                 let window = (u64::from(window) / listeners_share.max(1)).max(1);
                 let free = window.saturating_sub(under_way);
@@ -102,6 +114,7 @@ impl fmt::Display for Pace {
         match self {
             Self::Batch(size) => write!(f, "batch {size}"),
             Self::Flood(_) => f.write_str("flood"),
+            Self::Scheduled(schedule) => write!(f, "{}/s", schedule.rate()),
         }
     }
 }
@@ -116,16 +129,18 @@ pub enum Goal {
 }
 
 /// One scenario.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// Who talks to whom.
     pub shape: Shape,
-    /// Of the messages and of the subscriptions; 0 or 1.
+    /// Of the messages and of the subscriptions.
     pub qos: QoS,
     /// Size of a message's payload, at least [`MARK_BYTES`].
     pub payload_bytes: usize,
     /// How fast.
     pub pace: Pace,
+    /// Whether every connection is encrypted.
+    pub over_tls: bool,
 }
 
 impl Plan {
@@ -135,9 +150,6 @@ impl Plan {
             return Some(format!(
                 "a payload has at least {MARK_BYTES} bytes, in which the message is numbered"
             ));
-        }
-        if self.qos == QoS::ExactlyOnce {
-            return Some("the generator speaks QoS 0 and 1".into());
         }
         if self.shape.publishers() == 0 || self.shape.subscribers() == 0 {
             return Some("nobody talks to nobody".into());
@@ -149,7 +161,12 @@ impl Plan {
             Pace::Batch(size) | Pace::Flood(size) if size > PACE_MAX => {
                 Some(format!("at most {PACE_MAX} messages are under way"))
             }
-            Pace::Batch(_) | Pace::Flood(_) => None,
+            Pace::Scheduled(schedule)
+                if !(schedule.rate() > 0.0 && schedule.rate() <= RATE_MAX) =>
+            {
+                Some(format!("a rate is above nothing and at most {RATE_MAX} a second"))
+            }
+            Pace::Batch(_) | Pace::Flood(_) | Pace::Scheduled(_) => None,
         }
     }
 }
@@ -157,11 +174,13 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (qos, bytes) = (self.qos.bits(), self.payload_bytes);
-        write!(f, "{} q{qos} {bytes} B {}", self.shape, self.pace)
+        let tls = if self.over_tls { " TLS" } else { "" };
+        write!(f, "{} q{qos} {bytes} B {}{tls}", self.shape, self.pace)
     }
 }
 
 const PACE_MAX: u32 = 60_000;
+const RATE_MAX: f64 = 100_000_000.0;
 
 #[cfg(test)]
 mod tests {
@@ -216,12 +235,15 @@ mod tests {
             qos: QoS::AtMostOnce,
             payload_bytes: 64,
             pace: Pace::Batch(8),
+            over_tls: false,
         };
         assert_eq!(good.complaint(), None);
         assert_eq!(good.to_string(), "10 pairs q0 64 B batch 8");
+        assert_eq!(Plan { over_tls: true, ..good }.to_string(), "10 pairs q0 64 B batch 8 TLS");
         let bad = [
             Plan { payload_bytes: MARK_BYTES - 1, ..good },
-            Plan { qos: QoS::ExactlyOnce, ..good },
+            Plan { pace: Pace::Scheduled(Schedule::new(0.0, Duration::ZERO)), ..good },
+            Plan { pace: Pace::Scheduled(Schedule::new(f64::NAN, Duration::ZERO)), ..good },
             Plan { shape: Shape::FanIn(0), ..good },
             Plan { pace: Pace::Batch(0), ..good },
             Plan { pace: Pace::Flood(60_001), ..good },

@@ -5,6 +5,8 @@
 use std::fs;
 use std::io;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::LoadError;
 
 /// Processor time of a process so far, user and system, in nanoseconds.
@@ -57,6 +59,17 @@ pub struct Memory {
     pub proportional: Option<u64>,
 }
 
+/// Resident memory of a process over a time, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resident {
+    /// When it began.
+    pub begin: u64,
+    /// At most, as far as was seen.
+    pub peak: u64,
+    /// When it ended.
+    pub end: u64,
+}
+
 /// How much memory a process holds now.
 ///
 /// # Errors
@@ -88,6 +101,28 @@ pub fn open_files(pid: u32) -> Result<usize, LoadError> {
         fs::read_dir(&path).map_err(|error| LoadError::io(format!("cannot read {path}"), error))?;
     Ok(files.count())
 }
+
+/// Raises the limit of open files as far as this process may, for itself and the brokers it
+/// starts, and says what it is then.
+///
+/// # Errors
+/// If `connections` do not fit.
+pub fn raise_open_files(connections: u32) -> Result<u64, LoadError> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised)
+        .map_err(|error| LoadError::io("cannot raise the limit of open files", error.into()))?;
+    let files = limit.maximum.unwrap_or(u64::MAX);
+    if files < u64::from(connections) + FILES_BESIDE {
+        return Err(LoadError::new(format!(
+            "{connections} connections need more than the {files} open files allowed here"
+        )));
+    }
+    Ok(files)
+}
+
+/// What a broker keeps back for its own files, and some for us.
+const FILES_BESIDE: u64 = 200;
 
 fn read(pid: u32, file: &str) -> Result<String, LoadError> {
     let path = format!("/proc/{pid}/{file}");
@@ -163,5 +198,11 @@ mod tests {
         assert!(cpu_ns(1 << 23).is_err());
         assert!(memory(1 << 23).is_err());
         assert!(open_files(1 << 23).is_err());
+    }
+
+    #[test]
+    fn more_connections_than_files_are_refused() {
+        assert!(raise_open_files(1).is_ok());
+        assert!(raise_open_files(u32::MAX).is_err());
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::LoadError;
+use crate::endpoint::{Endpoint, TlsClient};
 
 /// A broker that could be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum How {
         words: Vec<String>,
         /// The text of `{dir}/broker.conf`, in which `{port}` and `{dir}` stand for the same.
         config: Option<String>,
+        /// A command to be run to its end first, in the same directory.
+        before: Option<Vec<String>>,
     },
     /// It runs already. Without the process id its processor time and memory are not known.
     Running(SocketAddr, Option<u32>),
@@ -45,8 +48,7 @@ pub enum How {
 impl Target {
     /// Noctule in its default configuration.
     pub fn noctule(program: &Path) -> Self {
-        let words =
-            [&program.to_string_lossy(), "broker", "--port", "0", "--no-tls"].map(String::from);
+        let words = [&program.to_string_lossy(), "broker", "--port", "0", NO_TLS].map(String::from);
         Self::command("noctule", words.into(), None)
     }
 
@@ -73,14 +75,43 @@ impl Target {
         Self::command("mosquitto", words.into(), Some(config.into()))
     }
 
-    /// Our relay, run by this very program.
-    pub fn relay(program: &Path) -> Self {
-        let words = [&program.to_string_lossy(), "relay"].map(String::from);
-        Self::command("relay", words.into(), None)
+    /// Our relay, run by `program` when it is given these words.
+    pub fn relay(program: &Path, words: &[&str]) -> Self {
+        let program = program.to_string_lossy();
+        let words = [&*program].into_iter().chain(words.iter().copied());
+        Self::command("relay", words.map(String::from).collect(), None)
+    }
+
+    /// The same with a second listener for TLS, and with the certificate that `noctule` makes, so that
+    /// brokers are compared over the same keys.
+    ///
+    /// # Errors
+    /// If this target has no TLS that we know how to turn on.
+    pub fn with_tls(mut self, noctule: &Path) -> Result<Self, LoadError> {
+        let Self { name, how } = &mut self;
+        let How::Command { words, config, before } = how else {
+            return Err(LoadError::new(format!("it is not known where {name} speaks TLS")));
+        };
+        match config {
+            None if words.iter().any(|word| word == NO_TLS) => {
+                words.retain(|word| word != NO_TLS);
+                words.extend(["--tls-port", "0"].map(String::from));
+            }
+            Some(text) if text.starts_with("listener ") => {
+                let files = "certfile {dir}/tls/server.pem\nkeyfile {dir}/tls/server.key\n";
+                // Started by root it would become somebody who may not read the key.
+                text.push_str(&format!("user root\nlistener {TLS_PORT} 127.0.0.1\n{files}"));
+            }
+            _ => return Err(LoadError::new(format!("{name} speaks no TLS"))),
+        }
+        let make = [&noctule.to_string_lossy(), "cert", "--hostname", "localhost", "--out"];
+        let place = if config.is_some() { "{dir}/tls" } else { "{dir}/noctule-data/tls" };
+        *before = Some(make.into_iter().chain([place]).map(String::from).collect());
+        Ok(self)
     }
 
     fn command(name: &str, words: Vec<String>, config: Option<String>) -> Self {
-        Self { name: name.into(), how: How::Command { words, config } }
+        Self { name: name.into(), how: How::Command { words, config, before: None } }
     }
 
     /// Reads `NAME=COMMAND`, `NAME=ADDRESS:PORT` or `NAME=ADDRESS:PORT,PID`. Words of the command
@@ -117,39 +148,61 @@ impl Target {
     pub fn start(&self) -> Result<Broker, LoadError> {
         match &self.how {
             How::Running(address, pid) => {
-                Ok(Broker { name: self.name.clone(), address: *address, pid: *pid, process: None })
+                let (name, address) = (self.name.clone(), *address);
+                Ok(Broker { name, address, tls: None, pid: *pid, process: None })
             }
-            How::Command { words, config } => self.launch(words, config.as_deref()),
+            How::Command { words, config, before } => {
+                self.launch(words, config.as_deref(), before.as_deref())
+            }
         }
     }
 
-    fn launch(&self, words: &[String], config: Option<&str>) -> Result<Broker, LoadError> {
+    fn launch(
+        &self,
+        words: &[String],
+        config: Option<&str>,
+        before: Option<&[String]>,
+    ) -> Result<Broker, LoadError> {
         let directory = Directory::new()?;
-        let port_is_ours = words.iter().any(|word| word.contains(PORT))
-            || config.is_some_and(|text| text.contains(PORT));
+        let mentioned = |what: &str| {
+            words.iter().any(|word| word.contains(what))
+                || config.is_some_and(|text| text.contains(what))
+        };
+        let port_is_ours = mentioned(PORT);
         let port = if port_is_ours { free_port()? } else { 0 };
+        let tls_port = if mentioned(TLS_PORT) { free_port()? } else { 0 };
         let filled = |text: &str| {
             text.replace(PORT, &port.to_string())
+                .replace(TLS_PORT, &tls_port.to_string())
                 .replace(DIRECTORY, &directory.path.to_string_lossy())
         };
+        let filled_words =
+            |words: &[String]| words.iter().map(|word| filled(word)).collect::<Vec<_>>();
         if let Some(config) = config {
             directory.write("broker.conf", &filled(config))?;
         }
-        let words: Vec<_> = words.iter().map(|word| filled(word)).collect();
-        let mut process = Process::spawn(&words, directory)?;
-        let address = if port_is_ours {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            process.wait_until_connectable(address)?;
-            address
-        } else {
-            process.wait_until_announced()?
+        let ca = match before {
+            None => None,
+            Some(before) => Some(directory.make_certificate(&filled_words(before))?),
         };
-        Ok(Broker {
-            name: self.name.clone(),
-            address,
-            pid: Some(process.child.id()),
-            process: Some(process),
-        })
+        let mut process = Process::spawn(&filled_words(words), directory)?;
+        let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (address, tls_address) = if port_is_ours {
+            process.wait_until_connectable(local(port))?;
+            (local(port), (tls_port != 0).then(|| local(tls_port)))
+        } else {
+            let plain = process.wait_until_announced(PLAIN)?;
+            (plain, ca.as_ref().map(|_| process.wait_until_announced(OVER_TLS)).transpose()?)
+        };
+        let tls = match tls_address.zip(ca) {
+            None => None,
+            Some((address, ca)) => {
+                let tls = Some(TlsClient::trusting(&ca, "localhost")?);
+                Some(Endpoint { tls, ..Endpoint::from(address) })
+            }
+        };
+        let (name, pid) = (self.name.clone(), Some(process.child.id()));
+        Ok(Broker { name, address, tls, pid, process: Some(process) })
     }
 }
 
@@ -160,12 +213,26 @@ pub struct Broker {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// How to meet it over TLS, if that is known.
+    pub tls: Option<Endpoint>,
     /// Its process, if known.
     pub pid: Option<u32>,
     process: Option<Process>,
 }
 
 impl Broker {
+    /// How to meet it, with or without encryption.
+    ///
+    /// # Errors
+    /// If it speaks no TLS that we know of.
+    pub fn endpoint(&self, over_tls: bool) -> Result<Endpoint, LoadError> {
+        if !over_tls {
+            return Ok(self.address.into());
+        }
+        let unknown = || LoadError::new(format!("{} was not started with TLS", self.name));
+        self.tls.clone().ok_or_else(unknown)
+    }
+
     /// An error if a process we started has ended, with what it said last.
     ///
     /// # Errors
@@ -178,8 +245,8 @@ impl Broker {
 #[derive(Debug)]
 struct Process {
     child: Child,
-    /// The address that was announced; closed when the standard output is.
-    announced: mpsc::Receiver<SocketAddr>,
+    /// The addresses that were announced, and what for; closed when the standard output is.
+    announced: mpsc::Receiver<(String, SocketAddr)>,
     directory: Directory,
 }
 
@@ -205,11 +272,20 @@ impl Process {
         Ok(Self { child, announced, directory })
     }
 
-    fn wait_until_announced(&mut self) -> Result<SocketAddr, LoadError> {
-        self.announced.recv_timeout(START_TIMEOUT).map_err(|_| {
-            let silent = "the broker did not say `listening on ADDRESS:PORT (MQTT)`";
-            LoadError::new(format!("{silent}{}", self.last_words()))
-        })
+    fn wait_until_announced(&mut self, what: &str) -> Result<SocketAddr, LoadError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.announced.recv_timeout(left) {
+                Ok((of, address)) if of == what => return Ok(address),
+                Ok(_) => {}
+                Err(_) => {
+                    let silent =
+                        format!("the broker did not say `listening on ADDRESS:PORT ({what})`");
+                    return Err(LoadError::new(format!("{silent}{}", self.last_words())));
+                }
+            }
+        }
     }
 
     fn wait_until_connectable(&mut self, address: SocketAddr) -> Result<(), LoadError> {
@@ -271,23 +347,24 @@ impl Drop for Process {
     }
 }
 
-/// Tells the address once and goes on reading, as a full pipe would stop the broker.
-fn read_output(output: ChildStdout, announced: &mpsc::Sender<SocketAddr>) {
+/// Tells the addresses and goes on reading, as a full pipe would stop the broker.
+fn read_output(output: ChildStdout, announced: &mpsc::Sender<(String, SocketAddr)>) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(count) if count > 0) {
-        if let Some(address) = announcement(&String::from_utf8_lossy(&line)) {
-            // Nobody listens any more after the first one.
-            let _ = announced.send(address);
+        if let Some(found) = announcement(&String::from_utf8_lossy(&line)) {
+            // Nobody listens any more once all is known.
+            let _ = announced.send(found);
         }
         line.clear();
     }
 }
 
-/// The address in `listening on 127.0.0.1:1883 (MQTT)`.
-fn announcement(line: &str) -> Option<SocketAddr> {
-    let address = line.split_once("listening on ")?.1.trim_end();
-    address.strip_suffix(" (MQTT)")?.parse().ok()
+/// The address in `listening on 127.0.0.1:1883 (MQTT)`, and what is spoken there.
+pub(crate) fn announcement(line: &str) -> Option<(String, SocketAddr)> {
+    let rest = line.split_once("listening on ")?.1.trim_end();
+    let (address, what) = rest.split_once(" (")?;
+    Some((what.strip_suffix(')')?.into(), address.parse().ok()?))
 }
 
 /// A directory that goes with its owner.
@@ -307,6 +384,23 @@ impl Directory {
         Ok(Self { path })
     }
 
+    /// Runs a command that makes a certificate; the CA to trust.
+    fn make_certificate(&self, words: &[String]) -> Result<Vec<u8>, LoadError> {
+        let line = words.join(" ");
+        let failed = |error| LoadError::io(format!("cannot run `{line}`"), error);
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| LoadError::new("a command is empty"))?;
+        let mut command = Command::new(program);
+        let output = command.args(arguments).current_dir(&self.path).output().map_err(failed)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(LoadError::new(format!("`{line}` failed: {}", said.trim())));
+        }
+        let place = words.last().map_or("", String::as_str);
+        fs::read(Path::new(place).join("ca.pem"))
+            .map_err(|error| LoadError::io(format!("no CA certificate in {place}"), error))
+    }
+
     fn write(&self, name: &str, text: &str) -> Result<(), LoadError> {
         let path = self.path.join(name);
         fs::write(&path, text)
@@ -322,14 +416,18 @@ impl Drop for Directory {
 }
 
 /// A port of the loopback interface that nobody listens on.
-fn free_port() -> Result<u16, LoadError> {
+pub(crate) fn free_port() -> Result<u16, LoadError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
         .map_err(|error| LoadError::io("there is no free port", error))
 }
 
+const NO_TLS: &str = "--no-tls";
+const PLAIN: &str = "MQTT";
+const OVER_TLS: &str = "MQTT over TLS";
 const PORT: &str = "{port}";
+const TLS_PORT: &str = "{tls-port}";
 const DIRECTORY: &str = "{dir}";
 const COMPLAINTS: &str = "stderr.txt";
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -358,14 +456,15 @@ mod tests {
     }
 
     #[test]
-    fn the_plain_listener_is_found_among_the_lines() {
-        let found = |line: &str| announcement(line).map(|address| address.to_string());
-        assert_eq!(
-            found("  listening on 127.0.0.1:40001 (MQTT)\n").as_deref(),
-            Some("127.0.0.1:40001")
-        );
-        assert_eq!(found("  listening on [::1]:1883 (MQTT)").as_deref(), Some("[::1]:1883"));
-        assert_eq!(found("  listening on 127.0.0.1:8883 (MQTT over TLS)"), None);
+    fn a_listener_is_found_among_the_lines() {
+        let found =
+            |line: &str| announcement(line).map(|(what, address)| format!("{what} at {address}"));
+        let plain = found("  listening on 127.0.0.1:40001 (MQTT)\n");
+        assert_eq!(plain.as_deref(), Some("MQTT at 127.0.0.1:40001"));
+        let plain = found("  listening on [::1]:1883 (MQTT)");
+        assert_eq!(plain.as_deref(), Some("MQTT at [::1]:1883"));
+        let tls = found("  listening on 127.0.0.1:8883 (MQTT over TLS)");
+        assert_eq!(tls.as_deref(), Some("MQTT over TLS at 127.0.0.1:8883"));
         assert_eq!(found("listening on port 1883"), None);
     }
 

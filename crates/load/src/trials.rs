@@ -5,15 +5,19 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use noctule_load::LoadError;
 use noctule_load::packets::MARK_BYTES;
-use noctule_load::trial::{Crowd, Duel, Floods, Heap, Receiver, Slow, Stuck, Trial};
+use noctule_load::trial::{Crowd, Duel, Floods, Handshakes, Heap, Receiver, Slow, Stuck, Trial};
 use noctule_mqtt::QoS;
 
 use crate::arguments::{flag, list, number, number_arg, seconds, with_default, with_targets};
 
 /// The commands.
-pub(crate) const NAMES: [&str; 6] = ["slow", "stuck", "floods", "crowd", "duel", "heap"];
+pub(crate) const NAMES: [&str; 7] =
+    ["slow", "stuck", "floods", "crowd", "duel", "heap", HANDSHAKES];
 
-pub(crate) fn commands() -> [Command; 6] {
+/// The one that needs TLS.
+pub(crate) const HANDSHAKES: &str = "handshakes";
+
+pub(crate) fn commands() -> [Command; 7] {
     [
         command("slow", "A subscriber that never reads while others flood it").args([
             publishers("8"),
@@ -45,6 +49,12 @@ pub(crate) fn commands() -> [Command; 6] {
                 "subscriptions; Noctule needs --options '--subscriptions-max N'",
             ))
             .arg(number_arg("per-packet", "N", "1000", "subscriptions in a packet")),
+        command(
+            HANDSHAKES,
+            "Connections over TLS that come and go, and what others notice of them",
+        )
+        .args([number_arg("rate", "N", "200", "handshakes a second, in some phases")])
+        .args([lasting("5")]),
     ]
 }
 
@@ -92,6 +102,7 @@ pub(crate) fn connections(name: &str, matches: &ArgMatches) -> u32 {
     let of_the_trial = match name {
         "crowd" => number(matches, "connections"),
         "duel" => number(matches, "clients"),
+        HANDSHAKES => 100,
         "slow" | "floods" => 2 * u32::from(publishers_of(matches)),
         _ => 3,
     };
@@ -146,6 +157,9 @@ pub(crate) fn trials(name: &str, matches: &ArgMatches) -> Result<Vec<Box<dyn Tri
         "duel" => {
             vec![boxed(Duel { clients: number(matches, "clients"), duration: duration() })]
         }
+        HANDSHAKES => {
+            vec![boxed(Handshakes { rate: number(matches, "rate"), duration: duration() })]
+        }
         _ => vec![boxed(Heap {
             subscriptions: number(matches, "subscriptions"),
             per_packet: number(matches, "per-packet"),
@@ -180,6 +194,7 @@ mod tests {
             "crowd of 19000",
             "duel of 200",
             "heap of 100000",
+            "handshakes",
         ];
         assert_eq!(all, expected);
     }

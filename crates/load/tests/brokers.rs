@@ -17,9 +17,13 @@ use std::thread;
 use std::time::Duration;
 
 use noctule_load::checker::Faults;
+use noctule_load::endpoint::Endpoint;
 use noctule_load::fleet::{Fleet, Outcome};
 use noctule_load::plan::{Goal, Pace, Plan, Shape};
+use noctule_load::relay::Relay;
+use noctule_load::schedule::Schedule;
 use noctule_load::target::Target;
+use noctule_load::watcher::Nobody;
 use noctule_mqtt::packet::{Ack, Connack, Publish, Suback};
 use noctule_mqtt::{Packet, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, Receiver};
 use noctule_mqtt::{TopicName, codec};
@@ -32,7 +36,7 @@ fn an_honest_broker_is_clean_in_every_shape_pace_and_qos() {
     for shape in [Shape::Pairs(PAIRS), Shape::FanOut(4), Shape::FanIn(4)] {
         for pace in [Pace::Batch(1), Pace::Batch(8), Pace::Flood(50)] {
             for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-                let plan = Plan { shape, qos, payload_bytes: 64, pace };
+                let plan = Plan { shape, qos, payload_bytes: 64, pace, over_tls: false };
                 let outcome = driven(Habit::None, plan);
                 let sent = MESSAGES * shape.publishers() as u64;
                 let heard = (0..shape.publishers()).map(|p| shape.listeners(p).len() as u64);
@@ -42,6 +46,63 @@ fn an_honest_broker_is_clean_in_every_shape_pace_and_qos() {
             }
         }
     }
+}
+
+#[test]
+fn the_relay_is_clean_in_every_shape_qos_and_version() {
+    let mut relay = Relay::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = relay.address().unwrap();
+    thread::spawn(move || relay.serve());
+    let mut run = 0;
+    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        for shape in [Shape::Pairs(PAIRS), Shape::FanOut(4), Shape::FanIn(4)] {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+                let pace = Pace::Flood(50);
+                let plan = Plan { shape, qos, payload_bytes: 64, pace, over_tls: false };
+                run += 1;
+                let endpoint = Endpoint { version, ..Endpoint::from(address) };
+                let mut fleet = Fleet::connect(endpoint, plan, run).unwrap();
+                let outcome = fleet.run(Goal::MessagesEach(MESSAGES)).unwrap();
+                assert_eq!(outcome.faults, Faults::default(), "{plan}, {version:?}");
+                let heard = (0..shape.publishers()).map(|p| shape.listeners(p).len() as u64);
+                assert_eq!(outcome.delivered, MESSAGES * heard.sum::<u64>(), "{plan}, {version:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_schedule_is_kept_and_waiting_counts() {
+    let mut relay = Relay::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = relay.address().unwrap();
+    thread::spawn(move || relay.serve());
+    let schedule = Schedule::new(2_000.0, Duration::ZERO);
+    let plan = Plan { pace: Pace::Scheduled(schedule), ..flood(QoS::AtLeastOnce) };
+    let mut fleet = Fleet::connect(address, plan, 1).unwrap();
+    let goal = Goal::Time(Duration::from_millis(500));
+    let (outcome, times) = fleet.run_timed(goal, &mut Nobody).unwrap();
+    assert_eq!(outcome.faults, Faults::default());
+    assert_eq!(outcome.sent, 1_000);
+    assert_eq!(times.latency.count(), outcome.delivered);
+    assert_eq!(times.lag.count(), outcome.sent);
+    assert_eq!(outcome.left_out, 0);
+}
+
+#[test]
+fn a_broker_that_pauses_is_charged_for_all_who_waited() {
+    let plan = Plan {
+        pace: Pace::Scheduled(Schedule::new(1_000.0, Duration::ZERO)),
+        ..flood(QoS::AtMostOnce)
+    };
+    let address = broker(Habit::Pauses, u32::from(PAIRS) * 2);
+    let mut fleet = Fleet::connect(address, plan, 7).unwrap();
+    let goal = Goal::Time(PAUSE * 2);
+    let (outcome, times) = fleet.run_timed(goal, &mut Nobody).unwrap();
+    assert_eq!(outcome.faults, Faults::default());
+    // Half of the messages were due in the pause and have waited for half of it on average. Who counts
+    // from the sending of one message at a time would see a single long wait of each publisher.
+    let long = PAUSE.as_secs_f64() * 1_000.0 / 4.0;
+    assert!(times.latency.quantile_ms(0.9).unwrap() > long, "{:?}", times.latency.json());
 }
 
 #[test]
@@ -112,7 +173,7 @@ fn the_program_compares_and_drives_the_relay() {
         assert_eq!(cell["faults"]["lost"], 0, "{cell}");
     }
 
-    let relay = Target::relay(env!("CARGO_BIN_EXE_noctule-load").as_ref());
+    let relay = Target::relay(env!("CARGO_BIN_EXE_noctule-load").as_ref(), &["relay"]);
     for (mode, delivered) in [("q0-b1", 100), ("q0-b8", 160), ("q1-b8", 160)] {
         let broker = relay.start().unwrap();
         let address = broker.address.to_string();
@@ -140,7 +201,8 @@ fn program(words: &[&str]) -> String {
 }
 
 fn flood(qos: QoS) -> Plan {
-    Plan { shape: Shape::Pairs(PAIRS), qos, payload_bytes: 64, pace: Pace::Flood(20) }
+    let (shape, pace) = (Shape::Pairs(PAIRS), Pace::Flood(20));
+    Plan { shape, qos, payload_bytes: 64, pace, over_tls: false }
 }
 
 fn driven(habit: Habit, plan: Plan) -> Outcome {
@@ -166,12 +228,15 @@ enum Habit {
     ForgetsToAcknowledge,
     /// Closes the publisher's connection.
     Closes,
+    /// Reads nothing for a while after its first message.
+    Pauses,
 }
 
 /// Small enough that a window holds some, and no divisor of [`MESSAGES`]: the last messages of a
 /// run are good ones.
 const EVERY: u64 = 9;
 const ODD: u64 = MESSAGES / EVERY;
+const PAUSE: Duration = Duration::from_millis(300);
 
 type Subscribers = Arc<Mutex<HashMap<String, Vec<TcpStream>>>>;
 
@@ -260,6 +325,10 @@ impl Serving {
         let topic = publish.topic.unwrap();
         let whole = message(topic, publish.qos, publish.payload);
         match self.habit {
+            Habit::Pauses if self.published == 1 => {
+                thread::sleep(PAUSE);
+                self.send(topic, &whole);
+            }
             Habit::Closes if odd => {
                 self.stream.shutdown(std::net::Shutdown::Both).unwrap();
                 return false;

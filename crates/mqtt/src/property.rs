@@ -56,7 +56,8 @@ impl Allowed {
 }
 
 /// The types of values (section 2.2.2.2): what they are in Rust, how they are read, checked and
-/// written. A type is one module-like row here, so that the table can name it.
+/// written. A type is one module-like row here, so that the table can name it. Both strings of a
+/// pair are text `[MQTT5-1.5.7-1]`.
 macro_rules! value_type {
     (type Byte) => { u8 };
     (type TwoByte) => { u16 };
@@ -195,6 +196,8 @@ macro_rules! property_table {
     };
 }
 
+// A content type is text [MQTT5-3.3.2-19]; a response topic is text [MQTT5-3.3.2-13] and has no
+// wildcards [MQTT5-3.3.2-14].
 property_table! {
     0x01 PayloadFormatIndicator payload_format_indicator "payload format indicator": Byte, ZeroOrOne, Once, in Publish | Will;
     0x02 MessageExpiryInterval message_expiry_interval "message expiry interval": FourByte, Any, Once, in Publish | Will;
@@ -338,7 +341,7 @@ impl<'a> Properties<'a> {
         crate::codec::variable_byte_integer_len(self.bytes.len()) + self.bytes.len()
     }
 
-    /// Appends property length and properties.
+    /// Appends property length and properties; none are a length of zero `[MQTT5-2.2.2-1]`.
     pub(crate) fn write(self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         write_variable_byte_integer(out, length)?;

@@ -24,9 +24,10 @@ impl<'a> TopicName<'a> {
     /// Checks `text`.
     ///
     /// # Errors
-    /// [`Violation::TopicEmpty`] `[MQTT5-4.7.3-1]`, [`Violation::TopicHasWildcard`]
-    /// `[MQTT5-3.3.2-2]`, [`Violation::StringHasNull`] `[MQTT5-4.7.3-2]`,
-    /// [`Violation::TopicTooLong`] `[MQTT5-4.7.3-3]`.
+    /// [`Violation::TopicEmpty`] `[MQTT3-4.7.3-1]` `[MQTT5-4.7.3-1]`,
+    /// [`Violation::TopicHasWildcard`] `[MQTT3-3.3.2-2]` `[MQTT3-4.7.1-1]` `[MQTT5-3.3.2-2]`
+    /// `[MQTT5-4.7.0-1]`, [`Violation::StringHasNull`] `[MQTT3-4.7.3-2]` `[MQTT5-4.7.3-2]`,
+    /// [`Violation::TopicTooLong`] `[MQTT3-4.7.3-3]` `[MQTT5-4.7.3-3]`.
     pub fn new(text: &'a str) -> Result<Self, Violation> {
         if text.is_empty() {
             return Err(Violation::TopicEmpty);
@@ -99,9 +100,10 @@ impl<'a> TopicFilter<'a> {
     /// Checks `text`.
     ///
     /// # Errors
-    /// [`Violation::TopicEmpty`] `[MQTT5-4.7.3-1]`, [`Violation::FilterInvalid`] for a misplaced
-    /// wildcard `[MQTT5-4.7.1-1]` `[MQTT5-4.7.1-2]`, [`Violation::StringHasNull`]
-    /// `[MQTT5-4.7.3-2]`, [`Violation::TopicTooLong`] `[MQTT5-4.7.3-3]`.
+    /// [`Violation::TopicEmpty`] `[MQTT3-4.7.3-1]` `[MQTT5-4.7.3-1]`,
+    /// [`Violation::FilterInvalid`] for a misplaced wildcard `[MQTT3-4.7.1-2]` `[MQTT3-4.7.1-3]`
+    /// `[MQTT5-4.7.1-1]` `[MQTT5-4.7.1-2]`, [`Violation::StringHasNull`] `[MQTT3-4.7.3-2]`
+    /// `[MQTT5-4.7.3-2]`, [`Violation::TopicTooLong`] `[MQTT3-4.7.3-3]` `[MQTT5-4.7.3-3]`.
     pub fn new(text: &'a str) -> Result<Self, Violation> {
         if text.is_empty() {
             return Err(Violation::TopicEmpty);
@@ -273,7 +275,9 @@ mod tests {
         }
     }
 
-    #[test] // [MQTT5-4.7.3-1] [MQTT5-4.7.3-2] [MQTT5-4.7.3-3] [MQTT5-3.3.2-2]
+    // [MQTT3-3.3.2-2] [MQTT3-4.7.1-1] [MQTT3-4.7.3-1] [MQTT3-4.7.3-2] [MQTT3-4.7.3-3]
+    // [MQTT5-3.3.2-2] [MQTT5-4.7.0-1] [MQTT5-4.7.3-1] [MQTT5-4.7.3-2] [MQTT5-4.7.3-3]
+    #[test]
     fn topic_names_are_checked() {
         let long = "x".repeat(TOPIC_BYTES_MAX + 1);
         assert_eq!(TopicName::new(""), Err(Violation::TopicEmpty));

@@ -201,7 +201,7 @@ impl Violation {
     /// no CONNECT has said so) and has come as far as `phase`.
     ///
     /// - A CONNECT that cannot be read is closed without a word in 3.1 and 3.1.1
-    ///   `[MQTT3-3.1.4-1]`; MQTT 5 allows a CONNACK `[MQTT5-3.1.4-1]`, and it helps.
+    ///   `[MQTT3-3.1.4-1]`, whose return codes have none for it `[MQTT3-3.2.2-6]`; MQTT 5 allows a CONNACK `[MQTT5-3.1.4-1]`, and it helps.
     /// - A first packet that is something else, or names another protocol, gets nothing: whoever
     ///   sent it does not speak MQTT `[MQTT5-3.1.0-1]` `[MQTT5-3.1.2-1]`.
     /// - An unknown protocol level is told in the form of 3.1.1 that all clients understand

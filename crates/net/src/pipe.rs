@@ -77,6 +77,14 @@ impl Pipe {
         }
     }
 
+    /// How many bytes were taken and are still here.
+    pub fn unsent(&mut self) -> usize {
+        match self {
+            Self::Tcp(_) => 0,
+            Self::Tls(stream) => stream.unsent(),
+        }
+    }
+
     /// Lets bytes leave that were taken.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! A listener, and what a connection has to do at it first: nothing, or a TLS handshake.
 
+use crate::options;
 use mio::{Interest, Registry, Token};
+use noctule_broker::EntranceId;
 use noctule_net::{Listener, Pipe, TlsAcceptor};
 use std::io;
 use std::net::SocketAddr;
@@ -23,31 +25,57 @@ pub(crate) fn transport(pipe: &Pipe) -> String {
 pub(crate) struct Door {
     listener: Listener,
     tls: Option<Arc<TlsAcceptor>>,
+    /// The number of the listener among those of the configuration.
+    entrance: EntranceId,
+    /// How the listener is called, if somebody has written it.
+    label: Option<Arc<str>>,
 }
 
 impl Door {
-    /// Without encryption.
-    pub(crate) fn plain(listener: Listener) -> Self {
-        Self { listener, tls: None }
-    }
-
-    /// With TLS.
-    pub(crate) fn tls(listener: Listener, acceptor: Arc<TlsAcceptor>) -> Self {
-        Self { listener, tls: Some(acceptor) }
+    /// The door of a listener, with TLS if there is an acceptor for it.
+    pub(crate) fn new(
+        socket: Listener,
+        listener: &options::Listener,
+        tls: Option<Arc<TlsAcceptor>>,
+    ) -> Self {
+        let (entrance, label) = (entrance_of(listener), listener.label().map(Arc::from));
+        Self { listener: socket, tls, entrance, label }
     }
 
     /// Another handle of the same listener, for another loop.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { listener: self.listener.try_clone()?, tls: self.tls.clone() })
+        Ok(Self {
+            listener: self.listener.try_clone()?,
+            tls: self.tls.clone(),
+            entrance: self.entrance,
+            label: self.label.clone(),
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.address()
     }
 
-    /// What is spoken there, in the words of the start.
-    pub(crate) fn transport(&self) -> &'static str {
-        if self.tls.is_some() { "MQTT over TLS" } else { "MQTT" }
+    /// What applies to those who come by it.
+    pub(crate) fn entrance(&self) -> EntranceId {
+        self.entrance
+    }
+
+    pub(crate) fn is_of(&self, listener: &options::Listener) -> bool {
+        self.entrance == entrance_of(listener)
+    }
+
+    /// The name of the listener, or its place in the file; none if nobody has written it.
+    pub(crate) fn name(&self) -> Option<String> {
+        let label = self.label.as_deref()?.strip_prefix("listener ")?;
+        Some(label.trim_matches('"').to_owned())
+    }
+
+    /// Where it is and what is spoken there, in the words of the start.
+    pub(crate) fn described(&self) -> String {
+        let transport = if self.tls.is_some() { "MQTT over TLS" } else { "MQTT" };
+        let label = self.label.as_ref().map_or_else(String::new, |label| format!(", {label}"));
+        format!("listening on {} ({transport}{label})", self.address())
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -62,4 +90,9 @@ impl Door {
             None => Ok((pipe, peer)),
         }
     }
+}
+
+fn entrance_of(listener: &options::Listener) -> EntranceId {
+    // There are fewer of them.
+    EntranceId(u8::try_from(listener.number).unwrap_or(u8::MAX))
 }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Of the disk so much is left free, in bytes.
@@ -43,10 +44,27 @@ pub(crate) fn open(
             .and_then(|size| usize::try_from(size.0).ok())
             .unwrap_or(usize::MAX),
         free_bytes_min: FREE_BYTES_MIN,
+        flush_within: flush_within(config),
+        says_written: has_lax_listener(config),
         ..Options::default()
     };
     let mailboxes = Arc::clone(mailboxes);
     Store::open(&directory, options, move |answer| pass_on(answer, &mailboxes))
+}
+
+/// Whether some clients' acknowledgements leave before the flush that the others wait for.
+fn has_lax_listener(config: &Config) -> bool {
+    let listeners = config.all_listeners();
+    config.durability == Durability::Always
+        && listeners.iter().any(|listener| listener.config.durability != Durability::Always)
+}
+
+/// How long what nobody waits for may lie unflushed.
+fn flush_within(config: &Config) -> Option<Duration> {
+    let listeners = config.all_listeners();
+    let says_interval = config.durability == Durability::Interval
+        || listeners.iter().any(|listener| listener.config.durability == Durability::Interval);
+    says_interval.then_some(config.durability_interval)
 }
 
 /// A directory that only its owner can look into; one that is there stays as it is.

@@ -88,7 +88,9 @@ pub(crate) fn offer(config: &Config) -> Offer {
             Sharing::No => noctule_broker::Sharing::No,
         },
         payload_format_checked: given.check_payload_format,
-        authentication_methods: Vec::new(),
+        sessions_belong_to_users: config.session.belongs_to_user,
+        // Whether there are passwords to prove where a client came in is the gate's to say.
+        authentication_methods: vec![noctule_auth::scram::SCRAM_SHA_256.into()],
         response_information: text(&given.response_information),
         server_reference: text(&given.server_reference),
     }
@@ -130,6 +132,7 @@ mod tests {
         let (connections_max, memory_max) = (theirs.connections_max, theirs.memory_max);
         let same = Limits { connections_max, memory_max, spills_to_memory: true, ..ours };
         assert_eq!(format!("{same:?}"), format!("{theirs:?}"));
-        assert_eq!(offer(&config), Offer::default());
+        let authentication_methods = vec!["SCRAM-SHA-256".into()];
+        assert_eq!(offer(&config), Offer { authentication_methods, ..Offer::default() });
     }
 }

@@ -12,7 +12,7 @@ use crate::raw_log::RawPacket;
 use noctule_broker::Published;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,7 +47,12 @@ struct Fill {
     lost: AtomicU64,
     /// Messages that nobody handed over and of which the thread has not heard.
     not_shown: AtomicU64,
+    /// How many records of messages a second are written, or [`ALL`].
+    per_second: AtomicU32,
 }
+
+/// No bound to the records of a second.
+const ALL: u32 = u32::MAX;
 
 #[derive(Debug)]
 enum Entry {
@@ -78,7 +83,8 @@ impl LogQueue {
     /// What the operating system says about starting a thread.
     pub(crate) fn start(out: impl Write + Send + 'static, look: Look) -> io::Result<Self> {
         let (entries, waiting) = sync_channel(ENTRIES_MAX);
-        let fill = Arc::new(Fill::default());
+        let per_second = AtomicU32::new(look.records_per_second.unwrap_or(ALL));
+        let fill = Arc::new(Fill { per_second, ..Fill::default() });
         let mut writer = Writer {
             out,
             fill: Arc::clone(&fill),
@@ -97,6 +103,11 @@ impl LogQueue {
         if self.entries.try_send(Entry::Written(written)).is_ok() {
             let _ = wait.recv_timeout(patience);
         }
+    }
+
+    /// From now on so many records of messages a second are written; all of them if `None`.
+    pub(crate) fn set_per_second(&self, per_second: Option<u32>) {
+        self.fill.per_second.store(per_second.unwrap_or(ALL), Ordering::Relaxed);
     }
 
     /// A message was published.
@@ -209,6 +220,8 @@ impl<W: Write> Writer<W> {
             }
             Entry::Published(published) => {
                 self.say_lost();
+                let per_second = self.fill.per_second.load(Ordering::Relaxed);
+                self.messages.set_per_second((per_second != ALL).then_some(per_second));
                 self.messages.show(&mut self.text, &published, Instant::now());
             }
             Entry::NotShown => {}

@@ -8,13 +8,14 @@
 //! The parcels in which messages travel go back the same way, so that nothing is allocated for
 //! them: the reader leaves emptied ones in the box, the writer finds them there.
 
+use crate::entrances::Rules;
 use crate::event_loop::Taps;
 use mio::Waker;
-use noctule_broker::{ConnectionHandle, Departure, Event, Mail, Parcel, Verdict};
+use noctule_broker::{Departure, Event, Mail, Parcel};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A letter to a loop.
 #[derive(Debug)]
@@ -29,8 +30,10 @@ pub(crate) enum Letter {
     Stored(Event),
     /// What the store can take has changed.
     StoreState,
-    /// Whether a client of that loop may connect, which took time to find out.
-    Verdict { connection: ConnectionHandle, verdict: Verdict },
+    /// What the gate says to a client of that loop, which took time to find out.
+    Answer(Event),
+    /// What applies at listeners, limits, and which messages are shown have changed.
+    Rules(Arc<Rules>),
     /// Tell the clients, let their output drain, and end.
     Stop,
 }

@@ -41,6 +41,11 @@ impl MessageLog {
         Self { layout, per_second, time, window, written: 0, not_shown: 0 }
     }
 
+    /// From now on so many records a second are written; all of them if `None`.
+    pub(crate) fn set_per_second(&mut self, per_second: Option<u32>) {
+        self.per_second = per_second;
+    }
+
     /// A message was published: appends its record, unless there have been enough.
     pub(crate) fn show(&mut self, out: &mut String, published: &Published, at: Instant) {
         self.begin_window(out, at);

@@ -1,29 +1,29 @@
-//! Opening the doors: the plain listeners, those with TLS, and the certificate that these need.
+//! Opening the doors: the listeners, and the certificates that those with TLS need.
 //!
 //! What people should know of it is gathered as lines and printed when everything stands.
 
 use crate::clock::time_of_day;
 use crate::door::Door;
-use crate::options::Config;
+use crate::options::{Config, Listener, Transport};
 use crate::run::StartError;
 use crate::tls_files::{TlsError, TlsFiles};
-use crate::tls_watch::{ReadAgain, watch};
+use crate::tls_watch::TlsWatch;
+use crate::watcher::Watched;
 use noctule_cert::Issued;
-use noctule_net::{Listener, TlsAcceptor, bind_all};
+use noctule_net::{TlsAcceptor, bind_all};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use tracing::warn;
 
 /// The doors, and what came of opening them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Opened {
     pub(crate) doors: Vec<Door>,
     /// What to print, one line each.
     pub(crate) lines: Vec<String>,
-    /// Has the files of TLS read again; without TLS there are none.
-    pub(crate) read_again: Option<Sender<ReadAgain>>,
+    /// Files of TLS that are read again when they change.
+    pub(crate) watched: Vec<Box<dyn Watched>>,
 }
 
 /// Listens on all addresses that the configuration names.
@@ -31,65 +31,84 @@ pub(crate) struct Opened {
 /// # Errors
 /// [`StartError`]: an address that cannot be listened on, or files of TLS that cannot be used.
 pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
-    let plain = listen(config, config.port, "port")?;
-    let mut opened = Opened { doors: Vec::new(), lines: Vec::new(), read_again: None };
-    let plain_port = plain.first().map(|listener| listener.address().port());
-    opened.doors.extend(plain.into_iter().map(Door::plain));
-    if config.tls {
-        let listeners = listen(config, config.tls_port, "tls-port")?;
-        open_tls(config, listeners, plain_port, &mut opened)?;
+    let listeners = config.all_listeners();
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in &listeners {
+        bound.push(bind(listener).map_err(|error| error.of(listener))?);
     }
-    let listening = opened
-        .doors
-        .iter()
-        .map(|door| format!("listening on {} ({})", door.address(), door.transport()));
-    let listening: Vec<_> = listening.collect();
-    opened.lines.splice(0..0, listening);
+    let mut opened = Opened::default();
+    let mut identities = Identities::new(&listeners);
+    for (listener, sockets) in listeners.iter().zip(bound) {
+        let acceptor = match listener.transport() {
+            Transport::Tcp => None,
+            Transport::Tls => {
+                let acceptor = identities.acceptor(&listener.config);
+                Some(acceptor.map_err(|error| StartError::Tls(error).of(listener))?)
+            }
+        };
+        let door = |socket| Door::new(socket, listener, acceptor.clone());
+        opened.doors.extend(sockets.into_iter().map(door));
+    }
+    opened.lines.extend(opened.doors.iter().map(Door::described));
+    for issued in &identities.issued {
+        opened.lines.extend(about(issued, &identities.ca(), &listeners, &opened.doors));
+    }
+    opened.watched = identities.watched();
     Ok(opened)
 }
 
-fn listen(config: &Config, port: u16, flag: &'static str) -> Result<Vec<Listener>, StartError> {
-    bind_all(&config.bind, port).map_err(|(address, error)| StartError::Listen {
-        address,
-        error,
-        flag,
+fn bind(listener: &Listener) -> Result<Vec<noctule_net::Listener>, StartError> {
+    bind_all(&listener.config.bind, listener.config.port).map_err(|(address, error)| {
+        StartError::Listen { address, error, port_key: listener.port_key() }
     })
 }
 
-fn open_tls(
-    config: &Config,
-    listeners: Vec<Listener>,
-    plain_port: Option<u16>,
-    opened: &mut Opened,
-) -> Result<(), StartError> {
-    let now = time_of_day();
-    let files = TlsFiles::new(config);
-    let issued = files.ensure(now).map_err(StartError::Tls)?;
-    let (settings, warnings) = files.read(now).map_err(StartError::Tls)?;
-    warnings.iter().for_each(|warning| warn!("{warning}"));
-    let acceptor =
-        TlsAcceptor::new(settings).map_err(|error| StartError::Tls(TlsError::Settings(error)))?;
-    let acceptor = Arc::new(acceptor);
-    if let Some(issued) = issued {
-        let port = listeners.first().map(|listener| listener.address().port());
-        let ports = (plain_port, port);
-        opened.lines.extend(about(&issued, files.ca_certificate().as_deref(), &config.bind, ports));
+/// Who the broker is over TLS: listeners with the same files share what was made of them.
+struct Identities {
+    /// All addresses where the broker's own certificate may be shown.
+    bind: Vec<IpAddr>,
+    all: Vec<TlsWatch>,
+    issued: Vec<Issued>,
+}
+
+impl Identities {
+    fn new(listeners: &[Listener]) -> Self {
+        let over_tls = listeners.iter().filter(|listener| listener.transport() == Transport::Tls);
+        let bind = over_tls.flat_map(|listener| listener.config.bind.iter().copied()).collect();
+        Self { bind, all: Vec::new(), issued: Vec::new() }
     }
-    opened
-        .doors
-        .extend(listeners.into_iter().map(|listener| Door::tls(listener, Arc::clone(&acceptor))));
-    let watching = watch(files, acceptor);
-    opened.read_again =
-        Some(watching.map_err(|error| StartError::System { what: "start a thread", error })?);
-    Ok(())
+
+    /// What does the handshakes of a listener with this configuration.
+    fn acceptor(&mut self, config: &Config) -> Result<Arc<TlsAcceptor>, TlsError> {
+        let files = TlsFiles::new(config, &self.bind);
+        if let Some(same) = self.all.iter().find(|identity| identity.files == files) {
+            return Ok(Arc::clone(&same.acceptor));
+        }
+        let now = time_of_day();
+        self.issued.extend(files.ensure(now)?);
+        let (settings, warnings) = files.read(now)?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        let acceptor = Arc::new(TlsAcceptor::new(settings).map_err(TlsError::Settings)?);
+        self.all.push(TlsWatch { files, acceptor: Arc::clone(&acceptor) });
+        Ok(acceptor)
+    }
+
+    /// What clients need to trust the broker's own certificate, if it knows it.
+    fn ca(&self) -> Option<PathBuf> {
+        self.all.iter().find_map(|identity| identity.files.ca_certificate())
+    }
+
+    fn watched(self) -> Vec<Box<dyn Watched>> {
+        self.all.into_iter().map(|identity| Box::new(identity) as Box<dyn Watched>).collect()
+    }
 }
 
 /// What was made, and the commands that connect.
 fn about(
     issued: &Issued,
-    ca: Option<&Path>,
-    bind: &[IpAddr],
-    (plain, tls): (Option<u16>, Option<u16>),
+    ca: &Option<PathBuf>,
+    listeners: &[Listener],
+    doors: &[Door],
 ) -> Vec<String> {
     let names = issued.facts.names.join(", ");
     let made = issued.certificate.display();
@@ -101,11 +120,16 @@ fn about(
         lines.push(format!("signed by the CA {}, which clients trust", ca.display()));
         lines.push(format!("  its SHA-256: {}", facts.fingerprint_sha256));
     }
-    let host = host(bind);
-    if let Some(port) = plain {
+    // Where the first listener of a kind is reached from here.
+    let reach = |transport| {
+        let listener = listeners.iter().find(|listener| listener.transport() == transport)?;
+        let door = doors.iter().find(|door| door.is_of(listener))?;
+        Some((host(&listener.config.bind), door.address().port()))
+    };
+    if let Some((host, port)) = reach(Transport::Tcp) {
         lines.push(format!("to connect: mosquitto_sub -h {host} -p {port} -t '#' -v"));
     }
-    if let (Some(port), Some(ca)) = (tls, ca) {
+    if let (Some((host, port)), Some(ca)) = (reach(Transport::Tls), ca) {
         let ca = quoted_path(ca);
         lines
             .push(format!("with TLS:   mosquitto_sub -h {host} -p {port} --cafile {ca} -t '#' -v"));

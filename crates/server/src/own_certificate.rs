@@ -20,8 +20,22 @@ const DAYS: i64 = 825;
 /// A CA is what people have to hand out again when it ends.
 const CA_DAYS: i64 = 3_650;
 
+/// Whether the server's certificate in a directory is one that the broker has made by itself, so that it
+/// may be replaced by one that somebody asks for.
+#[must_use]
+pub fn is_brokers_own(directory: &Directory) -> bool {
+    let path = directory.server_certificate();
+    let chain = read_certificates(&path).unwrap_or_default();
+    let fingerprint = chain.first().and_then(|own| facts(own)).map(|own| own.fingerprint_sha256);
+    let noted = std::fs::read_to_string(path.with_file_name(NOTE)).unwrap_or_default();
+    fingerprint.is_some_and(|fingerprint| fingerprint == noted.trim())
+}
+
+/// The file that says which certificate the broker has made.
+const NOTE: &str = "made-by-broker";
+
 /// The broker's own certificate.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct OwnCertificate {
     directory: Directory,
     note: PathBuf,
@@ -40,7 +54,7 @@ impl OwnCertificate {
                 names.push(name);
             }
         }
-        Self { note: tls.join("made-by-broker"), directory: Directory::at(tls), names }
+        Self { note: tls.join(NOTE), directory: Directory::at(tls), names }
     }
 
     pub(crate) fn directory(&self) -> &Directory {

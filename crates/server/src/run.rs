@@ -4,23 +4,25 @@ use crate::clock::Clock;
 use crate::commons::{Access, Shared};
 use crate::door::Door;
 use crate::durable::{self, Kept};
+use crate::entrances::{Rules, stage};
 use crate::event_loop::{EventLoop, Observers};
 use crate::gate::Gate;
 use crate::json_text::Layout;
 use crate::limits;
+use crate::live::{Level, LiveConfig, records_per_second};
 use crate::local_time::{self, LocalTime};
 use crate::log::{LogQueue, Look};
 use crate::mailboxes::Mailboxes;
-use crate::message_log::SAMPLE_PER_SECOND;
 use crate::opening::{Opened, open};
-use crate::options::{self, Config, Durability, LogFormat, LogMessages};
+use crate::options::{self, Config, Durability, LogFormat, Sources};
 use crate::statistics::{Ledger, Plan as StatisticsPlan, Statistics};
 use crate::storage::Storage;
+use crate::supervisor;
 use crate::tls_files::TlsError;
-use crate::tls_watch::ReadAgain;
+use crate::watcher::{ReadAgain, watch};
 use mio::Poll;
 use noctule_auth::PasswordFileError;
-use noctule_broker::{Hello, Limits, MemoryStore, Offer, Settings, Shard, ShardId};
+use noctule_broker::{MemoryStore, Offer, Settings, Shard, ShardId, Stage};
 use noctule_store::{Recovered, Store, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -35,9 +37,11 @@ use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tracing::info;
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How long stopping may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
@@ -52,8 +56,8 @@ pub enum StartError {
     Listen {
         /// Which.
         address: SocketAddr,
-        /// The flag that chooses another port.
-        flag: &'static str,
+        /// The flag or key that chooses another port.
+        port_key: &'static str,
         /// Why not.
         error: io::Error,
     },
@@ -63,6 +67,15 @@ pub enum StartError {
     Open {
         /// An address that others reach.
         address: IpAddr,
+        /// Whether it is that of a listener in the file.
+        is_written: bool,
+    },
+    /// One of the listeners in the configuration file is at fault.
+    Listener {
+        /// How it is called.
+        label: String,
+        /// What is wrong.
+        error: Box<StartError>,
     },
     /// The password file cannot be used.
     Passwords(PasswordFileError),
@@ -80,11 +93,13 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { address, error, flag } if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::Listen { address, error, port_key }
+                if error.kind() == io::ErrorKind::AddrInUse =>
+            {
                 write!(
                     f,
                     "cannot listen on {address}: port {} is in use by another program; stop it or \
-                     choose another port with --{flag}",
+                     choose another port with {port_key}",
                     address.port()
                 )
             }
@@ -99,7 +114,14 @@ impl fmt::Display for StartError {
             Self::Listen { address, error, .. } => {
                 write!(f, "cannot listen on {address}: {error}")
             }
-            Self::Open { address } => write!(
+            Self::Listener { label, error } => write!(f, "{label}: {error}"),
+            Self::Open { address, is_written: true } => write!(
+                f,
+                "listening on {address} would let anybody in: name a `password_file` (`noctule passwd` \
+                 makes one), require certificates of clients (`transport = \"tls\"` and `client_ca`), or \
+                 say `allow_anonymous = true` if that is meant"
+            ),
+            Self::Open { address, is_written: false } => write!(
                 f,
                 "listening on {address} would let anybody in: name a password file \
                  (--password-file; `noctule passwd` makes one), require certificates of clients \
@@ -119,8 +141,19 @@ impl Error for StartError {
             Self::Listen { error, .. } | Self::System { error, .. } => Some(error),
             Self::Store(error) => error.source(),
             Self::Open { .. } => None,
+            Self::Listener { error, .. } => error.source(),
             Self::Passwords(error) => Some(error),
             Self::Tls(error) => Some(error),
+        }
+    }
+}
+
+impl StartError {
+    /// The same, with the name of the listener that it is about, if somebody has written it.
+    pub(crate) fn of(self, listener: &options::Listener) -> Self {
+        match listener.label() {
+            Some(label) => Self::Listener { label, error: Box::new(self) },
+            None => self,
         }
     }
 }
@@ -130,22 +163,21 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// Runs the broker until SIGINT (Ctrl-C) or SIGTERM ends it. A second one ends the process at once.
-/// SIGHUP has it read the files of TLS again.
+/// SIGHUP has it read its files again: the configuration, which `sources` say, and those of TLS.
 ///
 /// # Errors
 /// [`StartError`] if it cannot start.
-#[allow(clippy::needless_pass_by_value, reason = "the broker owns its configuration")]
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     let started = Instant::now();
-    let log = start_log(&config).map_err(system("start a thread"))?;
+    let (log, level) = start_log(&config).map_err(system("start a thread"))?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
     let shards = usize::from(config.shards.or_else(processors));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
     let mailboxes = Arc::new(mailboxes);
     let gate = Arc::new(Gate::open(&config, &mailboxes)?);
-    let Opened { doors, lines, read_again } = open(&config)?;
-    let limits = limits::limits(&config, open_files);
+    let Opened { doors, lines, mut watched } = open(&config)?;
+    let rules = Rules::of(&config, open_files);
     let shared = Arc::new(Shared::new(shards as u16, random_number()?));
     let mut clock = Clock::start();
     let (store, recovered) = if config.in_memory {
@@ -156,8 +188,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let building = Building {
         offer: limits::offer(&config),
-        limits,
-        hello: hello(config.hello),
+        rules,
+        stage: stage(config.durability),
         clock,
         next_key: recovered.next_key,
         stored_wall_ms: recovered.wall_ms,
@@ -167,7 +199,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
         gate,
         ledger: Arc::new(Ledger::new(shards)),
         log: log.clone(),
-        log_messages: config.log_messages,
         log_raw_data: config.log_raw_data,
     };
     let home = |client_id: &str| noctule_broker::home(&Access(Arc::clone(&shared)), client_id);
@@ -194,7 +225,23 @@ pub fn run(config: Config) -> Result<(), StartError> {
         durability: promise(&config),
     })
     .map_err(system("start a thread"))?;
+    if sources.file.is_some() {
+        watched.push(Box::new(LiveConfig {
+            config,
+            sources,
+            open_files,
+            level,
+            log: log.clone(),
+            statistics: statistics.orders(),
+            gate: Arc::clone(&building.gate),
+            mailboxes: Arc::clone(&building.mailboxes),
+        }));
+    }
+    let read_again = (!watched.is_empty()).then(|| watch(watched)).transpose();
+    let read_again = read_again.map_err(system("start a thread"))?;
+    supervisor::tell("READY=1");
     let served = serve(&building, loops, signals, read_again.as_ref());
+    drop(read_again);
     let closed = store.map_or(Ok(()), Store::close).map_err(StartError::Store);
     if served.is_ok() && closed.is_ok() {
         say("goodbye");
@@ -202,15 +249,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
     statistics.finish();
     log.drain(LOG_PATIENCE);
     served.and(closed)
-}
-
-/// Who is greeted, in the terms of the broker.
-fn hello(option: options::Hello) -> Hello {
-    match option {
-        options::Hello::Waiting => Hello::Waiting,
-        options::Hello::Always => Hello::Always,
-        options::Hello::Never => Hello::Never,
-    }
 }
 
 /// As many loops as the process may use processors.
@@ -231,9 +269,9 @@ fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
 
 /// What all loops are built with.
 struct Building {
-    limits: Limits,
+    rules: Rules,
     offer: Offer,
-    hello: Hello,
+    stage: Stage,
     clock: Clock,
     next_key: u64,
     stored_wall_ms: u64,
@@ -243,7 +281,6 @@ struct Building {
     mailboxes: Arc<Mailboxes>,
     ledger: Arc<Ledger>,
     log: LogQueue,
-    log_messages: LogMessages,
     log_raw_data: bool,
     gate: Arc<Gate>,
 }
@@ -260,10 +297,17 @@ struct Plan {
 
 impl Building {
     fn run(&self, plan: Plan) -> io::Result<()> {
-        let (limits, offer, next_key) = (self.limits.clone(), self.offer.clone(), self.next_key);
-        let stored_wall_ms = self.stored_wall_ms;
-        let (hello, seed) = (self.hello, plan.seed);
-        let settings = Settings { limits, offer, hello, seed, next_key, stored_wall_ms };
+        let Rules { entrances, limits, log_messages } = self.rules.clone();
+        let connections_max = limits.connections_max;
+        let settings = Settings {
+            limits,
+            offer: self.offer.clone(),
+            entrances,
+            stage: self.stage,
+            seed: plan.seed,
+            next_key: self.next_key,
+            stored_wall_ms: self.stored_wall_ms,
+        };
         let mut clock = self.clock;
         let mut shard = if self.mailboxes.loops() == 1 {
             Shard::new(settings, clock.now())
@@ -279,11 +323,10 @@ impl Building {
         }
         self.all_given_back.wait();
         let post = (plan.number, Arc::clone(&self.mailboxes));
-        let connections_max = self.limits.connections_max;
         let observers = Observers::new(
             Arc::clone(&self.ledger),
             self.log.clone(),
-            self.log_messages,
+            log_messages,
             self.log_raw_data,
         );
         let gate = Arc::clone(&self.gate);
@@ -362,7 +405,9 @@ fn pass_on_signals(
         if signal == SIGHUP {
             let told = read_again.is_some_and(|thread| thread.send(ReadAgain).is_ok());
             if !told {
-                info!("SIGHUP: without TLS there is nothing to read again");
+                info!(
+                    "SIGHUP: without TLS and a configuration file there is nothing to read again"
+                );
             }
             continue;
         }
@@ -371,6 +416,7 @@ fn pass_on_signals(
             std::process::exit(128 + signal);
         }
         asked = true;
+        supervisor::tell("STOPPING=1");
         say("stopping: clients are told, which takes 2 seconds at most (again: at once)");
         mailboxes.stop_all();
         ended.take().map_or(Ok(()), end_in_time)?;
@@ -430,29 +476,29 @@ fn say(line: &str) {
 
 /// Logs to standard error: warnings and errors, and what is said once a minute at most; with
 /// `verbose` what happens to connections too.
-fn start_log(config: &Config) -> io::Result<LogQueue> {
+fn start_log(config: &Config) -> io::Result<(LogQueue, Level)> {
     local_time::prepare();
     let is_terminal = io::stderr().is_terminal();
     let json = config.log_format == LogFormat::Json;
     let look = Look {
         json,
         records: if is_terminal && !json { Layout::Indented } else { Layout::OneLine },
-        records_per_second: (config.log_messages != LogMessages::All).then_some(SAMPLE_PER_SECOND),
+        records_per_second: records_per_second(config.log_messages),
     };
     let queue = LogQueue::start(io::stderr(), look)?;
-    let level = if config.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let (level, handle) = reload::Layer::new(Level::of(config.verbose));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(queue.clone())
         .with_target(false)
         .with_timer(LineTime(Mutex::default()));
+    let registry = tracing_subscriber::registry().with(level);
     // A second broker in one process, as in a test, keeps the first one's log.
     let _ = if json {
-        log.json().flatten_event(true).try_init()
+        registry.with(lines.json().flatten_event(true)).try_init()
     } else {
-        log.with_ansi(is_terminal).try_init()
+        registry.with(lines.with_ansi(is_terminal)).try_init()
     };
-    Ok(queue)
+    Ok((queue, Level(handle)))
 }
 
 /// The time of day in front of a line, as in the records of messages.
@@ -477,7 +523,7 @@ fn promise(config: &Config) -> &'static str {
 }
 
 /// An interval, of which zero is "never".
-fn interval(given: Duration) -> Option<Duration> {
+pub(crate) fn interval(given: Duration) -> Option<Duration> {
     (!given.is_zero()).then_some(given)
 }
 

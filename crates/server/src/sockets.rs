@@ -1,6 +1,7 @@
 //! The sockets of a loop, each in the slot of its connection.
 
 use crate::event_loop::Taps;
+use crate::gate::Begun;
 use noctule_broker::ConnectionHandle;
 use noctule_net::Pipe;
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ pub(crate) struct Socket {
     pub(crate) listed: bool,
     /// If its packets are logged.
     pub(crate) taps: Option<Box<Taps>>,
+    /// If its client is on the way of proving who it is.
+    pub(crate) begun: Begun,
     /// Bytes to read at once.
     pub(crate) appetite: usize,
     pub(crate) ending: Ending,

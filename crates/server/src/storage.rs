@@ -1,7 +1,7 @@
 //! Where a loop's records go: to the log on disk that all loops share, or into memory.
 
 use noctule_broker::{
-    Event, MemoryStore, Record, Sequence, SessionHandle, SessionKey, StoreState, Ticket,
+    Event, MemoryStore, Record, Sequence, SessionHandle, SessionKey, Stage, StoreState, Ticket,
 };
 use noctule_store::ShardStore;
 
@@ -15,15 +15,20 @@ pub(crate) enum Storage {
 }
 
 impl Storage {
-    /// Keeps records. The event that says so, if it is there already.
-    pub(crate) fn persist(&mut self, ticket: Ticket, records: Vec<Record>) -> Option<Event> {
+    /// Keeps records until they are that safe. The event that says so, if it is there already.
+    pub(crate) fn persist(
+        &mut self,
+        stage: Stage,
+        ticket: Ticket,
+        records: Vec<Record>,
+    ) -> Option<Event> {
         match self {
             Self::Memory(store) => {
                 store.persist(records);
                 Some(Event::Persisted(ticket))
             }
             Self::Log(store) => {
-                store.persist(ticket, records);
+                store.persist_until(stage, ticket, records);
                 None
             }
         }

@@ -11,6 +11,7 @@ use noctule_cert::{
 };
 use noctule_net::{BadTlsSettings, ClientCertificates, ClientTrust, TlsSettings};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Why TLS cannot be offered; one line.
@@ -45,7 +46,7 @@ impl From<FileError> for TlsError {
 }
 
 /// Which files there are, and what for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct TlsFiles {
     certificate: PathBuf,
     key: PathBuf,
@@ -57,9 +58,10 @@ pub(crate) struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// The files that the configuration names.
-    pub(crate) fn new(config: &Config) -> Self {
-        let own = OwnCertificate::new(&config.data_dir, &config.bind);
+    /// The files that a listener's configuration names. A certificate of the broker's own is for all
+    /// addresses where it is shown, `bind`.
+    pub(crate) fn new(config: &Config, bind: &[IpAddr]) -> Self {
+        let own = OwnCertificate::new(&config.data_dir, bind);
         let directory = own.directory();
         let or = |given: &Auto<PathBuf>, own: PathBuf| given.clone().or_else(|| own);
         let is_own = matches!(config.cert, Auto::Auto);

@@ -2,8 +2,8 @@
 //! end in another order.
 //!
 //! PUBACKs and PUBRECs are sent in the order in which their PUBLISH packets came
-//! `[MQTT5-4.6.0-2]` `[MQTT5-4.6.0-3]`. An answer may have to wait until what it promises is true;
-//! then everything behind it waits as well.
+//! `[MQTT3-4.6.0-2]` `[MQTT3-4.6.0-3]` `[MQTT5-4.6.0-2]` `[MQTT5-4.6.0-3]`. An answer may have to
+//! wait until what it promises is true; then everything behind it waits as well.
 //!
 //! An answer that waits while its connection is lost is *abandoned*: it is not sent, unless the
 //! peer repeats the packet on a new connection and so revives it. Where the peer has repeated others

@@ -5,7 +5,9 @@
 //!               a repeated PUBLISH of a held id is answered and not delivered again
 //! ```
 //!
-//! A receiver that stores nothing goes straight through the states in brackets.
+//! A receiver that stores nothing goes straight through the states in brackets. Whether a message
+//! has expired meanwhile is not asked here: its exchange is completed all the same
+//! `[MQTT5-4.3.3-13]`.
 
 use noctule_mqtt::PacketId;
 use std::collections::BTreeMap;
@@ -79,7 +81,8 @@ impl Inbound {
         self.forget(packet_id);
     }
 
-    /// PUBREL came: forgets the identifier `[MQTT5-4.3.3-11]`. False if it was not held; PUBCOMP is
+    /// PUBREL came: forgets the identifier, which means a new message from then on
+    /// `[MQTT3-4.3.3-2]` `[MQTT5-4.3.3-11]` `[MQTT5-4.3.3-12]`. False if it was not held; PUBCOMP is
     /// due all the same, in MQTT 5 with "packet identifier not found".
     pub fn on_pubrel(&mut self, packet_id: PacketId) -> bool {
         self.forget(packet_id)

@@ -41,7 +41,7 @@ pub struct InFlight<M> {
     pub message: M,
     stage: Stage,
     /// Whether PUBLISH has been sent before, on any connection: then, and only then, it has DUP
-    /// `[MQTT5-4.3.2-2]` `[MQTT5-4.3.3-2]`.
+    /// `[MQTT3-3.3.1-3]` `[MQTT5-3.3.1-3]` `[MQTT5-4.3.2-2]` `[MQTT5-4.3.3-2]`.
     dup: bool,
 }
 
@@ -90,7 +90,7 @@ pub enum ToSend<'a, M> {
     Publish {
         /// With this identifier.
         packet_id: PacketId,
-        /// Whether it is a repetition `[MQTT5-3.3.1-1]`.
+        /// Whether it is a repetition `[MQTT3-3.3.1-1]` `[MQTT5-3.3.1-1]`.
         dup: bool,
         /// The message.
         message: &'a M,
@@ -143,7 +143,8 @@ impl<M> Outbound<M> {
         self.unfinished < usize::from(window) && self.ring.len() < PacketId::COUNT - 1
     }
 
-    /// The identifier that the next message gets.
+    /// The identifier that the next message gets: one that no message in flight has
+    /// `[MQTT3-2.3.1-4]` `[MQTT5-2.2.1-4]` `[MQTT5-4.3.2-1]` `[MQTT5-4.3.3-1]`.
     pub fn next_packet_id(&self) -> PacketId {
         self.base.after(self.ring.len() as u16)
     }
@@ -162,8 +163,10 @@ impl<M> Outbound<M> {
         packet_id
     }
 
-    /// Puts a message into flight and returns its identifier. The caller has asked
+    /// Puts a message into flight, where it stays until its acknowledgement is complete
+    /// `[MQTT3-4.3.2-1]` `[MQTT3-4.3.3-1]`, and returns its identifier. The caller has asked
     /// [`has_room`](Self::has_room). With `storing`, PUBLISH waits for [`stored`](Self::stored).
+    #[inline(always)]
     pub fn push(&mut self, qos: QoS, message: M, storing: bool) -> PacketId {
         let packet_id = self.next_packet_id();
         let stage = match (qos, storing) {
@@ -209,6 +212,7 @@ impl<M> Outbound<M> {
     /// As [`push`](Self::push) for a message that waits for no store; returns its identifier if it
     /// is to be sent at once: everything before it has been, and the window allows it. It counts as
     /// sent then.
+    #[inline(always)]
     pub fn push_and_send(&mut self, qos: QoS, message: M, window: u16) -> Option<PacketId> {
         let may = self.cursor == self.ring.len() && self.outstanding < usize::from(window);
         let packet_id = self.push(qos, message, false);
@@ -242,12 +246,14 @@ impl<M> Outbound<M> {
         let entry = self.ring.get_mut(self.cursor)?.as_mut()?;
         match entry.stage {
             Stage::StoringId | Stage::StoringRelease => None,
+            // The window is for PUBLISH alone [MQTT5-3.3.4-10] [MQTT5-4.9.0-3].
             Stage::AwaitPubcomp => {
                 self.cursor += 1;
                 self.outstanding += 1;
                 Some(ToSend::Pubrel(packet_id))
             }
             Stage::AwaitPuback | Stage::AwaitPubrec => {
+                // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
                 if self.outstanding >= usize::from(window) {
                     return None;
                 }
@@ -265,7 +271,8 @@ impl<M> Outbound<M> {
         self.cursor < self.ring.len() && self.ring.iter().skip(self.cursor).any(Option::is_some)
     }
 
-    /// A new connection: everything that is not done is to be sent again, in order.
+    /// A new connection: everything that is not done is to be sent again, in order
+    /// `[MQTT3-4.4.0-1]` `[MQTT3-4.6.0-1]` `[MQTT5-4.4.0-1]` `[MQTT5-4.6.0-1]`.
     pub fn resume(&mut self) {
         self.cursor = 0;
         self.outstanding = 0;
@@ -310,8 +317,9 @@ impl<M> Outbound<M> {
         Some(message)
     }
 
-    /// PUBACK came. One for a message that has not been sent on this connection is unknown: the
-    /// message will be sent, and acknowledged again.
+    /// PUBACK came, and not before that the message is done `[MQTT5-4.3.2-3]`, whatever it says
+    /// `[MQTT5-4.4.0-2]`. One for a message that has not been sent on this connection is unknown:
+    /// the message will be sent, and acknowledged again.
     ///
     /// # Errors
     /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 2.
@@ -324,7 +332,8 @@ impl<M> Outbound<M> {
         }
     }
 
-    /// PUBREC came, without an error.
+    /// PUBREC came, without an error: PUBLISH counts as unacknowledged until then
+    /// `[MQTT5-4.3.3-3]`, and PUBREL is due `[MQTT5-4.3.3-4]`.
     ///
     /// # Errors
     /// [`Violation::AckUnexpected`] if the identifier belongs to a message at QoS 1.
@@ -345,8 +354,8 @@ impl<M> Outbound<M> {
         }
     }
 
-    /// PUBREC came with a reason of 0x80 or above: the message is not wanted, its identifier free
-    /// `[MQTT5-4.3.3-4]`.
+    /// PUBREC came with a reason of 0x80 or above: the message is not wanted, its identifier free,
+    /// and it is not sent again `[MQTT5-4.4.0-2]`.
     ///
     /// # Errors
     /// As [`on_pubrec`](Self::on_pubrec).
@@ -380,7 +389,7 @@ impl<M> Outbound<M> {
         place.as_ref().map(|entry| &entry.message)
     }
 
-    /// PUBCOMP came.
+    /// PUBCOMP came: PUBREL counts as unacknowledged until then `[MQTT5-4.3.3-5]`.
     ///
     /// # Errors
     /// [`Violation::AckUnexpected`] if the message has not come that far.
@@ -499,7 +508,9 @@ mod tests {
         assert_eq!(sent(&mut outbound, QoS::AtLeastOnce, 4).get(), 5);
     }
 
-    #[test] // [MQTT5-4.3.3-6] [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
+    // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2] [MQTT5-4.3.3-6]
+    // [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+    #[test]
     fn a_new_connection_sends_again_in_the_original_order() {
         let mut outbound = Outbound::default();
         let first = sent(&mut outbound, QoS::AtLeastOnce, 1);

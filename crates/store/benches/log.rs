@@ -117,8 +117,7 @@ fn owed(key: u64, sequence: u64) -> Record {
         message: message.expect("a message"),
         qos: QoS::AtLeastOnce,
         retain: false,
-        identifiers: None,
-        shared: None,
+        extras: None,
     };
     Record::Owed { key: SessionKey(key), owed, spilled: false }
 }

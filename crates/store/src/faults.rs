@@ -41,8 +41,6 @@ pub enum Fault {
     EndNotFlushedAtOpen,
     /// That a session ended is not noticed for some.
     SessionEndForgotten,
-    /// What was written together counts in part when it was not written in full.
-    GroupTorn,
 }
 
 impl Fault {
@@ -65,7 +63,6 @@ impl Fault {
         Self::MovingCutShort,
         Self::EndNotFlushedAtOpen,
         Self::SessionEndForgotten,
-        Self::GroupTorn,
     ];
 }
 

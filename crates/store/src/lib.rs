@@ -7,6 +7,7 @@
 //! It knows the broker's words and none of its rules: who is owed what, and when something may be
 //! said, is decided there.
 
+mod assembly;
 mod disk;
 mod engine;
 mod error;

@@ -1,6 +1,7 @@
 //! What a store is opened with.
 
 use crate::faults::Faults;
+use noctule_broker::Stage;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When records count as persisted.
@@ -20,8 +21,13 @@ pub enum Durability {
 /// How a store works.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// When records count as persisted.
+    /// When records count as persisted, unless whoever hands them in says otherwise.
     pub durability: Durability,
+    /// How long what nobody waits for may be written and not flushed; as long as the operating system
+    /// likes if `None`. [`Durability::Interval`] says it, too.
+    pub flush_within: Option<Duration>,
+    /// Whether to say [`Event::Written`](noctule_broker::Event::Written) before a flush.
+    pub says_written: bool,
     /// Bytes of a segment, in whole 4 KiB and at least two of them. A batch that is larger gets a
     /// segment of its own.
     pub segment_bytes: u32,
@@ -39,6 +45,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Always,
+            flush_within: None,
+            says_written: false,
             segment_bytes: 32 << 20,
             free_bytes_min: 256 << 20,
             in_flight_bytes_max: 64 << 20,
@@ -49,6 +57,24 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How safe records have to become if nobody says.
+    pub(crate) fn usual(&self) -> Stage {
+        match self.durability {
+            Durability::Always => Stage::Flushed,
+            Durability::Interval(_) | Durability::Never => Stage::Written,
+        }
+    }
+
+    /// How long something may be written and not flushed.
+    pub(crate) fn flush_interval(&self) -> Option<Duration> {
+        match self.durability {
+            Durability::Interval(interval) => {
+                Some(self.flush_within.map_or(interval, |within| within.min(interval)))
+            }
+            Durability::Always | Durability::Never => self.flush_within,
+        }
+    }
+
     /// With a segment size that is one.
     pub(crate) fn sound(mut self) -> Self {
         const STEP: u32 = 4_096;

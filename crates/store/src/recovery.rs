@@ -8,7 +8,7 @@ use crate::engine::{Window, read_message, read_will};
 use crate::error::StoreError;
 use crate::index::{Index, Location, Session};
 use noctule_broker::{
-    Message, PacketId, RecordedWill, Sequence, SessionKey, Source, StoredInFlight, StoredSession,
+    Message, PacketId, RecordedWill, Sequence, SessionKey, StoredInFlight, StoredSession,
     StoredSubscription,
 };
 
@@ -52,8 +52,6 @@ pub struct RecoveredSession {
     pub in_flight: Vec<StoredInFlight>,
     /// Packet identifiers of the client that are held, their messages routed.
     pub held: Vec<PacketId>,
-    /// Of such messages of any client: those that it is or was owed already.
-    pub owed_before: Vec<Source>,
     /// QoS 2 messages of the client that are stored and not routed: each is to be routed, and its
     /// identifier to be held.
     pub received: Vec<(PacketId, Message)>,
@@ -96,7 +94,6 @@ impl RecoveredSession {
             subscriptions: self.subscriptions,
             in_flight: self.in_flight,
             held: self.held,
-            owed_before: self.owed_before,
             received: self.received,
             queued: self.queued,
             queued_bytes: usize::try_from(self.queued_bytes).unwrap_or(usize::MAX),
@@ -128,16 +125,6 @@ pub(crate) fn recover<F: DiskFile>(
         sessions.push(reading.session(*key, session)?);
     }
     sessions.sort_unstable_by_key(|session| session.key);
-    for (key, session) in &index.sessions {
-        for (place, receivers) in &session.owed_of {
-            let (packet_id, received_ms) = *place;
-            let source = Source { key: *key, packet_id, received_ms };
-            for receiver in receivers {
-                let found = sessions.binary_search_by_key(receiver, |session| session.key);
-                found.into_iter().for_each(|at| sessions[at].owed_before.push(source));
-            }
-        }
-    }
     let mut retained: Vec<_> = index.retained.values().filter(|found| !found.cleared).collect();
     retained.sort_unstable_by_key(|found| found.at);
     let mut messages = Vec::with_capacity(retained.len());
@@ -201,7 +188,6 @@ impl<F: DiskFile> Reading<'_, F> {
             will,
             subscriptions: subscriptions(session),
             in_flight: in_flight(session),
-            owed_before: Vec::new(),
             held: routed.map(|(packet_id, _)| *packet_id).collect(),
             received,
             queued: session.queue.len(),
@@ -248,7 +234,6 @@ mod tests {
             subscriptions: Vec::new(),
             in_flight: Vec::new(),
             held: Vec::new(),
-            owed_before: Vec::new(),
             received: Vec::new(),
             queued: 0,
             queued_bytes: 0,

@@ -11,8 +11,10 @@ use crate::error::StoreError;
 use crate::options::Options;
 use crate::recovery::Recovered;
 use crate::supply_thread::SupplyThread;
-use crate::writer::Writer;
-use noctule_broker::{Event, Record, Sequence, SessionHandle, SessionKey, ShardId, Ticket};
+use crate::writer::{Rules, Writer};
+use noctule_broker::{
+    Event, Record, Sequence, SessionHandle, SessionKey, ShardId, Stage, Ticket, Together,
+};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +25,7 @@ use std::thread::{self, JoinHandle};
 /// What the store has to say.
 #[derive(Debug)]
 pub enum Answer {
-    /// Something for a shard: [`Event::Persisted`] or [`Event::Loaded`].
+    /// Something for a shard: [`Event::Written`], [`Event::Persisted`] or [`Event::Loaded`].
     Event {
         /// Which shard.
         shard: ShardId,
@@ -66,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) free_bytes_min: u64,
     pub(crate) enough_space: AtomicBool,
     pub(crate) answers: Box<dyn Fn(Answer) + Send + Sync>,
+    usual: Stage,
 }
 
 impl fmt::Debug for Shared {
@@ -93,7 +96,10 @@ pub(crate) struct Persist {
     pub(crate) shard: ShardId,
     pub(crate) ticket: Ticket,
     pub(crate) records: Vec<Record>,
+    pub(crate) stage: Stage,
     pub(crate) bytes: usize,
+    /// What it has in common with batches of other shards, and how many there are if it knows.
+    pub(crate) together: Vec<(Together, Option<u16>)>,
 }
 
 #[derive(Debug)]
@@ -153,13 +159,14 @@ impl Store {
             free_bytes_min: options.free_bytes_min,
             enough_space: AtomicBool::new(true),
             answers: Box::new(answers),
+            usual: options.usual(),
         });
-        let durability = options.durability;
+        let rules = Rules::of(&options);
         let (opened, supply) = open(disk.clone(), options)?;
         let line = SupplyThread::start(supply, disk, shared.clone())?;
         let engine = opened.start(Box::new(line))?;
         let recovered = engine.recovered()?;
-        let writer = Writer::new(engine, durability, shared.clone())?;
+        let writer = Writer::new(engine, rules, shared.clone())?;
         let writer = thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())
@@ -214,11 +221,21 @@ impl Drop for Store {
 }
 
 impl ShardStore {
-    /// Puts records on stable storage; [`Event::Persisted`] with the ticket, or a later one, follows.
+    /// Keeps records as safely as the store's own rule says; [`Event::Persisted`] with the ticket, or a
+    /// later one, follows.
+    ///
+    /// All of them are stored or none, and so are batches of several shards that name the same
+    /// [`Record::Together`].
     pub fn persist(&self, ticket: Ticket, records: Vec<Record>) {
+        self.persist_until(self.shared.usual, ticket, records);
+    }
+
+    /// As [`persist`](Self::persist), but until they are as safe as this.
+    pub fn persist_until(&self, stage: Stage, ticket: Ticket, mut records: Vec<Record>) {
         let bytes = records.iter().map(size).sum();
         self.shared.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let persist = Persist { shard: self.shard, ticket, records, bytes };
+        let together = take_together(&mut records);
+        let persist = Persist { shard: self.shard, ticket, records, stage, bytes, together };
         self.shared.ask(|inbox| inbox.persists.push(persist));
     }
 
@@ -293,6 +310,19 @@ impl Shared {
     pub(crate) fn landed(&self, bytes: usize) {
         self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+/// Takes the demands out of a batch, which are nothing to be kept.
+pub(crate) fn take_together(records: &mut Vec<Record>) -> Vec<(Together, Option<u16>)> {
+    let demand = |record: &Record| match record {
+        Record::Together { together, batches } => Some((*together, *batches)),
+        _ => None,
+    };
+    let demands: Vec<_> = records.iter().filter_map(demand).collect();
+    if !demands.is_empty() {
+        records.retain(|record| demand(record).is_none());
+    }
+    demands
 }
 
 /// About how many bytes a record takes in memory and on disk.

@@ -1,11 +1,12 @@
 //! The thread that owns the log, and the one that reads for it.
 
+use crate::assembly::{Assembly, Landing, Ready};
 use crate::disk::DiskFile;
 use crate::engine::{Engine, Loading};
 use crate::error::StoreError;
-use crate::options::Durability;
-use crate::store::{Answer, Inbox, Load, Persist, Shared};
-use noctule_broker::{Event, SessionHandle, ShardId, Ticket};
+use crate::options::Options;
+use crate::store::{Answer, Inbox, Load, Shared};
+use noctule_broker::{Event, SessionHandle, ShardId, Stage, Ticket};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,10 +16,24 @@ use std::time::{Duration, Instant};
 /// When nothing has come for so long, old segments are tidied up.
 const IDLE: Duration = Duration::from_millis(20);
 
+/// When something is flushed that nobody waits for, and what is said.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    flush_interval: Option<Duration>,
+    says_written: bool,
+}
+
+impl Rules {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self { flush_interval: options.flush_interval(), says_written: options.says_written }
+    }
+}
+
 /// The owner of the log.
 pub(crate) struct Writer<F> {
     engine: Engine<F>,
-    durability: Durability,
+    assembly: Assembly,
+    rules: Rules,
     shared: Arc<Shared>,
     reader: Option<Reader<F>>,
     /// Since when something is written and not flushed.
@@ -29,12 +44,14 @@ pub(crate) struct Writer<F> {
 impl<F: DiskFile + Debug> Writer<F> {
     pub(crate) fn new(
         engine: Engine<F>,
-        durability: Durability,
+        rules: Rules,
         shared: Arc<Shared>,
     ) -> Result<Self, StoreError> {
         let reader = Some(Reader::start(shared.clone())?);
         let segments_begun = engine.segments_begun();
-        Ok(Self { engine, durability, shared, reader, unflushed_since: None, segments_begun })
+        let assembly = Assembly::default();
+        let unflushed_since = None;
+        Ok(Self { engine, assembly, rules, shared, reader, unflushed_since, segments_begun })
     }
 
     /// Works until it is closed or something fails.
@@ -77,10 +94,8 @@ impl<F: DiskFile + Debug> Writer<F> {
 
     /// How long to wait for work before doing what can wait.
     fn patience(&self) -> Option<Duration> {
-        let flush = match (self.durability, self.unflushed_since) {
-            (Durability::Interval(interval), Some(since)) => {
-                Some(interval.saturating_sub(since.elapsed()))
-            }
+        let flush = match (self.rules.flush_interval, self.unflushed_since) {
+            (Some(interval), Some(since)) => Some(interval.saturating_sub(since.elapsed())),
             _ => None,
         };
         let tidy = self.engine.wants_tidying().then_some(IDLE);
@@ -96,24 +111,25 @@ impl<F: DiskFile + Debug> Writer<F> {
     }
 
     fn carry_out(&mut self, asked: Inbox) -> Result<(), StoreError> {
-        let (group, mut landing) = group(asked.persists);
-        if !group.is_empty() {
-            self.engine.write(&group)?;
+        let Ready { units, landing, loads } = self.assembly.assemble(asked.persists, asked.loads);
+        if !units.is_empty() {
+            self.engine.write(&units)?;
             self.unflushed_since.get_or_insert_with(Instant::now);
         }
-        drop(group);
-        for load in asked.loads {
+        drop(units);
+        for load in loads {
             self.load(&load);
         }
-        if self.durability == Durability::Always && landing.bytes > 0 {
+        if landing.stage == Stage::Flushed && landing.bytes > 0 {
+            if self.rules.says_written {
+                self.tell(&landing, Event::Written);
+            }
             self.engine.flush()?;
             self.unflushed_since = None;
+            self.segments_begun = self.engine.segments_begun();
         }
         self.shared.landed(landing.bytes);
-        for (shard, ticket) in landing.tickets.drain(..) {
-            let event = Event::Persisted(ticket);
-            (self.shared.answers)(Answer::Event { shard, event });
-        }
+        self.tell(&landing, Event::Persisted);
         for sender in asked.figures {
             // Who asked may be gone.
             let _ = sender.send(self.engine.figures());
@@ -121,13 +137,19 @@ impl<F: DiskFile + Debug> Writer<F> {
         self.flush_if_due()
     }
 
+    fn tell(&self, landing: &Landing, event: impl Fn(Ticket) -> Event) {
+        for (shard, ticket) in &landing.tickets {
+            (self.shared.answers)(Answer::Event { shard: *shard, event: event(*ticket) });
+        }
+    }
+
     /// What nobody waits for is flushed at its interval; without one, when a segment is full, so
     /// that old ones can be given up.
     fn flush_if_due(&mut self) -> Result<(), StoreError> {
-        let due = match (self.durability, self.unflushed_since) {
-            (_, None) | (Durability::Always, _) => false,
-            (Durability::Interval(interval), Some(since)) => since.elapsed() >= interval,
-            (Durability::Never, _) => self.engine.segments_begun() > self.segments_begun,
+        let due = match (self.rules.flush_interval, self.unflushed_since) {
+            (_, None) => false,
+            (Some(interval), Some(since)) => since.elapsed() >= interval,
+            (None, _) => self.engine.segments_begun() > self.segments_begun,
         };
         if due {
             self.engine.flush()?;
@@ -143,30 +165,6 @@ impl<F: DiskFile + Debug> Writer<F> {
             reader.ask(Asked { shard: load.shard, session: load.session, loading });
         }
     }
-}
-
-/// What is promised by a flush.
-#[derive(Debug, Default)]
-struct Landing {
-    /// The last ticket of each shard.
-    tickets: Vec<(ShardId, Ticket)>,
-    bytes: usize,
-}
-
-/// The records of all batches, and what follows when they are persisted.
-fn group(persists: Vec<Persist>) -> (Vec<Vec<noctule_broker::Record>>, Landing) {
-    let mut landing = Landing::default();
-    let mut group = Vec::with_capacity(persists.len());
-    for Persist { shard, ticket, records, bytes } in persists {
-        landing.bytes += bytes;
-        match landing.tickets.iter_mut().find(|(found, _)| *found == shard) {
-            // Tickets rise, and one stands for all before it.
-            Some((_, last)) => *last = ticket,
-            None => landing.tickets.push((shard, ticket)),
-        }
-        group.push(records);
-    }
-    (group, landing)
 }
 
 /// Messages to be read for a shard.

@@ -88,8 +88,7 @@ fn owed(sequence: u64) -> Record {
         message: message.unwrap(),
         qos: QoS::AtLeastOnce,
         retain: false,
-        identifiers: None,
-        shared: None,
+        extras: None,
     };
     Record::Owed { key: KEY, owed, spilled: true }
 }

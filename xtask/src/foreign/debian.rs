@@ -5,6 +5,7 @@
 //! if that happens here, it is stopped again, as nobody asked for it.
 
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::shell::{self, Failure};
@@ -23,6 +24,7 @@ const NEEDS: &[Need] = &[
             shell::which("mosquitto_sub").is_some() && shell::which("mosquitto_pub").is_some()
         },
     },
+    Need { package: "groff-base", is_met: || shell::which("groff").is_some() },
     Need { package: "openssl", is_met: || shell::which("openssl").is_some() },
     Need { package: "python3", is_met: || shell::which("python3").is_some() },
     // A Debian Python without this package has venv but not what fills a new one.
@@ -30,6 +32,10 @@ const NEEDS: &[Need] = &[
         package: "python3-venv",
         is_met: || succeeds("python3", &["-c", "import venv, ensurepip"]),
     },
+    Need { package: "gcc", is_met: || shell::which("gcc").is_some() },
+    Need { package: "libc6-dev", is_met: || has_header("stdio.h") },
+    // Paho's client in C, for a small program that the tests compile.
+    Need { package: "libpaho-mqtt-dev", is_met: || has_header("MQTTClient.h") },
     Need { package: "nodejs", is_met: || shell::which("node").is_some() },
     Need { package: "npm", is_met: || shell::which("npm").is_some() },
 ];
@@ -115,6 +121,11 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// Whether a C program can include this.
+fn has_header(header: &str) -> bool {
+    Path::new("/usr/include").join(header).exists()
 }
 
 fn port_1883_answers() -> bool {

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{empty, is_stamped, stamp};
 use crate::shell::{self, Failure};
 
-const PINS: &[&str] = &["paho-mqtt==2.2.0"];
+const PINS: &[&str] = &["paho-mqtt==2.2.0", "gmqtt==0.8.0", "aiomqtt==2.5.1", "awsiotsdk==1.31.0"];
 
 /// Fills `home` with a virtual environment that holds [`PINS`], unless it is there.
 pub(super) fn prepare(home: &Path) -> Result<(), Failure> {

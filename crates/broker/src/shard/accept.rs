@@ -7,16 +7,17 @@
 use super::authenticate::first_step;
 use super::connack::{Granted, connack_bytes};
 use super::input::not_connect;
-use super::{Action, BRAKE_MS, Credentials, Report, Shard, Timer, Verdict};
+use super::{Action, BRAKE_MS, Credentials, Hello, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Authentication, Cause, ConnectionHandle, Dialect, Phase};
 use crate::delivery::{Continuation, explanation};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
+use crate::message::Attribution;
 use crate::message::Message;
-use crate::message::PublishedBy;
 use crate::persist::SessionKey;
+use crate::principal::Principal;
 use crate::session::{Expiry, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, Frame};
 use noctule_mqtt::packet::{self, Connack, Connect, announced_version};
@@ -39,6 +40,10 @@ impl Shard {
         {
             connection.version = version;
             connection.announced = true;
+            let id = connection.entrance;
+            if !self.entrance(id).versions.has(version) {
+                return self.refuse(handle, ReasonCode::UnsupportedProtocolVersion, now);
+            }
         }
         match codec::decode(frame, ProtocolVersion::V311, Receiver::Server) {
             Ok(Packet::Connect(connect)) => self.on_connect(handle, &connect, now),
@@ -78,22 +83,22 @@ impl Shard {
             keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             response_information: connect.properties.request_response_information() == Some(1),
             room: connect.properties.maximum_packet_size().unwrap_or(u32::MAX),
+            hello: self.entrance_of(handle).map_or(Hello::Never, |id| self.entrance(id).hello),
         };
         let accepting = Accepting {
             client_id: client_id.clone(),
-            user_name: connect.user_name.map(Into::into),
             properties: self.connack_properties(connect.version, &granted),
             clean_start: connect.clean_start,
             expiry,
             will: connect.will.as_ref().map(|will| {
                 let delay = will.properties.will_delay_interval().unwrap_or(0);
-                let by = PublishedBy { client_id: &client_id, user_name: connect.user_name };
-                (Message::of_will(will, by, &self.delivery.pool), delay)
+                (Message::of_will(will, &self.delivery.pool), delay)
             }),
             session_present: false,
         };
         let properties = connect.properties;
         let receive_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
+        // [MQTT5-4.9.0-1]
         let window = receive_maximum.min(limits.inflight_out_max);
         let dialect = if connect.version.has_properties() {
             Dialect::WithProperties
@@ -107,6 +112,7 @@ impl Shard {
         connection.keep_alive = KeepAlive::new(keep_alive);
         connection.window = window;
         connection.dialect = dialect;
+        // [MQTT5-3.1.2-27]: who says nothing takes none.
         let aliases = properties.topic_alias_maximum().unwrap_or(0);
         let aliases = aliases.min(limits.topic_aliases_out_max);
         if connect.version.has_properties() && aliases > 0 {
@@ -119,6 +125,7 @@ impl Shard {
             return self.close(handle, Cause::AnswerTooLarge { bytes: connack_bytes, limit }, now);
         }
         connection.phase = Phase::AwaitVerdict(Box::new(accepting));
+        connection.principal = Principal { user_name: connect.user_name.map(Into::into) };
         let credentials = Credentials {
             client_id,
             user_name: connect.user_name.map(Into::into),
@@ -138,8 +145,9 @@ impl Shard {
         if self.delivery.connections.get(handle).is_none_or(|connection| connection.over_limit) {
             return Err(ReasonCode::QuotaExceeded);
         }
-        // [MQTT3-3.1.3-8]: without a name there is no session to come back to. MQTT 3.1 wants a
-        // name in any case (section 3.1, "Client Identifier").
+        // Any name is taken, and so those of 1 to 23 letters and digits [MQTT3-3.1.3-5]
+        // [MQTT5-3.1.3-5]. [MQTT3-3.1.3-8] [MQTT3-3.1.3-9]: without a name there is no session to
+        // come back to. MQTT 3.1 wants a name in any case (section 3.1, "Client Identifier").
         let nameless = connect.client_id.is_empty();
         let may_be_nameless = match connect.version {
             ProtocolVersion::V31 => false,
@@ -208,9 +216,11 @@ impl Shard {
             return;
         }
         match verdict {
-            Verdict::Refused(reason) => self.refuse(handle, reason, now),
-            Verdict::Accepted => self.bring_home(handle, now),
+            Verdict::Refused(reason) => return self.refuse(handle, reason, now),
+            Verdict::Accepted => {}
+            Verdict::AcceptedAs(principal) => connection.principal = principal,
         }
+        self.bring_home(handle, now);
     }
 
     /// An accepted connection comes to the shard of its session: a session lives on one shard for
@@ -263,6 +273,33 @@ impl Shard {
         handle
     }
 
+    /// Refuses a client that wants the session of somebody else, which is left as it is.
+    fn refuse_foreign(&mut self, handle: ConnectionHandle, now: Now) {
+        let reason = ReasonCode::ClientIdentifierNotValid;
+        self.delivery.refused.foreign_session += 1;
+        self.delivery.count_refused_connect(handle);
+        self.send_refusal(handle, reason, "the client identifier belongs to another user");
+        self.close(handle, Cause::Refused(reason), now);
+    }
+
+    /// Whether the session of its client identifier belongs to somebody else. One that belongs to
+    /// nobody, as it was begun without a user name, is for whoever comes.
+    fn wants_a_foreign_session(&self, handle: ConnectionHandle) -> bool {
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return false;
+        };
+        let Phase::AwaitVerdict(accepting) = &connection.phase else {
+            return false;
+        };
+        let session = self.clients.get(&accepting.client_id);
+        let owner = session
+            .and_then(|session| self.delivery.sessions.get(*session))
+            .and_then(|session| session.user_name.as_deref());
+        owner.is_some() && owner != connection.principal.user_name.as_deref()
+    }
+
+    /// Who is refused hears why, and is closed `[MQTT3-3.1.3-9]` `[MQTT3-3.2.2-5]` `[MQTT5-3.1.3-8]`
+    /// `[MQTT5-3.1.4-2]` `[MQTT5-3.2.2-7]` `[MQTT5-4.12.0-4]`.
     fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
         self.delivery.count_refusal(handle, reason);
         self.send_refusal(handle, reason, explanation(reason));
@@ -272,6 +309,16 @@ impl Shard {
     /// Gives the session of its client identifier to an accepted connection: a stored one, taken
     /// over from its present connection if there is one, or a new one.
     fn claim(&mut self, handle: ConnectionHandle, now: Now) {
+        let entrance = self.entrance_of(handle).map(|id| self.entrance(id));
+        self.delivery.journal.enter(entrance.and_then(|entrance| entrance.stage));
+        self.claim_session(handle, now);
+        self.delivery.journal.enter(None);
+    }
+
+    fn claim_session(&mut self, handle: ConnectionHandle, now: Now) {
+        if self.offer.sessions_belong_to_users && self.wants_a_foreign_session(handle) {
+            return self.refuse_foreign(handle, now);
+        }
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
@@ -288,7 +335,9 @@ impl Shard {
             return;
         };
         let session = self.session_for(&accepting, now);
+        // [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
         accepting.session_present = session.is_some();
+        // [MQTT5-3.1.2-6]
         let session = session.unwrap_or_else(|| self.new_session(accepting.client_id.clone()));
         let (Some(connection), Some(found)) =
             (self.delivery.connections.get_mut(handle), self.delivery.sessions.get_mut(session))
@@ -296,7 +345,10 @@ impl Shard {
             return;
         };
         found.claimant = Some(handle);
-        found.user_name = accepting.user_name.take();
+        let before = found.owner_bytes();
+        found.user_name = connection.principal.user_name.clone();
+        let sessions = &mut self.delivery.memory.sessions;
+        *sessions = (*sessions + found.owner_bytes()).saturating_sub(before);
         found.expires_ms = None;
         let was_persistent = found.is_persistent();
         found.expiry = accepting.expiry;
@@ -304,10 +356,15 @@ impl Shard {
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
         let waiting = found.will.take().filter(|_| fault(Fault::WillNotCancelled));
         let waiting = waiting.map(|will| (found.client_id.clone(), will));
-        found.will = accepting
-            .will
-            .take()
-            .map(|(message, delay)| Box::new(Will { message, delay, due_ms: None }));
+        // It is kept with the session [MQTT5-3.1.2-7]; without one there is none to be published, of
+        // an earlier connection neither [MQTT3-3.1.2-12].
+        let will = accepting.will.take().map(|(message, delay)| {
+            // Of whom authentication has found out, which was not known when it came.
+            let attribution = Attribution { published_by: Some(found.author()), received_ms: 0 };
+            let message = self.delivery.pool.attributed(&message.view(), &attribution);
+            Box::new(Will { message, delay, due_ms: None })
+        });
+        found.will = will;
         connection.session = Some(session);
         connection.phase = Phase::AwaitStore(accepting);
         if renew {
@@ -332,11 +389,14 @@ impl Shard {
         found.stored = true;
         let ticket = self.delivery.journal.push(found.record());
         let next = Continuation::Attach { connection: handle };
-        self.delivery.waiting.push_back((ticket, next));
+        let stage = self.delivery.journal.stage();
+        self.delivery.wait_for(ticket, stage, next);
     }
 
     /// The stored session a client goes on with, free of any earlier connection; none if there is
-    /// none or the client starts clean `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]` `[MQTT5-3.1.2-4]`.
+    /// none or the client starts clean `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]` `[MQTT3-3.1.4-3]`
+    /// `[MQTT5-3.1.2-4]` `[MQTT5-3.1.2-5]` `[MQTT5-3.1.4-4]`. It is found by its client identifier
+    /// and by nothing else `[MQTT3-3.1.3-2]` `[MQTT5-3.1.3-2]`.
     fn session_for(&mut self, accepting: &Accepting, now: Now) -> Option<SessionHandle> {
         let found = *self.clients.get(&accepting.client_id)?;
         if let Some(holder) = self.delivery.sessions.get(found)?.holder()
@@ -363,14 +423,15 @@ impl Shard {
     /// Takes a session in.
     pub(crate) fn adopt(&mut self, session: Session) -> SessionHandle {
         let client_id = session.client_id.clone();
-        self.delivery.memory.sessions += session_bytes(&client_id);
+        self.delivery.memory.sessions += session_bytes(&client_id) + session.owner_bytes();
         self.delivery.memory.spilled += self.delivery.spilled_weight(session.queue.spilled_bytes());
         let handle = self.delivery.sessions.insert(session);
         self.clients.insert(client_id, handle);
         handle
     }
 
-    /// Writes CONNACK and lets the session see its connection: from now on messages flow.
+    /// Writes CONNACK `[MQTT3-3.1.4-4]` `[MQTT5-3.1.4-5]`, once `[MQTT5-3.2.0-2]`, and only then lets
+    /// the session see its connection `[MQTT3-3.2.0-1]` `[MQTT5-3.2.0-1]`: from now on messages flow.
     pub(super) fn attach(&mut self, handle: ConnectionHandle, now: Now) {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;

@@ -6,7 +6,7 @@ use crate::connection::ConnectionHandle;
 use crate::delivery::{Continuation, push_ack_with};
 use crate::faults::{Fault, fault};
 use crate::persist::{Owed, Record};
-use crate::session::SessionHandle;
+use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::packet::Ack;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode, Violation};
 use noctule_session::{Acknowledged, PubrecAnswer};
@@ -29,6 +29,7 @@ impl Shard {
         }
     }
 
+    /// Whatever it says, the message is done with, and nobody else is tried `[MQTT5-4.8.2-6]`.
     #[inline]
     fn on_puback(&mut self, session: SessionHandle, ack: &Ack<'_>) -> Result<(), Violation> {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
@@ -51,6 +52,9 @@ impl Shard {
         Ok(())
     }
 
+    /// Answers with PUBREL, in the order in which PUBRECs come `[MQTT3-4.6.0-4]` `[MQTT5-4.6.0-4]`: at
+    /// once or, as tickets are persisted in their order, when it is stored. What is refused is done
+    /// with, and goes to nobody else `[MQTT5-4.8.2-6]`.
     fn on_pubrec(
         &mut self,
         handle: ConnectionHandle,
@@ -80,7 +84,8 @@ impl Shard {
                     let record = Record::DeliveryReceived { key, sequence };
                     let ticket = self.delivery.journal.push(record);
                     let next = Continuation::Pubrel { session, packet_id };
-                    self.delivery.waiting.push_back((ticket, next));
+                    let stage = self.delivery.journal.usual();
+                    self.delivery.wait_for(ticket, stage, next);
                 }
             }
             PubrecAnswer::Received => {
@@ -109,7 +114,10 @@ impl Shard {
                 self.send_ack(handle, packet, packet_id, reason);
             }
         } else if found.is_persistent() {
-            self.release_stored(session, packet_id);
+            let record = Record::Released { key: found.key, packet_id };
+            let ticket = self.delivery.journal.push(record);
+            let answer = Answer::Ack { packet, packet_id, reason: ReasonCode::Success };
+            self.delivery.answer(session, answer, Some(ticket));
         } else {
             self.send_ack(handle, packet, packet_id, ReasonCode::Success);
         }

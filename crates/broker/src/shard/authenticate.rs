@@ -6,6 +6,7 @@
 
 use super::{Action, Credentials, Enhanced, Shard, Step, Verdict};
 use crate::connection::{Authentication, Cause, Connection, ConnectionHandle, Phase};
+use crate::principal::Principal;
 use crate::session::SessionHandle;
 use noctule_mqtt::codec::{self, Frame};
 use noctule_mqtt::packet::{Auth, Connect};
@@ -61,7 +62,8 @@ impl Authentication {
 }
 
 impl Connection {
-    /// The properties of CONNACK with what belongs to an authentication `[MQTT5-4.12.0-5]`.
+    /// The properties of CONNACK with what belongs to an authentication `[MQTT5-4.12.0-5]`, if there
+    /// is one `[MQTT5-4.12.0-6]`.
     pub(super) fn connack_properties(&self, others: &[u8]) -> Box<[u8]> {
         match &self.authentication {
             None => others.into(),
@@ -75,7 +77,8 @@ impl Connection {
 }
 
 impl Shard {
-    /// A client is to go on with its authentication.
+    /// A client is to go on with its authentication `[MQTT5-4.12.0-2]`; not one that has named no
+    /// method `[MQTT5-4.12.0-6]`.
     pub(super) fn on_challenged(&mut self, handle: ConnectionHandle, data: &[u8], now: Now) {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
@@ -95,13 +98,19 @@ impl Shard {
     }
 
     /// A client has proved who it is.
-    pub(super) fn on_proven(&mut self, handle: ConnectionHandle, data: Box<[u8]>, now: Now) {
+    pub(super) fn on_proven(
+        &mut self,
+        handle: ConnectionHandle,
+        principal: Principal,
+        data: Box<[u8]>,
+        now: Now,
+    ) {
         if let Some(connection) = self.delivery.connections.get_mut(handle)
             && let Some(authentication) = &mut connection.authentication
         {
             authentication.proof = Some(data);
         }
-        self.on_verdict(handle, Verdict::Accepted, now);
+        self.on_verdict(handle, Verdict::AcceptedAs(principal), now);
     }
 
     /// A packet of a client that was asked to go on before its CONNACK.
@@ -188,7 +197,12 @@ impl Shard {
         (authentication.again, authentication.asked) = (false, false);
         let proof = authentication.proof.take();
         match verdict {
-            Verdict::Accepted => {
+            // What it has been given was given to the one it was then.
+            Verdict::AcceptedAs(other) if other != connection.principal => {
+                let reason = ReasonCode::NotAuthorized;
+                self.close(handle, Cause::AuthenticationFailed(reason), now);
+            }
+            Verdict::Accepted | Verdict::AcceptedAs(_) => {
                 self.send_auth(handle, ReasonCode::Success, proof.as_deref(), now);
             }
             // [MQTT5-4.12.1-2]

@@ -103,7 +103,8 @@ impl Shard {
         self.violate(handle, violation, now);
     }
 
-    /// The peer broke the rules: answers as the version allows and closes.
+    /// The peer broke the rules: answers as the version allows and closes `[MQTT3-4.8.0-1]`
+    /// `[MQTT5-4.13.1-1]`.
     #[cold]
     pub(super) fn violate(&mut self, handle: ConnectionHandle, violation: Violation, now: Now) {
         let Some(connection) = self.delivery.connections.get(handle) else {
@@ -141,6 +142,7 @@ impl Shard {
             return;
         };
         let connection_version = connection.announced.then_some(connection.version);
+        // What stands behind is not looked at [MQTT3-3.1.4-5] [MQTT5-3.1.4-6].
         connection.held = Vec::new();
         connection.partial.take();
         let session = connection.session.take();
@@ -168,7 +170,7 @@ impl Shard {
         self.actions.push_back(Action::Close(handle));
     }
 
-    /// The last word to a client.
+    /// The last word to a client; never with a session expiry interval `[MQTT5-3.14.2-2]`.
     fn say_goodbye(&mut self, handle: ConnectionHandle, reason: ReasonCode, cause: &Cause) {
         let reference = self.offer.server_reference.as_deref();
         if let (Cause::ShuttingDown, Some(reference)) = (cause, reference) {
@@ -209,9 +211,10 @@ impl Shard {
         session.claimant = None;
         session.answers.abandon_all();
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
-            // [MQTT3-3.1.2-10] [MQTT5-3.14.4-3]
+            // [MQTT3-3.1.2-10] [MQTT3-3.14.4-3] [MQTT5-3.1.2-10] [MQTT5-3.14.4-3]
             session.will = None;
         }
+        // [MQTT3-4.1.0-1] [MQTT5-3.1.2-23] [MQTT5-4.1.0-2]
         if !session.is_persistent() {
             self.end_session(handle);
             return;
@@ -224,6 +227,7 @@ impl Shard {
             session.expires_ms = Some(expires);
             deadline = Some(expires);
         }
+        // Published, it is gone [MQTT3-3.1.2-10] [MQTT5-3.1.2-10].
         if let Some(will) = session.will.take_if(|will| will.delay == 0) {
             let client_id = session.client_id.clone();
             self.publish_will(&client_id, &will.message);

@@ -16,7 +16,7 @@ use noctule_mqtt::{
 pub(super) struct Granted<'a> {
     /// Another session expiry interval.
     pub(super) expiry: Option<Expiry>,
-    /// A client identifier `[MQTT5-3.2.2-16]`.
+    /// A client identifier `[MQTT5-3.1.3-7]` `[MQTT5-3.2.2-16]`.
     pub(super) client_id: Option<&'a str>,
     /// Another keep alive in seconds `[MQTT5-3.2.2-21]`.
     pub(super) keep_alive: Option<u16>,
@@ -24,6 +24,8 @@ pub(super) struct Granted<'a> {
     pub(super) response_information: bool,
     /// The largest packet it accepts.
     pub(super) room: u32,
+    /// Who is greeted where it came in.
+    pub(super) hello: Hello,
 }
 
 impl Shard {
@@ -48,6 +50,7 @@ impl Shard {
         push(expiry.map(Property::SessionExpiryInterval));
         let receive_maximum = limits.inflight_in_max;
         push((receive_maximum < u16::MAX).then_some(Property::ReceiveMaximum(receive_maximum)));
+        // [MQTT5-3.2.2-9]
         let qos = offer.qos_max;
         push((qos < QoS::ExactlyOnce).then(|| Property::MaximumQoS(qos.bits())));
         push((!offer.retain).then_some(Property::RetainAvailable(0)));
@@ -68,7 +71,7 @@ impl Shard {
         push(information.map(Property::ResponseInformation));
         // [MQTT5-3.2.2-20]: it must not make the packet too large; without it CONNACK is shorter
         // than this by far.
-        let greets = self.hello != Hello::Never && granted.room >= INTRODUCTION_ROOM;
+        let greets = granted.hello != Hello::Never && granted.room >= INTRODUCTION_ROOM;
         push(greets.then_some(Property::UserProperty(INTRODUCTION)));
         properties.as_properties().as_bytes().into()
     }

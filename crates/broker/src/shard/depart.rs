@@ -1,15 +1,14 @@
 //! Sessions that have ended and were members of groups: what they were owed as such and had not
 //! acknowledged goes to another member.
 //!
-//! Some of it may lie with the store, and is loaded piece by piece; some may go to another shard,
-//! which says when it is stored there. Until all is done the store goes on knowing of the session,
-//! as nobody's: so nothing is lost if the broker ends meanwhile. A message is forgotten only when
-//! whoever is owed it now is stored to be owed it.
+//! Some of it may lie with the store, and is loaded piece by piece. Until all is done the store goes
+//! on knowing of the session, as nobody's: so nothing is lost if the broker ends meanwhile. That a
+//! session is not owed a message any more is stored together with who is owed it now.
 
 use super::{Action, Shard};
-use crate::mail::{Asker, ReplyTo};
+use crate::mail::ReplyTo;
 use crate::outgoing::Outgoing;
-use crate::persist::{Owed, Record, Sequence, SessionKey};
+use crate::persist::{Owed, Record, Sequence, SessionKey, Together};
 use crate::queue::Queue;
 use crate::restore::{Restored, StoredSession};
 use crate::session::{Session, SessionHandle};
@@ -24,41 +23,26 @@ pub(super) struct Departing {
     queue: Queue,
     /// What may have come to its client at QoS 2 before a restart.
     restored: Option<Box<Restored>>,
-    /// Messages that have been given away, or given up, since the store was told last.
-    settled: Vec<Sequence>,
-    /// So many other shards have been given some of them and have not said that they are stored.
-    waits: usize,
 }
 
 impl Shard {
-    /// A session has ended: what it was owed as a member of a group and had not acknowledged goes to
-    /// another member. Not so at QoS 2 what was sent to it, which may have come
-    /// `[MQTT5-4.8.2-5]`.
+    /// A session has ended, and not before that `[MQTT5-4.8.2-4]`: what it was owed as a member of a
+    /// group and had not acknowledged goes to another member. Not so at QoS 2 what was sent to it,
+    /// which may have come `[MQTT5-4.8.2-5]`.
     pub(super) fn redistribute(&mut self, handle: SessionHandle, session: Session) {
-        let nobodys = Record::Session {
-            key: session.key,
-            client_id: "".into(),
-            user_name: None,
-            expiry: Some(0),
-            will: None,
-        };
-        let mut departing = Departing {
-            key: session.key,
-            stored: session.stored,
-            queue: Queue::default(),
-            restored: None,
-            settled: Vec::new(),
-            waits: 0,
-        };
+        let (key, stored) = (session.key, session.stored);
         let (unfinished, queue, restored) = session.into_unfinished();
-        (departing.queue, departing.restored) = (queue, restored);
-        for (owed, may) in unfinished {
-            self.settle_departing(handle, &mut departing, &owed, may);
+        if stored && !queue.is_empty() {
+            // Nobody's from now on.
+            self.record(Record::Session {
+                key,
+                client_id: "".into(),
+                user_name: None,
+                expiry: Some(0),
+                will: None,
+            });
         }
-        if departing.stored && (departing.waits > 0 || !departing.queue.is_empty()) {
-            self.record(nobodys);
-        }
-        self.depart(handle, departing);
+        self.give_away(handle, Departing { key, stored, queue, restored }, unfinished);
     }
 
     /// A session that had ended before a restart is to be taken leave of.
@@ -66,27 +50,20 @@ impl Shard {
         let mut queue = Queue::default();
         queue.leave_to_store(stored.queued, stored.queued_bytes, stored.last_queued);
         // No connection and no subscription leads to it; it is here for its handle alone.
-        let session = Session::new("".into(), stored.key);
-        let handle = self.delivery.sessions.insert(session);
+        let handle = self.delivery.sessions.insert(Session::new("".into(), stored.key));
         self.delivery.sessions.remove(handle);
         let in_flight = stored.in_flight.iter();
         let restored: Restored =
             in_flight.map(|one| (one.sequence, (one.packet_id, one.received))).collect();
-        let departing = Departing {
-            key: stored.key,
-            stored: true,
-            queue,
-            restored: Some(Box::new(restored)),
-            settled: Vec::new(),
-            waits: 0,
-        };
+        let restored = Some(Box::new(restored));
+        let departing = Departing { key: stored.key, stored: true, queue, restored };
         self.departing.insert(handle, departing);
     }
 
     /// All sessions are there: goes on with those that had ended before.
     pub(crate) fn depart_restored(&mut self) {
         for (handle, departing) in std::mem::take(&mut self.departing) {
-            self.depart(handle, departing);
+            self.give_away(handle, departing, Vec::new());
         }
     }
 
@@ -96,59 +73,49 @@ impl Shard {
             return;
         };
         departing.queue.loaded(messages);
+        let mut loaded = Vec::new();
         while let Some(mut owed) = departing.queue.pop() {
             owed.message.put_on_clock(self.delivery.stored_now());
             let restored = departing.restored.as_deref();
             let may = restored.is_none_or(|begun| !begun.contains_key(&owed.sequence));
-            self.settle_departing(handle, &mut departing, &owed, may);
+            loaded.push((owed, may));
         }
-        self.depart(handle, departing);
+        self.give_away(handle, departing, loaded);
     }
 
-    /// Another shard has stored a message of a session that has ended.
-    pub(super) fn depart_further(&mut self, handle: SessionHandle) {
-        if let Some(mut departing) = self.departing.remove(&handle) {
-            departing.waits = departing.waits.saturating_sub(1);
-            self.depart(handle, departing);
-        }
-    }
-
-    /// Takes the next step, if nothing is waited for.
-    fn depart(&mut self, handle: SessionHandle, mut departing: Departing) {
-        if departing.waits > 0 {
-            self.departing.insert(handle, departing);
-            return;
+    /// Gives messages to other members, those of them that may be given, and takes the next step.
+    fn give_away(
+        &mut self,
+        handle: SessionHandle,
+        mut departing: Departing,
+        messages: Vec<(Owed, bool)>,
+    ) {
+        let together = self.delivery.journal.name_together(self.id);
+        let mut elsewhere = 0;
+        let mut settled: Vec<Sequence> = Vec::with_capacity(messages.len());
+        for (owed, may) in messages {
+            settled.push(owed.sequence);
+            elsewhere += u16::from(may && self.give_to_another(&owed, together));
         }
         let key = departing.key;
+        let is_stored = departing.stored;
         if departing.queue.start_load(&self.delivery.limits) {
-            for sequence in departing.settled.drain(..).filter(|_| departing.stored) {
-                self.delivery.journal.push(Record::Delivered { key, sequence });
+            for sequence in settled.into_iter().filter(|_| is_stored) {
+                self.record(Record::Delivered { key, sequence });
             }
             self.delivery.loads.push(handle);
             self.departing.insert(handle, departing);
-        } else if departing.stored {
+        } else if is_stored {
             self.record(Record::SessionEnded(key));
         }
-    }
-
-    /// Gives a message to another member, if that may be done.
-    fn settle_departing(
-        &mut self,
-        handle: SessionHandle,
-        departing: &mut Departing,
-        owed: &Owed,
-        may: bool,
-    ) {
-        departing.settled.push(owed.sequence);
-        let reply = ReplyTo { shard: self.id, asker: Asker::Departing(handle) };
-        if may && self.give_to_another(owed, reply) {
-            departing.waits += 1;
+        if elsewhere > 0 {
+            self.record(Record::Together { together, batches: Some(elsewhere + 1) });
         }
     }
 
-    /// Returns whether another shard has it and will reply when it is stored.
-    fn give_to_another(&mut self, owed: &Owed, reply: ReplyTo) -> bool {
-        let Some(filter) = &owed.shared else {
+    /// Returns whether another shard has it, and stores it together with what is recorded here.
+    fn give_to_another(&mut self, owed: &Owed, together: Together) -> bool {
+        let Some(filter) = owed.shared() else {
             return false;
         };
         let key = self.router.group_key(filter);
@@ -164,10 +131,9 @@ impl Shard {
             self.delivery.dropped.group_away += 1;
             return false;
         };
-        let reply = Some(reply).filter(|_| group.is_durable());
-        let passage = Passage::new(self.id, None, reply);
+        let passage = Passage::new(self.id, None, Some(ReplyTo::Together(together)));
         let fate = self.delivery.distribute(self.id, group, &mut outgoing, passage, choice);
-        fate == Fate::HandedOn && reply.is_some()
+        fate == Fate::HandedOn
     }
 
     /// Asks for the next piece of what a session that has ended was owed.

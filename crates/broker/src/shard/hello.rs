@@ -50,7 +50,8 @@ const TOPIC: &str = "$SYS/broker/connection/";
 impl Shard {
     /// CONNACK is written. Whether more input of the client is there already is `heard`.
     pub(super) fn prepare_greeting(&mut self, handle: ConnectionHandle, heard: bool, now: Now) {
-        match self.hello {
+        let hello = self.entrance_of(handle).map_or(Hello::Never, |id| self.entrance(id).hello);
+        match hello {
             Hello::Never => {}
             Hello::Always => self.delivery.greet(handle),
             Hello::Waiting => {

@@ -2,7 +2,7 @@
 //! and what has to wait is held back.
 
 use super::{Action, Shard};
-use crate::connection::{Connection, ConnectionHandle, Phase, Transport};
+use crate::connection::{ConnectionHandle, Phase, Transport};
 use crate::router::CachedRoute;
 use crate::session::SessionHandle;
 use noctule_mqtt::codec::{self, Frame};
@@ -24,10 +24,14 @@ pub(super) struct Sender {
 impl Shard {
     /// Processes input, of which the messages count for the connection's transport.
     pub(super) fn take_in_counted(&mut self, handle: ConnectionHandle, input: &[u8], now: Now) {
-        let is_tls = |found: &Connection| found.transport == Transport::Tls;
-        let over_tls = self.delivery.connections.get(handle).is_some_and(is_tls);
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return;
+        };
+        let (over_tls, entrance) = (connection.transport == Transport::Tls, connection.entrance);
+        self.delivery.journal.enter(self.entrance(entrance).stage);
         let before = over_tls.then(|| self.delivery.packets.messages_received());
         self.take_in(handle, input, now);
+        self.delivery.journal.enter(None);
         if let Some(before) = before {
             self.delivery.tls.publish_received +=
                 self.delivery.packets.messages_received() - before;
@@ -89,6 +93,7 @@ impl Shard {
             Phase::Attached => self.delivery.limits.packet_bytes_max,
             Phase::AwaitConnect | Phase::AwaitAuth(_) => self.delivery.limits.connect_bytes_max,
             Phase::Closing => return Ok(None),
+            // [MQTT3-3.1.4-5] [MQTT5-3.1.4-6]: not before it is certain that CONNECT is accepted.
             Phase::AwaitVerdict(_) | Phase::AwaitStore(_) => {
                 connection.held.extend_from_slice(input);
                 return Ok(None);
@@ -172,6 +177,7 @@ impl Shard {
                 self.on_unsubscribe(sender, unsubscribe);
                 Ok(())
             }
+            // [MQTT3-3.12.4-1] [MQTT5-3.12.4-1]
             Packet::Pingreq => {
                 self.delivery.send(handle, &Packet::Pingresp);
                 Ok(())

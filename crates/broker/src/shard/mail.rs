@@ -8,6 +8,7 @@ use crate::delivery::Continuation;
 use crate::mail::{Asker, Mail, ReplyTo};
 use crate::outgoing::Outgoing;
 use crate::parcel::Parcel;
+use crate::persist::Record;
 use crate::router::CachedRoute;
 use noctule_session::Now;
 
@@ -39,20 +40,9 @@ impl Shard {
             Mail::Receipt { from, read } => self.delivery.on_receipt(from, read),
             Mail::SlowDown { publisher } => self.delivery.slow_down(publisher),
             Mail::SpeedUp { publisher } => self.delivery.speed_up(publisher),
-            Mail::Settled { reply, refused } => {
-                self.complete(reply.asker, refused, now);
+            Mail::Settled { asker, refused } => {
+                self.complete_answer(asker.session, asker.number, refused, now);
             }
-        }
-    }
-
-    /// What was asked about is stored on another shard, or refused there.
-    fn complete(&mut self, asker: Asker, refused: bool, now: Now) {
-        match asker {
-            Asker::Answer { session, number } => {
-                self.complete_answer(session, number, refused, now);
-            }
-            Asker::Routing { key, packet_id } => self.routed_elsewhere(key, packet_id),
-            Asker::Departing(session) => self.depart_further(session),
         }
     }
 
@@ -104,6 +94,7 @@ impl Shard {
         cached: Option<CachedRoute>,
         outgoing: &mut Outgoing<'_>,
     ) {
+        self.delivery.journal.enter(foreign.reply.and_then(ReplyTo::stage));
         let route = match cached {
             Some(found) => self.router.at(found),
             None => self.router.route(outgoing.view.topic, &self.delivery.limits),
@@ -115,29 +106,39 @@ impl Shard {
         } else {
             self.delivery.route_foreign(route, outgoing, publisher);
         }
+        self.delivery.journal.enter(None);
         if let Some(reply) = foreign.reply {
             self.reply(reply, outgoing.durable, outgoing.refused);
         }
     }
 
-    /// Tells the shard of the publisher that a message is settled here, now or once it is stored.
+    /// Tells the shard of the publisher that a message is settled here, now or once it is stored; or
+    /// has what was recorded for it stored together with what is recorded there.
     pub(super) fn reply(&mut self, reply: ReplyTo, durable: bool, refused: bool) {
+        let asker = match reply {
+            ReplyTo::Answer(asker) => asker,
+            ReplyTo::Together(together) => {
+                // Also if there is nothing: the others wait for this batch.
+                self.delivery.journal.push(Record::Together { together, batches: None });
+                return;
+            }
+        };
         if durable {
             let ticket = self.delivery.journal.ticket();
-            let next = Continuation::Reply { reply, refused };
-            self.delivery.waiting.push_back((ticket, next));
+            let next = Continuation::Reply { asker, refused };
+            self.delivery.wait_for(ticket, asker.stage, next);
         } else {
-            self.settle(reply, refused);
+            self.settle(asker, refused);
         }
     }
 
     /// Says that a message is settled here. What was handed on may have come round to where it began.
-    pub(super) fn settle(&mut self, reply: ReplyTo, refused: bool) {
-        if reply.shard == self.id {
+    pub(super) fn settle(&mut self, asker: Asker, refused: bool) {
+        if asker.shard == self.id {
             let now = self.delivery.now;
-            self.complete(reply.asker, refused, now);
+            self.complete_answer(asker.session, asker.number, refused, now);
         } else {
-            self.delivery.post(reply.shard, Mail::Settled { reply, refused });
+            self.delivery.post(asker.shard, Mail::Settled { asker, refused });
         }
     }
 

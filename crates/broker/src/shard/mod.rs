@@ -27,6 +27,7 @@ use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
+use crate::entrance::{Entrance, EntranceId, entrance};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::Limits;
@@ -36,7 +37,8 @@ use crate::memory::{CommonMemory, Memory, Owner, Pressure};
 use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
-use crate::persist::{Owed, Record, Sequence, SessionKey, Ticket};
+use crate::persist::{Owed, Record, Sequence, SessionKey, Stage, Ticket};
+use crate::principal::Principal;
 use crate::restore::Unrouted;
 use crate::router::Router;
 use crate::session::{SessionHandle, Terms};
@@ -49,7 +51,6 @@ pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
 use noctule_session::Now;
-use publish::Routing;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
@@ -63,8 +64,10 @@ pub struct Settings {
     pub limits: Limits,
     /// What is offered where the specification leaves the choice.
     pub offer: Offer,
-    /// Who is greeted.
-    pub hello: Hello,
+    /// The ways in, by their numbers. Whoever comes by one that is not here has no rules of his own.
+    pub entrances: Vec<Entrance>,
+    /// How safe things have to be before they are acknowledged.
+    pub stage: Stage,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
     pub seed: [u8; 32],
     /// Keys of sessions from this one on were never given to any.
@@ -84,12 +87,14 @@ pub enum Action {
         /// What it says of itself.
         credentials: Credentials,
     },
-    /// Put these records on stable storage; answer with [`Event::Persisted`].
+    /// Keep these records; answer with [`Event::Persisted`].
     Persist {
         /// To be named in the answer. Tickets rise.
         ticket: Ticket,
         /// In order.
         records: Vec<Record>,
+        /// How safe they have to become; more than that is no fault.
+        stage: Stage,
     },
     /// Bring back the first messages that a session left to the store; answer with
     /// [`Event::Loaded`].
@@ -144,10 +149,15 @@ pub enum Event {
     Proven {
         /// Which client.
         connection: ConnectionHandle,
+        /// Who it is.
+        principal: Principal,
         /// Authentication data, as the method wants them.
         data: Box<[u8]>,
     },
-    /// Everything up to this ticket is on stable storage.
+    /// The operating system has everything up to this ticket. Need not be said: what waits for it goes
+    /// on with [`Persisted`](Self::Persisted), too.
+    Written(Ticket),
+    /// Everything up to this ticket is as safe as its [`Action::Persist`] asked for.
     Persisted(Ticket),
     /// Messages that a session had left to the store.
     Loaded {
@@ -195,10 +205,12 @@ pub enum Step {
 }
 
 /// Whether a client may connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may.
+    /// It may, as the user whose name it gives.
     Accepted,
+    /// It may, as this one.
+    AcceptedAs(Principal),
     /// It may not, for this reason: "bad user name or password" or "not authorized".
     Refused(ReasonCode),
 }
@@ -270,16 +282,14 @@ pub struct Shard {
     id: ShardId,
     /// Sessions by client identifier.
     clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
-    hello: Hello,
-    timers: Wheel<Timer>,
+    entrances: Vec<Entrance>,
+    pub(crate) timers: Wheel<Timer>,
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
     leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
     /// Sessions that are over and whose messages as members of groups go to others.
     departing: BTreeMap<SessionHandle, Departing>,
-    /// Messages that were stored before they were routed, and are not known to be stored elsewhere.
-    routings: HashMap<(SessionKey, noctule_mqtt::PacketId), Routing, foldhash::fast::FixedState>,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
@@ -299,7 +309,7 @@ pub struct Shard {
 
 /// What a deadline is for. Whoever it concerns is asked, when it comes, whether it still holds.
 #[derive(Debug, Clone, Copy)]
-enum Timer {
+pub(crate) enum Timer {
     Connect(ConnectionHandle),
     KeepAlive(ConnectionHandle),
     /// The client may be waiting to be greeted.
@@ -337,7 +347,8 @@ impl Shard {
         let hash_seed = random.next_u64();
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
-        let mut delivery = Delivery::new(settings.limits, commons.shards(), commons.memory(), now);
+        let mut delivery =
+            Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
         Self {
             delivery,
@@ -350,13 +361,12 @@ impl Shard {
             commons,
             id,
             clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
-            hello: settings.hello,
+            entrances: settings.entrances,
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
             due: Vec::new(),
             leaving: VecDeque::new(),
             departing: BTreeMap::new(),
-            routings: HashMap::default(),
             unrouted: Vec::new(),
             emptied,
             watch: Watch::default(),
@@ -389,14 +399,19 @@ impl Shard {
 
     /// A connection was accepted.
     pub fn open(&mut self, now: Now) -> ConnectionHandle {
-        self.open_over(Transport::Plain, now)
+        self.open_at(EntranceId::default(), Transport::Plain, now)
     }
 
-    /// A connection was accepted, carried by this transport.
-    pub fn open_over(&mut self, transport: Transport, now: Now) -> ConnectionHandle {
+    /// A connection was accepted at this entrance, carried by this transport.
+    pub fn open_at(
+        &mut self,
+        entrance: EntranceId,
+        transport: Transport,
+        now: Now,
+    ) -> ConnectionHandle {
         let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
         let over_limit = others >= self.delivery.limits.connections_max;
-        let connection = Connection::new(now.mono_ms, over_limit, transport);
+        let connection = Connection::new(now.mono_ms, over_limit, transport, entrance);
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
         self.delivery.counters.connections_opened += 1;
@@ -406,6 +421,27 @@ impl Shard {
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
         handle
+    }
+
+    /// Where a connection was accepted; none if it is gone.
+    pub fn entrance_of(&self, handle: ConnectionHandle) -> Option<EntranceId> {
+        self.delivery.connections.get(handle).map(|connection| connection.entrance)
+    }
+
+    /// Replaces the rules of the entrances. How safe things have to be for somebody and who is greeted
+    /// changes for those who are connected, too.
+    pub fn set_entrances(&mut self, entrances: Vec<Entrance>) {
+        self.entrances = entrances;
+    }
+
+    /// Replaces the limits. Those that a client is told when it connects apply to it from its next
+    /// connection on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.delivery.set_limits(limits);
+    }
+
+    pub(super) fn entrance(&self, id: EntranceId) -> Entrance {
+        entrance(&self.entrances, id)
     }
 
     /// Bytes were read from a connection.
@@ -517,6 +553,18 @@ impl Shard {
         self.delivery.weigh(handle);
         if waits {
             self.on_drained(handle);
+        }
+    }
+
+    /// So many bytes of what was written on a connection wait in its transport for the socket: over TLS,
+    /// what is encrypted already.
+    pub fn on_sealed(&mut self, handle: ConnectionHandle, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Some(connection) = self.delivery.connections.get_mut(handle)
+            && connection.sealed != bytes
+        {
+            connection.sealed = bytes;
+            self.delivery.weigh(handle);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::mail::Asks;
 use crate::memory::Pressure;
 use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
-use crate::persist::{Record, SessionKey};
+use crate::persist::Record;
 use crate::restore::Unrouted;
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle};
@@ -22,7 +22,7 @@ use noctule_mqtt::{
     Packet, PacketId, PacketType, Properties, PropertyId, ProtocolVersion, QoS, ReasonCode,
     Receiver, TopicName, Violation,
 };
-use noctule_session::{AckNumber, Received};
+use noctule_session::Received;
 
 /// Packets that came with a topic alias are written again into a buffer that is kept up to this size.
 const UNALIASED_KEPT_BYTES: usize = 64 * 1024;
@@ -41,14 +41,6 @@ fn write_unaliased(
     let properties = Properties::from_checked(&others);
     let unaliased = Publish { topic: Some(topic), properties, ..*publish };
     codec::encode(&Packet::Publish(unaliased), version, out)
-}
-
-/// A stored message of a client that was routed to other shards, which have not all stored it.
-#[derive(Debug)]
-pub(super) struct Routing {
-    waits: u16,
-    /// PUBREL came meanwhile: the answer that waits.
-    release: Option<(SessionHandle, AckNumber)>,
 }
 
 /// What became of a message that was routed.
@@ -123,6 +115,7 @@ impl Shard {
         };
         let packet = RawPublish::new(frame, publish, sender.version);
         let mut outgoing = Outgoing::of_packet(view, packet);
+        // [MQTT3-3.3.4-1] [MQTT5-3.3.4-1]
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 self.publish_at_least_once(sender, cached, packet_id, publish.dup, &mut outgoing)
@@ -132,7 +125,7 @@ impl Shard {
             }
             (QoS::AtMostOnce, _) | (_, None) => {
                 let routed =
-                    self.route(&mut outgoing, Some(sender.session), cached, Asks::Nobody)?;
+                    self.route(&mut outgoing, Some(sender.session), cached, Asks::Nothing)?;
                 if routed.durable {
                     self.wait_for_store(sender.connection);
                 }
@@ -150,7 +143,7 @@ impl Shard {
         publish: &Publish<'_>,
         alias: u16,
     ) -> Result<(), Violation> {
-        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9]
+        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9], and all others are accepted [MQTT5-3.3.2-12].
         if alias == 0 || alias > self.delivery.limits.topic_aliases_in_max {
             return Err(Violation::TopicAliasInvalid { alias });
         }
@@ -213,6 +206,8 @@ impl Shard {
         Ok(())
     }
 
+    /// Once it is acknowledged, its identifier means a new message, with DUP or without: no record is
+    /// kept of it `[MQTT3-4.3.2-2]` `[MQTT5-4.3.2-5]`.
     fn publish_at_least_once(
         &mut self,
         sender: &Sender,
@@ -227,8 +222,7 @@ impl Shard {
         if dup && self.revive_answer(session, PacketType::Puback, packet_id) {
             return Ok(());
         }
-        let asks = Asks::Answer(session);
-        let routed = self.route(outgoing, Some(session), cached, asks)?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         if nothing_waits
             && !routed.durable
             && routed.replies == 0
@@ -310,17 +304,14 @@ impl Shard {
         }
         if storing && self.takes_topic(outgoing)? {
             outgoing.from = Some(session);
-            let key = self.delivery.sessions.get(session).map(|found| found.key);
-            let stored_as = key.map(|key| (key, packet_id));
-            self.delivery.attribute_stored(outgoing, stored_as);
+            self.delivery.attribute(outgoing);
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
             self.wait_for_store(connection);
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
         }
-        let asks = Asks::Answer(session);
-        let routed = self.route(outgoing, Some(session), cached, asks)?;
+        let routed = self.route(outgoing, Some(session), cached, Asks::Word(session))?;
         self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
         Ok(!routed.reason.is_error())
     }
@@ -332,12 +323,18 @@ impl Shard {
             return;
         };
         let key = found.key;
+        // None overtakes one that came over a connection with a stricter rule.
+        let mut stage = self.delivery.journal.stage();
+        if found.inbound.is_storing() {
+            stage = stage.max(found.receiving);
+        }
+        found.receiving = stage;
         let record = Record::Received { key, packet_id, message: message.clone() };
         let ticket = self.delivery.journal.push(record);
         let client_id = found.client_id.clone();
         let unrouted = Unrouted { session, client_id, key, packet_id, message };
         let next = Continuation::Route(Box::new(unrouted));
-        self.delivery.waiting.push_back((ticket, next));
+        self.delivery.wait_for(ticket, stage, next);
         let reason = ReasonCode::Success;
         let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
         self.delivery.answer(session, answer, Some(ticket));
@@ -353,51 +350,22 @@ impl Shard {
             }
             None => self.clients.get(client_id).copied(),
         };
-        let asks = Asks::Routing { key: *key, packet_id: *packet_id };
+        self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        self.route_once(message, from);
+    }
+
+    /// Routes a message of which this turn's batch says that it is routed. That must not be stored
+    /// without what it makes other shards owe, nor they without it: a crash in between would lose the
+    /// message or double it.
+    fn route_once(&mut self, message: &Message, from: Option<SessionHandle>) {
+        let together = self.delivery.journal.name_together(self.id);
+        let asks = Asks::Together(together);
         // It was checked when it came; what a full queue refuses now is counted there.
         let routed = self.route(&mut Outgoing::of_message(message), from, None, asks);
-        let waits = routed.map_or(0, |routed| routed.replies);
-        self.settle_routing(*key, *packet_id, Routing { waits, release: None });
-    }
-
-    /// Another shard has stored who is owed a message there.
-    pub(super) fn routed_elsewhere(&mut self, key: SessionKey, packet_id: PacketId) {
-        if let Some(mut routing) = self.routings.remove(&(key, packet_id)) {
-            routing.waits = routing.waits.saturating_sub(1);
-            self.settle_routing(key, packet_id, routing);
-        }
-    }
-
-    /// A message that was stored may be forgotten when all who are owed it are stored to be: until
-    /// then it is routed again after a crash, for those who were not owed it before.
-    fn settle_routing(&mut self, key: SessionKey, packet_id: PacketId, routing: Routing) {
-        if routing.waits > 0 && !fault(Fault::RoutedEarly) {
-            self.routings.insert((key, packet_id), routing);
-            return;
-        }
-        self.delivery.journal.push(Record::Routed { key, packet_id });
-        if let Some((session, number)) = routing.release {
-            let ticket = self.delivery.journal.push(Record::Released { key, packet_id });
-            let next = Continuation::Answer { session, number };
-            self.delivery.waiting.push_back((ticket, next));
-        }
-    }
-
-    /// PUBREL came for a packet identifier that was stored: it is released, and PUBCOMP answers when
-    /// that is stored.
-    pub(super) fn release_stored(&mut self, session: SessionHandle, packet_id: PacketId) {
-        let Some(found) = self.delivery.sessions.get_mut(session) else {
-            return;
-        };
-        let (key, packet) = (found.key, PacketType::Pubcomp);
-        let answer = Answer::Ack { packet, packet_id, reason: ReasonCode::Success };
-        match self.routings.get_mut(&(key, packet_id)) {
-            // With the identifier the store would forget the message.
-            Some(routing) => routing.release = Some((session, found.answers.push(answer, 1))),
-            None => {
-                let ticket = self.delivery.journal.push(Record::Released { key, packet_id });
-                self.delivery.answer(session, answer, Some(ticket));
-            }
+        let elsewhere = routed.map_or(0, |routed| routed.replies);
+        if elsewhere > 0 {
+            let batches = Some(elsewhere + 1);
+            self.delivery.journal.push(Record::Together { together, batches });
         }
     }
 
@@ -413,21 +381,17 @@ impl Shard {
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
             let published_by = message.published_by();
-            let attribution = Attribution {
-                published_by,
-                received_ms: self.delivery.stored_now().wall_ms,
-                stored_as: None,
-            };
+            let received_ms = self.delivery.stored_now().wall_ms;
+            let attribution = Attribution { published_by, received_ms };
             let expiring = self.delivery.pool.attributed(&view, &attribution);
-            let _ = self.route(&mut Outgoing::of_message(&expiring), None, None, Asks::Nobody);
-            return;
+            return self.route_once(&expiring, None);
         }
-        let _ = self.route(&mut Outgoing::of_message(message), None, None, Asks::Nobody);
+        self.route_once(message, None);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
-    /// route is `cached` if it has been found already. Other shards that owe it durably are asked to
-    /// reply if something waits for them, as `asks` says.
+    /// route is `cached` if it has been found already. Other shards that owe it durably are asked for
+    /// what the publisher `asks`.
     fn route(
         &mut self,
         outgoing: &mut Outgoing<'_>,
@@ -463,12 +427,12 @@ impl Shard {
         let mut asks = asks;
         if self.delivery.store.lacks_space && self.delivery.would_store(route, outgoing) {
             // Before anybody gets it: who is refused sends it again.
-            if matches!(asks, Asks::Answer(_)) && self.delivery.refuses_publisher(from) {
+            if matches!(asks, Asks::Word(_)) && self.delivery.refuses_publisher(from) {
                 self.delivery.dropped.store_full += 1;
                 let reason = ReasonCode::QuotaExceeded;
                 return Ok(Routed { reason, durable: false, replies: 0 });
             }
-            (outgoing.unstored, asks) = (true, Asks::Nobody);
+            (outgoing.unstored, asks) = (true, Asks::Nothing);
         }
         if let Some(from) = from
             && self.watch.wants_one()
@@ -480,6 +444,7 @@ impl Shard {
         }
         // Who subscribed before it was set gets it now; who did later finds it. So its receivers are
         // looked for once more: another shard may have got one since.
+        // [MQTT3-3.3.1-5] [MQTT3-3.3.1-12] [MQTT5-3.3.1-5] [MQTT5-3.3.1-8]: with the flag, and only then.
         let route = if outgoing.view.retain {
             if outgoing.unstored && !outgoing.view.payload.is_empty() {
                 self.delivery.dropped.store_full += 1;
@@ -530,7 +495,9 @@ impl Shard {
         }
     }
 
-    /// Sends PUBACK or PUBREC in its turn, and once what it promises is true.
+    /// Sends PUBACK or PUBREC with the identifier of its PUBLISH `[MQTT3-2.3.1-6]` `[MQTT5-2.2.1-5]`,
+    /// in its turn, and once what it promises is true `[MQTT5-4.3.2-4]` `[MQTT5-4.3.3-8]`. A message
+    /// that may not be published is acknowledged before MQTT 5 `[MQTT3-3.3.5-2]`.
     fn acknowledge(
         &mut self,
         sender: &Sender,
@@ -540,8 +507,8 @@ impl Shard {
     ) {
         let Sender { connection: handle, session, now, .. } = *sender;
         if routed.reason == ReasonCode::QuotaExceeded && !self.speaks_reasons(handle) {
-            // There is no negative acknowledgement before MQTT 5, and a positive one would lie. Other
-            // shards may have been given its number: it must not become the next answer's.
+            // There is no negative acknowledgement before MQTT 5, and a positive one would lie
+            // [MQTT3-4.8.0-2]. Other shards may have been given its number: it must not become the next answer's.
             if routed.replies > 0 {
                 let answer = Answer::Ack { packet, packet_id, reason: routed.reason };
                 self.delivery.answer_after(session, answer, None, routed.replies);
@@ -587,21 +554,19 @@ impl Shard {
     /// `[MQTT5-3.3.4-7]`: whether the client has no more messages unfinished than it was told, with
     /// `more` that are not counted yet. Before MQTT 5 it is told nothing and reading stops instead.
     /// Returns whether no answer is waiting, so that the next may leave at once.
+    #[inline]
     fn check_receive_maximum(&self, sender: &Sender, more: usize) -> Result<bool, Violation> {
         let limit = self.delivery.limits.inflight_in_max;
         let Some(found) = self.delivery.sessions.get(sender.session) else {
             return Ok(false);
         };
-        let (waiting, held) = (found.answers.len(), found.inbound.held());
+        let waiting = found.answers.len();
         // Other answers wait too, and those of an earlier connection; they are told apart only when
         // it matters.
-        if held + waiting + more > usize::from(limit) && sender.version.has_properties() {
-            let is_puback =
-                |answer: &&Answer| matches!(answer, Answer::Ack { packet: PacketType::Puback, .. });
-            let unfinished = held + found.answers.iter_live().filter(is_puback).count() + more;
-            if unfinished > usize::from(limit) {
-                return Err(Violation::ReceiveMaximumExceeded { limit });
-            }
+        if found.inbound.held() + waiting + more > usize::from(limit)
+            && sender.version.has_properties()
+        {
+            count_unfinished(found, more, limit)?;
         }
         Ok(waiting == 0)
     }
@@ -624,6 +589,18 @@ impl Shard {
             })
         })
     }
+}
+
+/// Counts what a client has begun and not finished, with `more`, against what it was told.
+#[cold]
+fn count_unfinished(session: &Session, more: usize, limit: u16) -> Result<(), Violation> {
+    let is_puback =
+        |answer: &&Answer| matches!(answer, Answer::Ack { packet: PacketType::Puback, .. });
+    let pubacks = session.answers.iter_live().filter(is_puback).count();
+    if session.inbound.held() + pubacks + more > usize::from(limit) {
+        return Err(Violation::ReceiveMaximumExceeded { limit });
+    }
+    Ok(())
 }
 
 /// Whether a QoS 2 message is stored before it is routed. One of a session that keeps nothing any

@@ -4,8 +4,7 @@
 use super::Shard;
 use crate::commons::{Placement, ShardId};
 use crate::delivery::Delivery;
-use crate::limits::OnQueueFull;
-use crate::mail::{Asks, ReplyTo};
+use crate::mail::Asks;
 use crate::offer::Sharing;
 use crate::outgoing::Outgoing;
 use crate::session::SessionHandle;
@@ -17,7 +16,7 @@ pub(super) struct Origin {
     pub(super) own: ShardId,
     /// The session that published it, if it is one of this shard.
     pub(super) from: Option<SessionHandle>,
-    /// What waits for those who owe it durably.
+    /// What those who owe it durably are to do.
     pub(super) asks: Asks,
 }
 
@@ -33,13 +32,10 @@ impl Origin {
     ) -> u16 {
         let choice = Choice::new(sharing, || placement.topic_hash(outgoing.view.topic));
         let publisher = self.from.and_then(|session| delivery.connection_of(session));
-        let asker = delivery.asker(self.asks, outgoing.view.qos);
-        let may_refuse = delivery.limits.on_queue_full == OnQueueFull::Refuse;
         let mut replies = 0;
         for group in groups {
-            let reply = asker
-                .filter(|_| group.is_durable() || may_refuse)
-                .map(|asker| ReplyTo { shard: self.own, asker });
+            let durable = group.is_durable();
+            let reply = delivery.reply_to(self.own, self.asks, outgoing.view.qos, durable);
             let passage = Passage::new(self.own, publisher, reply);
             let fate = delivery.distribute(self.own, group, outgoing, passage, choice);
             replies += u16::from(fate == Fate::HandedOn && reply.is_some());

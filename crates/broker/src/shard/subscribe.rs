@@ -28,6 +28,9 @@ struct After {
 }
 
 impl Shard {
+    /// SUBSCRIBE came: one filter after another, and one SUBACK for all of them `[MQTT3-3.8.4-1]`
+    /// `[MQTT3-3.8.4-4]` `[MQTT5-3.8.4-1]` `[MQTT5-3.8.4-5]`, with a reason for each in their order
+    /// `[MQTT3-3.8.4-5]` `[MQTT3-3.9.3-1]` `[MQTT5-3.8.4-6]` `[MQTT5-3.9.3-1]`.
     pub(super) fn on_subscribe(&mut self, sender: &Sender, subscribe: &Subscribe<'_>) {
         let session = sender.session;
         let identifier = subscribe.properties.subscription_identifier();
@@ -48,6 +51,7 @@ impl Shard {
             };
             reasons.push(reason);
         }
+        // [MQTT3-2.3.1-7] [MQTT3-3.8.4-2] [MQTT5-2.2.1-6] [MQTT5-3.8.4-2]
         let packet_id = subscribe.packet_id;
         let why = reasons.iter().find(|reason| reason.is_error()).map_or("", |r| explanation(*r));
         self.answer_encoded(sender, why, After { greet, replays }, |properties| {
@@ -75,6 +79,7 @@ impl Shard {
         if shared.is_some() && self.offer.shared_subscriptions == Sharing::No {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
+        // [MQTT3-3.8.3-2]
         if filter.has_wildcard() && !self.offer.wildcard_subscriptions {
             return Err(ReasonCode::WildcardSubscriptionsNotSupported);
         }
@@ -97,7 +102,8 @@ impl Shard {
         let early = fault(Fault::RetainedReadEarly)
             .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
         let old = found.subscriptions.get(text).copied();
-        // A subscription that is replaced goes on: what is on its way is still owed.
+        // A subscription that is replaced goes on: what is on its way is still owed [MQTT3-3.8.4-3]
+        // [MQTT5-3.8.4-4].
         terms.since = old.map_or(0, |old| old.since);
         let up_to = match (old, shared) {
             (None, None) => {
@@ -116,8 +122,11 @@ impl Shard {
         let wants_retained = match options.retain_handling {
             // Section 4.8.2: retained messages are not for groups.
             _ if shared.is_some() => false,
+            // [MQTT3-3.3.1-6] [MQTT3-3.8.4-3] [MQTT5-3.3.1-9] [MQTT5-3.8.4-4]
             RetainHandling::Always => true,
+            // [MQTT5-3.3.1-10]
             RetainHandling::IfNew => is_new,
+            // [MQTT5-3.3.1-11]
             RetainHandling::Never => false,
         };
         let to_be_sent =
@@ -183,10 +192,14 @@ impl Shard {
         }
     }
 
+    /// UNSUBSCRIBE came: one filter after another, and one UNSUBACK for all of them, also if there was
+    /// none to end `[MQTT3-3.10.4-4]` `[MQTT3-3.10.4-5]` `[MQTT3-3.10.4-6]` `[MQTT5-3.10.4-4]`
+    /// `[MQTT5-3.10.4-5]` `[MQTT5-3.10.4-6]`, with a reason for each in their order `[MQTT5-3.11.3-1]`.
     pub(super) fn on_unsubscribe(&mut self, sender: &Sender, unsubscribe: &Unsubscribe<'_>) {
         let session = sender.session;
         let reasons: Vec<_> =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe(session, *filter)).collect();
+        // [MQTT3-2.3.1-7] [MQTT3-3.10.4-4] [MQTT5-2.2.1-6] [MQTT5-3.10.4-5]
         let packet_id = unsubscribe.packet_id;
         self.answer_encoded(sender, "", After::default(), |properties| {
             Packet::Unsuback(Unsuback { packet_id, properties, reasons: reasons.clone() })
@@ -207,6 +220,8 @@ impl Shard {
             let (key, filter) = (found.key, filter.as_str().into());
             self.delivery.journal.push(Record::Unsubscribed { key, filter });
         }
+        // Nothing new is for it from here on [MQTT3-3.10.4-2] [MQTT5-3.10.4-2]; what is queued or in
+        // flight stays, and is delivered [MQTT3-3.10.4-3] [MQTT5-3.10.4-3].
         self.drop_subscription(filter.as_str(), session);
         ReasonCode::Success
     }

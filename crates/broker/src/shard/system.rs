@@ -36,6 +36,6 @@ impl Shard {
         let route = self.router.route(topic, &self.delivery.limits);
         self.delivery.route(route, &mut outgoing, None);
         let elsewhere = &route.elsewhere;
-        self.delivery.send_elsewhere(self.id, elsewhere, &mut outgoing, None, Asks::Nobody);
+        self.delivery.send_elsewhere(self.id, elsewhere, &mut outgoing, None, Asks::Nothing);
     }
 }

@@ -6,7 +6,7 @@ use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
-use crate::persist::{Owed, StoreState, Ticket};
+use crate::persist::{Owed, Stage, StoreState, Ticket};
 use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
@@ -30,8 +30,14 @@ impl Shard {
                 self.on_verdict(connection, verdict, now);
             }
             Event::Challenged { connection, data } => self.on_challenged(connection, &data, now),
-            Event::Proven { connection, data } => self.on_proven(connection, data, now),
-            Event::Persisted(ticket) => self.on_persisted(ticket, now),
+            Event::Proven { connection, principal, data } => {
+                self.on_proven(connection, principal, data, now);
+            }
+            Event::Written(ticket) => self.on_persisted(ticket, Stage::Written, now),
+            Event::Persisted(ticket) => {
+                self.on_persisted(ticket, Stage::Written, now);
+                self.on_persisted(ticket, Stage::Flushed, now);
+            }
             Event::Loaded { session, messages } => self.on_loaded(session, messages),
         }
     }
@@ -89,8 +95,8 @@ impl Shard {
     pub fn end_turn(&mut self) {
         #[cfg(feature = "planted-faults")]
         self.router.come_late();
-        if let Some((ticket, records)) = self.delivery.journal.take() {
-            self.actions.push_back(Action::Persist { ticket, records });
+        if let Some((ticket, records, stage)) = self.delivery.journal.take() {
+            self.actions.push_back(Action::Persist { ticket, records, stage });
         }
         // Behind the records, so that what was just left to the store can be found there.
         for session in std::mem::take(&mut self.delivery.loads) {
@@ -182,9 +188,11 @@ impl Shard {
             return;
         };
         session.timer_ms = None;
+        // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]: as long as there is a connection, there is its session.
         if session.holder().is_some() {
             return;
         }
+        // [MQTT5-4.1.0-2]
         if session.expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
             self.delivery.counters.sessions_expired += 1;
             return self.end_session(handle);
@@ -205,15 +213,14 @@ impl Shard {
         }
     }
 
-    fn on_persisted(&mut self, persisted: Ticket, now: Now) {
-        while let Some((ticket, _)) = self.delivery.waiting.front()
-            && (*ticket <= persisted || fault(Fault::TicketIgnored))
-        {
-            let Some((_, continuation)) = self.delivery.waiting.pop_front() else {
-                return;
-            };
+    /// Goes on with what has waited for tickets up to this one to become that safe.
+    fn on_persisted(&mut self, persisted: Ticket, stage: Stage, now: Now) {
+        self.delivery.journal.enter(Some(stage));
+        let has_come = |ticket: Ticket| ticket <= persisted || fault(Fault::TicketIgnored);
+        while let Some(continuation) = self.delivery.waiting.next(stage, has_come) {
             self.go_on(continuation, now);
         }
+        self.delivery.journal.enter(None);
     }
 
     fn go_on(&mut self, continuation: Continuation, now: Now) {
@@ -221,7 +228,7 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
-            Continuation::Reply { reply, refused } => self.settle(reply, refused),
+            Continuation::Reply { asker, refused } => self.settle(asker, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
                 if let Some(found) = self.delivery.sessions.get_mut(session) {

@@ -28,7 +28,7 @@ fn world_with(version: ProtocolVersion) -> World {
     w
 }
 
-#[test]
+#[test] // [MQTT3-4.5.0-1] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT5-4.5.0-1]
 fn a_message_owed_to_a_persistent_session_is_acknowledged_once_it_is_stored() {
     in_each_version(|version| {
         for qos in [1, 2] {
@@ -69,7 +69,9 @@ fn a_retained_message_is_acknowledged_once_it_is_stored() {
     });
 }
 
-#[test] // [MQTT3-4.6.0-2] [MQTT3-4.6.0-3] [MQTT5-4.6.0-2] [MQTT5-4.6.0-3]
+// [MQTT3-2.3.1-6] [MQTT3-4.6.0-2] [MQTT3-4.6.0-3] [MQTT5-2.2.1-5] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8]
+// [MQTT5-4.6.0-2] [MQTT5-4.6.0-3]
+#[test]
 fn acknowledgements_keep_the_order_of_their_messages_whatever_they_wait_for() {
     in_each_version(|version| {
         let mut w = world_with(version);

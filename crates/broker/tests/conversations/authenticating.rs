@@ -1,6 +1,6 @@
 //! Enhanced authentication: AUTH to and fro, by a method that the test makes up.
 
-use noctule_broker::{Credentials, Enhanced, Offer, Step, Verdict};
+use noctule_broker::{Credentials, Enhanced, Offer, Principal, Step, Verdict};
 use noctule_mqtt::{Properties, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Authenticator, Said, World};
@@ -68,7 +68,7 @@ fn client_and_decider_speak_in_turns_until_connack() {
     w.expect("a", pingresp());
 }
 
-#[test] // [MQTT5-4.12.0-4]
+#[test] // [MQTT5-3.2.2-7] [MQTT5-4.12.0-4]
 fn a_client_that_does_not_convince_is_refused() {
     let mut w = world();
     w.start("a", v5().method("RIDDLE", b"1").will(will("w", "m")));
@@ -126,7 +126,22 @@ fn a_client_that_does_not_go_on_is_closed_when_its_time_to_connect_is_over() {
 }
 
 #[test] // [MQTT5-4.12.0-6] [MQTT5-4.12.0-7]
-fn who_has_named_no_method_has_nothing_to_say_about_it() {
+fn who_has_named_no_method_has_nothing_to_say_about_it_and_hears_nothing() {
+    let mut w = world();
+    w.start("a", v5());
+    // Whoever decides cannot make it take part.
+    w.challenge(b"2");
+    w.expect_nothing("a");
+    w.start("a2", v5());
+    w.prove(b"4");
+    let Some(Said::Connack { reason: ReasonCode::Success, properties, .. }) = w.next_heard("a2")
+    else {
+        panic!("it is accepted")
+    };
+    let properties = properties.unwrap_or_default();
+    let properties = Properties::from_checked(&properties);
+    assert_eq!(properties.authentication_method(), None);
+    assert_eq!(properties.authentication_data(), None);
     let mut w = World::new();
     w.connect("a", v5());
     w.send("a", auth(ReasonCode::Reauthenticate, "RIDDLE", b""));
@@ -167,6 +182,22 @@ fn one_that_cannot_prove_it_again_is_disconnected() {
         w.expect("a", disconnect(told));
         w.expect_closed("a");
     }
+}
+
+#[test]
+fn one_that_proves_to_be_somebody_else_is_disconnected() {
+    let again = |who: &str| {
+        let mut w = world();
+        connected(&mut w);
+        w.send("a", auth(ReasonCode::Reauthenticate, "RIDDLE", b"10"));
+        w.verdict(Verdict::AcceptedAs(Principal::user(who)));
+        w
+    };
+    let mut w = again("user");
+    assert!(matches!(w.next_heard("a"), Some(Said::Auth { reason: ReasonCode::Success, .. })));
+    let mut w = again("other");
+    w.expect("a", disconnect(ReasonCode::NotAuthorized));
+    w.expect_closed("a");
 }
 
 #[test] // [MQTT5-4.12.0-5]

@@ -6,7 +6,7 @@ use noctule_mqtt::{Properties, Property, ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Authenticator, Pieces, Said, World};
 
-#[test] // [MQTT3-3.1.4-4] [MQTT5-3.1.4-5] [MQTT3-3.12.4-1] [MQTT5-3.12.4-1]
+#[test] // [MQTT3-3.1.4-4] [MQTT3-3.12.4-1] [MQTT5-3.1.4-5] [MQTT5-3.12.4-1]
 fn a_client_of_each_version_is_accepted_and_its_ping_answered() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -18,10 +18,15 @@ fn a_client_of_each_version_is_accepted_and_its_ping_answered() {
     });
 }
 
-#[test] // [MQTT3-3.2.2-4] [MQTT3-3.2.2-5] [MQTT5-3.1.4-2] [MQTT5-3.2.2-7]
+// [MQTT3-3.1.3-9] [MQTT3-3.2.2-4] [MQTT3-3.2.2-5] [MQTT5-3.1.3-8] [MQTT5-3.1.4-2] [MQTT5-3.2.2-7]
+#[test]
 fn whom_the_authenticator_refuses_hears_why_and_is_closed() {
     in_each_version(|version| {
-        for reason in [ReasonCode::BadUserNameOrPassword, ReasonCode::NotAuthorized] {
+        for reason in [
+            ReasonCode::BadUserNameOrPassword,
+            ReasonCode::NotAuthorized,
+            ReasonCode::ClientIdentifierNotValid,
+        ] {
             let mut w = World::new();
             w.authenticate(Authenticator::No(reason));
             w.expect_refused("a", connecting(version).persistent(), reason);
@@ -82,7 +87,12 @@ fn mqtt_3_1_wants_a_client_identifier() {
 #[test] // [MQTT3-3.1.3-6] [MQTT3-3.1.3-7] [MQTT3-3.1.3-8] [MQTT3-3.1.3-9]
 fn mqtt_3_1_1_without_a_client_identifier_must_start_clean() {
     let mut w = World::new();
-    w.connect("a", v311().id("").clean(true));
+    for name in ["a", "another"] {
+        w.connect(name, v311().id("").clean(true));
+    }
+    // Each has an identifier of its own: neither has taken over from the other.
+    w.expect_quiet();
+    w.disconnect("another");
     w.expect_refused("b", v311().id("").clean(false), ReasonCode::ClientIdentifierNotValid);
     w.disconnect("a");
     w.expect_nobody_left();
@@ -106,6 +116,23 @@ fn mqtt_5_without_a_client_identifier_is_told_the_one_it_got() {
     // The name leads back to the session.
     w.lose("b");
     assert!(w.connect("b", v5().id(&assigned[1]).clean(false)));
+}
+
+#[test] // [MQTT3-3.1.3-5] [MQTT5-3.1.3-5]
+fn client_identifiers_of_1_to_23_letters_and_digits_are_accepted() {
+    const LETTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    in_each_version(|version| {
+        let mut w = World::new();
+        for length in 1..=23 {
+            for from in 0..=LETTERS.len() - length {
+                let id = &LETTERS[from..from + length];
+                w.connect("a", connecting(version).id(id));
+                w.disconnect("a");
+            }
+        }
+        // That longer and stranger ones are accepted too is our choice.
+        w.connect("a", connecting(version).id(&"-/é ".repeat(100)));
+    });
 }
 
 #[test] // [MQTT5-3.2.2-16]
@@ -190,7 +217,9 @@ fn what_stands_behind_a_connect_that_is_refused_is_never_looked_at() {
     w.expect_quiet();
 }
 
-#[test] // [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
+// [MQTT3-3.1.4-3] [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.1.2-5] [MQTT5-3.1.2-6]
+// [MQTT5-3.1.4-4] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
+#[test]
 fn session_present_says_whether_there_was_a_session() {
     for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
         let mut w = World::new();
@@ -204,7 +233,7 @@ fn session_present_says_whether_there_was_a_session() {
     }
 }
 
-#[test] // [MQTT3-3.1.4-2] [MQTT5-3.1.4-3]
+#[test] // [MQTT3-3.1.3-2] [MQTT3-3.1.4-2] [MQTT5-3.1.3-2] [MQTT5-3.1.4-3]
 fn a_second_connection_takes_the_session_over() {
     in_each_version(|first| {
         in_each_version(|second| {
@@ -224,7 +253,7 @@ fn a_second_connection_takes_the_session_over() {
     });
 }
 
-#[test] // [MQTT3-3.1.4-2] [MQTT5-3.1.4-3] [MQTT3-3.1.2-6] [MQTT5-3.1.2-4]
+#[test] // [MQTT3-3.1.2-6] [MQTT3-3.1.4-2] [MQTT5-3.1.2-4] [MQTT5-3.1.4-3]
 fn a_clean_start_takes_over_and_forgets() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -265,7 +294,7 @@ fn of_two_connects_that_wait_for_a_verdict_the_one_decided_later_stays() {
     });
 }
 
-#[test] // [MQTT3-3.1.4-2] [MQTT5-3.1.4-3] [MQTT3-3.2.0-1] [MQTT5-3.2.0-1]
+#[test] // [MQTT3-3.1.4-2] [MQTT3-3.2.0-1] [MQTT5-3.1.4-3] [MQTT5-3.2.0-1]
 fn of_two_connects_that_wait_for_the_store_the_later_stays_and_hears_connack_alone() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -339,7 +368,7 @@ fn who_was_accepted_is_not_closed_by_the_connect_timeout() {
     w.expect("a", pingresp());
 }
 
-#[test] // [MQTT5-3.1.4-2] [MQTT3-3.2.2-4]
+#[test] // [MQTT3-3.2.2-4] [MQTT5-3.1.4-2]
 fn a_connection_over_the_limit_is_refused_and_the_others_stay() {
     in_each_version(|version| {
         let mut w = World::with(Limits { connections_max: 2, ..Limits::default() });

@@ -6,7 +6,9 @@ use noctule_mqtt::{Properties, ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Pieces, Said, World};
 
-#[test] // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT3-4.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1]
+// [MQTT3-3.3.4-1] [MQTT3-3.8.4-6] [MQTT3-4.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT5-3.3.4-1]
+// [MQTT5-3.8.4-8] [MQTT5-4.3.1-1]
+#[test]
 fn a_message_arrives_at_the_lower_of_the_two_qos_in_each_pair_of_versions() {
     for pieces in [Pieces::Whole, Pieces::Bytes] {
         in_each_version(|sender| {
@@ -39,7 +41,7 @@ fn the_dup_flag_of_the_publisher_is_not_passed_on() {
     w.receive("a", publish("x", "2").qos(2));
 }
 
-#[test]
+#[test] // [MQTT3-2.3.1-4] [MQTT5-2.2.1-4] [MQTT5-4.3.2-1] [MQTT5-4.3.3-1]
 fn packet_identifiers_towards_a_client_run_in_sequence() {
     let mut w = World::new();
     w.connect("a", v311());
@@ -50,7 +52,7 @@ fn packet_identifiers_towards_a_client_run_in_sequence() {
     }
 }
 
-#[test] // [MQTT5-3.3.4-9]
+#[test] // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
 fn no_more_than_the_window_is_in_flight_and_the_rest_follows_in_order() {
     in_each_version(|version| {
         for persistent in [false, true] {
@@ -109,7 +111,10 @@ fn a_pubrec_with_an_error_ends_the_delivery_and_frees_its_place() {
     }
 }
 
-#[test] // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] [MQTT3-3.3.1-1]
+// [MQTT3-3.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-3.3.1-1]
+// [MQTT5-4.3.2-2] [MQTT5-4.3.2-3] [MQTT5-4.3.3-2] [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6]
+// [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+#[test]
 fn a_resumed_session_repeats_what_is_unfinished_in_the_original_order() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -230,7 +235,7 @@ fn a_repeated_qos_2_message_is_answered_and_not_delivered_again() {
     });
 }
 
-#[test] // [MQTT3-4.3.3-2] [MQTT3-4.4.0-1] [MQTT5-4.3.3-10] [MQTT3-3.1.2-4]
+#[test] // [MQTT3-3.1.2-4] [MQTT3-4.3.3-2] [MQTT3-4.4.0-1] [MQTT5-4.3.3-10]
 fn a_qos_2_message_repeated_after_a_new_connection_counts_once() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -253,7 +258,7 @@ fn a_qos_2_message_repeated_after_a_new_connection_counts_once() {
     });
 }
 
-#[test] // [MQTT5-4.3.3-1] to [MQTT5-4.3.3-13]
+#[test] // MQTT 3.1.1 and 5.0 section 4.3
 fn acknowledgements_of_unknown_identifiers_are_answered_and_harm_nobody() {
     in_each_version(|version| {
         let mut w = World::new();
@@ -452,4 +457,201 @@ fn no_local_holds_for_what_is_routed_after_its_publisher_has_begun_a_new_session
     w.expect("a", suback(1, &[1]));
     w.let_store_run();
     w.expect_nothing("a");
+}
+
+#[test] // [MQTT3-4.6.0-4] [MQTT5-4.6.0-4]
+fn pubrels_leave_in_the_order_of_their_pubrecs() {
+    in_each_version(|version| {
+        for persistent in [false, true] {
+            let mut w = World::new();
+            let connect = connecting(version);
+            w.connect("r", if persistent { connect.persistent() } else { connect });
+            w.subscribe("r", "x", 2);
+            w.connect("s", v311());
+            publish_numbered(&mut w, "s", "x", 2, 0..4);
+            for number in 0..4u16 {
+                w.expect("r", publish("x", number.to_string()).qos(2).id(number + 1));
+            }
+            w.hold_store();
+            for id in [3, 1, 4, 2] {
+                w.send("r", pubrec(id));
+            }
+            w.let_store_run();
+            for id in [3, 1, 4, 2] {
+                w.expect("r", pubrel(id));
+            }
+        }
+    });
+}
+
+#[test] // [MQTT5-4.4.0-2]
+fn what_was_refused_is_not_sent_again() {
+    for qos in [1, 2] {
+        let mut w = World::new();
+        w.connect("r", v5().persistent());
+        w.subscribe("r", "x", qos);
+        w.connect("s", v5());
+        publish_numbered(&mut w, "s", "x", qos, 0..2);
+        w.expect("r", publish("x", "0").qos(qos).id(1));
+        w.expect("r", publish("x", "1").qos(qos).id(2));
+        let refusal = if qos == 1 { puback(1) } else { pubrec(1) };
+        w.send("r", refusal.because(ReasonCode::NotAuthorized));
+        w.lose("r");
+        w.connect("r", v5().persistent());
+        w.receive("r", publish("x", "1").qos(qos).id(2).dup());
+        w.expect_quiet();
+    }
+}
+
+#[test] // [MQTT5-3.3.4-10] [MQTT5-4.9.0-3]
+fn a_full_window_holds_up_nothing_but_messages() {
+    for persistent in [false, true] {
+        let mut w = World::new();
+        let connect = v5().receive_maximum(1);
+        w.connect("r", if persistent { connect.persistent() } else { connect });
+        w.subscribe("r", "x", 2);
+        w.connect("s", v5());
+        publish_numbered(&mut w, "s", "x", 2, 0..2);
+        w.expect("r", publish("x", "0").qos(2).id(1));
+        w.send("r", pingreq());
+        w.expect("r", pingresp());
+        w.send("r", subscribe(1, "y", 0));
+        w.expect("r", suback(1, &[0]));
+        w.send("r", publish("z", "m").qos(1).id(2));
+        w.expect("r", puback(2).because(ReasonCode::NoMatchingSubscribers));
+        w.send("r", publish("z", "m").qos(2).id(3));
+        // That of a persistent session is acknowledged before it is known who wants it.
+        let answer = pubrec(3);
+        let nobody = ReasonCode::NoMatchingSubscribers;
+        w.expect("r", if persistent { answer } else { answer.because(nobody) });
+        w.send("r", pubrel(3));
+        w.expect("r", pubcomp(3));
+        w.send("r", unsubscribe(4, &["y"]));
+        w.expect("r", unsuback(4, &[0]));
+        w.send("r", pubrec(1));
+        w.expect("r", pubrel(1));
+        w.expect_quiet();
+    }
+}
+
+#[test] // [MQTT5-3.3.4-10]
+fn a_resumed_session_is_sent_all_its_pubrels_whatever_the_window() {
+    let mut w = World::new();
+    w.connect("r", v5().persistent());
+    w.subscribe("r", "x", 2);
+    w.connect("s", v5());
+    publish_numbered(&mut w, "s", "x", 2, 0..3);
+    for id in 1..=3u16 {
+        w.expect("r", publish("x", (id - 1).to_string()).qos(2).id(id));
+    }
+    for id in 1..=3 {
+        w.send("r", pubrec(id));
+        w.expect("r", pubrel(id));
+    }
+    w.lose("r");
+    w.connect("r", v5().persistent().receive_maximum(1));
+    (1..=3).for_each(|id| drop(w.expect("r", pubrel(id))));
+    (1..=3).for_each(|id| w.send("r", pubcomp(id)));
+    w.publish("s", publish("x", "next").qos(2));
+    w.receive("r", publish("x", "next").qos(2));
+}
+
+#[test] // [MQTT3-4.3.2-2] [MQTT5-4.3.2-5]
+fn an_identifier_that_was_acknowledged_means_a_new_message_with_dup_or_without() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        w.connect("s", connecting(version).persistent());
+        w.connect("r", connecting(version));
+        w.subscribe("r", "x", 1);
+        w.send("s", publish("x", "first").qos(1).id(9));
+        w.expect("s", puback(9));
+        w.receive("r", publish("x", "first").qos(1));
+        for message in [publish("x", "second"), publish("x", "third").dup()] {
+            let payload = message.payload.clone();
+            w.send("s", message.qos(1).id(9));
+            w.expect("s", puback(9));
+            w.receive("r", publish("x", payload).qos(1));
+        }
+    });
+}
+
+/// How far an exchange at QoS 2 has come when the connection is lost.
+const STEPS: [&str; 4] = ["PUBLISH", "PUBREC", "PUBREL", "PUBCOMP"];
+
+#[test] // [MQTT3-4.3.3-2] [MQTT3-4.4.0-1] [MQTT5-4.3.3-10] [MQTT5-4.3.3-11]
+fn what_a_client_sends_at_qos_2_arrives_once_wherever_the_exchange_was_cut() {
+    in_each_version(|version| {
+        for (cut, step) in STEPS.into_iter().enumerate() {
+            let mut w = World::new();
+            w.note(format!("cut behind {step}, in {version}"));
+            let connect = connecting(version).persistent();
+            w.connect("s", connect.clone());
+            w.connect("r", v311());
+            w.subscribe("r", "x", 2);
+            w.send("s", publish("x", "m").qos(2).id(7));
+            if cut >= 1 {
+                w.expect("s", pubrec(7));
+            }
+            if cut >= 2 {
+                w.send("s", pubrel(7));
+            }
+            if cut >= 3 {
+                w.expect("s", pubcomp(7));
+            }
+            w.lose("s");
+            w.connect("s", connect);
+            if cut < 1 {
+                w.send("s", publish("x", "m").qos(2).id(7).dup());
+                w.expect("s", pubrec(7));
+            }
+            if cut < 3 {
+                w.send("s", pubrel(7));
+                let released = cut == 2;
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                w.expect("s", if released { pubcomp(7).because(reason) } else { pubcomp(7) });
+            }
+            w.receive("r", publish("x", "m").qos(2));
+            w.expect_quiet();
+            // The identifier means a new message now.
+            w.send("s", publish("x", "next").qos(2).id(7));
+            w.expect("s", pubrec(7));
+            w.receive("r", publish("x", "next").qos(2));
+        }
+    });
+}
+
+#[test] // [MQTT3-4.3.3-1] [MQTT3-4.4.0-1] [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.4.0-1]
+fn what_a_client_is_sent_at_qos_2_is_completed_wherever_the_exchange_was_cut() {
+    in_each_version(|version| {
+        for (cut, step) in STEPS.into_iter().enumerate() {
+            let mut w = World::new();
+            w.note(format!("cut behind {step}, in {version}"));
+            let connect = connecting(version).persistent();
+            w.connect("r", connect.clone());
+            w.subscribe("r", "x", 2);
+            w.connect("s", v311());
+            w.publish("s", publish("x", "m").qos(2));
+            w.expect("r", publish("x", "m").qos(2).id(1));
+            if cut >= 1 {
+                w.send("r", pubrec(1));
+                w.expect("r", pubrel(1));
+            }
+            if cut >= 3 {
+                w.send("r", pubcomp(1));
+            }
+            w.lose("r");
+            w.connect("r", connect);
+            if cut < 1 {
+                w.expect("r", publish("x", "m").qos(2).id(1).dup());
+                w.send("r", pubrec(1));
+            }
+            if cut < 3 {
+                w.expect("r", pubrel(1));
+                w.send("r", pubcomp(1));
+            }
+            w.expect_quiet();
+            w.publish("s", publish("x", "next").qos(2));
+            w.receive("r", publish("x", "next").qos(2).id(2));
+        }
+    });
 }

@@ -97,7 +97,7 @@ fn what_was_sent_once_is_sent_again_although_its_time_has_passed() {
     }
 }
 
-#[test] // [MQTT5-3.3.2-5]
+#[test] // [MQTT5-3.3.2-5] [MQTT5-4.3.3-13]
 fn a_message_whose_identifier_waits_for_the_store_may_expire_there() {
     let mut w = World::new();
     w.connect("s", v5());

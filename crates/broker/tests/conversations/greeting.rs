@@ -225,7 +225,7 @@ fn an_identifier_that_makes_no_topic_gets_none_and_serves_on() {
     });
 }
 
-#[test] // [MQTT5-3.1.2-24]
+#[test] // [MQTT5-3.1.2-24] [MQTT5-3.2.2-20]
 fn a_client_that_takes_only_small_packets_gets_none() {
     for (packet_max, greeted) in [(33, false), (34, true)] {
         let mut w = world(Hello::Waiting);

@@ -35,7 +35,11 @@ const IN_CONVERSATION: &[(&str, &[u8], ReasonCode)] = &[
     ("QoS 1 without a packet identifier", &[0x32, 3, 0, 1, b'x'], MALFORMED),
     ("PUBACK without a packet identifier", &[0x40, 0], MALFORMED),
     ("[MQTT3-2.3.1-1] PUBACK of 0", &[0x40, 2, 0, 0], MALFORMED),
+    ("[MQTT3-2.3.1-1] PUBREC of 0", &[0x50, 2, 0, 0], MALFORMED),
     ("[MQTT3-2.3.1-1] PUBREL of 0", &[0x62, 2, 0, 0], MALFORMED),
+    ("[MQTT3-2.3.1-1] PUBCOMP of 0", &[0x70, 2, 0, 0], MALFORMED),
+    ("[MQTT3-2.3.1-1] SUBSCRIBE of 0", &[0x82, 7, 0, 0, 0, 0, 1, b'x', 0], MALFORMED),
+    ("[MQTT3-2.3.1-1] UNSUBSCRIBE of 0", &[0xA2, 6, 0, 0, 0, 0, 1, b'x'], MALFORMED),
     ("SUBSCRIBE of half an identifier", &[0x82, 1, 0], MALFORMED),
     ("PINGREQ with a body", &[0xC0, 1, 0], MALFORMED),
     ("CONNACK from a client", &[0x20, 2, 0, 0], PROTOCOL),
@@ -127,7 +131,7 @@ fn check(version: ProtocolVersion, what: &str, bytes: &[u8], reason: ReasonCode)
     }
 }
 
-#[test] // [MQTT3-4.8.0-1] [MQTT5-4.13.1-1]
+#[test] // [MQTT3-4.8.0-1] [MQTT5-3.14.4-2] [MQTT5-4.13.1-1] [MQTT5-4.13.2-1]
 fn a_malformed_packet_closes_its_connection_with_the_right_word_and_touches_nobody() {
     in_each_version(|version| {
         for (what, bytes, reason) in IN_CONVERSATION {
@@ -142,6 +146,29 @@ fn a_malformed_packet_closes_its_connection_with_the_right_word_and_touches_nobo
             check(version, what, bytes, MALFORMED);
         }
     }
+}
+
+#[test] // MQTT 3.1.1 section 2.2.3, MQTT 5.0 section 2.1.4
+fn a_remaining_length_that_goes_on_is_refused_at_its_fourth_byte() {
+    in_each_version(|version| {
+        for first in [0x10, 0x30, 0xC0] {
+            let mut w = World::new();
+            w.open("new", version);
+            // As a first packet only CONNECT may have a length at all.
+            w.send_bytes("new", &[0x10, 0xFF, 0xFF, 0xFF]);
+            w.expect_quiet();
+            w.send_bytes("new", &[0x80]);
+            w.expect_closed("new");
+            w.connect("a", connecting(version));
+            w.send_bytes("a", &[first, 0x80, 0x80, 0x80]);
+            w.expect_quiet();
+            w.send_bytes("a", &[0x80]);
+            if version == ProtocolVersion::V5 {
+                w.expect("a", disconnect(MALFORMED));
+            }
+            w.expect_closed("a");
+        }
+    });
 }
 
 /// CONNECT packets that are wrong, by the version they announce and what MQTT 5 answers.
@@ -220,7 +247,7 @@ const CONNECTS: &[(&str, ProtocolVersion, &[u8], Option<ReasonCode>)] = &[
     ),
 ];
 
-#[test] // [MQTT3-3.1.4-1] [MQTT5-3.1.4-1]
+#[test] // [MQTT3-3.1.4-1] [MQTT3-3.2.2-6] [MQTT5-3.1.4-1]
 fn a_malformed_connect_is_closed_and_mqtt_5_is_told_why() {
     for (what, version, bytes, reason) in CONNECTS {
         for pieces in [Pieces::Whole, Pieces::Bytes] {

@@ -26,7 +26,7 @@ fn reason_string(properties: &[u8]) -> Option<&str> {
     Properties::from_checked(properties).reason_string()
 }
 
-#[test] // MQTT 5.0 section 3.2.2.3
+#[test] // [MQTT5-3.2.2-9] and MQTT 5.0 section 3.2.2.3
 fn connack_announces_only_what_differs_from_the_defaults() {
     let limits = Limits {
         inflight_in_max: u16::MAX,
@@ -47,6 +47,7 @@ fn connack_announces_only_what_differs_from_the_defaults() {
         wildcard_subscriptions: false,
         subscription_identifiers: false,
         shared_subscriptions: Sharing::No,
+        sessions_belong_to_users: true,
         payload_format_checked: true,
         response_information: Some("answers/".into()),
         authentication_methods: Vec::new(),
@@ -78,7 +79,7 @@ fn response_information_is_for_those_who_ask() {
     }
 }
 
-#[test] // [MQTT5-3.2.2-21] [MQTT5-3.2.2-22] [MQTT5-3.1.2-21]
+#[test] // [MQTT5-3.1.2-21] [MQTT5-3.2.2-21] [MQTT5-3.2.2-22]
 fn the_servers_keep_alive_is_told_and_applies() {
     for (asked, told) in [(0, Some(10)), (11, Some(10)), (10, None), (4, None)] {
         let mut w = World::offering(Offer { keep_alive_max: Some(10), ..Offer::default() });
@@ -99,7 +100,7 @@ fn the_servers_keep_alive_is_told_and_applies() {
     w.expect_quiet();
 }
 
-#[test] // [MQTT5-3.2.2-9] [MQTT5-3.2.2-10] [MQTT5-3.2.2-11] [MQTT5-3.2.2-12] [MQTT5-3.8.4-7]
+#[test] // [MQTT5-3.2.2-10] [MQTT5-3.2.2-11] [MQTT5-3.2.2-12] [MQTT5-3.8.4-7]
 fn a_qos_that_is_not_offered_is_refused_and_subscriptions_are_granted_less() {
     for (qos_max, most) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 1)] {
         crate::in_each_version(|version| {
@@ -154,7 +155,7 @@ fn without_retained_messages_nothing_is_retained() {
     });
 }
 
-#[test] // MQTT 5.0 sections 3.2.2.3.11 and 3.2.2.3.12
+#[test] // [MQTT3-3.8.3-2] and MQTT 5.0 sections 3.2.2.3.11 and 3.2.2.3.12
 fn subscriptions_that_are_not_offered_are_refused_one_by_one() {
     let mut w = World::offering(Offer { wildcard_subscriptions: false, ..Offer::default() });
     w.connect("a", v5());
@@ -210,7 +211,7 @@ fn a_payload_that_is_not_the_text_it_claims_to_be_is_refused_if_that_is_looked_a
     w.receive("a", text(WRONG));
 }
 
-#[test] // [MQTT5-3.4.2-2] [MQTT5-3.5.2-2] [MQTT5-3.1.2-29]: the packet of the client is small
+#[test] // [MQTT5-3.1.2-29] [MQTT5-3.4.2-2] [MQTT5-3.5.2-2]: the packet of the client is small
 fn an_acknowledgement_that_refuses_leaves_its_words_out_if_there_is_no_room() {
     let wrong = || text(b"\xff").id(7);
     let mut w = World::offering(Offer { payload_format_checked: true, ..Offer::default() });
@@ -230,7 +231,7 @@ fn an_acknowledgement_that_refuses_leaves_its_words_out_if_there_is_no_room() {
     }
 }
 
-#[test] // MQTT 5.0 section 4.11
+#[test] // [MQTT5-3.14.2-2] and MQTT 5.0 section 4.11
 fn clients_are_sent_elsewhere_when_the_broker_stops() {
     let mut w =
         World::offering(Offer { server_reference: Some("b:1883".into()), ..Offer::default() });

@@ -19,7 +19,9 @@ fn with_all(message: Publishing) -> Publishing {
         .property(Property::UserProperty(("z", "")))
 }
 
-#[test] // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]
+// [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18]
+// [MQTT5-3.3.2-20]
+#[test]
 fn properties_pass_through_unchanged_and_in_order() {
     for qos in 0..3 {
         for bytes in [10, 5_000] {

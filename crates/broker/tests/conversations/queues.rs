@@ -57,7 +57,7 @@ fn a_full_queue_of_one_is_no_loss_for_another() {
     assert_eq!(w.dropped().queue_full, 2);
 }
 
-#[test] // [MQTT5-3.4.2-1] and MQTT 5.0 section 3.4.2.1
+#[test] // [MQTT3-4.8.0-2] [MQTT5-3.4.2-1] and MQTT 5.0 section 3.4.2.1
 fn a_full_queue_can_refuse_the_message_instead() {
     let limits =
         Limits { queue_messages_max: 1, on_queue_full: OnQueueFull::Refuse, ..Limits::default() };

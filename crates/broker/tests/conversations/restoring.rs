@@ -1,7 +1,7 @@
 //! Sessions that a store has kept, after the broker has ended without a word.
 
 use noctule_broker::{
-    Limits, Message, MessageParts, Owed, PacketId, QoS, Record, Sequence, SessionKey,
+    Extras, Limits, Message, MessageParts, Owed, PacketId, QoS, Record, Sequence, SessionKey,
     StoredInFlight, StoredSession, StoredSubscription, SubscriptionOptions,
 };
 use noctule_testkit::packets::*;
@@ -42,7 +42,6 @@ fn session() -> StoredSession {
         subscriptions: vec![subscription("x")],
         in_flight: Vec::new(),
         held: Vec::new(),
-        owed_before: Vec::new(),
         received: Vec::new(),
         queued: 0,
         queued_bytes: 0,
@@ -81,8 +80,7 @@ fn world_owing(
             message: message("x", payload, *qos),
             qos: *qos,
             retain: false,
-            identifiers: None,
-            shared: shared.map(|filter| Arc::new(filter.into())),
+            extras: Extras::of(&[], shared.map(|filter| Arc::from(filter))),
         };
         bytes += owed.bytes();
         store.persist(vec![Record::Owed { key: KEY, owed, spilled: true }]);
@@ -197,7 +195,7 @@ fn only_what_may_have_been_in_flight_is_sent_as_a_repetition() {
 
 fn owed(sequence: u64, message: Message) -> Owed {
     let (qos, sequence) = (message.qos(), Sequence(sequence));
-    Owed { sequence, message, qos, retain: false, identifiers: None, shared: None }
+    Owed { sequence, message, qos, retain: false, extras: None }
 }
 
 #[test] // [MQTT5-4.8.2-5]
@@ -346,8 +344,7 @@ fn an_expired_delivery_that_was_under_way_is_completed_and_its_identifier_not_gi
         message: expired,
         qos: QoS::ExactlyOnce,
         retain: false,
-        identifiers: None,
-        shared: None,
+        extras: None,
     };
     let queued_bytes = owed.bytes();
     let mut store = PromptStore::default();

@@ -14,7 +14,8 @@ fn world() -> World {
     w
 }
 
-#[test] // [MQTT3-3.3.1-5] [MQTT3-3.3.1-6] [MQTT3-3.3.1-8] [MQTT5-3.3.1-5] [MQTT5-3.3.1-8]
+// [MQTT3-3.3.1-5] [MQTT3-3.3.1-6] [MQTT3-3.3.1-7] [MQTT3-3.3.1-8] [MQTT5-3.3.1-5] [MQTT5-3.3.1-9]
+#[test]
 fn a_retained_message_follows_the_suback_with_its_flag() {
     in_each_version(|version| {
         for (qos, wanted) in [(0, 0), (1, 1), (2, 2), (2, 1), (1, 0), (0, 2)] {
@@ -132,7 +133,7 @@ fn each_subscribe_of_mqtt_3_brings_them_again() {
     }
 }
 
-#[test] // [MQTT5-3.3.4-3] [MQTT5-3.3.2-18]
+#[test] // [MQTT5-3.3.2-18] [MQTT5-3.3.4-3]
 fn they_come_with_subscription_identifier_and_properties() {
     let mut w = World::new();
     w.connect("s", v5());
@@ -384,4 +385,62 @@ fn retained_messages_come_when_one_that_is_too_large_has_made_room() {
     w.expect("r", suback(9, &[1]));
     w.receive("r", publish("kept", "here").retain());
     w.expect("p", pubrec(1));
+}
+
+#[test] // [MQTT3-3.1.2-7]
+fn they_outlast_the_session_of_their_publisher() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        w.connect("s", connecting(version));
+        w.publish("s", publish("x", "kept").qos(1).retain());
+        w.disconnect("s");
+        w.expect_nobody_left();
+        w.connect("s", connecting(version).persistent());
+        w.publish("s", publish("y", "kept").qos(1).retain());
+        w.forget("s", version);
+        w.expect_nobody_left();
+        w.connect("r", connecting(version));
+        for topic in ["x", "y"] {
+            w.subscribe("r", topic, 1);
+            w.receive("r", publish(topic, "kept").qos(1).retain());
+        }
+    });
+}
+
+#[test] // [MQTT5-3.3.4-5]
+fn each_copy_has_the_identifier_of_its_own_subscription() {
+    let mut w = world();
+    w.publish("s", publish("x/y", "m").retain());
+    w.connect("r", v5());
+    for (id, filter, identifier) in [(1, "x/y", Some(7)), (2, "x/#", Some(8)), (3, "+/y", None)] {
+        let request = subscribe(id, filter, 0);
+        let with = identifier.map(|identifier| request.clone().identifier(identifier));
+        w.send("r", with.unwrap_or(request));
+        w.expect("r", suback(id, &[0]));
+        let copy = publish("x/y", "m").retain();
+        w.expect(
+            "r",
+            match identifier {
+                Some(identifier) => copy.property(Property::SubscriptionIdentifier(identifier)),
+                None => copy,
+            },
+        );
+    }
+    // A group's member gets a copy of its own, beside that of its other subscriptions.
+    w.send("r", subscribe(4, "$share/g/x/y", 0).identifier(9));
+    w.expect("r", suback(4, &[0]));
+    w.publish("s", publish("x/y", "live"));
+    let mut heard: Vec<Vec<u32>> = w
+        .all_heard("r")
+        .into_iter()
+        .map(|said| match said {
+            Said::Publish(publish) => noctule_mqtt::Properties::from_checked(&publish.properties)
+                .subscription_identifiers()
+                .collect(),
+            other => panic!("{other} was not expected"),
+        })
+        .collect();
+    heard.iter_mut().for_each(|identifiers| identifiers.sort_unstable());
+    heard.sort();
+    assert_eq!(heard, [vec![7, 8], vec![9]]);
 }

@@ -24,7 +24,9 @@ fn a_clean_session_ends_with_its_connection() {
     });
 }
 
-#[test] // [MQTT3-3.1.2-4] [MQTT3-3.1.2-5] [MQTT5-3.1.2-5] [MQTT5-4.1.0-1]
+// [MQTT3-3.1.2-4] [MQTT3-3.1.2-5] [MQTT3-4.1.0-1] [MQTT3-4.5.0-1] [MQTT5-3.1.2-5] [MQTT5-3.1.2-23]
+// [MQTT5-4.1.0-1] [MQTT5-4.5.0-1]
+#[test]
 fn a_persistent_session_keeps_subscriptions_and_messages() {
     in_each_version(|version| {
         for gone in [World::lose, World::disconnect, World::break_socket] {
@@ -76,7 +78,7 @@ fn a_session_of_mqtt_3_without_clean_session_never_expires() {
     }
 }
 
-#[test] // [MQTT5-3.1.2-23]
+#[test] // [MQTT5-3.1.2-23] [MQTT5-4.1.0-2]
 fn a_session_of_mqtt_5_ends_when_its_expiry_interval_has_passed() {
     for seconds in [1, 60, 200_000] {
         let mut w = World::new();
@@ -133,7 +135,7 @@ fn the_expiry_of_the_last_connection_counts() {
     w.expect_nobody_left();
 }
 
-#[test] // MQTT 5.0 section 3.1.2.11.2
+#[test] // [MQTT5-4.1.0-2] and MQTT 5.0 section 3.1.2.11.2
 fn without_a_session_expiry_interval_the_session_ends_with_the_connection() {
     let mut w = World::new();
     w.connect("a", v5().clean(false));
@@ -253,4 +255,40 @@ fn nothing_is_left_when_everybody_has_gone() {
     });
     w.expect_nobody_left();
     assert_eq!(w.population().retained, 0);
+}
+
+#[test] // [MQTT3-3.1.3-2] [MQTT5-3.1.3-2]
+fn a_session_belongs_to_its_client_identifier_and_to_no_other() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        w.connect("a", connecting(version).id("same").persistent());
+        w.subscribe("a", "x", 1);
+        w.disconnect("a");
+        for other in ["other", "Same", "same "] {
+            assert!(!w.connect(other, connecting(version).id(other).persistent()));
+            w.publish(other, publish("x", other).qos(1));
+            w.expect_nothing(other);
+        }
+        w.connect("a", connecting(version).id("same").persistent());
+        for other in ["other", "Same", "same "] {
+            w.receive("a", publish("x", other).qos(1));
+        }
+    });
+}
+
+#[test] // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]
+fn a_session_lasts_as_long_as_its_connection_whatever_its_expiry_was() {
+    for again in [v31().clean(false), v311().clean(false), v5().clean(false).expiry(10)] {
+        let mut w = World::new();
+        w.connect("a", v5().expiry(10));
+        w.subscribe("a", "x", 1);
+        // From here on somebody will look whether its time is over.
+        w.lose("a");
+        w.pass(9);
+        w.connect("a", again);
+        w.pass(1_000_000);
+        w.publish("a", publish("x", "m").qos(1));
+        w.receive("a", publish("x", "m").qos(1));
+        assert_eq!(w.population().sessions, 1);
+    }
 }

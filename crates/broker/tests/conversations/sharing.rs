@@ -89,7 +89,7 @@ fn groups_and_plain_subscriptions_do_not_disturb_each_other() {
     }
 }
 
-#[test] // [MQTT5-4.8.2-3] [MQTT5-3.3.4-3]
+#[test] // [MQTT5-3.3.4-3] [MQTT5-4.8.2-3]
 fn a_delivery_is_on_the_terms_of_the_members_own_subscription() {
     let mut w = World::new();
     w.connect("s", v5());
@@ -375,4 +375,20 @@ fn versions_without_a_rule_for_it_may_write_a_shared_filter_badly() {
         w.send("a", subscribe(1, "$share/g", 0).and("$share//x", 0).and(GROUP, 1));
         w.expect("a", suback(1, &[0x80, 0x80, 1]));
     }
+}
+
+#[test]
+fn a_group_whose_only_members_queue_is_full_of_what_has_expired_takes_what_is_new() {
+    let limits = Limits { queue_messages_max: 2, ..Limits::default() };
+    let mut w = with_members(World::with(limits), &["a"], || v5().expiry(1_000).clean(false));
+    w.lose("a");
+    for old in 0..3 {
+        w.publish("s", number(old, 1).expiring(5));
+    }
+    assert_eq!(w.dropped().group_away + w.dropped().queue_full, 1, "{:?}", w.dropped());
+    w.pass(6);
+    w.publish("s", number(3, 1));
+    assert_eq!(w.dropped().expired, 2);
+    w.connect("a", v5().expiry(1_000).clean(false));
+    assert_eq!(taken_by(&mut w, &["a"], &number(3, 1)), "a");
 }

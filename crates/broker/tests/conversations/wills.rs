@@ -21,7 +21,7 @@ fn expect_will(w: &mut World) {
     w.receive("watcher", publish("will/a", "lost").qos(1));
 }
 
-#[test] // [MQTT3-3.1.2-8] [MQTT3-3.1.2-12] [MQTT5-3.1.2-7] [MQTT5-3.1.2-8] [MQTT5-3.1.2-10]
+#[test] // [MQTT3-3.1.2-8] [MQTT5-3.1.2-7] [MQTT5-3.1.2-8] [MQTT5-3.1.2-10]
 fn a_will_is_published_for_every_cause_but_disconnect() {
     type End = fn(&mut World, ProtocolVersion);
     let causes: [(&str, End); 6] = [
@@ -73,7 +73,7 @@ fn a_will_is_published_for_every_cause_but_disconnect() {
     });
 }
 
-#[test] // [MQTT3-3.14.4-3] [MQTT3-3.1.2-10] [MQTT5-3.14.4-3]
+#[test] // [MQTT3-3.1.2-10] [MQTT3-3.14.4-3] [MQTT5-3.14.4-3]
 fn disconnect_discards_the_will() {
     in_each_version(|version| {
         for persistent in [false, true] {
@@ -153,7 +153,7 @@ fn an_empty_retained_will_forgets_a_retained_message() {
     assert_eq!(w.population().retained, 0);
 }
 
-#[test] // [MQTT5-3.1.3-9] and section 3.1.3.2.2
+#[test] // [MQTT5-3.1.2-10] [MQTT5-3.1.3-9] and section 3.1.3.2.2
 fn a_delayed_will_waits_and_comes() {
     let mut w = world();
     w.connect("a", v5().expiry(100).will(will("will/a", "lost").qos(1).delay(10)));
@@ -263,7 +263,7 @@ fn a_will_reaches_its_own_persistent_session() {
     w.receive("a", publish("w", "mine").qos(1));
 }
 
-#[test]
+#[test] // [MQTT3-3.1.2-12]
 fn the_will_of_the_last_connection_counts() {
     let mut w = world();
     w.connect("a", v311().persistent().will(will("will/a", "first")));
@@ -273,5 +273,41 @@ fn the_will_of_the_last_connection_counts() {
     w.expect("watcher", publish("will/a", "second"));
     w.connect("a", v311().persistent());
     w.lose("a");
+    w.expect_quiet();
+}
+
+#[test] // [MQTT3-3.1.2-16] [MQTT5-3.1.2-14]
+fn a_will_without_the_retain_flag_is_not_retained() {
+    in_each_version(|version| {
+        let mut w = world();
+        w.publish("watcher", publish("will/a", "kept").retain());
+        w.expect("watcher", publish("will/a", "kept"));
+        w.connect("a", testament(version));
+        w.lose("a");
+        expect_will(&mut w);
+        w.connect("late", connecting(version));
+        w.subscribe("late", "will/a", 1);
+        w.receive("late", publish("will/a", "kept").retain());
+        w.expect_quiet();
+    });
+}
+
+#[test] // [MQTT3-3.1.2-10] [MQTT5-3.1.2-10]
+fn a_will_that_was_published_does_not_come_again_when_the_session_ends() {
+    in_each_version(|version| {
+        let mut w = world();
+        w.connect("a", testament(version).persistent());
+        w.lose("a");
+        expect_will(&mut w);
+        w.connect("a", connecting(version));
+        w.lose("a");
+        w.expect_quiet();
+    });
+    let mut w = world();
+    w.connect("a", testament(ProtocolVersion::V5).expiry(60));
+    w.lose("a");
+    expect_will(&mut w);
+    w.pass(61);
+    assert_eq!(w.population().sessions, 1, "that of the watcher");
     w.expect_quiet();
 }

@@ -1,7 +1,7 @@
 //! What an acknowledgement waits for on other shards, and what it says when they refuse.
 
 use crate::{connecting, exchange, in_each_version};
-use noctule_broker::{Limits, OnQueueFull};
+use noctule_broker::{Limits, OnQueueFull, Record, Together};
 use noctule_mqtt::ReasonCode;
 use noctule_testkit::Shards;
 use noctule_testkit::packets::*;
@@ -46,6 +46,91 @@ fn pubrec_of_a_clean_publisher_waits_for_a_persistent_subscriber_on_another_shar
         w.expect(&sender, pubcomp(5));
         w.receive(&receiver, publish("t", "m").qos(2));
     });
+}
+
+/// The name that the only batch held from a shard's store has in common with others, and how many
+/// it says there are; and whether a session is owed something by it.
+fn together(w: &Shards, shard: usize) -> (Option<(Together, Option<u16>)>, bool) {
+    let batches = w.held_batches(shard);
+    assert_eq!(batches.len(), 1, "{batches:?}");
+    let name = batches[0].iter().find_map(|record| match record {
+        Record::Together { together, batches } => Some((*together, *batches)),
+        _ => None,
+    });
+    (name, batches[0].iter().any(|record| matches!(record, Record::Owed { .. })))
+}
+
+#[test]
+fn a_persistent_publishers_qos_2_message_is_routed_and_owed_in_batches_that_are_stored_together() {
+    in_each_version(|version| {
+        let mut w = Shards::new(3);
+        let sender = w.name_at(0, 0);
+        let receivers = [w.name_at(0, 1), w.name_at(1, 0), w.name_at(2, 0)];
+        w.connect(&sender, 0, connecting(version).persistent());
+        for (at, receiver) in receivers.iter().enumerate() {
+            // The one on shard 2 keeps nothing, but might by now.
+            let client = connecting(version);
+            w.connect(receiver, at, if at < 2 { client.persistent() } else { client });
+            w.subscribe(receiver, "t", 2);
+        }
+        w.hold_mail();
+        (0..3).for_each(|shard| w.hold_store(shard));
+        w.send(&sender, publish("t", "m").qos(2).id(5));
+        assert_eq!(
+            together(&w, 0),
+            (None, false),
+            "received, and not routed before that is stored"
+        );
+        w.let_store_work_once(0);
+        let (name, owes) = together(&w, 0);
+        let (name, batches) = name.expect("it is owed elsewhere");
+        assert!(w.held_batches(0)[0].iter().any(|record| matches!(record, Record::Routed { .. })));
+        assert_eq!((owes, batches), (true, Some(3)));
+        for shard in [1, 2] {
+            w.deliver(0, shard);
+            assert_eq!(together(&w, shard), (Some((name, None)), shard == 1), "shard {shard}");
+        }
+        w.expect(&sender, pubrec(5));
+        (0..3).for_each(|shard| w.let_store_run(shard));
+        for receiver in &receivers {
+            w.receive(receiver, publish("t", "m").qos(2));
+        }
+    });
+}
+
+#[test]
+fn that_a_will_is_published_and_what_others_owe_by_it_are_stored_together() {
+    let mut w = Shards::new(2);
+    let (sender, receiver) = (w.name_at(0, 0), w.name_at(1, 0));
+    w.connect(&sender, 0, v5().persistent().will(will("t", "gone").qos(1)));
+    w.connect(&receiver, 1, v5().persistent());
+    w.subscribe(&receiver, "t", 1);
+    w.hold_mail();
+    (0..2).for_each(|shard| w.hold_store(shard));
+    w.lose(&sender);
+    let (name, owes) = together(&w, 0);
+    let (name, batches) = name.expect("it is owed elsewhere");
+    assert_eq!((owes, batches), (false, Some(2)));
+    w.deliver(0, 1);
+    assert_eq!(together(&w, 1), (Some((name, None)), true));
+    (0..2).for_each(|shard| w.let_store_run(shard));
+    w.receive(&receiver, publish("t", "gone").qos(1));
+}
+
+#[test]
+fn what_only_one_shard_owes_is_stored_without_others() {
+    let mut w = Shards::new(2);
+    let (sender, receiver) = (w.name_at(0, 0), w.name_at(0, 1));
+    w.connect(&sender, 0, v5().persistent());
+    w.connect(&receiver, 0, v5().persistent());
+    w.subscribe(&receiver, "t", 2);
+    w.hold_store(0);
+    w.send(&sender, publish("t", "m").qos(2).id(5));
+    w.let_store_work_once(0);
+    assert_eq!(together(&w, 0), (None, true));
+    w.let_store_run(0);
+    w.expect(&sender, pubrec(5));
+    w.receive(&receiver, publish("t", "m").qos(2));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use noctule_client::{
-    Address, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS, Session, Will,
+    Address, Authentication, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS,
+    Session, TlsOptions, Will,
 };
 
 use super::property::{PROPERTY, PropertyOption};
@@ -18,6 +19,7 @@ const URL: &str = "url";
 const PLACE: &str = "place";
 const USER: &str = "username";
 const PASSWORD: &str = "pw";
+const AUTH_METHOD: &str = "auth-method";
 const ID: &str = "id";
 const ID_PREFIX: &str = "id-prefix";
 const KEEP_ALIVE: &str = "keepalive";
@@ -30,6 +32,7 @@ const HELLO: &str = "hello";
 const QUIET: &str = "quiet";
 const DEBUG: &str = "debug";
 const WAIT: &str = "wait";
+const OPTIONS_FILE: &str = "options-file";
 const WILL_TOPIC: &str = "will-topic";
 const WILL_PAYLOAD: &str = "will-payload";
 const WILL_QOS: &str = "will-qos";
@@ -56,6 +59,60 @@ pub(crate) struct Connection {
     pub(crate) wait: bool,
 }
 
+/// Where to connect and as whom, for a command that makes its connections itself.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// Where, as whom.
+    pub(crate) address: Address,
+    /// Which MQTT is spoken.
+    pub(crate) version: ProtocolVersion,
+    /// How to encrypt, if that is wanted.
+    pub(crate) tls: Option<TlsOptions>,
+    /// Whether to wait for a broker that is not there yet.
+    pub(crate) wait: bool,
+    /// Whether to say nothing but the answer.
+    pub(crate) quiet: bool,
+}
+
+/// Those of the shared flags that [`access`] reads.
+pub(crate) fn access_arguments() -> Vec<Arg> {
+    let own = ["help", PLACE, HOST, PORT, URL, USER, PASSWORD, VERSION, WAIT, QUIET, OPTIONS_FILE];
+    let mut all = arguments();
+    let of_security: Vec<_> =
+        security::arguments().iter().map(|arg| arg.get_id().to_string()).collect();
+    all.retain(|arg| {
+        let id = arg.get_id().as_str();
+        own.contains(&id) || of_security.iter().any(|known| known == id)
+    });
+    all
+}
+
+/// Reads the flags of [`access_arguments`].
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn access(arguments: &ArgMatches) -> Result<Access, String> {
+    let text = |id: &str| arguments.get_one::<String>(id).cloned();
+    let mut address = address(arguments)?;
+    address.user_name = text(USER).or(address.user_name);
+    address.password = text(PASSWORD).or(address.password);
+    let tls = security::tls(arguments, address.tls)?;
+    warn_if_insecure(tls.as_ref());
+    Ok(Access {
+        address,
+        version: arguments.get_one(VERSION).copied().unwrap_or(ProtocolVersion::V311),
+        tls,
+        wait: arguments.get_flag(WAIT),
+        quiet: arguments.get_flag(QUIET),
+    })
+}
+
+fn warn_if_insecure(tls: Option<&TlsOptions>) {
+    if tls.is_some_and(TlsOptions::is_insecure) {
+        output::complain("warning: --insecure accepts any certificate; the peer may be anybody");
+    }
+}
+
 /// The shared flags. `-h` is the host, so help is `--help` alone.
 pub(crate) fn arguments() -> Vec<Arg> {
     let text = |id: &'static str| Arg::new(id).long(id).value_name("TEXT");
@@ -76,6 +133,11 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .help("All in one: mqtt[s]://[user[:password]@]host[:port][/topic]"),
         text(USER).short('u').value_name("NAME").help("User name"),
         text(PASSWORD).short('P').visible_alias("password").value_name("PASSWORD").help("Password"),
+        text(AUTH_METHOD)
+            .value_name("METHOD")
+            .value_parser(["SCRAM-SHA-256"])
+            .ignore_case(true)
+            .help("Prove user name and password by this method instead of saying them (MQTT 5)"),
         text(ID).short('i').value_name("ID").help("Client identifier [default: a random one]"),
         text(ID_PREFIX)
             .short('I')
@@ -92,7 +154,7 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .short('V')
             .value_name("VERSION")
             .value_parser(version)
-            .help("mqttv31, mqttv311 or mqttv5 (also 31, 311, 5) [default: mqttv311, with -D mqttv5]"),
+            .help("mqttv31, mqttv311 or mqttv5 (also 31, 311, 5) [default: mqttv311, with -D or --auth-method mqttv5]"),
         switch(KEEP_SESSION)
             .short('c')
             .help("Resume the session, and keep it (needs --id)"),
@@ -125,9 +187,9 @@ pub(crate) fn arguments() -> Vec<Arg> {
         switch(WAIT).help("Wait for a broker that is not there yet"),
         switch(QUIET).help("Do not tell of errors"),
         switch(DEBUG).short('d').help("Tell of each step on standard error"),
-        Arg::new("options-file")
+        Arg::new(OPTIONS_FILE)
             .short('o')
-            .long("options-file")
+            .long(OPTIONS_FILE)
             .value_name("FILE")
             .help("Take more options from this file, one per line"),
     ];
@@ -161,7 +223,8 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     let place = address(arguments)?;
     let given: Vec<PropertyOption> =
         arguments.get_many(PROPERTY).into_iter().flatten().cloned().collect();
-    let default = if given.is_empty() { ProtocolVersion::V311 } else { ProtocolVersion::V5 };
+    let needs_v5 = !given.is_empty() || arguments.contains_id(AUTH_METHOD);
+    let default = if needs_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
     let version = arguments.get_one(VERSION).copied().unwrap_or(default);
     let mut options = ClientOptions::new(place.host.as_str(), place.port)
         .version(version)
@@ -169,11 +232,7 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
         .session(session(arguments)?)
         .limits(limits(arguments));
     if let Some(tls) = security::tls(arguments, place.tls)? {
-        if tls.is_insecure() {
-            output::complain(
-                "warning: --insecure accepts any certificate; the peer may be anybody",
-            );
-        }
+        warn_if_insecure(Some(&tls));
         options = options.tls(tls);
     }
     if let Some(id) = text(ID) {
@@ -186,6 +245,9 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     }
     if let Some(password) = text(PASSWORD).or(place.password.as_deref()) {
         options = options.password(password.as_bytes().to_vec());
+    }
+    if arguments.contains_id(AUTH_METHOD) {
+        options = options.authentication(Authentication::ScramSha256);
     }
     if let Some(seconds) = arguments.get_one(KEEP_ALIVE) {
         options = options.keep_alive_seconds(*seconds);
@@ -207,11 +269,25 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     })
 }
 
+/// As [`connection`], and MQTT 5 unless the user says otherwise: what is new with this program need
+/// not speak what mosquitto's does.
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn connection_v5(arguments: &ArgMatches) -> Result<Connection, String> {
+    let mut connection = connection(arguments)?;
+    if !arguments.contains_id(VERSION) {
+        connection.version = ProtocolVersion::V5;
+        connection.options = connection.options.version(ProtocolVersion::V5);
+    }
+    Ok(connection)
+}
+
 /// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
 ///
 /// # Errors
 /// What does not go together, or is not offered.
-pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<noctule_client::TlsOptions>, String> {
+pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<TlsOptions>, String> {
     security::tls(arguments, true)
 }
 
@@ -378,6 +454,8 @@ mod tests {
         assert_eq!(read(&[]).unwrap().version, ProtocolVersion::V311);
         let property = "connect\u{1f}receive-maximum\u{1f}7";
         assert_eq!(read(&["-D", property]).unwrap().version, ProtocolVersion::V5);
+        assert_eq!(read(&["--auth-method", "scram-sha-256"]).unwrap().version, ProtocolVersion::V5);
+        assert!(read(&["--auth-method", "GSSAPI"]).unwrap_err().contains("SCRAM-SHA-256"));
         for (text, version) in [("mqttv31", ProtocolVersion::V31), ("5", ProtocolVersion::V5)] {
             assert_eq!(read(&["-V", text]).unwrap().version, version);
         }

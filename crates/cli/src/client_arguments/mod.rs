@@ -9,7 +9,9 @@ mod line;
 mod property;
 mod security;
 
-pub(crate) use connection::{Connection, arguments, connection, qos, trust};
+pub(crate) use connection::{
+    Access, Connection, access, access_arguments, arguments, connection, connection_v5, qos, trust,
+};
 pub(crate) use duration::duration;
 pub(crate) use line::{joined, prepared};
 pub(crate) use property::{PROPERTY, PropertyOption, property_argument};
@@ -24,4 +26,6 @@ pub(crate) const CLIENT_COMMANDS: &[(&str, Option<&str>)] = &[
     ("shell", None),
     ("dashboard", None),
     ("check", None),
+    ("bench", None),
+    ("stress", None),
 ];

@@ -22,7 +22,13 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("psk", "pre-shared keys are not supported; use certificates"),
     ("psk-identity", "pre-shared keys are not supported; use certificates"),
     ("tls-engine", "engines are not supported; use --key FILE"),
+    ("keyform", "engines are not supported; use --key FILE"),
+    ("tls-engine-kpass-sha1", "engines are not supported; use --key FILE"),
+    ("tls-keylog", "the keys of connections are not written"),
+    ("ws", "WebSocket is not supported; use MQTT over TCP or TLS"),
     ("proxy", "proxies are not supported"),
+    ("S", "SRV records are not looked up; use --host and --port"),
+    ("message-rate", "`noctule dashboard` shows rates"),
     ("unix", "unix sockets are not supported; use --host and --port"),
 ];
 
@@ -55,11 +61,10 @@ pub(super) fn arguments() -> Vec<Arg> {
             .value_name("VERSION")
             .help("Use this version of TLS only: tlsv1.2 or tlsv1.3"),
     ];
-    all.extend(
-        NOT_OFFERED
-            .iter()
-            .map(|(flag, _)| Arg::new(*flag).long(*flag).value_name("VALUE").hide(true)),
-    );
+    all.extend(NOT_OFFERED.iter().map(|(flag, _)| {
+        let arg = Arg::new(*flag).num_args(0..=1).hide(true);
+        if flag.len() == 1 { arg.short(flag.chars().next()) } else { arg.long(*flag) }
+    }));
     all.into_iter().map(|arg| arg.help_heading("Encryption")).collect()
 }
 
@@ -70,7 +75,8 @@ pub(super) fn arguments() -> Vec<Arg> {
 pub(super) fn tls(arguments: &ArgMatches, by_address: bool) -> Result<Option<TlsOptions>, String> {
     for (flag, instead) in NOT_OFFERED {
         if arguments.contains_id(flag) {
-            return Err(format!("--{flag} is not offered: {instead}"));
+            let dashes = if flag.len() == 1 { "-" } else { "--" };
+            return Err(format!("{dashes}{flag} is not offered: {instead}"));
         }
     }
     let asked = by_address

@@ -20,12 +20,21 @@ pub(crate) fn describe() -> Command {
         .args_override_self(true)
         .args(own_flags())
         .args(OPTIONS.iter().flat_map(option_flags))
+        .after_long_help(EXAMPLES)
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  noctule broker
+  noctule broker --bind 0.0.0.0 --password-file users
+  noctule broker --no-tls --log-messages all --log-raw-data
+  noctule broker --config noctule.toml --check-config";
 
 /// Runs the broker, or does with its configuration what was asked for instead.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     let file = arguments.get_one::<PathBuf>(CONFIG).cloned();
-    let Loaded { config, warnings } = match Sources::of_process(file, given(arguments)).load() {
+    let sources = Sources::of_process(file, given(arguments));
+    let Loaded { config, warnings } = match sources.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(output::complain);
@@ -41,7 +50,7 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         output::answer("configuration ok\n");
         return ExitCode::SUCCESS;
     }
-    match noctule_server::run(config) {
+    match noctule_server::run(config, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(error);

@@ -15,7 +15,7 @@ use noctule_cert::{
     loopback_names, machine_name,
 };
 use noctule_server::options::Sources;
-use noctule_server::quoted_path;
+use noctule_server::{is_brokers_own, quoted_path};
 
 use crate::output;
 
@@ -55,7 +55,8 @@ Make certificates for TLS, and show what is in one
 Without --client or --info, makes a key and a certificate for the broker, signed by a CA (certificate \
 authority) of your own. The CA is made the first time and used again afterwards; its file ca.pem is \
 what clients trust. The broker serves what lies in its data directory, and that is where the files go \
-unless --out says otherwise. Files that exist are not replaced without --force, and a CA never is.";
+unless --out says otherwise. Files that exist are not replaced without --force, except the certificate \
+that the broker has made by itself; a CA never is.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -156,9 +157,11 @@ fn make(arguments: &ArgMatches, now: UnixTime) -> Result<String, Vec<String>> {
     };
     let days = i64::from(*arguments.get_one::<u32>(DAYS).unwrap_or(&825));
     let validity = Validity::for_days(now, days);
-    let force = arguments.get_flag(FORCE);
     let purpose = purpose(arguments);
     let place = Directory::at(directory);
+    // What the broker has made by itself was only to stand in.
+    let is_stand_in = matches!(purpose, Purpose::Server(_)) && is_brokers_own(&place);
+    let force = arguments.get_flag(FORCE) || is_stand_in;
     let issued = if arguments.get_flag(SELF_SIGNED) {
         place.self_sign(&purpose, validity, force)
     } else {

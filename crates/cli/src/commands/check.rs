@@ -1,16 +1,16 @@
 //! `noctule check`: tests a broker over plain and TLS and says what it found.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_cert::{CertificateFacts, UnixTime, Validity, facts, make_authority};
-use noctule_client::ProtocolVersion;
 use serde_json::{Value, json};
 
 use super::shell;
 use crate::broker_test::{Findings, Outcome, Subject, Tested, examine};
-use crate::client_arguments::{self, Connection, property_argument};
+use crate::client_arguments::{self, Connection, connection_v5, property_argument};
 use crate::client_run::{self, Failure, interrupted};
 use crate::output;
 
@@ -52,34 +52,35 @@ const PLAIN_PORT: u16 = 1883;
 
 /// Tests, and opens the shell if that is wanted.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
+    let stopped = Cell::new(false);
     let code = client_run::run(arguments, |arguments| {
         let (subject, place) = subject(arguments)?;
         let as_json = arguments.get_flag(JSON);
+        let stopped = &stopped;
         Ok(async move {
             let findings = tokio::select! {
                 findings = examine(&subject) => findings,
-                () = interrupted() => return Ok(()),
+                () = interrupted() => {
+                    stopped.set(true);
+                    output::say_goodbye();
+                    return Ok(());
+                }
             };
             output::answer(&if as_json { json(&place, &findings) } else { table(&findings) });
             if findings.passed() { Ok(()) } else { Err(Failure::new("not all tests passed")) }
         })
     });
-    if arguments.get_flag(INTERACTIVE) {
+    if arguments.get_flag(INTERACTIVE) && !stopped.get() {
         match over_tls(arguments) {
-            Ok(connection) => return shell::open(connection),
+            Ok(connection) => {
+                let opened = shell::open(connection);
+                // What was found counts, unless there was no shell.
+                return if opened == ExitCode::SUCCESS { code } else { opened };
+            }
             Err(problem) => output::complain(problem),
         }
     }
     code
-}
-
-fn read(arguments: &ArgMatches) -> Result<Connection, String> {
-    let mut connection = client_arguments::connection(arguments)?;
-    if !arguments.contains_id("protocol-version") {
-        connection.version = ProtocolVersion::V5;
-        connection.options = connection.options.version(ProtocolVersion::V5);
-    }
-    Ok(connection)
 }
 
 fn tls_port(arguments: &ArgMatches) -> u16 {
@@ -87,7 +88,7 @@ fn tls_port(arguments: &ArgMatches) -> u16 {
 }
 
 fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
-    let connection = read(arguments).map_err(Failure::usage)?;
+    let connection = connection_v5(arguments).map_err(Failure::usage)?;
     let address = connection.options.address();
     // Trust on the line makes the connection one with TLS; the plain port is meant here.
     let port = if address.tls { PLAIN_PORT } else { address.port };
@@ -108,7 +109,7 @@ fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
 
 /// The connection of the shell.
 fn over_tls(arguments: &ArgMatches) -> Result<Connection, String> {
-    let mut connection = read(arguments)?;
+    let mut connection = connection_v5(arguments)?;
     let trust = client_arguments::trust(arguments)?.unwrap_or_default();
     connection.options = connection.options.plain_port(tls_port(arguments)).tls(trust);
     Ok(connection)

@@ -1,18 +1,18 @@
 //! `noctule dashboard`: a live view of topics; lines, when there is no terminal.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use noctule_client::{
-    Client, Error, Event, Events, Hello, Message, Messages, ProtocolVersion, QoS, Reason,
-    Subscribe, TopicFilter,
+    Client, Error, Event, Events, Hello, Message, Messages, QoS, Reason, Subscribe, TopicFilter,
 };
-use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{self, KeyEvent, KeyEventKind};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::board::{Choice, Frame, Rows, draw};
+use crate::board::{Controls, Frame, Rows, draw};
 use crate::client_arguments::{self, Connection, property_argument, qos};
 use crate::client_run::{self, Failure, interrupted, leave};
 use crate::output;
@@ -55,11 +55,7 @@ const QUALITY: &str = "qos";
 /// Shows until somebody leaves.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     client_run::run(arguments, |arguments| {
-        let mut connection = client_arguments::connection(arguments).map_err(Failure::usage)?;
-        if !arguments.contains_id("protocol-version") {
-            connection.version = ProtocolVersion::V5;
-            connection.options = connection.options.version(ProtocolVersion::V5);
-        }
+        let connection = client_arguments::connection_v5(arguments).map_err(Failure::usage)?;
         let topics = arguments.get_many::<String>(TOPIC).into_iter().flatten().cloned();
         let mut topics: Vec<_> = topics.chain(connection.topic.clone()).collect();
         if topics.is_empty() {
@@ -85,6 +81,9 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
                 watch.line_by_line(messages).await
             };
             leave(&client).await;
+            if outcome.is_ok() && !connection.quiet {
+                output::say_goodbye();
+            }
             outcome
         })
     })
@@ -115,10 +114,10 @@ struct Watch<'a> {
     refusals: mpsc::UnboundedReceiver<String>,
     began: Instant,
     rows: Rows,
-    choice: Choice,
+    controls: Controls,
     state: String,
-    paused: bool,
-    typing: bool,
+    /// What came of asking for the greeting, with who is asked to say so.
+    greetings: (mpsc::UnboundedSender<Hello>, mpsc::UnboundedReceiver<Hello>),
 }
 
 /// How often the view is drawn.
@@ -143,10 +142,9 @@ impl<'a> Watch<'a> {
             refusals,
             began: Instant::now(),
             rows: Rows::default(),
-            choice: Choice::default(),
+            controls: Controls::default(),
             state,
-            paused: false,
-            typing: false,
+            greetings: mpsc::unbounded_channel(),
         }
     }
 
@@ -155,13 +153,12 @@ impl<'a> Watch<'a> {
     }
 
     async fn line_by_line(&mut self, mut messages: Messages) -> Result<(), Failure> {
+        let mut stop = pin!(interrupted());
         loop {
             tokio::select! {
-                message = messages.next() => {
-                    let Some(message) = message else { return self.wait_for_end().await };
-                    let payload = String::from_utf8_lossy(message.payload());
-                    output::answer(&format!("{} {payload}\n", message.topic()));
-                }
+                // What is said of the connection comes before what came by it.
+                biased;
+                () = &mut stop => return Ok(()),
                 event = self.events.next() => {
                     let before = self.state.clone();
                     self.on_event(event)?;
@@ -170,7 +167,16 @@ impl<'a> Watch<'a> {
                     }
                 }
                 Some(refusal) = self.refusals.recv() => output::complain(refusal),
-                () = interrupted() => return Ok(()),
+                Some(hello) = self.greetings.1.recv() => {
+                    if hello != Hello::Confirmed && !self.connection.quiet {
+                        output::complain("warning: the broker does not greet; going on");
+                    }
+                }
+                message = messages.next() => {
+                    let Some(message) = message else { return self.wait_for_end().await };
+                    let payload = String::from_utf8_lossy(message.payload());
+                    output::answer(&format!("{} {payload}\n", message.topic()));
+                }
             }
         }
     }
@@ -190,24 +196,26 @@ impl<'a> Watch<'a> {
         mut messages: Messages,
     ) -> Result<(), Failure> {
         let mut keys = keys();
+        let mut stop = pin!(interrupted());
         let mut tick = interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 _ = tick.tick() => self.redraw(terminal)?,
                 key = keys.recv() => {
-                    if !key.is_some_and(|key| self.on_key(key)) {
+                    if !key.is_some_and(|key| self.controls.on_key(key)) {
                         return Ok(());
                     }
                     self.redraw(terminal)?;
                 }
                 event = self.events.next() => self.on_event(event)?,
-                message = messages.next(), if !self.paused => {
+                message = messages.next(), if !self.controls.paused => {
                     let Some(message) = message else { return self.wait_for_end().await };
                     self.take(&message, &mut messages);
                 }
                 Some(refusal) = self.refusals.recv() => self.state = refusal,
-                () = interrupted() => return Ok(()),
+                Some(hello) = self.greetings.1.recv() => self.on_greeting(hello),
+                () = &mut stop => return Ok(()),
             }
         }
     }
@@ -227,49 +235,20 @@ impl<'a> Watch<'a> {
             rows: &self.rows,
             now_ms: self.now_ms(),
             state: &self.state,
-            paused: self.paused,
-            typing: self.typing,
+            paused: self.controls.paused,
+            typing: self.controls.typing,
         };
-        let drawn = terminal.draw(|frame| draw(frame, &what, &mut self.choice));
+        let drawn = terminal.draw(|frame| draw(frame, &what, &mut self.controls.choice));
         drawn.map(drop).map_err(|error| Failure::new(format!("the terminal is gone: {error}")))
     }
 
-    /// A key was pressed; false if it is to leave.
-    fn on_key(&mut self, key: KeyEvent) -> bool {
-        if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return key.code != KeyCode::Char('c');
-        }
-        if self.typing {
-            self.on_filter_key(key.code);
-            return true;
-        }
-        match key.code {
-            KeyCode::Char('q') | KeyCode::Esc => return false,
-            KeyCode::Char('s') => self.choice.sort = self.choice.sort.next(),
-            KeyCode::Char('p') => self.paused = !self.paused,
-            KeyCode::Char('/') => self.typing = true,
-            KeyCode::Up => self.choice.offset = self.choice.offset.saturating_sub(1),
-            KeyCode::Down => self.choice.offset += 1,
-            KeyCode::PageUp => self.choice.offset = self.choice.offset.saturating_sub(PAGE),
-            KeyCode::PageDown => self.choice.offset += PAGE,
-            KeyCode::Home => self.choice.offset = 0,
-            _ => {}
-        }
-        true
-    }
-
-    fn on_filter_key(&mut self, code: KeyCode) {
-        match code {
-            KeyCode::Enter => self.typing = false,
-            KeyCode::Esc => {
-                self.choice.filter.clear();
-                self.typing = false;
-            }
-            KeyCode::Backspace => {
-                self.choice.filter.pop();
-            }
-            KeyCode::Char(letter) => self.choice.filter.push(letter),
-            _ => {}
+    fn on_greeting(&mut self, hello: Hello) {
+        // It may have been asked for on a connection that is gone.
+        if self.state.starts_with("connected to") {
+            self.state.push_str(match hello {
+                Hello::Confirmed => ", authenticated",
+                Hello::TimedOut | Hello::Impossible => "; the broker does not greet",
+            });
         }
     }
 
@@ -280,7 +259,7 @@ impl<'a> Watch<'a> {
                 self.state = format!("connected to {address} (MQTT {})", granted.version);
                 let own = granted.is_noctule().then_some(PATIENCE);
                 if let Some(patience) = self.connection.hello.or(own) {
-                    greet(self.client.clone(), patience, self.connection.quiet);
+                    greet(self.client.clone(), patience, self.greetings.0.clone());
                 }
             }
             Some(Event::Disconnected(reason)) if *reason != Reason::Asked => {
@@ -310,16 +289,12 @@ impl<'a> Watch<'a> {
     }
 }
 
-const PAGE: usize = 20;
-
-/// Asks for the greeting beside everything else; only that it does not come is worth a line, and
-/// only where lines are printed.
-fn greet(client: Client, patience: Duration, quiet: bool) {
-    let quiet = quiet || Terminal::of_process().is_terminal();
+/// Asks for the greeting beside everything else.
+fn greet(client: Client, patience: Duration, greetings: mpsc::UnboundedSender<Hello>) {
     tokio::spawn(async move {
-        let hello = client.wait_for_hello(patience).await;
-        if matches!(hello, Ok(Hello::TimedOut | Hello::Impossible)) && !quiet {
-            output::complain("warning: the broker does not greet; going on");
+        if let Ok(hello) = client.wait_for_hello(patience).await {
+            // Who does not listen any more has left.
+            let _ = greetings.send(hello);
         }
     });
 }

@@ -3,10 +3,14 @@
 //! To add a command, add its file and its row in [`COMMANDS`]; what the command does must not
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
+mod bench;
 mod broker;
 mod cert;
 mod check;
+mod completions;
+mod conform;
 mod dashboard;
+mod man;
 mod passwd;
 mod publish;
 mod request;
@@ -14,6 +18,7 @@ mod sensor;
 mod shell;
 mod store;
 mod subscribe;
+mod torture;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -33,6 +38,7 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { describe: broker::describe, run: broker::run, everyday: true },
     Entry { describe: check::describe, run: check::run, everyday: true },
+    Entry { describe: conform::describe, run: conform::run, everyday: false },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
     Entry { describe: publish::describe, run: publish::run, everyday: true },
@@ -41,7 +47,11 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: shell::describe, run: shell::run, everyday: true },
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
+    Entry { describe: bench::describe, run: bench::run, everyday: true },
     Entry { describe: store::describe, run: store::run, everyday: false },
+    Entry { describe: completions::describe, run: completions::run, everyday: false },
+    Entry { describe: man::describe, run: man::run, everyday: false },
+    Entry { describe: torture::describe, run: torture::run, everyday: false },
 ];
 
 /// The whole program, for reading the command line.
@@ -79,13 +89,46 @@ fn overview() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::client_arguments;
 
     #[test]
     fn the_description_of_every_command_is_sound() {
         program().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_examples() {
+        for entry in COMMANDS {
+            let help = (entry.describe)().render_long_help().to_string();
+            assert!(help.contains("\nExamples:\n"), "{help}");
+        }
+    }
+
+    #[test]
+    fn every_example_in_a_help_is_a_line_that_is_understood() {
+        let mut count = 0;
+        for entry in COMMANDS {
+            let help = (entry.describe)().render_long_help().to_string();
+            let examples = help.split("\nExamples:\n").nth(1).unwrap_or_default();
+            for example in examples.lines().take_while(|line| line.starts_with("  ")) {
+                let line = example.find("noctule ").map_or("", |at| &example[at..]);
+                // What it does may stand behind it.
+                let line = line.split("  ").next().unwrap_or_default();
+                let line = line.replace("$(pidof noctule)", "1");
+                let words = crate::shell::split(&line).unwrap();
+                let end = |word: &String| ["|", ">", "&&"].contains(&word.as_str());
+                let words = words.into_iter().take_while(|word| !end(word)).map(OsString::from);
+                let read = program().try_get_matches_from(client_arguments::joined(words));
+                assert!(read.is_ok(), "{example}: {}", read.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count} examples");
     }
 
     #[test]

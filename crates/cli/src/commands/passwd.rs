@@ -6,11 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use noctule_auth::{Change, PASSWORD_BYTES_MAX, PasswordFile};
+use noctule_auth::scram::{ITERATIONS_DEFAULT, ITERATIONS_MAX, ITERATIONS_MIN};
+use noctule_auth::{Change, Hashing, PASSWORD_BYTES_MAX, PasswordFile};
 
 use crate::output;
 
@@ -30,7 +32,8 @@ pub(crate) fn describe() -> Command {
             Command::new("add")
                 .about("Add a user, or give one another password")
                 .args([file(), user()])
-                .args(sources()),
+                .args(sources())
+                .args(kinds()),
         )
         .subcommand(Command::new("delete").about("Delete a user").args([file(), user()]))
         .subcommand(
@@ -66,7 +69,8 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
 const LONG_ABOUT: &str = "\
 Make a password file, and add, delete and verify its users
 
-The file has one line per user, with the password hashed by Argon2id; only its owner may read it. \
+The file has one line per user, with the password hashed by Argon2id, or as SCRAM-SHA-256 needs it \
+(--scram); only its owner may read it. \
 Passwords are asked for at the terminal without being shown, unless --password-stdin or --password-from \
 says where they come from; of those, one line break at the end is left out.";
 
@@ -75,6 +79,7 @@ Examples:
   noctule passwd create passwords
   noctule passwd add passwords anna
   noctule passwd add passwords sensor-1 --password-from /run/secrets/sensor-1
+  noctule passwd add passwords bo --scram
   noctule passwd verify passwords anna";
 
 const FILE: &str = "file";
@@ -82,6 +87,9 @@ const USER: &str = "user";
 const FORCE: &str = "force";
 const STDIN: &str = "password-stdin";
 const FROM: &str = "password-from";
+const SCRAM: &str = "scram";
+const ARGON2ID: &str = "argon2id";
+const ITERATIONS: &str = "iterations";
 
 fn file() -> Arg {
     Arg::new(FILE)
@@ -114,6 +122,36 @@ fn sources() -> [Arg; 2] {
     ]
 }
 
+fn kinds() -> [Arg; 3] {
+    let least_and_most = i64::from(ITERATIONS_MIN.get())..=i64::from(ITERATIONS_MAX.get());
+    [
+        Arg::new(SCRAM)
+            .long(SCRAM)
+            .action(ArgAction::SetTrue)
+            .help("Keep it so that MQTT 5 clients can prove it by SCRAM-SHA-256 [default: as before]"),
+        Arg::new(ARGON2ID)
+            .long(ARGON2ID)
+            .action(ArgAction::SetTrue)
+            .conflicts_with(SCRAM)
+            .help("Hash it by Argon2id [default: as before, and for new users]"),
+        Arg::new(ITERATIONS)
+            .long(ITERATIONS)
+            .value_name("NUMBER")
+            .requires(SCRAM)
+            .value_parser(value_parser!(u32).range(least_and_most))
+            .help("How often --scram hashes, which the client has to do at each login [default: 15000]"),
+    ]
+}
+
+/// How the flags want the password to be kept, if they do.
+fn hashing(arguments: &ArgMatches) -> Option<Hashing> {
+    if arguments.get_flag(SCRAM) {
+        let given = arguments.get_one::<u32>(ITERATIONS).copied().and_then(NonZeroU32::new);
+        return Some(Hashing::Scram(given.unwrap_or(ITERATIONS_DEFAULT)));
+    }
+    arguments.get_flag(ARGON2ID).then_some(Hashing::Argon2id)
+}
+
 fn create(arguments: &ArgMatches) -> Result<String, String> {
     let path = path(arguments);
     PasswordFile::create(path, arguments.get_flag(FORCE)).map_err(|error| error.to_string())?;
@@ -128,7 +166,8 @@ fn add(arguments: &ArgMatches) -> Result<String, String> {
         Some(password) => password,
         None => ask_twice(user)?,
     };
-    let change = PasswordFile::set(path, user, &password).map_err(|error| error.to_string())?;
+    let change = PasswordFile::set(path, user, &password, hashing(arguments))
+        .map_err(|error| error.to_string())?;
     let did = if change == Change::Added { "added" } else { "changed the password of" };
     Ok(format!("{did} {}\n", user.escape_debug()))
 }

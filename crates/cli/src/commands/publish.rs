@@ -10,7 +10,7 @@ use noctule_client::{Bytes, Carrier, Client, PacketType, Property, Publish, Publ
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
 
 use crate::client_arguments::{self, Connection, PropertyOption, duration, property_argument, qos};
-use crate::client_run::{self, Failure, connect, interrupted, leave, prepare};
+use crate::client_run::{self, Failure, attend, connect, prepare};
 
 /// The command and its flags.
 pub(crate) fn describe() -> Command {
@@ -103,14 +103,7 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     client_run::run(arguments, |arguments| {
         let plan = Plan::read(arguments)?;
         let client = prepare(&plan.connection)?;
-        Ok(async move {
-            let outcome = tokio::select! {
-                outcome = plan.carry_out(&client) => outcome,
-                () = interrupted() => Ok(()),
-            };
-            leave(&client).await;
-            outcome
-        })
+        Ok(async move { attend(&client, &plan.connection, None, plan.carry_out(&client)).await })
     })
 }
 

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
-use noctule_client::{Client, Message, Property, ProtocolVersion, Subscribe, TopicName};
+use noctule_client::{Client, Message, Property, Subscribe, TopicName};
 
 use super::publish::{Source, Terms, message_arguments};
-use super::subscribe::after;
+use super::subscribe::selection::{NO_RETAINED, no_retained};
 use crate::client_arguments::{self, Connection, duration, property_argument};
-use crate::client_run::{self, Failure, connect, interrupted, leave, prepare};
+use crate::client_run::{self, Failure, attend, connect, prepare};
 use crate::output;
 use crate::printer::{Printer, printer, printer_arguments};
 
@@ -23,6 +23,7 @@ pub(crate) fn describe() -> Command {
         .arg(property_argument("-D publish correlation-data 7"))
         .args(message_arguments())
         .args(own_arguments())
+        .arg(no_retained())
         .args(printer_arguments())
         .group(ArgGroup::new("source").args(["message", "file", "null-message", "stdin-file"]))
         .after_help(EXAMPLES)
@@ -71,13 +72,8 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         let mut printer = printer(arguments)?;
         let client = prepare(&plan.connection)?;
         Ok(async move {
-            let outcome = tokio::select! {
-                outcome = plan.carry_out(&client, &mut printer) => outcome,
-                () = interrupted() => Ok(()),
-                () = after(plan.timeout) => Err(Failure::timed_out()),
-            };
-            leave(&client).await;
-            outcome
+            let work = plan.carry_out(&client, &mut printer);
+            attend(&client, &plan.connection, plan.timeout, work).await
         })
     })
 }
@@ -90,15 +86,12 @@ struct Plan {
     correlation_data: Vec<u8>,
     timeout: Option<Duration>,
     latency: bool,
+    no_retained: bool,
 }
 
 impl Plan {
     fn read(arguments: &ArgMatches) -> Result<Self, Failure> {
-        let mut connection = client_arguments::connection(arguments).map_err(Failure::usage)?;
-        if !arguments.contains_id("protocol-version") {
-            connection.version = ProtocolVersion::V5;
-            connection.options = connection.options.version(ProtocolVersion::V5);
-        }
+        let connection = client_arguments::connection_v5(arguments).map_err(Failure::usage)?;
         let response_topic = arguments.get_one::<String>(RESPONSE).cloned().unwrap_or_default();
         TopicName::new(&response_topic).map_err(|fault| {
             Failure::usage(format!("\"{response_topic}\" cannot be a response topic: {fault}"))
@@ -114,6 +107,7 @@ impl Plan {
             correlation_data: given.unwrap_or_else(|| fastrand::u64(..).to_be_bytes().into()),
             timeout: arguments.get_one(TIMEOUT).copied(),
             latency: arguments.get_flag(LATENCY),
+            no_retained: arguments.get_flag(NO_RETAINED),
             connection,
         })
     }
@@ -151,6 +145,9 @@ impl Plan {
 
     /// Whether it answers this request, as far as it says.
     fn is_mine(&self, answer: &Message) -> bool {
+        if self.no_retained && answer.retain() {
+            return false;
+        }
         let data = answer.properties().correlation_data();
         data.is_none_or(|data| data == self.correlation_data)
     }

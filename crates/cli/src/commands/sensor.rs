@@ -3,21 +3,22 @@
 //! It waits for its broker and comes back by itself; each change is said once, and nothing is
 //! published in vain while there is no connection.
 
+mod template;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use jiff::Zoned;
-use noctule_client::{
-    Client, Connected, Error, Event, Hello, ProtocolVersion, Publish, Publishing, QoS, Reason,
-};
+use noctule_client::{Client, Connected, Error, Event, Hello, Publishing, Reason};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::template::{Occasion, Templates, shown};
 use crate::client_arguments::{self, Connection, duration, property_argument, qos};
 use crate::client_run::{self, Failure, interrupted};
 use crate::output;
-use crate::weather::{Reading, Weather};
+use crate::weather::Weather;
 
 /// The command and its flags.
 pub(crate) fn describe() -> Command {
@@ -124,10 +125,7 @@ fn say(text: &str) {
 struct Plan {
     connection: Connection,
     interval: Duration,
-    prefix: String,
-    qos: QoS,
-    topic: String,
-    payload: String,
+    templates: Templates,
     rounds: Option<u64>,
     /// How many devices, and the seed of the first one's weather.
     devices: (u32, u64),
@@ -135,12 +133,8 @@ struct Plan {
 
 impl Plan {
     fn read(arguments: &ArgMatches) -> Result<Self, Failure> {
-        let mut connection = client_arguments::connection(arguments).map_err(Failure::usage)?;
-        if !arguments.contains_id("protocol-version") {
-            connection.version = ProtocolVersion::V5;
-        }
-        connection.options =
-            connection.options.version(connection.version).queue_at_most_once(false);
+        let mut connection = client_arguments::connection_v5(arguments).map_err(Failure::usage)?;
+        connection.options = connection.options.queue_at_most_once(false);
         if !arguments.contains_id("id") && !arguments.contains_id("id-prefix") {
             let id = format!("sensor_{:06x}", fastrand::u32(..1 << 24));
             connection.options = connection.options.client_id(id);
@@ -149,13 +143,17 @@ impl Plan {
         let count: u32 = arguments.get_one(COUNT).copied().unwrap_or(1);
         let seed: u64 = arguments.get_one(SEED).copied().unwrap_or_else(|| fastrand::u64(..));
         let topic = if count == 1 { "{prefix}/{name}" } else { "{prefix}/{device}/{name}" };
+        let templates = Templates {
+            prefix: text(PREFIX).unwrap_or_default(),
+            topic: text(TOPIC).unwrap_or_else(|| topic.to_owned()),
+            payload: text(PAYLOAD).unwrap_or_default(),
+            qos: arguments.get_one(QOS).copied().unwrap_or_default(),
+            properties: connection.properties.clone(),
+        };
         Ok(Self {
             connection,
             interval: arguments.get_one(INTERVAL).copied().unwrap_or(Duration::from_secs(5)),
-            prefix: text(PREFIX).unwrap_or_default(),
-            qos: arguments.get_one(QOS).copied().unwrap_or_default(),
-            topic: text(TOPIC).unwrap_or_else(|| topic.to_owned()),
-            payload: text(PAYLOAD).unwrap_or_default(),
+            templates,
             rounds: arguments.get_one(ROUNDS).copied(),
             devices: (count, seed),
         })
@@ -287,8 +285,8 @@ impl Plan {
         let mut under_way = Vec::new();
         for (device, weather) in (1..).zip(devices) {
             let reading = weather.next();
-            let template = Template { plan: self, device, timestamp: &timestamp, round };
-            for publish in template.messages(&reading) {
+            let occasion = Occasion { device, timestamp: &timestamp, round };
+            for publish in self.templates.messages(&reading, &occasion) {
                 let publishing = client.publish_later(publish).await;
                 under_way.push(publishing.map_err(|error| self.failure(&error))?);
             }
@@ -317,72 +315,9 @@ impl Plan {
 /// How long the broker's greeting is waited for if it will come.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 
-fn shown(reading: &Reading) -> String {
-    let Reading { temperature, humidity, pressure } = reading;
-    format!("T:{temperature:.1}°C H:{humidity:.1}% P:{pressure:.1}hPa")
-}
-
-/// Fills the templates for one device and round.
-struct Template<'a> {
-    plan: &'a Plan,
-    device: u32,
-    timestamp: &'a str,
-    round: u64,
-}
-
-impl Template<'_> {
-    fn messages(&self, reading: &Reading) -> Vec<Publish> {
-        let values = [
-            ("temperature", reading.temperature, "°C"),
-            ("humidity", reading.humidity, "%"),
-            ("pressure", reading.pressure, "hPa"),
-        ];
-        let mut messages: Vec<_> = values
-            .iter()
-            .map(|(name, value, unit)| {
-                let value = format!("{value:.1}");
-                let fill = |template: &str| self.fill(template, name, &value, unit);
-                self.message(&fill(&self.plan.topic), fill(&self.plan.payload))
-            })
-            .collect();
-        let topic = self.fill(&self.plan.topic, "status", "", "");
-        let Reading { temperature, humidity, pressure } = reading;
-        let status = format!(
-            "{{\"timestamp\": \"{}\", \"temp\": {temperature:.1}, \"humidity\": {humidity:.1}, \
-             \"pressure\": {pressure:.1}}}",
-            self.timestamp
-        );
-        messages.push(self.message(&topic, status).retain(true));
-        messages
-    }
-
-    fn message(&self, topic: &str, payload: String) -> Publish {
-        let message = Publish::new(topic, payload.into_bytes()).qos(self.plan.qos);
-        let properties = &self.plan.connection.properties;
-        properties.iter().fold(message, |message, option| message.property(option.property()))
-    }
-
-    fn fill(&self, template: &str, name: &str, value: &str, unit: &str) -> String {
-        template
-            .replace("{prefix}", &self.plan.prefix)
-            .replace("{device}", &self.device.to_string())
-            .replace("{name}", name)
-            .replace("{value}", value)
-            .replace("{unit}", unit)
-            .replace("{timestamp}", self.timestamp)
-            .replace("{number}", &self.round.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_reading_is_shown_in_one_line() {
-        let reading = Reading { temperature: 23.5, humidity: 65.2, pressure: 1_011.7 };
-        assert_eq!(shown(&reading), "T:23.5°C H:65.2% P:1011.7hPa");
-    }
 
     #[test]
     fn an_interval_of_nothing_is_refused() {

@@ -1,10 +1,10 @@
 //! `noctule shell`: an interactive client with history and completion.
 
+use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use noctule_client::ProtocolVersion;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor};
@@ -25,6 +25,8 @@ pub(crate) fn describe() -> Command {
         .after_help(format!(
             "Orders:\n{}\nMQTT 5 is spoken unless -V says otherwise. Tab completes, the history is \
              kept, Ctrl-C gives a line\nup, Ctrl-D leaves. Orders may also come from a pipe.\n\n\
+             Examples:\n  noctule shell\n  noctule shell mqtts://me@broker.example --cafile ca.pem\n  \
+             echo 'pub lamp on' | noctule shell\n\n\
              Exit codes: 0 left, 1 could not be done, 2 wrong usage.",
             summary()
         ))
@@ -32,18 +34,13 @@ pub(crate) fn describe() -> Command {
 
 /// Reads orders and carries them out until there are no more.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
-    let mut connection = match client_arguments::connection(arguments) {
-        Ok(connection) => connection,
+    match client_arguments::connection_v5(arguments) {
+        Ok(connection) => open(connection),
         Err(problem) => {
             output::complain(problem);
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
-    if !arguments.contains_id("protocol-version") {
-        connection.version = ProtocolVersion::V5;
-        connection.options = connection.options.version(ProtocolVersion::V5);
     }
-    open(connection)
 }
 
 /// Opens the shell on this connection.
@@ -66,6 +63,7 @@ pub(super) fn open(connection: Connection) -> ExitCode {
         // There is none the first time.
         let _ = editor.load_history(file);
     }
+    session.heed_signals(stdin().is_terminal());
     session.connect();
     converse(&mut editor, &mut session, &screen);
     session.disconnect();

@@ -1,16 +1,19 @@
 //! `noctule sub`: subscribes and prints what comes, as mosquitto_sub does.
 
+pub(super) mod selection;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_client::{
     Carrier, Client, Message, Messages, PacketType, Publish, QoS, RetainHandling, Subscribe,
-    TopicFilter, TopicName,
+    TopicFilter,
 };
 
+use self::selection::{Selection, selection_arguments};
 use crate::client_arguments::{self, Connection, PropertyOption, duration, property_argument, qos};
-use crate::client_run::{self, Failure, connect, interrupted, leave, prepare};
+use crate::client_run::{self, Failure, attend, connect, prepare};
 use crate::message_format::manual;
 use crate::output;
 use crate::printer::{Printer, printer, printer_arguments};
@@ -24,6 +27,7 @@ pub(crate) fn describe() -> Command {
         .args(client_arguments::arguments())
         .arg(property_argument("-D subscribe subscription-identifier 7"))
         .args(topic_arguments())
+        .args(ending_arguments())
         .args(selection_arguments())
         .args(printer_arguments())
         .after_help(format!("{}\n{EXAMPLES}", manual()))
@@ -46,11 +50,7 @@ const QOS: &str = "qos";
 const COUNT: &str = "count";
 const EXIT: &str = "exit-after-suback";
 const TIMEOUT: &str = "timeout";
-const FILTER_OUT: &str = "filter-out";
-const NO_RETAINED: &str = "no-retained";
-const RETAINED_ONLY: &str = "retained-only";
 const REMOVE_RETAINED: &str = "remove-retained";
-const RANDOM: &str = "random-filter";
 const AS_PUBLISHED: &str = "retain-as-published";
 const HANDLING: &str = "retain-handling";
 const NO_LOCAL: &str = "no-local";
@@ -78,7 +78,7 @@ fn topic_arguments() -> Vec<Arg> {
     ]
 }
 
-fn selection_arguments() -> Vec<Arg> {
+fn ending_arguments() -> Vec<Arg> {
     vec![
         Arg::new(COUNT)
             .short('C')
@@ -93,30 +93,12 @@ fn selection_arguments() -> Vec<Arg> {
             .value_parser(duration)
             .help("End after so long, with exit code 27"),
         switch(EXIT).short('E').help("End when all subscriptions are acknowledged"),
-        switch(NO_RETAINED).short('R').help("Leave out retained messages"),
-        switch(RETAINED_ONLY).help("Print retained messages only, and end at the first other"),
         switch(REMOVE_RETAINED).help("Have the broker forget the retained messages that come"),
-        Arg::new(FILTER_OUT)
-            .short('T')
-            .long(FILTER_OUT)
-            .value_name("TOPIC")
-            .action(ArgAction::Append)
-            .help("Leave out messages that match this; may be repeated"),
-        Arg::new(RANDOM)
-            .long(RANDOM)
-            .value_name("PERCENT")
-            .value_parser(percent)
-            .help("Print only so many per cent of the messages, at random"),
     ]
 }
 
 fn switch(id: &'static str) -> Arg {
     Arg::new(id).long(id).action(ArgAction::SetTrue)
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=100.0).contains(number));
-    number.ok_or_else(|| format!("expected a number from 0 to 100, found \"{text}\""))
 }
 
 /// Subscribes as was asked for.
@@ -126,23 +108,10 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         let mut printer = printer(arguments)?;
         let client = prepare(&plan.connection)?;
         Ok(async move {
-            let outcome = tokio::select! {
-                outcome = plan.carry_out(&client, &mut printer) => outcome,
-                () = interrupted() => Ok(()),
-                () = after(plan.timeout) => Err(Failure::timed_out()),
-            };
-            leave(&client).await;
-            outcome
+            let work = plan.carry_out(&client, &mut printer);
+            attend(&client, &plan.connection, plan.timeout, work).await
         })
     })
-}
-
-/// Returns after this time, or never.
-pub(super) async fn after(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
-        None => std::future::pending().await,
-    }
 }
 
 struct Plan {
@@ -192,7 +161,7 @@ impl Plan {
             count: arguments.get_one(COUNT).copied(),
             timeout: arguments.get_one(TIMEOUT).copied(),
             exit_after_suback: arguments.get_flag(EXIT),
-            selection: Selection::read(arguments, texts(FILTER_OUT))?,
+            selection: Selection::read(arguments)?,
             remove_retained: arguments.get_flag(REMOVE_RETAINED),
         })
     }
@@ -312,42 +281,5 @@ impl Plan {
         // What becomes of it is told by the next one that is refused.
         let publishing = client.publish_later(empty).await;
         publishing.map(drop).map_err(|error| Failure::of(&error, self.connection.version))
-    }
-}
-
-/// Which messages are printed.
-struct Selection {
-    filter_out: Vec<String>,
-    no_retained: bool,
-    retained_only: bool,
-    random_percent: Option<f64>,
-}
-
-impl Selection {
-    fn read(arguments: &ArgMatches, filter_out: Vec<String>) -> Result<Self, Failure> {
-        for filter in &filter_out {
-            TopicFilter::new(filter).map_err(|fault| {
-                Failure::usage(format!("\"{filter}\" filters nothing out: {fault}"))
-            })?;
-        }
-        Ok(Self {
-            filter_out,
-            no_retained: arguments.get_flag(NO_RETAINED),
-            retained_only: arguments.get_flag(RETAINED_ONLY),
-            random_percent: arguments.get_one(RANDOM).copied(),
-        })
-    }
-
-    fn takes(&self, message: &Message) -> bool {
-        let stale = self.no_retained && message.retain();
-        let chosen = self.random_percent.is_none_or(|percent| fastrand::f64() * 100.0 < percent);
-        !stale && chosen && !self.filters_out(message)
-    }
-
-    fn filters_out(&self, message: &Message) -> bool {
-        let Ok(topic) = TopicName::new(message.topic()) else { return false };
-        let matches =
-            |filter: &String| TopicFilter::new(filter).is_ok_and(|filter| filter.matches(topic));
-        self.filter_out.iter().any(matches)
     }
 }

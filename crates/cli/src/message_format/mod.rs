@@ -233,10 +233,11 @@ type Letters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// What follows `%`.
 fn field(letters: &mut Letters<'_>) -> Result<Piece, String> {
+    let layout = Layout::read(letters)?;
     if letters.next_if_eq(&'%').is_some() {
+        // A layout means nothing to it.
         return Ok(Piece::Text("%".into()));
     }
-    let layout = Layout::read(letters)?;
     let letter = letters.next().ok_or_else(|| incomplete("'%'"))?;
     let known = FIELDS.iter().find(|(known, ..)| *known == letter);
     match known {
@@ -249,7 +250,7 @@ fn field(letters: &mut Letters<'_>) -> Result<Piece, String> {
 fn time(letters: &mut Letters<'_>) -> Result<Piece, String> {
     match letters.next() {
         None => Err(incomplete("'@'")),
-        Some('@') => Ok(Piece::Text("@".into())),
+        Some(letter @ ('@' | '%')) => Ok(Piece::Text(letter.into())),
         Some(letter) if moment::knows(letter) => Ok(Piece::Time(letter)),
         Some(letter) => Err(format!("'@{letter}' is no conversion of strftime; {HELP}")),
     }

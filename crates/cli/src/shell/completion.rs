@@ -21,8 +21,12 @@ pub(crate) struct Completion {
 const TOPICS_MAX: usize = 10_000;
 
 impl Completion {
-    /// Remembers a topic.
+    /// Remembers a topic, unless it could not be typed: with a blank it would be two words, and
+    /// control characters of a stranger's must not get into a line.
     pub(crate) fn learn(&self, topic: &str) {
+        if topic.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+            return;
+        }
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if topics.len() < TOPICS_MAX && !topics.contains(topic) {
             topics.insert(topic.to_owned());
@@ -75,7 +79,7 @@ mod tests {
     #[test]
     fn orders_come_first_and_known_topics_behind() {
         let completion = Completion::default();
-        for topic in ["site/a", "site/b", "other"] {
+        for topic in ["site/a", "site/b", "other", "site/\u{1b}[2J", "site/two words"] {
             completion.learn(topic);
         }
         assert_eq!(completion.candidates("s"), (0, vec!["sub".into(), "status".into()]));

@@ -13,3 +13,5 @@ pub(crate) use completion::Completion;
 pub(crate) use orders::{Order, read, summary};
 pub(crate) use screen::Screen;
 pub(crate) use session::Session;
+#[cfg(test)]
+pub(crate) use words::split;

@@ -1,8 +1,9 @@
 //! What can be typed, and how it is read.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_client::{Publish, QoS, Subscribe};
 
 use super::words::split;
@@ -27,9 +28,9 @@ pub(crate) enum Order {
 const ORDERS: &[(&str, &str)] = &[
     ("connect", "connect [FLAGS] [URL]: connect anew; without flags as before"),
     ("disconnect", "end the connection"),
-    ("sub", "sub [-q QOS] TOPIC...: subscribe and show what comes"),
+    ("sub", "sub [-q QOS] [--no-local] TOPIC...: subscribe and show what comes"),
     ("unsub", "unsub TOPIC...: end subscriptions"),
-    ("pub", "pub [-q QOS] [-r] [-D ...] TOPIC [TEXT...]: publish"),
+    ("pub", "pub [-q QOS] [-r] [-D ...] TOPIC [TEXT...]: publish; -t and -m do as well, -f a file"),
     ("status", "how the connection is"),
     ("help", "help [ORDER]: this, or all flags of an order"),
     ("quit", "leave, as Ctrl-D does"),
@@ -79,7 +80,7 @@ fn language() -> Command {
         let (_, about) = ORDERS.iter().find(|(known, _)| *known == name).unwrap_or(&ORDERS[0]);
         Command::new(name).about(*about)
     };
-    let topics = Arg::new(TOPICS).value_name("TOPIC").num_args(1..).required(true);
+    let topics = Arg::new(TOPICS).value_name("TOPIC").num_args(1..);
     let quality = Arg::new(QOS).short('q').long(QOS).value_parser(qos).help("0, 1 or 2");
     Command::new("shell")
         .no_binary_name(true)
@@ -92,28 +93,65 @@ fn language() -> Command {
                 .args(client_arguments::arguments())
                 .arg(property_argument("-D connect receive-maximum 10")),
             order("disconnect"),
-            order("sub").arg(topics.clone()).arg(quality.clone()),
-            order("unsub").arg(topics),
-            order("pub")
-                .arg(Arg::new(TOPIC).value_name("TOPIC").required(true))
-                .arg(Arg::new(TEXT).value_name("TEXT").num_args(0..).allow_hyphen_values(true))
-                .arg(quality)
+            order("sub")
+                .arg(topics.clone().required_unless_present(TOPIC))
                 .arg(
-                    Arg::new(RETAIN)
-                        .short('r')
-                        .long(RETAIN)
-                        .action(ArgAction::SetTrue)
-                        .help("Have the broker keep it"),
+                    Arg::new(TOPIC)
+                        .short('t')
+                        .long(TOPIC)
+                        .value_name("TOPIC")
+                        .action(ArgAction::Append)
+                        .help("As TOPIC; may be repeated"),
                 )
+                .arg(quality.clone())
+                .arg(
+                    Arg::new(NO_LOCAL)
+                        .long(NO_LOCAL)
+                        .action(ArgAction::SetTrue)
+                        .help("Leave out messages of this shell (MQTT 5)"),
+                ),
+            order("unsub").arg(topics.required(true)),
+            order("pub")
+                .args(publish_arguments())
+                .arg(quality)
                 .arg(property_argument("-D publish content-type text/plain")),
             order("status"),
             order("quit").visible_alias("exit"),
         ])
 }
 
+fn publish_arguments() -> [Arg; 7] {
+    let flag = |id: &'static str, short: char| Arg::new(id).short(short).long(id);
+    [
+        Arg::new(FIRST).value_name("TOPIC").help("Where to"),
+        Arg::new(TEXT)
+            .value_name("TEXT")
+            .num_args(0..)
+            .allow_hyphen_values(true)
+            .help("The message; flags stand before it"),
+        flag(TOPIC, 't').value_name("TOPIC").help("Where to; then all words are text"),
+        flag(MESSAGE, 'm').value_name("TEXT").allow_hyphen_values(true).help("The text"),
+        flag(FILE, 'f')
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .conflicts_with(MESSAGE)
+            .help("The message is what this file holds"),
+        flag(NULL, 'n')
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all([MESSAGE, FILE])
+            .help("An empty message"),
+        flag(RETAIN, 'r').action(ArgAction::SetTrue).help("Have the broker keep it"),
+    ]
+}
+
 const TOPICS: &str = "topics";
-const TOPIC: &str = "topic";
+const FIRST: &str = "first";
 const TEXT: &str = "text";
+const MESSAGE: &str = "message";
+const FILE: &str = "file";
+const NULL: &str = "null-message";
+const NO_LOCAL: &str = "no-local";
+const TOPIC: &str = "topic";
 const QOS: &str = "qos";
 const RETAIN: &str = "retain";
 
@@ -124,32 +162,51 @@ fn order(matches: &ArgMatches) -> Result<Order, String> {
     };
     Ok(match name {
         "connect" if arguments.args_present() => {
-            Order::Connect(Some(Box::new(client_arguments::connection(arguments)?)))
+            Order::Connect(Some(Box::new(client_arguments::connection_v5(arguments)?)))
         }
         "connect" => Order::Connect(None),
         "disconnect" => Order::Disconnect,
         "sub" => {
             let qos: QoS = arguments.get_one(QOS).copied().unwrap_or_default();
-            let topics = texts(TOPICS);
-            let wanted = topics.iter().map(|topic| Subscribe::new(topic.as_str()).qos(qos));
+            let no_local = arguments.get_flag(NO_LOCAL);
+            let topics = [texts(TOPICS), texts(TOPIC)].concat();
+            let subscribe = |topic: &str| Subscribe::new(topic).qos(qos).no_local(no_local);
+            let wanted = topics.iter().map(|topic| subscribe(topic));
             Order::Subscribe(wanted.collect(), topics)
         }
         "unsub" => Order::Unsubscribe(texts(TOPICS)),
-        "pub" => publish(arguments, &texts(TEXT).join(" ")),
+        "pub" => publish(arguments, [texts(FIRST), texts(TEXT)].concat())?,
         "status" => Order::Status,
         _ => Order::Quit,
     })
 }
 
-fn publish(arguments: &ArgMatches, text: &str) -> Order {
-    let topic = arguments.get_one::<String>(TOPIC).cloned().unwrap_or_default();
+fn publish(arguments: &ArgMatches, words: Vec<String>) -> Result<Order, String> {
+    let mut words = words.into_iter();
+    let topic = arguments.get_one::<String>(TOPIC).cloned().or_else(|| words.next());
+    let topic = topic.ok_or_else(|| "pub: where to? TOPIC is missing".to_owned())?;
+    let payload = payload(arguments, words)?;
     let qos = arguments.get_one(QOS).copied().unwrap_or_default();
-    let message = Publish::new(topic.as_str(), text.as_bytes().to_vec())
-        .qos(qos)
-        .retain(arguments.get_flag(RETAIN));
+    let message = Publish::new(topic.as_str(), payload).qos(qos).retain(arguments.get_flag(RETAIN));
     let properties = arguments.get_many::<PropertyOption>(client_arguments::PROPERTY);
     let properties = properties.into_iter().flatten().map(PropertyOption::property);
-    Order::Publish(topic, properties.fold(message, Publish::property))
+    Ok(Order::Publish(topic, properties.fold(message, Publish::property)))
+}
+
+/// The message: what a flag says, or the words that are left.
+fn payload(arguments: &ArgMatches, words: impl Iterator<Item = String>) -> Result<Vec<u8>, String> {
+    let words: Vec<_> = words.collect();
+    let file = arguments.get_one::<PathBuf>(FILE);
+    let text = arguments.get_one::<String>(MESSAGE);
+    if !words.is_empty() && (file.is_some() || text.is_some() || arguments.get_flag(NULL)) {
+        return Err(format!("pub: a flag gives the message; what is \"{}\"?", words.join(" ")));
+    }
+    match (file, text) {
+        (Some(file), _) => std::fs::read(file)
+            .map_err(|error| format!("pub: cannot read {}: {error}", file.display())),
+        (None, Some(text)) => Ok(text.clone().into_bytes()),
+        (None, None) => Ok(words.join(" ").into_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +229,14 @@ mod tests {
         assert!(matches!(order("pub a two words"), Order::Publish(topic, _) if topic == "a"));
         let property = "pub -r -q 2 -D publish user-property a b t '{\"x\": 1}'";
         assert!(matches!(order(property), Order::Publish(topic, _) if topic == "t"));
+        let by_flags = "pub -t a -m 'two words' -q 1 -r";
+        assert!(matches!(order(by_flags), Order::Publish(topic, _) if topic == "a"));
+        assert!(matches!(order("pub -t a two words"), Order::Publish(topic, _) if topic == "a"));
+        assert!(matches!(order("pub a -n"), Order::Publish(topic, _) if topic == "a"));
+        assert!(matches!(
+            order("sub -t a -t b --no-local"),
+            Order::Subscribe(wanted, topics) if wanted.len() == 2 && topics == ["a", "b"]
+        ));
         assert!(matches!(order("exit"), Order::Quit));
         assert!(matches!(order("status"), Order::Status));
         assert!(read("  ").unwrap().is_none());
@@ -186,6 +251,9 @@ mod tests {
         assert!(matches!(order("help pub"), Order::Show(text) if text.contains("--retain")));
         assert!(read("subb x").unwrap_err().contains("'sub'"));
         assert!(read("sub").unwrap_err().contains("TOPIC"));
+        assert!(read("pub").unwrap_err().contains("TOPIC"));
+        assert!(read("pub -m c a b").unwrap_err().contains("what is \"b\"?"));
+        assert!(read("pub a -f no-such-file").unwrap_err().contains("cannot read no-such-file"));
         assert!(read("help x").unwrap_err().contains("connect"));
         assert!(read("pub a -q 3").unwrap_err().contains("0, 1 or 2"));
     }

@@ -1,15 +1,19 @@
 //! Carrying orders out: a client in a runtime of its own, which answers when it can.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use noctule_client::{
-    Client, Event, Events, Hello, Message, Publish, Publishing, Reason, Status, Subscribe,
+    Client, Event, Events, Hello, Message, Publish, Publishing, Reason, ReasonCode, Status,
+    Subscribe,
 };
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::{Completion, Order, Screen};
 use crate::client_arguments::Connection;
+use crate::client_run::{interrupted, leave, terminated};
+use crate::output;
 
 /// A shell's client, and what it is made of.
 pub(crate) struct Session {
@@ -18,12 +22,14 @@ pub(crate) struct Session {
     completion: Completion,
     connection: Connection,
     client: Option<Client>,
+    /// The same client, for whoever ends the shell from outside.
+    current: Arc<Mutex<Option<Client>>>,
     /// Those who say what becomes of requests.
     outcomes: JoinSet<()>,
 }
 
-/// How long a connection is waited for before the prompt comes back.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a connection, and then the greeting, is waited for before the prompt comes back.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Session {
     pub(crate) fn new(
@@ -32,7 +38,28 @@ impl Session {
         completion: Completion,
         connection: Connection,
     ) -> Self {
-        Self { runtime, screen, completion, connection, client: None, outcomes: JoinSet::new() }
+        let (client, current, outcomes) = (None, Arc::default(), JoinSet::new());
+        Self { runtime, screen, completion, connection, client, current, outcomes }
+    }
+
+    /// From now on the system can end the shell in good order (SIGTERM), and if orders do not come
+    /// from a terminal, where Ctrl-C is a key, so can Ctrl-C. The program ends with it: the thread
+    /// that reads lines cannot be woken.
+    pub(crate) fn heed_signals(&self, from_terminal: bool) {
+        let current = Arc::clone(&self.current);
+        self.runtime.spawn(async move {
+            if from_terminal {
+                terminated().await;
+            } else {
+                interrupted().await;
+            }
+            let client = current.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(client) = client {
+                leave(&client).await;
+            }
+            output::say_goodbye();
+            std::process::exit(0);
+        });
     }
 
     /// Carries an order out; false if it was to leave.
@@ -74,8 +101,8 @@ impl Session {
             Ok(client) => {
                 let mut events = client.events();
                 client.start();
+                self.set_client(Some(client.clone()));
                 self.greet(&client, &mut events);
-                self.client = Some(client);
             }
             Err(error) => self.screen.say(&error.to_string()),
         }
@@ -84,11 +111,18 @@ impl Session {
     /// Waits a moment for the connection, and for the greeting if one will come.
     fn greet(&self, client: &Client, events: &mut Events) {
         let asked = self.connection.hello;
-        let hello = self.runtime.block_on(async {
+        let greeting = async {
             let first = tokio::time::timeout(PATIENCE, events.next()).await.ok()??;
             let Event::Connected(granted) = first else { return None };
             let patience = asked.or(granted.is_noctule().then_some(PATIENCE))?;
             client.wait_for_hello(patience).await.ok()
+        };
+        let hello = self.runtime.block_on(async {
+            tokio::select! {
+                hello = greeting => hello,
+                // The prompt comes back at once; connecting goes on.
+                () = interrupted() => None,
+            }
         });
         match hello {
             Some(Hello::Confirmed) => self.screen.say("authenticated"),
@@ -101,12 +135,19 @@ impl Session {
 
     /// Ends the connection, if there is one.
     pub(crate) fn disconnect(&mut self) {
-        if let Some(client) = self.client.take() {
+        let client = self.client.take();
+        self.set_client(None);
+        if let Some(client) = client {
             // Why it had ended before was told when it did.
             let _ = self.runtime.block_on(client.disconnect());
             // All requests have an outcome now.
             self.runtime.block_on(async { while self.outcomes.join_next().await.is_some() {} });
         }
+    }
+
+    fn set_client(&mut self, client: Option<Client>) {
+        self.client.clone_from(&client);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
     fn subscribe(&mut self, wanted: Vec<Subscribe>, topics: &[String]) {
@@ -118,7 +159,7 @@ impl Session {
                 screen.message(message.topic(), message.payload());
             };
             let request = client.subscribe_with(wanted, show);
-            self.tell_outcome(request, format!("sub {topic}"), true);
+            self.tell_outcome(request, format!("sub {topic}"), Some("granted QoS 0"));
             self.completion.learn(topic);
         }
     }
@@ -127,7 +168,7 @@ impl Session {
         let Some(client) = self.client() else { return };
         for topic in topics {
             let request = client.unsubscribe(topic.as_str());
-            self.tell_outcome(request, format!("unsub {topic}"), true);
+            self.tell_outcome(request, format!("unsub {topic}"), Some("success"));
         }
     }
 
@@ -136,7 +177,7 @@ impl Session {
         match client.try_publish(message) {
             Ok(request) => {
                 self.completion.learn(topic);
-                self.tell_outcome(request, format!("pub {topic}"), false);
+                self.tell_outcome(request, format!("pub {topic}"), None);
             }
             Err(error) => self.screen.say(&format!("pub {topic}: {error}")),
         }
@@ -145,13 +186,16 @@ impl Session {
         }
     }
 
-    /// Says what becomes of a request when it is known; successes only if they are worth a line.
-    fn tell_outcome(&mut self, request: Publishing, what: String, successes: bool) {
+    /// Says what becomes of a request when it is known; a plain success in these words, or not at
+    /// all.
+    fn tell_outcome(&mut self, request: Publishing, what: String, success: Option<&'static str>) {
         let screen = self.screen.clone();
         let outcome = async move {
             match request.await {
-                Ok(code) if successes => screen.say(&format!("{what}: {}", code.words())),
-                Ok(_) => {}
+                Ok(ReasonCode::Success) => {
+                    success.into_iter().for_each(|words| screen.say(&format!("{what}: {words}")));
+                }
+                Ok(code) => screen.say(&format!("{what}: {}", code.words())),
                 Err(error) => screen.say(&format!("{what}: {error}")),
             }
         };

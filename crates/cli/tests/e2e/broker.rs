@@ -181,16 +181,17 @@ pub(crate) fn noctule() -> Command {
     command
 }
 
-/// `  listening on 127.0.0.1:41023 (MQTT)` as its address and whether it is `(MQTT over TLS)`,
+/// `  listening on 127.0.0.1:41023 (MQTT)` as its address and whether it is `(MQTT over TLS)`, with the
+/// name of a listener behind it or not,
 /// `  ready in …` as None; other lines are not for us.
 fn listener_or_ready(line: &str) -> Option<Option<(SocketAddr, bool)>> {
     if line.starts_with("  ready in ") {
         return Some(None);
     }
     let (address, transport) = line.strip_prefix("  listening on ")?.split_once(' ')?;
-    let is_tls = match transport {
-        "(MQTT)" => false,
-        "(MQTT over TLS)" => true,
+    let is_tls = match transport.split([',', ')']).next() {
+        Some("(MQTT") => false,
+        Some("(MQTT over TLS") => true,
         _ => panic!("an unknown transport: {line}"),
     };
     Some(Some((address.parse().unwrap_or_else(|_| panic!("no address: {line}")), is_tls)))

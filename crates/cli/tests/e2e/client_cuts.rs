@@ -1,21 +1,33 @@
-//! Our client library on a network that breaks twenty times under a publisher and a subscriber each:
-//! QoS 1 is complete, QoS 2 arrives exactly once, and order is kept.
+//! Our client library on a network that breaks twenty times under a publisher and a subscriber each,
+//! and on one that stalls: QoS 1 is complete, QoS 2 arrives exactly once, and order is kept.
 
 use std::time::Duration;
 
 use noctule_client::{
-    Client, ClientOptions, Error, Limits, Messages, ProtocolVersion, Publish, QoS, Reconnect,
-    Session, Subscribe,
+    Client, ClientOptions, Error, Event, Limits, Messages, ProtocolVersion, Publish, QoS, Reason,
+    Reconnect, Session, Subscribe,
 };
 
 use crate::broker::Broker;
 use crate::mosquitto_broker::Mosquitto;
 use crate::program::DEADLINE;
-use crate::proxy::Proxy;
+use crate::proxy::{Fault, Proxy};
 use crate::room::unique;
 
 const CUTS: usize = 20;
 const MESSAGES: u32 = 1_500;
+
+/// What happens to the networks of publisher and subscriber, and how often.
+#[derive(Clone, Copy)]
+struct Trouble {
+    fault: Fault,
+    publisher: usize,
+    subscriber: usize,
+}
+
+const CUT: Trouble = Trouble { fault: Fault::Cut, publisher: CUTS, subscriber: CUTS };
+const PUBLISHER_CUT: Trouble = Trouble { subscriber: 0, ..CUT };
+const STALL: Trouble = Trouble { fault: Fault::Stall, publisher: 5, subscriber: 5 };
 
 /// No window of mosquitto's own.
 const WIDE: &str = "max_inflight_messages 1000";
@@ -23,13 +35,20 @@ const WIDE: &str = "max_inflight_messages 1000";
 #[tokio::test]
 async fn our_broker_mqtt_5() {
     let broker = Broker::ours(&[]);
-    run(port_of(&broker), ProtocolVersion::V5, 1, CUTS).await;
+    run(port_of(&broker), ProtocolVersion::V5, 1, CUT).await;
 }
 
 #[tokio::test]
 async fn our_broker_mqtt_311() {
     let broker = Broker::ours(&[]);
-    run(port_of(&broker), ProtocolVersion::V311, 2, CUTS).await;
+    run(port_of(&broker), ProtocolVersion::V311, 2, CUT).await;
+}
+
+#[tokio::test]
+async fn our_broker_through_a_network_that_stalls() {
+    let broker = Broker::ours(&[]);
+    run(port_of(&broker), ProtocolVersion::V5, 5, STALL).await;
+    run(port_of(&broker), ProtocolVersion::V311, 6, STALL).await;
 }
 
 // Debian's mosquitto 2.0.11 loses and reorders messages of a session that it resumes (its issue
@@ -39,31 +58,30 @@ async fn our_broker_mqtt_311() {
 #[tokio::test]
 async fn mosquitto_mqtt_5() {
     let broker = Mosquitto::start(WIDE);
-    run(broker.port(), ProtocolVersion::V5, 3, 0).await;
+    run(broker.port(), ProtocolVersion::V5, 3, PUBLISHER_CUT).await;
 }
 
 #[tokio::test]
 async fn mosquitto_mqtt_311() {
     let broker = Mosquitto::start(WIDE);
-    run(broker.port(), ProtocolVersion::V311, 4, 0).await;
+    run(broker.port(), ProtocolVersion::V311, 4, PUBLISHER_CUT).await;
 }
 
 fn port_of(broker: &Broker) -> u16 {
     broker.port().parse().expect("a port")
 }
 
-/// One publisher and one subscriber, each behind a network of its own that breaks: the publisher's
-/// twenty times, the subscriber's as often as is said.
-async fn run(port: u16, version: ProtocolVersion, seed: u64, subscriber_cuts: usize) {
+/// One publisher and one subscriber, each behind a network of its own that breaks.
+async fn run(port: u16, version: ProtocolVersion, seed: u64, trouble: Trouble) {
     println!("seed {seed}");
     let word = unique();
-    let to_publisher = Proxy::start(port, CUTS, seed).await;
-    let to_subscriber = Proxy::start(port, subscriber_cuts, seed + 1_000).await;
-    let subscriber = client(&to_subscriber, version, &format!("{word}s"));
+    let to_publisher = Proxy::start(port, trouble.fault, trouble.publisher, seed).await;
+    let to_subscriber = Proxy::start(port, trouble.fault, trouble.subscriber, seed + 1_000).await;
+    let subscriber = client(&to_subscriber, version, trouble.fault, &format!("{word}s"));
     let filter = format!("{word}/+");
     let subscribe = Subscribe::new(filter.as_str()).qos(QoS::ExactlyOnce);
     let mut messages = soon(subscriber.subscribe(subscribe)).await.expect("granted");
-    let publisher = client(&to_publisher, version, &format!("{word}p"));
+    let publisher = client(&to_publisher, version, trouble.fault, &format!("{word}p"));
 
     let publishing = tokio::spawn(publish_all(publisher.clone(), word.clone()));
     let (at_least, exactly) = soon(receive_all(&mut messages, &word)).await;
@@ -73,18 +91,34 @@ async fn run(port: u16, version: ProtocolVersion, seed: u64, subscriber_cuts: us
     let firsts = first_occurrences(&at_least);
     assert_eq!(first_fault(&firsts, MESSAGES), None, "QoS 1: complete, first ones in order");
     println!("QoS 1: {} repetitions", at_least.len() - firsts.len());
-    assert_eq!((to_publisher.cuts(), to_subscriber.cuts()), (CUTS, subscriber_cuts));
+    let faults = (to_publisher.faults(), to_subscriber.faults());
+    assert_eq!(faults, (trouble.publisher, trouble.subscriber));
     soon(publisher.disconnect()).await.expect("a good end");
     soon(subscriber.disconnect()).await.expect("a good end");
 }
 
-fn client(proxy: &Proxy, version: ProtocolVersion, client_id: &str) -> Client {
+fn client(proxy: &Proxy, version: ProtocolVersion, fault: Fault, client_id: &str) -> Client {
     let options = ClientOptions::new("127.0.0.1", proxy.port())
         .version(version)
         .client_id(client_id)
         .session(Session::Persistent(Duration::from_secs(300)))
         .limits(Limits { receive_maximum: u16::MAX, ..Limits::default() })
         .reconnect(Reconnect::every(Duration::from_millis(2)));
+    let options = match fault {
+        Fault::Cut => options,
+        // A network that has stalled is noticed by these two, and said to be.
+        Fault::Stall => options
+            .keep_alive_seconds(1)
+            .ack_timeout(Duration::from_secs(1))
+            .connect_timeout(Duration::from_secs(1))
+            .on_event(|event| match event {
+                Event::Disconnected(reason) if **reason != Reason::Asked => {
+                    let words = reason.to_string();
+                    assert!(words.ends_with(" from the broker within 1s"), "{words}");
+                }
+                _ => {}
+            }),
+    };
     Client::connect(options).expect("sound options")
 }
 
@@ -146,10 +180,7 @@ async fn a_client_may_start_before_its_broker() {
     let mut events = client.events();
     client.start();
     let waiting = client.publish_later(Publish::new("a", "x").qos(QoS::AtLeastOnce)).await;
-    assert!(matches!(
-        soon(events.next()).await,
-        Some(noctule_client::Event::Reconnecting { attempt: 2, .. })
-    ));
+    assert!(matches!(soon(events.next()).await, Some(Event::Reconnecting { attempt: 2, .. })));
     let _broker = Broker::on_port(port, &[]);
     soon(client.wait_until_connected()).await.unwrap();
     soon(waiting.unwrap()).await.unwrap();

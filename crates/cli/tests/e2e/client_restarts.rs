@@ -1,41 +1,52 @@
 //! Our client library and a broker that is killed and started again twenty times: the clients come
-//! back, subscribe again and send what was not acknowledged.
+//! back, subscribe again and send what was not acknowledged. What was published at QoS 1 arrives,
+//! and at QoS 2 once.
 
 use std::time::Duration;
 
 use noctule_client::{
-    Client, ClientOptions, Event, Events, Messages, Publish, QoS, Reconnect, Session, Subscribe,
+    Client, ClientOptions, Event, Events, Message, Messages, ProtocolVersion, Publish, Publishing,
+    QoS, Reconnect, Session, Subscribe,
 };
 
 use crate::broker::Broker;
+use crate::client_cuts::{first_fault, first_occurrences};
 use crate::program::DEADLINE;
 use crate::room::unique;
 
 const RESTARTS: usize = 20;
-const BATCH: u32 = 50;
-
-/// Whether the broker keeps what it has acknowledged across a kill: then every message that was
-/// acknowledged must arrive.
-const DURABLE: bool = true;
+/// So many messages at each QoS are under way when the broker is killed.
+const BATCH: u32 = 25;
 
 #[tokio::test]
-async fn clients_survive_twenty_kills_of_the_broker() {
+async fn clients_survive_twenty_kills_of_the_broker_mqtt_5() {
+    survive(ProtocolVersion::V5).await;
+}
+
+#[tokio::test]
+async fn clients_survive_twenty_kills_of_the_broker_mqtt_311() {
+    survive(ProtocolVersion::V311).await;
+}
+
+async fn survive(version: ProtocolVersion) {
     let mut broker = Broker::ours(&[]);
-    let port: u16 = broker.port().parse().unwrap();
+    let port: u16 = broker.port().parse().expect("it can be");
     let word = unique();
-    let (publisher, mut publisher_events) = client(port, &format!("{word}p"));
-    let (subscriber, mut subscriber_events) = client(port, &format!("{word}s"));
-    let topic = format!("{word}/numbers");
-    let subscribe = Subscribe::new(topic.as_str()).qos(QoS::AtLeastOnce);
-    let mut messages = soon("SUBACK", subscriber.subscribe(subscribe)).await.unwrap();
-    let mut received = Vec::new();
-    let mut sent = 0;
+    let (publisher, mut publisher_events) = client(port, version, &format!("{word}p"));
+    let (subscriber, mut subscriber_events) = client(port, version, &format!("{word}s"));
+    let subscribe = Subscribe::new(format!("{word}/+")).qos(QoS::ExactlyOnce);
+    let messages = soon("SUBACK", subscriber.subscribe(subscribe)).await.expect("it can be");
+    let mut trial = Trial { publisher, word, sent: 0, messages, received: [vec![], vec![]] };
     let mut memory = Vec::new();
-    for _ in 0..RESTARTS {
-        served(&publisher, &topic, &mut sent, &mut messages, &mut received).await;
+    for round in 0..RESTARTS {
+        trial.serve().await;
         let mut under_way = Vec::new();
         for _ in 0..BATCH {
-            under_way.push(publish(&publisher, &topic, &mut sent).await);
+            under_way.extend(trial.publish().await);
+        }
+        // The kill comes at another stage of the conversation each time.
+        for publishing in under_way.drain(..round * under_way.len() / RESTARTS) {
+            soon("an acknowledgement", publishing).await.expect("it can be");
         }
         let left = broker.kill();
         soon("a loss", lost(&mut publisher_events)).await;
@@ -44,30 +55,90 @@ async fn clients_survive_twenty_kills_of_the_broker() {
         soon("a connection", connected(&mut publisher_events)).await;
         soon("a connection", connected(&mut subscriber_events)).await;
         for publishing in under_way {
-            soon("PUBACK", publishing).await.unwrap();
+            soon("an acknowledgement", publishing).await.expect("it can be");
         }
         memory.push(resident_kib());
     }
-    served(&publisher, &topic, &mut sent, &mut messages, &mut received).await;
-    let firsts = crate::client_cuts::first_occurrences(&received);
-    assert!(firsts.is_sorted(), "in order");
-    println!(
-        "{} of {sent} messages arrived, {} twice",
-        firsts.len(),
-        received.len() - firsts.len()
-    );
-    if DURABLE {
-        assert_eq!(crate::client_cuts::first_fault(&firsts, sent), None, "complete");
-    }
+    trial.serve().await;
+    trial.judge().await;
     println!("resident after each restart, KiB: {memory:?}");
     let (early, late) = (memory[4], memory[RESTARTS - 1]);
     assert!(late < early + 8 * 1024, "memory grows: {memory:?}");
-    soon("the end", publisher.disconnect()).await.unwrap();
-    soon("the end", subscriber.disconnect()).await.unwrap();
+    soon("the end", trial.publisher.disconnect()).await.expect("it can be");
+    soon("the end", subscriber.disconnect()).await.expect("it can be");
 }
 
-fn client(port: u16, client_id: &str) -> (Client, Events) {
+/// What is published, and what came of it.
+struct Trial {
+    publisher: Client,
+    word: String,
+    /// So many numbers were published, each at QoS 1 and at QoS 2.
+    sent: u32,
+    messages: Messages,
+    /// The numbers that came at QoS 1, and those at QoS 2.
+    received: [Vec<u32>; 2],
+}
+
+impl Trial {
+    /// Publishes until messages of now have gone all the way: the subscription is there again.
+    async fn serve(&mut self) {
+        let first = self.sent;
+        loop {
+            for publishing in self.publish().await {
+                soon("an acknowledgement", publishing).await.expect("it can be");
+            }
+            while let Some(message) = self.messages.try_next() {
+                self.note(&message);
+            }
+            if self.received.iter().all(|numbers| numbers.last().is_some_and(|last| *last >= first))
+            {
+                return;
+            }
+        }
+    }
+
+    /// The next number, at QoS 1 and at QoS 2.
+    async fn publish(&mut self) -> [Publishing; 2] {
+        let number = self.sent.to_string();
+        self.sent += 1;
+        let message = |topic: &str, qos| {
+            Publish::new(format!("{}/{topic}", self.word), number.clone()).qos(qos)
+        };
+        let one = self.publisher.publish_later(message("one", QoS::AtLeastOnce)).await;
+        let two = self.publisher.publish_later(message("two", QoS::ExactlyOnce)).await;
+        [one.expect("it can be"), two.expect("it can be")]
+    }
+
+    fn note(&mut self, message: &Message) {
+        let number = std::str::from_utf8(message.payload()).expect("text");
+        let at = usize::from(message.topic().ends_with("two"));
+        self.received[at].push(number.parse().expect("a number"));
+    }
+
+    /// Complete, in order, and at QoS 2 each once.
+    async fn judge(&mut self) {
+        let last = Some(self.sent - 1);
+        while self.received.iter().any(|numbers| numbers.last().copied() != last) {
+            let message = soon("the last message", self.messages.next()).await;
+            self.note(&message.expect("the client goes on"));
+        }
+        let [one, two] = &self.received;
+        let firsts = first_occurrences(one);
+        println!(
+            "{} numbers: QoS 1 {} arrived, {} of them twice; QoS 2 {} arrived",
+            self.sent,
+            firsts.len(),
+            one.len() - firsts.len(),
+            two.len()
+        );
+        assert_eq!(first_fault(&firsts, self.sent), None, "QoS 1: complete, first ones in order");
+        assert_eq!(first_fault(two, self.sent), None, "QoS 2: each once, in order");
+    }
+}
+
+fn client(port: u16, version: ProtocolVersion, client_id: &str) -> (Client, Events) {
     let options = ClientOptions::new("127.0.0.1", port)
+        .version(version)
         .client_id(client_id)
         .session(Session::Persistent(Duration::from_secs(300)))
         .reconnect(Reconnect::every(Duration::from_millis(20)));
@@ -75,34 +146,6 @@ fn client(port: u16, client_id: &str) -> (Client, Events) {
     let events = client.events();
     client.start();
     (client, events)
-}
-
-/// Publishes until a message of now has gone all the way: the subscription is there again.
-async fn served(
-    publisher: &Client,
-    topic: &str,
-    sent: &mut u32,
-    messages: &mut Messages,
-    received: &mut Vec<u32>,
-) {
-    let first = *sent;
-    loop {
-        soon("PUBACK", publish(publisher, topic, sent).await).await.expect("it can be");
-        while let Some(message) = messages.try_next() {
-            received.push(
-                std::str::from_utf8(message.payload()).expect("text").parse().expect("a number"),
-            );
-        }
-        if received.last().is_some_and(|last| *last >= first) {
-            return;
-        }
-    }
-}
-
-async fn publish(client: &Client, topic: &str, sent: &mut u32) -> noctule_client::Publishing {
-    let publish = Publish::new(topic, sent.to_string()).qos(QoS::AtLeastOnce);
-    *sent += 1;
-    client.publish_later(publish).await.expect("it can be")
 }
 
 async fn lost(events: &mut Events) {
@@ -113,7 +156,10 @@ async fn lost(events: &mut Events) {
 async fn connected(events: &mut Events) {
     loop {
         match events.next().await.expect("an event") {
-            Event::Connected(_) => return,
+            Event::Connected(granted) => {
+                assert!(granted.session_present, "the session survives the kill");
+                return;
+            }
             Event::Reconnecting { .. } => {}
             other => panic!("{other:?}"),
         }

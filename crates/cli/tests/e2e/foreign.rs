@@ -13,10 +13,15 @@ pub(crate) fn paho(version: &str, scenario: &str) {
     run(&mut python(), "paho_scenarios.py", version, scenario);
 }
 
-/// Python with paho-mqtt.
+/// Runs a scenario of one of the scripts for MQTT 5 clients in Python against a new broker.
+pub(crate) fn python_scenario(script: &str, scenario: &str) {
+    run(&mut python(), script, "5", scenario);
+}
+
+/// Python with paho-mqtt, gmqtt, aiomqtt and the AWS IoT device SDK.
 pub(crate) fn python() -> Command {
     let python = home().join("python/bin/python");
-    assert!(python.exists(), "paho-mqtt is missing: {PREPARE}");
+    assert!(python.exists(), "the Python clients are missing: {PREPARE}");
     // Unbuffered: the last words of a script that is killed at its deadline are wanted.
     let mut command = Command::new(python);
     command.arg("-u");
@@ -55,25 +60,30 @@ pub(crate) fn mosquitto(program: &str) -> Command {
 
 /// Debian's mosquitto, the broker, whose output comes line by line.
 pub(crate) fn mosquitto_broker() -> Command {
-    // Debian puts it where only root's PATH leads.
-    let elsewhere = "/usr/sbin/mosquitto";
-    let program = if which("mosquitto") { "mosquitto" } else { elsewhere };
-    assert!(which("mosquitto") || Path::new(elsewhere).exists(), "no mosquitto: {PREPARE}");
     let mut command = Command::new("stdbuf");
-    command.args(["-oL", program]);
+    command.arg("-oL").arg(mosquitto_program());
     command
+}
+
+/// Where Debian's mosquitto is, the broker.
+pub(crate) fn mosquitto_program() -> PathBuf {
+    // Debian puts it where only root's PATH leads.
+    let elsewhere = Path::new("/usr/sbin/mosquitto");
+    let program = if which("mosquitto") { Path::new("mosquitto") } else { elsewhere };
+    assert!(which("mosquitto") || elsewhere.exists(), "no mosquitto: {PREPARE}");
+    program.to_owned()
 }
 
 /// Scripts end with a line `ok SCENARIO`, so one that skipped its work does not pass.
 fn run(command: &mut Command, script: &str, version: &str, scenario: &str) {
+    self::scenario(command.arg(self::script(script)), version, scenario);
+}
+
+/// Runs a program of scenarios against a new broker. It ends with a line `ok SCENARIO`, so one that
+/// skipped its work does not pass.
+pub(crate) fn scenario(command: &mut Command, version: &str, scenario: &str) {
     let broker = Broker::start();
-    command.arg(self::script(script)).args([
-        &broker.host(),
-        &broker.port(),
-        version,
-        scenario,
-        broker.word(),
-    ]);
+    command.args([&broker.host(), &broker.port(), version, scenario, broker.word()]);
     let finished = Program::start(command).finish().well();
     assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
 }

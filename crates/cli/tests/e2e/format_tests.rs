@@ -22,6 +22,14 @@ const FORMATS: &[&str] = &[
     "a\\tb\\n\\\\c\\0\\e\\a\\r\\v",
 ];
 
+/// Formats of the time of arrival, of which only the shape can be the same.
+const TIMES: &[&str] = &[
+    "%I|%U|@N|",
+    "@Y-@m-@dT@H:@M:@S@z|",
+    "@a|@A|@b|@B|@C|@D|@e|@F|@g|@G|@h|@I|@j|@p|@R|@T|@u|@U|@V|@w|@W|@x|@X|@y|@Z|",
+    "@c|@r|@s|@n@t|@%|%5%|",
+];
+
 /// Formats with a time of arrival in JSON, which is left out of the comparison.
 const JSON_FORMATS: &[(&str, &[&str])] =
     &[("%j", &[]), ("%J", &[]), ("%j", &["--pretty"]), ("%J", &["--pretty"])];
@@ -48,6 +56,66 @@ fn a_message_with_nothing_but_text_is_printed_as_mosquitto_sub_prints_it() {
         let topic = format!("{}/{number}", broker.word());
         publish(&broker, &topic, &["-m", payload], &[]);
         compare(&broker, &topic, "311");
+    }
+}
+
+#[test]
+fn times_of_arrival_have_the_shape_that_mosquitto_sub_gives_them() {
+    let broker = Broker::start();
+    let topic = broker.topic("time");
+    publish(&broker, &topic, &["-m", "x"], &[]);
+    for format in TIMES {
+        let (theirs, ours) = both(&broker, &["-t", &topic, "-F", format]);
+        let shapes = |lines: &[String]| lines.iter().map(|line| shape(line)).collect::<Vec<_>>();
+        assert_eq!(shapes(&ours), shapes(&theirs), "{format}: {ours:?} {theirs:?}");
+    }
+}
+
+/// Digits as 9.
+fn shape(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect()
+}
+
+/// Payloads that may be taken for text, numbers, JSON or neither. `%j` of what is not UTF-8 is left
+/// out: mosquitto_sub 2.0.11 then writes something that is no JSON.
+const PAYLOADS: &[&[u8]] = &[
+    b"a\tb\nc\x1b[1m",
+    "é€𝄞".as_bytes(),
+    b"12345678901234567890123456789",
+    b"-0.0",
+    b"1e5",
+    b"true",
+    b"null",
+    b"[1,2,{\"x\":null}]",
+    b"{\"a\":1} ",
+    b"{\"a\":1",
+    b"\"\\u00e9\"",
+    b"{\"x\":1.10,\"\xc3\xa9\":{}}",
+    b"\x7f",
+];
+
+/// Payloads that are not text.
+const BINARY: &[&[u8]] = &[b"\xff\x00\x80", b"nul\x00mid", b"\xed\xa0\x80"];
+
+#[test]
+fn payloads_of_every_kind_are_printed_as_mosquitto_sub_prints_them() {
+    let broker = Broker::start();
+    for (number, payload) in PAYLOADS.iter().chain(BINARY).enumerate() {
+        let topic = broker.topic(&number.to_string());
+        let mut command = client(noctule(), &broker, "pub");
+        command.args(["-t", &topic, "-r", "-q", "1", "-s"]);
+        Program::start_with(&mut command, payload.to_vec()).finish().well();
+        for flags in [&["-F", "%p|%l|%t"][..], &["-F", "%x|%X|"], &["-v"], &["-N"]] {
+            let (theirs, ours) = both(&broker, &[&["-t", &topic], flags].concat());
+            assert_eq!(ours, theirs, "{flags:?}");
+        }
+        for format in ["%j", "%J"] {
+            if BINARY.contains(payload) {
+                continue;
+            }
+            let (theirs, ours) = both(&broker, &["-t", &topic, "-F", format, "-V", "5"]);
+            assert_eq!(without_time(&ours), without_time(&theirs), "{format}");
+        }
     }
 }
 
@@ -118,7 +186,5 @@ fn mask(line: &str) -> String {
     let value = rest.trim_start_matches('\t');
     let parts: Vec<_> = value.splitn(3, '"').collect();
     // `2026-11-26T10:54:27.843847Z+0000`: the same length and the same signs.
-    let shape: String =
-        parts[1].chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
-    format!("{head}{shape}{}", parts[2])
+    format!("{head}{}{}", shape(parts[1]), parts[2])
 }

@@ -10,21 +10,21 @@ use crate::room::Room;
 const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
 
 /// A broker with a user `anna`, whose password is `secret`.
-fn guarded(flags: &[&str]) -> Broker {
+pub(crate) fn guarded(flags: &[&str]) -> Broker {
     let room = Room::new();
     passwd(&room, &["create", "p"], "");
     passwd(&room, &["add", "p", "anna", "--password-stdin"], "secret");
     Broker::in_room(room, &[&["--password-file", "p"], flags].concat())
 }
 
-fn passwd(room: &Room, arguments: &[&str], input: &str) {
+pub(crate) fn passwd(room: &Room, arguments: &[&str], input: &str) {
     let mut command = noctule();
     command.arg("passwd").args(arguments).current_dir(room.path());
     Program::start_with(&mut command, input.as_bytes().to_vec()).finish().well();
 }
 
 /// CONNECT with protocol level `level` (3.1.1 or 5).
-fn connect(level: u8, id: &str, user: Option<&str>, password: Option<&str>) -> Vec<u8> {
+pub(crate) fn connect(level: u8, id: &str, user: Option<&str>, password: Option<&str>) -> Vec<u8> {
     let text = |text: &str| [&[0, text.len() as u8], text.as_bytes()].concat();
     let mut flags = 0x02;
     let mut payload = text(id);
@@ -43,7 +43,7 @@ fn connect(level: u8, id: &str, user: Option<&str>, password: Option<&str>) -> V
 }
 
 /// The reason or return code in the answer to CONNECT.
-fn answer(stream: &mut TcpStream) -> u8 {
+pub(crate) fn answer(stream: &mut TcpStream) -> u8 {
     let mut head = [0; 4];
     stream.read_exact(&mut head).expect("CONNACK");
     assert_eq!(head[0], 0x20);
@@ -106,7 +106,7 @@ fn what_comes_right_behind_connect_waits_for_the_verdict() {
 
 #[test]
 fn a_queue_of_logins_holds_nobody_up() {
-    let broker = guarded(&["--connect-timeout", "5m"]);
+    let broker = guarded(&["--connect-timeout", "5m", "--login-failures-max", "unlimited"]);
     let mut bystander = broker.connect();
     bystander.write_all(&connect(4, &broker.id("b"), Some("anna"), Some("secret"))).unwrap();
     assert_eq!(answer(&mut bystander), 0);

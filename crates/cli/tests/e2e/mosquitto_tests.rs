@@ -1,7 +1,10 @@
 //! What users of mosquitto_pub and mosquitto_sub see, over MQTT 3.1, 3.1.1 and 5.
 
+use std::process::Command;
+
 use crate::broker::Broker;
 use crate::mosquitto::{Subscriber, VERSIONS, message, publish, publish_lines};
+use crate::program::Program;
 use crate::room::Room;
 
 #[test]
@@ -239,4 +242,25 @@ fn an_empty_payload_is_a_message_like_any_other() {
     let subscriber = Subscriber::start(&broker, "mqttv311", &["-i", &broker.id("s"), "-t", &topic]);
     publish(&broker, "mqttv5", &["-t", &topic, "-q", "1", "-n"]);
     assert_eq!(subscriber.next(), message(&topic, 0, false, ""));
+}
+
+#[test]
+fn a_password_file_of_mosquittos_is_used_as_it_is() {
+    let room = Room::new();
+    let tool = |arguments: &[&str]| {
+        let mut command = Command::new("mosquitto_passwd");
+        Program::start(command.args(arguments).current_dir(room.path())).finish().well();
+    };
+    tool(&["-b", "-c", "p", "anna", "secret"]);
+    tool(&["-b", "-H", "sha512", "p", "bert", "zwölf $ wörter"]);
+    let broker = Broker::in_room(room, &["--password-file", "p"]);
+    let publish = |user: &str, password: &str| {
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", &broker.host(), "-p", &broker.port(), "-t", &broker.topic("t")]);
+        Program::start(command.args(["-m", "x", "-u", user, "-P", password])).finish().status.code()
+    };
+    assert_eq!(publish("anna", "secret"), Some(0));
+    assert_eq!(publish("bert", "zwölf $ wörter"), Some(0));
+    assert_ne!(publish("anna", "zwölf $ wörter"), Some(0));
+    assert_ne!(publish("bert", "secret"), Some(0));
 }

@@ -4,7 +4,7 @@
 //! every failure message, because a test that says only "timeout" helps nobody.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -43,6 +43,14 @@ impl Program {
 
     /// Starts `command` with `input` on its standard input.
     pub(crate) fn start_with(command: &mut Command, input: Vec<u8>) -> Self {
+        let (program, mut stdin) = Self::start_open(command);
+        // A program that ends early closes the pipe; its exit status tells the story.
+        std::thread::spawn(move || drop(stdin.write_all(&input)));
+        program
+    }
+
+    /// Starts `command` with a standard input that is written to while it runs.
+    pub(crate) fn start_open(command: &mut Command) -> (Self, ChildStdin) {
         let words = format!("{command:?}");
         let mut child = command
             .stdin(Stdio::piped())
@@ -50,14 +58,12 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {words}: {error}"));
-        let mut stdin = child.stdin.take().expect("a pipe");
-        // A program that ends early closes the pipe; its exit status tells the story.
-        std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let stdin = child.stdin.take().expect("a pipe");
         let lines = lines_of(child.stdout.take().expect("a pipe"));
         let complaints = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("a pipe");
         let complaining = Some(collect(stderr, Arc::clone(&complaints)));
-        Self { words, child, lines, complaints, complaining }
+        (Self { words, child, lines, complaints, complaining }, stdin)
     }
 
     /// The next line of standard output for which `wanted` has an answer; others are skipped.
@@ -90,6 +96,11 @@ impl Program {
             assert!(Instant::now() < end, "not said: {words:?}\n{}", self.story());
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal to this process, and to no other.

@@ -1,5 +1,6 @@
 //! `noctule sensor` as a person sees it, with and without a broker.
 
+use std::cell::RefCell;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -67,7 +68,13 @@ fn it_waits_for_its_broker_comes_back_and_says_each_change_once() {
     let port = free_port();
     let flags = ["--interval", "20ms", "-q", "1"];
     let program = Program::start(&mut sensor(&port.to_string(), &flags));
-    let says = |what: &str| program.expect(what, |line| line.contains(what).then_some(()));
+    let said = RefCell::new(Vec::new());
+    let says = |what: &str| {
+        program.expect(what, |line| {
+            said.borrow_mut().push(line.to_owned());
+            line.contains(what).then_some(())
+        });
+    };
     says("Connecting to broker");
     says("Broker not available yet, will keep trying to connect");
     says("Sensor will publish every 0.02 seconds once connected; press Ctrl+C to stop");
@@ -84,4 +91,7 @@ fn it_waits_for_its_broker_comes_back_and_says_each_change_once() {
     let end: Vec<_> = finished.lines.iter().rev().take(2).collect();
     assert_eq!(end, ["Disconnected cleanly. Goodbye!", "Stopping sensor simulation…"]);
     assert_eq!(finished.complaints, "");
+    // However many attempts failed meanwhile.
+    let changes = said.into_inner().into_iter().filter(|line| !line.starts_with("T:")).count();
+    assert_eq!(changes, 6, "each change once");
 }

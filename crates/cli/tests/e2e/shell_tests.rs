@@ -1,10 +1,38 @@
 //! `noctule shell` with orders from a pipe.
 
+use std::io::Write;
+
+use rustix::process::Signal;
+
 use crate::broker::{Broker, noctule};
 use crate::mosquitto::{Subscriber, message};
 use crate::mosquitto_broker::free_port;
 use crate::program::Program;
 use crate::room::Room;
+
+/// What a client command says when it was interrupted.
+const GOODBYE: &str = "noctule: disconnected cleanly. Goodbye!\n";
+
+#[test]
+fn orders_from_a_pipe_can_be_interrupted() {
+    let broker = Broker::ours(&[]);
+    let room = Room::new();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut command = noctule();
+        command.env("XDG_STATE_HOME", room.path()).env("XDG_CONFIG_HOME", room.path());
+        command.args(["shell", "-h", "127.0.0.1", "-p", &broker.port()]);
+        command.args(["--will-topic", "w", "--will-payload", "lost", "--will-retain"]);
+        // The pipe stays open: more orders could come.
+        let (program, mut orders) = Program::start_open(&mut command);
+        orders.write_all(b"status\n").expect("it reads");
+        program.expect("the status", |line| line.contains("keep-alive").then_some(()));
+        program.signal(signal);
+        assert_eq!(program.finish().well().complaints, GOODBYE);
+    }
+    let late = Subscriber::start(&broker, "mqttv311", &["-t", "w", "-t", "end"]);
+    crate::mosquitto::publish(&broker, "mqttv311", &["-t", "end", "-m", "end"]);
+    assert!(late.until("end").is_empty(), "DISCONNECT was said, so no will was sent");
+}
 
 /// What the shell says to these orders.
 fn shell(port: &str, orders: &str) -> Vec<String> {

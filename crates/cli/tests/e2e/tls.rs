@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::broker::Broker;
 use crate::foreign;
@@ -177,6 +177,8 @@ fn a_client_at_the_wrong_port_gets_a_line_that_says_so() {
     let finished = Program::start(command.args(["-t", "t", "-m", "x"])).finish();
     assert!(!finished.status.success(), "{finished:?}");
     broker.program().expect_complaint(&["TLS on the plain port", "peer=127.0.0.1"]);
+    let said = broker.end_by(Signal::TERM).well().complaints;
+    assert!(!said.contains("breaks the rules"), "it is said once: {said}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(super) struct Bench {
     pub(super) writable: bool,
     wire: Vec<u8>,
     said: Vec<String>,
+    authentication_data: Vec<u8>,
     pub(super) events: Vec<Event>,
     pub(super) answers: Vec<(u64, Result<ReasonCode, Error>)>,
     delivered: Vec<String>,
@@ -48,6 +49,7 @@ impl Bench {
             writable: true,
             wire: Vec::new(),
             said: Vec::new(),
+            authentication_data: Vec::new(),
             events: Vec::new(),
             answers: Vec::new(),
             delivered: Vec::new(),
@@ -217,6 +219,11 @@ impl Bench {
         std::mem::take(&mut self.said)
     }
 
+    /// The authentication data of the last packet that had some.
+    pub(super) fn authentication_data(&self) -> Vec<u8> {
+        self.authentication_data.clone()
+    }
+
     /// The messages that were delivered since then, with their receivers.
     pub(super) fn delivered(&mut self) -> Vec<String> {
         std::mem::take(&mut self.delivered)
@@ -289,6 +296,12 @@ impl Bench {
         while let Some(frame) = codec::next_frame(rest, u32::MAX).unwrap() {
             let packet = codec::decode(&frame, self.version, Receiver::Server).unwrap();
             self.said.push(words(&packet));
+            let data = match &packet {
+                Packet::Connect(connect) => connect.properties.authentication_data(),
+                Packet::Auth(auth) => auth.properties.authentication_data(),
+                _ => None,
+            };
+            data.into_iter().for_each(|data| self.authentication_data = data.to_vec());
             rest = &rest[frame.bytes.len()..];
         }
         self.wire = rest.to_vec();

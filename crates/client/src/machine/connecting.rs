@@ -11,7 +11,7 @@ use noctule_mqtt::{
 };
 
 use super::requests::Kind;
-use super::{Action, Link, Machine, Phase, milliseconds};
+use super::{Action, Link, Machine, Phase, milliseconds, proving};
 use crate::connected::Connected;
 use crate::error::Error;
 use crate::event::Event;
@@ -39,7 +39,11 @@ impl Machine {
         let Phase::Opening { until_ms } = self.phase else { return };
         self.link = Link { certificates, sent_ms: now_ms, received_ms: now_ms, ..Link::default() };
         let clean_start = self.clean_start();
-        match connect_packet(&self.options, clean_start, self.output.buffer()) {
+        let first = match self.begin_proving() {
+            Ok(first) => first,
+            Err(reason) => return self.lose(reason),
+        };
+        match connect_packet(&self.options, clean_start, first.as_deref(), self.output.buffer()) {
             Ok(()) => self.phase = Phase::AwaitConnack { until_ms },
             Err(error) => self.lose(Reason::Network(format!("CONNECT cannot be sent: {error}"))),
         }
@@ -76,6 +80,9 @@ impl Machine {
                 text(connack.properties.reason_string()),
                 text(connack.properties.server_reference()),
             );
+        }
+        if let Err(reason) = self.is_proved_by(connack) {
+            return self.lose(reason);
         }
         let session_present = connack.session_present && !self.clean_start();
         let options = &self.options;
@@ -185,7 +192,8 @@ impl Machine {
     /// Forgets the connection; returns what was still to be written if there is something to say
     /// after it.
     fn leave_link(&mut self, disconnect: &[u8]) -> Vec<u8> {
-        self.link = Link::default();
+        let link = std::mem::take(&mut self.link);
+        self.answer(link.proving_for, Err(Error::ConnectionLost));
         self.requests.forget_sent();
         let (mut unsent, lost) = self.output.reset();
         for token in lost {
@@ -353,17 +361,22 @@ const SHORT_LIVED_FORGIVEN: u32 = 2;
 fn connect_packet(
     options: &ClientOptions,
     clean_start: bool,
+    first: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let properties = connect_properties(options)?;
+    let mut properties = connect_properties(options)?;
+    if let Some(first) = first {
+        proving::introduce(&mut properties, first)?;
+    }
+    let (user_name, password) = proving::said(options);
     let connect = packet::Connect {
         version: options.version,
         clean_start,
         keep_alive: options.keep_alive_seconds,
         client_id: &options.client_id,
         will: options.will.as_ref().map(crate::publish::Will::packet).transpose()?,
-        user_name: options.user_name.as_deref(),
-        password: options.password.as_deref(),
+        user_name,
+        password,
         properties: properties.as_properties(),
     };
     Ok(codec::encode(&Packet::Connect(Box::new(connect)), options.version, out)?)

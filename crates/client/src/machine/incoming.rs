@@ -20,7 +20,7 @@ impl Machine {
         self.link.ping_ms = None;
         if let Phase::AwaitConnack { .. } = self.phase
             && self.link.frames.is_empty()
-            && input.first().is_some_and(|first| *first != CONNACK)
+            && input.first().is_some_and(|first| !self.may_be_first(*first))
         {
             let first = input[..input.len().min(FIRST_BYTES_SHOWN)].to_vec();
             return self.lose(Reason::NotMqtt(first));
@@ -32,6 +32,11 @@ impl Machine {
             }
         }
         self.finish_leaving();
+    }
+
+    /// Whether a broker's first packet may begin with this byte.
+    fn may_be_first(&self, byte: u8) -> bool {
+        byte == CONNACK || (byte == AUTH && self.options.authentication.is_some())
     }
 
     fn is_listening(&self) -> bool {
@@ -76,6 +81,7 @@ impl Machine {
                 code: disconnect.reason,
                 words: disconnect.properties.reason_string().map(str::to_owned),
             }),
+            Packet::Auth(auth) if self.options.authentication.is_some() => self.on_auth(&auth)?,
             Packet::Auth(_) => return Err(Violation::AuthUnexpected),
             // Decoding refuses the packets that flow to servers only; CONNACK comes once.
             other => self.lose(Reason::OutOfPlace(other.packet_type())),
@@ -83,7 +89,7 @@ impl Machine {
         Ok(())
     }
 
-    /// CONNACK, and nothing else, is the first packet `[MQTT5-3.2.0-1]`.
+    /// CONNACK is the first packet `[MQTT5-3.2.0-1]`, but for AUTH if we prove who we are.
     fn on_first_frame(&mut self, frame: &Frame<'_>) -> Result<(), Violation> {
         if self.version().has_properties()
             && let [CONNACK, 2, _, code @ 1..=5] = *frame.bytes
@@ -95,6 +101,7 @@ impl Machine {
         }
         match codec::decode(frame, self.version(), Receiver::Client)? {
             Packet::Connack(connack) => self.on_connack(&connack),
+            Packet::Auth(auth) if self.options.authentication.is_some() => self.on_auth(&auth)?,
             other => self.lose(Reason::OutOfPlace(other.packet_type())),
         }
         Ok(())
@@ -277,6 +284,9 @@ impl Machine {
 fn refusal(code: ReasonCode, words: Option<&str>) -> Error {
     Error::Refused { code, words: words.map(str::to_owned) }
 }
+
+/// The first byte of AUTH.
+const AUTH: u8 = (PacketType::Auth as u8) << 4;
 
 /// The first byte of CONNACK.
 const CONNACK: u8 = (PacketType::Connack as u8) << 4;

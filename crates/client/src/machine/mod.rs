@@ -16,6 +16,7 @@ mod backlog;
 mod connecting;
 mod incoming;
 mod output;
+mod proving;
 mod requests;
 mod sending;
 mod subscriptions;
@@ -42,6 +43,7 @@ use crate::publish::Outgoing;
 use crate::reason::Reason;
 use backlog::Backlog;
 use output::Output;
+use proving::Proving;
 use requests::Requests;
 use subscriptions::Subscriptions;
 
@@ -112,6 +114,10 @@ struct Link {
     /// Since when something waits for an answer and none has come.
     unanswered_ms: Option<u64>,
     aliases: Vec<Option<String>>,
+    /// If we are proving who we are.
+    proving: Proving,
+    /// Who wants to know, if that is done again.
+    proving_for: Option<Token>,
 }
 
 /// See the module.
@@ -296,7 +302,8 @@ impl Machine {
 
     /// Keeps the note of when an answer is due in step with what waits for one.
     fn note_waiting(&mut self, answered: bool) {
-        if self.outbound.outstanding() == 0 && !self.requests.any_sent() {
+        let is_proving = self.link.proving_for.is_some();
+        if self.outbound.outstanding() == 0 && !self.requests.any_sent() && !is_proving {
             self.link.unanswered_ms = None;
         } else if answered || self.link.unanswered_ms.is_none() {
             self.link.unanswered_ms = Some(self.now_ms);

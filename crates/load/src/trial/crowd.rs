@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 use noctule_mqtt::PacketType;
 
-use super::storm::{Caller, Step};
 use super::{Scene, Trial};
 use crate::LoadError;
+use crate::caller::{Caller, Step};
 use crate::checker::Faults;
-use crate::{packets, process};
+use crate::endpoint::Endpoint;
+use crate::process;
 
 /// The trial.
 #[derive(Debug, Clone)]
@@ -115,7 +116,8 @@ impl Throng {
         let mut moved = Instant::now();
         while called < self.members.len() || under_way > 0 {
             while called < self.members.len() && under_way < at_once as usize {
-                let caller = Caller::call(self.address, self.poll.registry(), Token(called))?;
+                let caller =
+                    Caller::call(&self.address.into(), self.poll.registry(), Token(called))?;
                 self.members[called] = Member { caller: Some(caller), since: Instant::now() };
                 (called, under_way) = (called + 1, under_way + 1);
             }
@@ -162,7 +164,11 @@ impl Throng {
             };
             let was_in = caller.is_in();
             let answered = &mut self.answered;
-            let connect = packets::connect(&format!("crowd-{:08x}-{number}", self.run), 0)?;
+            let connect = Endpoint::from(self.address).connect(
+                &format!("crowd-{:08x}-{number}", self.run),
+                0,
+                true,
+            )?;
             let step = caller.turn(&connect, &mut self.scratch, |frame, _| {
                 *answered += u64::from(frame.type_bits() == PacketType::Pingresp as u8);
             });

@@ -34,7 +34,7 @@ impl Deaf {
         filter: &str,
         qos: QoS,
     ) -> Result<Self, LoadError> {
-        let mut opening = Opening::connect(address, id, 0)?;
+        let mut opening = Opening::connect(&address.into(), id, 0)?;
         opening.subscribe(filter, qos)?;
         Ok(Self::after(opening))
     }
@@ -46,7 +46,7 @@ impl Deaf {
 
     /// Comes back to a session that was kept.
     pub(super) fn resume(address: SocketAddr, id: &str) -> Result<Self, LoadError> {
-        Opening::resume(address, id).map(Self::after)
+        Opening::resume(&address.into(), id).map(Self::after)
     }
 
     /// Reads and acknowledges until nothing comes for a while; `sent` says how many messages each
@@ -105,7 +105,9 @@ fn take(
                 packet_id.into_iter().for_each(|id| packets::append_puback(id, acks));
                 let publisher = usize::from(mark.publisher);
                 match sequences.get_mut(publisher) {
-                    Some(sequence) => sequence.arrived(mark.sequence, sent[publisher]),
+                    Some(sequence) => {
+                        sequence.arrived(mark.sequence, sent[publisher]);
+                    }
                     None => drained.faults.foreign += 1,
                 }
             }

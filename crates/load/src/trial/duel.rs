@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 use noctule_mqtt::{PacketType, QoS};
 
-use super::storm::{Caller, Step};
 use super::{Scene, Trial};
 use crate::LoadError;
+use crate::caller::{Caller, Step};
 use crate::checker::Faults;
+use crate::endpoint::Endpoint;
 use crate::link::{Link, Opening};
 use crate::packets::{self, Arrival, Mark, Template};
 
@@ -80,12 +81,12 @@ impl Arena {
     fn open(address: SocketAddr, run: u32, clients: u32) -> Result<Self, LoadError> {
         let poll = Poll::new().map_err(|error| LoadError::io("cannot poll", error))?;
         let (id, topic) = (format!("duel-{run:08x}"), format!("duel/{run:08x}"));
-        Opening::resume(address, &id)?.subscribe(&topic, QoS::AtLeastOnce)?;
-        let sender = Opening::connect(address, &format!("duel-to-{run:08x}"), 0)?;
+        Opening::resume(&address.into(), &id)?.subscribe(&topic, QoS::AtLeastOnce)?;
+        let sender = Opening::connect(&address.into(), &format!("duel-to-{run:08x}"), 0)?;
         Ok(Self {
             address,
             sender: sender.start(poll.registry(), Token(clients as usize))?,
-            connect: packets::connect_to(&id, 0, false)?,
+            connect: Endpoint::from(address).connect(&id, 0, false)?,
             fighters: (0..clients).map(|_| None).collect(),
             template: Template::new(&topic, QoS::AtLeastOnce, packets::MARK_BYTES)?,
             poll,
@@ -127,7 +128,7 @@ impl Arena {
         for (number, fighter) in self.fighters.iter_mut().enumerate() {
             if fighter.is_none() {
                 let registry = self.poll.registry();
-                *fighter = Some(Caller::call(self.address, registry, Token(number))?);
+                *fighter = Some(Caller::call(&self.address.into(), registry, Token(number))?);
             }
         }
         Ok(())
@@ -198,7 +199,7 @@ impl Arena {
     /// Ends the session.
     fn close(self, address: SocketAddr, run: u32) -> Result<(), LoadError> {
         drop(self);
-        Opening::connect(address, &format!("duel-{run:08x}"), 0).map(|_| ())
+        Opening::connect(&address.into(), &format!("duel-{run:08x}"), 0).map(|_| ())
     }
 }
 

@@ -112,14 +112,14 @@ impl Crew {
             let token = usize::from(number);
             if plan.heard {
                 let id = format!("heard-{run:08x}-{number}");
-                let mut opening = Opening::connect(address, &id, 0)?;
+                let mut opening = Opening::connect(&address.into(), &id, 0)?;
                 opening.subscribe(&topic, plan.qos)?;
                 let token = Token(usize::from(plan.publishers) + token);
                 let link = Some(opening.start(poll.registry(), token)?);
                 listeners.push(Listener { link, sequence: Sequence::default(), foreign: 0 });
             }
             let id = format!("flood-{run:08x}-{number}");
-            let opening = Opening::connect(address, &id, 0)?;
+            let opening = Opening::connect(&address.into(), &id, 0)?;
             publishers.push(Publisher {
                 link: Some(opening.start(poll.registry(), Token(token))?),
                 template: Template::new(&topic, plan.qos, plan.payload_bytes)?,

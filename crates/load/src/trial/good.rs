@@ -110,7 +110,7 @@ impl Client {
     fn connect(address: SocketAddr, run: u32, number: u32) -> Result<Self, LoadError> {
         let id = format!("good-{run:08x}-{number}");
         let topic = format!("good/{run:08x}/{number}");
-        let mut opening = Opening::connect(address, &id, 0)?;
+        let mut opening = Opening::connect(&address.into(), &id, 0)?;
         opening.subscribe(&topic, QoS::AtLeastOnce)?;
         let stream = opening.into_stream();
         stream

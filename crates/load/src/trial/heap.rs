@@ -26,7 +26,7 @@ impl Trial for Heap {
 
     fn run(&self, scene: &mut Scene) -> Result<(), LoadError> {
         let id = format!("heap-{:08x}", scene.run);
-        let mut opening = Opening::connect(scene.address, &id, 0)?;
+        let mut opening = Opening::connect(&scene.address.into(), &id, 0)?;
         scene.phase("subscribes");
         let numbers: Vec<u32> = (0..self.subscriptions).collect();
         for numbers in numbers.chunks(self.per_packet.max(1) as usize) {
@@ -42,7 +42,7 @@ impl Trial for Heap {
         scene.faults(drained.faults);
         scene.phase("leaves");
         // Its connection was closed without a word. The same name is let in when it is gone.
-        Opening::connect(scene.address, &id, 0)?;
+        Opening::connect(&scene.address.into(), &id, 0)?;
         std::thread::sleep(AFTER);
         Ok(())
     }
@@ -51,7 +51,8 @@ impl Trial for Heap {
 impl Heap {
     /// One message for every hundredth subscription; how many.
     fn send_some(&self, scene: &Scene) -> Result<u64, LoadError> {
-        let mut sender = Opening::connect(scene.address, &format!("heap-to-{:08x}", scene.run), 0)?;
+        let mut sender =
+            Opening::connect(&scene.address.into(), &format!("heap-to-{:08x}", scene.run), 0)?;
         let numbers = (0..self.subscriptions).step_by(SAMPLE);
         let mut sent = 0;
         for number in numbers {

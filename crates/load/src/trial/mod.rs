@@ -12,15 +12,16 @@ mod duel;
 mod flood;
 mod floods;
 mod good;
+mod handshakes;
 mod heap;
 mod slow;
-mod storm;
 mod stuck;
 mod watch;
 
 pub use crowd::Crowd;
 pub use duel::Duel;
 pub use floods::Floods;
+pub use handshakes::Handshakes;
 pub use heap::Heap;
 pub use slow::Slow;
 pub use stuck::{Receiver, Stuck};
@@ -33,10 +34,12 @@ use serde_json::{Value, json};
 use crate::LoadError;
 use crate::checker::Faults;
 use crate::compare::faults_json;
+use crate::endpoint::Endpoint;
+use crate::process::Resident;
 use crate::table::{Table, figure};
 use crate::target::Broker;
 use good::{Good, Pulse};
-use watch::{Resident, Watch};
+use watch::Watch;
 
 /// One kind of trouble.
 pub trait Trial {
@@ -54,6 +57,7 @@ pub trait Trial {
 #[derive(Debug)]
 pub struct Scene {
     address: SocketAddr,
+    tls: Option<Endpoint>,
     pid: Option<u32>,
     run: u32,
     phases: Vec<Phase>,
@@ -120,7 +124,8 @@ pub struct Found {
 /// If the trouble cannot be made, a good client is thrown out, or the broker ends.
 pub fn run(broker: &mut Broker, trial: &dyn Trial, good: u32) -> Result<Vec<Found>, LoadError> {
     let run = std::process::id();
-    let mut scene = Scene { address: broker.address, pid: broker.pid, run, phases: Vec::new() };
+    let (address, tls, pid) = (broker.address, broker.tls.clone(), broker.pid);
+    let mut scene = Scene { address, tls, pid, run, phases: Vec::new() };
     let clients = Good::start(broker.address, good, run)?;
     let watch = broker.pid.map(Watch::start);
     scene.phase("before");

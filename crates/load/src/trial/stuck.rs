@@ -41,7 +41,7 @@ impl Trial for Stuck {
         let deaf = match self.receiver {
             Receiver::Deaf => Some(Deaf::connect(scene.address, &id, &filter, QoS::AtLeastOnce)?),
             Receiver::Absent => {
-                let mut opening = Opening::resume(scene.address, &id)?;
+                let mut opening = Opening::resume(&scene.address.into(), &id)?;
                 opening.subscribe(&filter, QoS::AtLeastOnce)?;
                 None
             }
@@ -71,7 +71,7 @@ impl Trial for Stuck {
         scene.fact("thrown out", f64::from(u8::from(drained.thrown_out)));
         scene.faults(drained.faults);
         // A clean session of that name leaves nothing behind.
-        Opening::connect(scene.address, &id, 0)?;
+        Opening::connect(&scene.address.into(), &id, 0)?;
         Ok(())
     }
 }

@@ -6,18 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::process;
-
-/// Resident memory of a phase, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resident {
-    /// When it began.
-    pub begin: u64,
-    /// At most.
-    pub peak: u64,
-    /// When it ended.
-    pub end: u64,
-}
+use crate::process::{self, Resident};
 
 /// Reads the memory until told to stop.
 pub(super) struct Watch {

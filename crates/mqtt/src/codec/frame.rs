@@ -93,7 +93,7 @@ pub fn next_frame(bytes: &[u8], bytes_max: u32) -> Result<Option<Frame<'_>>, Vio
 }
 
 /// Checks the first byte of a packet: whether the type exists in this version, flows in this
-/// direction, and has the flags it must have.
+/// direction, and has the flags it must have `[MQTT3-2.2.2-2]` `[MQTT5-2.1.3-1]`.
 pub(crate) fn check_first_byte(
     first: u8,
     version: ProtocolVersion,

@@ -90,7 +90,8 @@ impl<'a> Reader<'a> {
         self.take(usize::from(length), field)
     }
 
-    /// A string: well-formed UTF-8 without U+0000 `[MQTT5-1.5.4-1]` `[MQTT5-1.5.4-2]`.
+    /// A string: well-formed UTF-8 without U+0000 `[MQTT3-1.5.3-1]` `[MQTT3-1.5.3-2]`
+    /// `[MQTT5-1.5.4-1]` `[MQTT5-1.5.4-2]`.
     pub(crate) fn string(&mut self, field: &'static str) -> Result<&'a str, Violation> {
         let text = self.topic_text(field)?;
         if text.contains('\0') {
@@ -105,7 +106,8 @@ impl<'a> Reader<'a> {
         Self::text(self.binary(field)?, field)
     }
 
-    /// `bytes` as text.
+    /// `bytes` as text, of which nothing is skipped: a byte order mark is a character wherever it
+    /// stands `[MQTT3-1.5.3-3]` `[MQTT5-1.5.4-3]`.
     pub(crate) fn text(bytes: &'a [u8], field: &'static str) -> Result<&'a str, Violation> {
         std::str::from_utf8(bytes)
             .map_err(|error| Violation::StringNotUtf8 { field, at: error.valid_up_to() })

@@ -86,7 +86,9 @@ pub(super) fn read_reason(
 }
 
 /// Appends reason and properties in the shortest form: neither for a plain success, no properties
-/// when there are none (sections 3.4.2.1 and 3.14.2.1).
+/// when there are none (sections 3.4.2.1 and 3.14.2.1). A reason that is not one of the packet's is
+/// refused `[MQTT5-3.4.2-1]` `[MQTT5-3.5.2-1]` `[MQTT5-3.6.2-1]` `[MQTT5-3.7.2-1]`
+/// `[MQTT5-3.14.2-1]`.
 pub(super) fn write_reason(
     out: &mut Vec<u8>,
     packet: PacketType,

@@ -9,7 +9,7 @@ use crate::{Properties, ProtocolVersion, ReasonCode, Violation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connack<'a> {
     /// Whether the server went on with a stored session. False with every refusal
-    /// `[MQTT5-3.2.2-6]`, and always before 3.1.1, which has no such flag.
+    /// `[MQTT3-3.2.2-4]` `[MQTT5-3.2.2-6]`, and always before 3.1.1, which has no such flag.
     pub session_present: bool,
     /// Success, or why not. Before MQTT 5 the [return
     /// code](ReasonCode::connect_return_code) nearest in meaning is on the wire.
@@ -54,10 +54,12 @@ impl<'a> Connack<'a> {
         version: ProtocolVersion,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
+        // [MQTT5-3.2.2-8]
         if !self.reason.allowed_in(PacketType::Connack) {
             return Err(EncodeError::ReasonRefused);
         }
         let has_flag = version != ProtocolVersion::V31;
+        // The others are 0 [MQTT5-3.2.2-1].
         let flags = u8::from(self.session_present && has_flag && !self.reason.is_error());
         codec::packet(out, PacketType::Connack.first_byte(), |out| {
             out.push(flags);

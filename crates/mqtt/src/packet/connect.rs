@@ -57,10 +57,12 @@ pub fn announced_version(body: &[u8]) -> Option<ProtocolVersion> {
 }
 
 fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, Violation> {
+    // [MQTT3-3.1.2-1] [MQTT5-3.1.2-1]
     let name = reader.binary("protocol name")?;
     if !ProtocolVersion::ALL.iter().any(|version| version.announced_as().0.as_bytes() == name) {
         return Err(Violation::ProtocolNameUnknown);
     }
+    // [MQTT3-3.1.2-2] [MQTT5-3.1.2-2]
     let level = reader.u8("protocol version")?;
     ProtocolVersion::ALL
         .into_iter()
@@ -155,10 +157,12 @@ pub(super) fn check_authentication(properties: Properties<'_>) -> Result<(), Vio
 /// Refuses flags that contradict each other (section 3.1.2.3 to 3.1.2.9).
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), Violation> {
     let strict = !version.disregards_unused_connect_flags();
+    // [MQTT3-3.1.2-3] [MQTT5-3.1.2-3]
     if strict && flags & RESERVED != 0 {
         return Err(Violation::ConnectFlagReserved);
     }
     if flags & WILL != 0 {
+        // [MQTT3-3.1.2-14] [MQTT5-3.1.2-12]
         Reader::qos_bits(flags >> WILL_QOS_SHIFT, "will QoS")?;
     } else if strict && flags & (WILL_RETAIN | 0b11 << WILL_QOS_SHIFT) != 0 {
         return Err(Violation::WillFlagsWithoutWill);

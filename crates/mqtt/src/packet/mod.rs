@@ -93,7 +93,12 @@ impl PacketType {
         }
     }
 
-    /// The flags the fixed header must have; PUBLISH is free to choose `[MQTT5-2.1.3-1]`.
+    /// The flags the fixed header must have; PUBLISH is free to choose `[MQTT3-2.2.2-1]`
+    /// `[MQTT5-2.1.3-1]`.
+    ///
+    /// PUBREL, SUBSCRIBE and UNSUBSCRIBE have 0010 `[MQTT3-3.6.1-1]` `[MQTT3-3.8.1-1]`
+    /// `[MQTT3-3.10.1-1]` `[MQTT5-3.6.1-1]` `[MQTT5-3.8.1-1]` `[MQTT5-3.10.1-1]`, all others none:
+    /// among them DISCONNECT `[MQTT3-3.14.1-1]` `[MQTT5-3.14.1-1]` and AUTH `[MQTT5-3.15.1-1]`.
     pub const fn required_flags(self) -> Option<u8> {
         match self {
             Self::Publish => None,

@@ -60,13 +60,17 @@ impl<'a> Publish<'a> {
         receiver: Receiver,
         is_known: impl FnOnce(&[u8]) -> bool,
     ) -> Result<Self, Violation> {
+        // [MQTT3-3.3.1-4] [MQTT5-3.3.1-4]
         let qos = Reader::qos_bits(flags >> 1, "QoS")?;
         let dup = flags & DUP != 0;
+        // [MQTT3-3.3.1-2] [MQTT5-3.3.1-2]
         if dup && qos == QoS::AtMostOnce {
             return Err(Violation::DupAtQos0);
         }
+        // The first field, and text [MQTT3-3.3.2-1] [MQTT5-3.3.2-1]; whether it is is asked below.
         let topic = reader.binary(TOPIC)?;
         let packet_id = match qos {
+            // [MQTT3-2.3.1-5]
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_id()?),
         };
@@ -106,6 +110,7 @@ impl<'a> Publish<'a> {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let with_alias = version.has_properties() && self.properties.topic_alias().is_some();
+        // [MQTT3-2.3.1-5] [MQTT5-2.2.1-2]: no packet identifier at QoS 0.
         let numbered = self.packet_id.is_some() == (self.qos != QoS::AtMostOnce);
         if !numbered || (self.topic.is_none() && !with_alias) {
             return Err(EncodeError::PublishIncomplete);
@@ -130,7 +135,7 @@ impl<'a> Publish<'a> {
     }
 
     fn first_byte(&self) -> u8 {
-        // [MQTT5-3.3.1-2]: never at QoS 0, whatever the caller says.
+        // [MQTT3-3.3.1-2] [MQTT5-3.3.1-2]: never at QoS 0, whatever the caller says.
         let dup = if self.dup && self.qos != QoS::AtMostOnce { DUP } else { 0 };
         (PacketType::Publish as u8) << 4 | dup | self.qos.bits() << 1 | u8::from(self.retain)
     }

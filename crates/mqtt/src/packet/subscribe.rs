@@ -63,6 +63,7 @@ impl SubscriptionOptions {
     }
 
     fn from_byte(byte: u8, version: ProtocolVersion) -> Result<Self, Violation> {
+        // [MQTT3-3.8.3-4] [MQTT5-3.8.3-5]
         let reserved = if version == ProtocolVersion::V5 { 0b1100_0000 } else { 0b1111_1100 };
         if byte & reserved != 0 {
             return Err(Violation::SubscriptionOptionsReserved { found: byte });
@@ -201,6 +202,7 @@ impl<'a> Suback<'a> {
                 self.properties.write(out)?;
             }
             for reason in &self.reasons {
+                // [MQTT5-3.9.3-2]
                 if !reason.allowed_in(PacketType::Suback) {
                     return Err(EncodeError::ReasonRefused);
                 }

@@ -97,6 +97,7 @@ impl<'a> Unsuback<'a> {
             }
             self.properties.write(out)?;
             for reason in &self.reasons {
+                // [MQTT5-3.11.3-2]
                 if !reason.allowed_in(PacketType::Unsuback) {
                     return Err(EncodeError::ReasonRefused);
                 }

@@ -45,10 +45,10 @@ fn with_reasons() -> Vec<Row> {
         good("PUBREC that refuses", "MQTT5-3.5.2-1", (V5, BOTH), "50 03 0001 87", Pubrec(why(NotAuthorized))),
         good("PUBREL of something unknown", "MQTT5-3.6.2-1", (V5, BOTH), "62 03 0001 92", Pubrel(why(PacketIdentifierNotFound))),
         good("PUBCOMP of something unknown", "MQTT5-3.7.2-1", (V5, BOTH), "70 03 0001 92", Pubcomp(why(PacketIdentifierNotFound))),
-        good("PUBACK with a reason in words", "MQTT5-3.4.2-2", (V5, BOTH), "40 09 0001 83 05 1f 0002 'no'", Puback(said(ImplementationSpecificError, &[Property::ReasonString("no")]))),
-        good("PUBREC with a user property", "MQTT5-3.5.2-3", (V5, BOTH), "50 0b 0001 10 07 26 0001 'k' 0001 'v'", Pubrec(said(NoMatchingSubscribers, &[Property::UserProperty(("k", "v"))]))),
-        good("PUBREL with a success that has words", "MQTT5-3.6.2-2", (V5, BOTH), "62 09 0001 00 05 1f 0002 'ok'", Pubrel(said(Success, &[Property::ReasonString("ok")]))),
-        good("PUBCOMP with two user properties", "MQTT5-3.7.2-3", (V5, BOTH), "70 12 0001 92 0e 26 0001 'k' 0001 'v' 26 0001 'k' 0001 'w'", Pubcomp(said(PacketIdentifierNotFound, &[Property::UserProperty(("k", "v")), Property::UserProperty(("k", "w"))]))),
+        good("PUBACK with a reason in words", "MQTT5 section 3.4.2.2.2", (V5, BOTH), "40 09 0001 83 05 1f 0002 'no'", Puback(said(ImplementationSpecificError, &[Property::ReasonString("no")]))),
+        good("PUBREC with a user property", "MQTT5 section 3.5.2.2.3", (V5, BOTH), "50 0b 0001 10 07 26 0001 'k' 0001 'v'", Pubrec(said(NoMatchingSubscribers, &[Property::UserProperty(("k", "v"))]))),
+        good("PUBREL with a success that has words", "MQTT5 section 3.6.2.2.2", (V5, BOTH), "62 09 0001 00 05 1f 0002 'ok'", Pubrel(said(Success, &[Property::ReasonString("ok")]))),
+        good("PUBCOMP with two user properties", "MQTT5 section 3.7.2.2.3", (V5, BOTH), "70 12 0001 92 0e 26 0001 'k' 0001 'v' 26 0001 'k' 0001 'w'", Pubcomp(said(PacketIdentifierNotFound, &[Property::UserProperty(("k", "v")), Property::UserProperty(("k", "w"))]))),
     ]
 }
 

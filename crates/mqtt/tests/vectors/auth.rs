@@ -21,7 +21,7 @@ fn steps() -> Vec<Row> {
         good("done, in the shortest form", "MQTT5 section 3.15.2.1", (V5, BOTH), "f0 00", auth(Success, &[])),
         good("go on", "MQTT5-4.12.0-2, MQTT5-4.12.0-3", (V5, BOTH), "f0 0b 18 09 15 0001 'm' 16 0002 00ff", auth(ContinueAuthentication, &[AuthenticationMethod("m"), AuthenticationData(&[0, 0xFF])])),
         good("once more", "MQTT5-4.12.1-1", (V5, SERVER), "f0 06 19 04 15 0001 'm'", auth(Reauthenticate, &[AuthenticationMethod("m")])),
-        good("done, with words", "MQTT5-3.15.2-2, MQTT5-3.15.2-3", (V5, CLIENT), "f0 12 00 10 15 0001 'm' 1f 0002 'ok' 26 0001 'k' 0001 'v'", auth(Success, &[AuthenticationMethod("m"), ReasonString("ok"), UserProperty(("k", "v"))])),
+        good("done, with words", "MQTT5 section 3.15.2.2", (V5, CLIENT), "f0 12 00 10 15 0001 'm' 1f 0002 'ok' 26 0001 'k' 0001 'v'", auth(Success, &[AuthenticationMethod("m"), ReasonString("ok"), UserProperty(("k", "v"))])),
         odd("done, and all of it said", "MQTT5 section 3.15.2.2.1", (V5, BOTH), "f0 02 00 00", auth(Success, &[])),
     ]
 }

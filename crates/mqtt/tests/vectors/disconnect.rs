@@ -30,8 +30,8 @@ fn goodbyes() -> Vec<Row> {
         odd("nor need be that there are no properties", "MQTT5 section 3.14.2.2.1", (V5, BOTH), "e0 02 00 00", plain(R::Success)),
         odd("a reason and a property length of zero", "MQTT5 section 3.14.2.2.1", (V5, BOTH), "e0 02 81 00", plain(R::MalformedPacket)),
         good("goodbye, and keep the session for a while", "MQTT5 section 3.14.2.2.2", (V5, SERVER), "e0 07 00 05 11 0000003c", with(R::Success, &[SessionExpiryInterval(60)])),
-        good("a reason in words", "MQTT5-3.14.2-3", (V5, BOTH), "e0 08 98 06 1f 0003 'why'", with(R::AdministrativeAction, &[ReasonString("why")])),
-        good("user properties", "MQTT5-3.14.2-4", (V5, BOTH), "e0 10 98 0e 26 0001 'k' 0001 'v' 26 0001 'k' 0001 'v'", with(R::AdministrativeAction, &[UserProperty(("k", "v")), UserProperty(("k", "v"))])),
+        good("a reason in words", "MQTT5 section 3.14.2.2.3", (V5, BOTH), "e0 08 98 06 1f 0003 'why'", with(R::AdministrativeAction, &[ReasonString("why")])),
+        good("user properties", "MQTT5 section 3.14.2.2.4", (V5, BOTH), "e0 10 98 0e 26 0001 'k' 0001 'v' 26 0001 'k' 0001 'v'", with(R::AdministrativeAction, &[UserProperty(("k", "v")), UserProperty(("k", "v"))])),
         good("go to another server", "MQTT5 section 3.14.2.2.5", (V5, CLIENT), "e0 06 9d 04 1c 0001 'b'", with(R::ServerMoved, &[ServerReference("b")])),
     ]
 }

@@ -34,7 +34,7 @@ fn flags() -> Vec<Row> {
     const FLAGS5: &str = "MQTT5 section 3.3.1";
     let plain = |retain| Packet::Publish(Publish { retain, ..publish() });
     vec![
-        good("QoS 0", FLAGS, (V3, BOTH), "30 04 0001 'a' 'x'", plain(false)),
+        good("QoS 0", "MQTT3-3.3.2-1", (V3, BOTH), "30 04 0001 'a' 'x'", plain(false)),
         good("QoS 0, retained", FLAGS, (V3, BOTH), "31 04 0001 'a' 'x'", plain(true)),
         good("QoS 1", FLAGS, (V3, BOTH), "32 06 0001 'a' 0001 'x'", numbered(AtLeastOnce, false, false)),
         good("QoS 1, retained", FLAGS, (V3, BOTH), "33 06 0001 'a' 0001 'x'", numbered(AtLeastOnce, false, true)),
@@ -44,7 +44,7 @@ fn flags() -> Vec<Row> {
         good("QoS 1, again, retained", FLAGS, (V3, BOTH), "3b 06 0001 'a' 0001 'x'", numbered(AtLeastOnce, true, true)),
         good("QoS 2, again", FLAGS, (V3, BOTH), "3c 06 0001 'a' 0001 'x'", numbered(ExactlyOnce, true, false)),
         good("QoS 2, again, retained", FLAGS, (V3, BOTH), "3d 06 0001 'a' 0001 'x'", numbered(ExactlyOnce, true, true)),
-        good("QoS 0 in 5", FLAGS5, (V5, BOTH), "30 05 0001 'a' 00 'x'", plain(false)),
+        good("QoS 0 in 5, without properties", "MQTT5-2.2.2-1, MQTT5-3.3.2-1", (V5, BOTH), "30 05 0001 'a' 00 'x'", plain(false)),
         good("QoS 0, retained, in 5", FLAGS5, (V5, BOTH), "31 05 0001 'a' 00 'x'", plain(true)),
         good("QoS 1 in 5", FLAGS5, (V5, BOTH), "32 07 0001 'a' 0001 00 'x'", numbered(AtLeastOnce, false, false)),
         good("QoS 1, again, in 5", "MQTT5-3.3.1-1", (V5, BOTH), "3a 07 0001 'a' 0001 00 'x'", numbered(AtLeastOnce, true, false)),

@@ -61,6 +61,8 @@ fn rows() -> Vec<Row> {
         ("CONNACK takes over nothing [MQTT5-3.2.2-8]", V::V5, Packet::Connack(Connack { session_present: false, reason: ReasonCode::SessionTakenOver, properties: properties_none }), ReasonRefused),
         ("CONNACK takes over nothing in 3.1.1 either", V::V311, Packet::Connack(Connack { session_present: false, reason: ReasonCode::SessionTakenOver, properties: properties_none }), ReasonRefused),
         ("PUBACK has no reason of PUBREL [MQTT5-3.4.2-1]", V::V5, Packet::Puback(Ack::new(id(1), ReasonCode::PacketIdentifierNotFound)), ReasonRefused),
+        ("PUBREC has no reason of PUBCOMP [MQTT5-3.5.2-1]", V::V5, Packet::Pubrec(Ack::new(id(1), ReasonCode::PacketIdentifierNotFound)), ReasonRefused),
+        ("PUBCOMP has no reason of PUBREC [MQTT5-3.7.2-1]", V::V5, Packet::Pubcomp(Ack::new(id(1), ReasonCode::NotAuthorized)), ReasonRefused),
         ("PUBREL has no reason of PUBREC [MQTT5-3.6.2-1]", V::V5, Packet::Pubrel(Ack::new(id(1), ReasonCode::QuotaExceeded)), ReasonRefused),
         ("DISCONNECT has no reason of CONNACK [MQTT5-3.14.2-1]", V::V5, Packet::Disconnect(Disconnect::new(ReasonCode::Banned)), ReasonRefused),
         ("SUBACK has no reason of UNSUBACK [MQTT5-3.9.3-2]", V::V5, Packet::Suback(Suback { packet_id: id(1), properties: properties_none, reasons: vec![ReasonCode::NoSubscriptionExisted] }), ReasonRefused),
@@ -117,7 +119,7 @@ fn properties_that_cannot_be_said_are_refused_and_leave_no_trace() {
     assert_eq!(buffer.as_properties().as_bytes(), [0x03, 0, 1, b't']);
 }
 
-#[test] // [MQTT5-3.3.1-2] [MQTT3-3.3.1-2]
+#[test] // [MQTT3-3.3.1-2] [MQTT5-3.3.1-2]
 fn dup_is_never_written_at_qos_0() {
     let packet = Packet::Publish(Publish { dup: true, ..publish() });
     assert_eq!(crate::encoded(&packet, V::V311)[0], 0x30);

@@ -153,7 +153,7 @@ fn answers() -> Vec<Row> {
         good("granted, at each QoS", "MQTT3-3.8.4-5", (V3, CLIENT), "90 05 0001 00 01 02", suback(&[Success, GrantedQos1, GrantedQos2])),
         good("granted and refused", "MQTT3-3.9.3-2", (V311, CLIENT), "90 04 0001 01 80", suback(&[GrantedQos1, UnspecifiedError])),
         good("granted and refused in 5", "MQTT5-3.9.3-2", (V5, CLIENT), "90 0a 0001 00 02 80 87 8f 9e a1 a2", suback(&[GrantedQos2, UnspecifiedError, NotAuthorized, TopicFilterInvalid, SharedSubscriptionsNotSupported, SubscriptionIdentifiersNotSupported, WildcardSubscriptionsNotSupported])),
-        good("an answer with words", "MQTT5-3.9.2-1", (V5, CLIENT), "90 10 0001 0c 1f 0002 'no' 26 0001 'k' 0001 'v' 97", Packet::Suback(Suback {
+        good("an answer with words", "MQTT5 section 3.9.2.1.2", (V5, CLIENT), "90 10 0001 0c 1f 0002 'no' 26 0001 'k' 0001 'v' 97", Packet::Suback(Suback {
             packet_id: id(1),
             properties: properties(&[Property::ReasonString("no"), Property::UserProperty(("k", "v"))]),
             reasons: vec![QuotaExceeded],

@@ -8,7 +8,8 @@ pub(crate) fn rows() -> Vec<Row> {
     [ill_formed(), nulls(), well_formed(), everywhere()].concat()
 }
 
-const ILL: &str = "MQTT3-1.5.3-1, MQTT5-1.5.4-1";
+/// The topic of PUBLISH, which is its first field and text.
+const ILL: &str = "MQTT3-1.5.3-1, MQTT3-3.3.2-1, MQTT5-1.5.4-1, MQTT5-3.3.2-1";
 const NULL: &str = "MQTT3-1.5.3-2, MQTT5-1.5.4-2";
 
 fn topic_not_utf8(at: usize) -> Violation {
@@ -99,8 +100,8 @@ fn everywhere() -> Vec<Row> {
         bad("an ill-formed authentication method", "MQTT5-1.5.4-1", (V5, SERVER), "10 12 0004 'MQTT' 05 02 003c 04 15 0001 ff 0001 'a'", not("authentication method")),
         bad("an ill-formed content type", "MQTT5-3.3.2-19", (V5, BOTH), "30 09 0001 'a' 04 03 0001 ff 'x'", not("content type")),
         bad("an ill-formed response topic", "MQTT5-3.3.2-13", (V5, BOTH), "30 09 0001 'a' 04 08 0001 ff 'x'", not("response topic")),
-        bad("an ill-formed name of a user property", "MQTT5-1.5.4-1", (V5, BOTH), "30 0c 0001 'a' 07 26 0001 ff 0001 'v' 'x'", not("user property")),
-        bad("an ill-formed value of a user property", "MQTT5-1.5.4-1", (V5, BOTH), "30 0c 0001 'a' 07 26 0001 'k' 0001 ff 'x'", not("user property")),
+        bad("an ill-formed name of a user property", "MQTT5-1.5.4-1, MQTT5-1.5.7-1", (V5, BOTH), "30 0c 0001 'a' 07 26 0001 ff 0001 'v' 'x'", not("user property")),
+        bad("an ill-formed value of a user property", "MQTT5-1.5.4-1, MQTT5-1.5.7-1", (V5, BOTH), "30 0c 0001 'a' 07 26 0001 'k' 0001 ff 'x'", not("user property")),
         bad("an ill-formed assigned client identifier", "MQTT5-1.5.4-1", (V5, CLIENT), "20 07 00 00 04 12 0001 ff", not("assigned client identifier")),
         bad("an ill-formed response information", "MQTT5-1.5.4-1", (V5, CLIENT), "20 07 00 00 04 1a 0001 ff", not("response information")),
         bad("an ill-formed server reference", "MQTT5-1.5.4-1", (V5, BOTH), "e0 06 9c 04 1c 0001 ff", not("server reference")),

@@ -63,7 +63,7 @@ fn answers() -> Vec<Row> {
     vec![
         good("done", "MQTT3-3.10.4-4", (V3, CLIENT), "b0 02 0001", unsuback(&[], &[])),
         good("done in 5", "MQTT5-3.11.3-1", (V5, CLIENT), "b0 0a 0001 00 00 11 80 83 87 8f 91", unsuback(&[], &[Success, NoSubscriptionExisted, UnspecifiedError, ImplementationSpecificError, NotAuthorized, TopicFilterInvalid, PacketIdentifierInUse])),
-        good("done, with words", "MQTT5-3.11.2-1", (V5, CLIENT), "b0 10 0001 0c 1f 0002 'ok' 26 0001 'k' 0001 'v' 00", unsuback(&[Property::ReasonString("ok"), Property::UserProperty(("k", "v"))], &[Success])),
+        good("done, with words", "MQTT5 section 3.11.2.1.2", (V5, CLIENT), "b0 10 0001 0c 1f 0002 'ok' 26 0001 'k' 0001 'v' 00", unsuback(&[Property::ReasonString("ok"), Property::UserProperty(("k", "v"))], &[Success])),
     ]
 }
 

@@ -96,6 +96,11 @@ fn received(alert: AlertDescription) -> Option<&'static str> {
         AlertDescription::CertificateExpired => {
             "the client says that this server's certificate has expired"
         }
+        // So mosquitto's clients and others call it that check the name behind the handshake's back.
+        AlertDescription::InternalError => {
+            "the client gave up (internal error): the name that it connects to may be missing in \
+             this server's certificate"
+        }
         AlertDescription::ProtocolVersion => "the client knows neither TLS 1.2 nor 1.3",
         _ => return None,
     })

@@ -107,6 +107,15 @@ impl TlsStream {
         self.session.wants_write()
     }
 
+    /// Encrypted bytes that wait for the socket.
+    pub(crate) fn unsent(&mut self) -> usize {
+        if !self.session.wants_write() {
+            return 0;
+        }
+        // Nothing has come since the last time: only the state is asked for.
+        self.session.process_new_packets().map_or(0, |state| state.tls_bytes_to_write())
+    }
+
     /// Fills `buffer` until it is full, the socket is empty, or the end is reached. A peer that
     /// closes without saying so in TLS has finished as well: MQTT knows by itself what is whole.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

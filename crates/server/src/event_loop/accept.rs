@@ -5,7 +5,7 @@ use crate::door::Door;
 use crate::gate::Origin;
 use crate::sockets::{Ending, Socket};
 use mio::{Interest, Token};
-use noctule_broker::{Cause, ConnectionHandle, Now, Transport};
+use noctule_broker::{Cause, ConnectionHandle, Credentials, Now, Transport};
 use noctule_net::Pipe;
 use std::io;
 use std::net::SocketAddr;
@@ -71,20 +71,32 @@ impl EventLoop {
                 Pipe::Tcp(_) => Transport::Plain,
                 Pipe::Tls(_) => Transport::Tls,
             };
-            let connection = self.shard.open_over(transport, now);
+            let entrance = listening.listener.entrance();
+            let connection = self.shard.open_at(entrance, transport, now);
             self.adopt(connection, pipe, peer, now);
         }
         // There may be more; the next turn comes at once.
         self.listeners[index].ready_at_ms = Some(now.mono_ms);
     }
 
-    /// What is known of a connection besides what it says.
-    pub(super) fn origin_of(&mut self, connection: ConnectionHandle) -> Origin {
-        let socket = self.sockets.of(connection);
-        let facts = socket.as_ref().and_then(|socket| socket.pipe.tls_facts());
-        Origin {
-            has_certificate: facts.is_some_and(|facts| facts.client_certificate.is_some()),
-            is_local: socket.is_some_and(|socket| socket.peer.ip().is_loopback()),
+    /// Has the gate decide upon a client.
+    pub(super) fn authenticate(
+        &mut self,
+        connection: ConnectionHandle,
+        credentials: Credentials,
+        now: Now,
+    ) {
+        let entrance = self.shard.entrance_of(connection).unwrap_or_default();
+        // If the socket is gone, so will be the connection.
+        let Some(socket) = self.sockets.of(connection) else {
+            return;
+        };
+        let certificate = socket.pipe.tls_facts().and_then(|facts| facts.client_certificate);
+        let origin =
+            Origin { entrance, certificate: certificate.as_deref(), address: socket.peer.ip() };
+        let asker = (self.number, connection);
+        if let Some(event) = self.gate.ask(credentials, origin, &mut socket.begun, asker) {
+            self.shard.handle(event, now);
         }
     }
 
@@ -112,6 +124,7 @@ impl EventLoop {
             writable: true,
             listed: false,
             taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
+            begun: None,
             appetite: 4 * APPETITE_MIN,
             ending: Ending::No,
         });

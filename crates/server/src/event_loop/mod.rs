@@ -21,14 +21,12 @@ use crate::clock::Clock;
 use crate::door::Door;
 use crate::gate::Gate;
 use crate::mailboxes::{Letter, Mailboxes};
-use crate::sockets::{Ending, Sockets};
+use crate::sockets::{Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
 use mio::{Events, Poll, Token, Waker};
-use noctule_broker::{
-    Action, Cause, ConnectionHandle, Event, Mail, Now, Parcel, Shard, StoreState,
-};
+use noctule_broker::{Action, Cause, ConnectionHandle, Mail, Now, Parcel, Shard, StoreState};
 use noctule_net::Pipe;
 pub(crate) use observe::{Observers, Taps};
 use std::collections::VecDeque;
@@ -414,14 +412,10 @@ impl EventLoop {
     fn carry_out(&mut self, action: Action, now: Now) {
         match action {
             Action::Authenticate { connection, credentials } => {
-                let origin = self.origin_of(connection);
-                let asker = (self.number, connection);
-                if let Some(verdict) = self.gate.ask(credentials, origin, asker) {
-                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
-                }
+                self.authenticate(connection, credentials, now);
             }
-            Action::Persist { ticket, records } => {
-                if let Some(event) = self.storage.persist(ticket, records) {
+            Action::Persist { ticket, records, stage } => {
+                if let Some(event) = self.storage.persist(stage, ticket, records) {
                     self.shard.handle(event, now);
                 }
                 self.look_at_store();
@@ -463,6 +457,13 @@ impl EventLoop {
 
     /// Writes as much of a connection's output as the socket takes.
     fn write(&mut self, connection: ConnectionHandle, now: Now) {
+        self.write_out(connection, now);
+        if let Some(Socket { pipe: pipe @ Pipe::Tls(_), .. }) = self.sockets.of(connection) {
+            self.shard.on_sealed(connection, pipe.unsent());
+        }
+    }
+
+    fn write_out(&mut self, connection: ConnectionHandle, now: Now) {
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return;

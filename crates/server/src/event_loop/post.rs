@@ -2,9 +2,10 @@
 //! the order to stop.
 
 use super::{EventLoop, LINGER_MS, Taps};
+use crate::entrances::Rules;
 use crate::mailboxes::Letter;
 use crate::sockets::Socket;
-use noctule_broker::{ConnectionHandle, Departure, Event, Now, ShardId};
+use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
 
@@ -29,9 +30,8 @@ impl EventLoop {
                     self.look_at_store();
                 }
                 Letter::StoreState => self.look_at_store(),
-                Letter::Verdict { connection, verdict } => {
-                    self.shard.handle(Event::Authenticated { connection, verdict }, now);
-                }
+                Letter::Answer(event) => self.shard.handle(event, now),
+                Letter::Rules(rules) => self.take_up(&rules),
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();
                     self.stop_by_ms = Some(now.mono_ms + LINGER_MS);
@@ -44,6 +44,14 @@ impl EventLoop {
         for (from, emptied) in self.emptied.iter_mut().enumerate() {
             self.shard.take_emptied(ShardId(from as u16), emptied);
         }
+    }
+
+    /// The configuration has changed.
+    fn take_up(&mut self, rules: &Rules) {
+        self.shard.set_entrances(rules.entrances.clone());
+        self.shard.set_limits(rules.limits.clone());
+        self.connections_max = rules.limits.connections_max;
+        self.observers.messages = rules.log_messages;
     }
 
     /// A connection comes from the loop that accepted it, to stay.

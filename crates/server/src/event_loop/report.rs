@@ -5,6 +5,7 @@ use crate::door::transport;
 use crate::raw_log::hex_of_broken;
 use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Report};
 use noctule_mqtt::ProtocolVersion;
+use noctule_net::looks_like_client_hello;
 use tracing::{debug, info, warn};
 
 /// So many bytes of a packet that breaks the rules are shown.
@@ -22,6 +23,7 @@ impl EventLoop {
                 debug!(
                     peer = self.peer_of(connection),
                     transport = self.transport_of(connection),
+                    listener = self.listener_of(connection),
                     client_id = escaped(&client_id),
                     %version,
                     session_present,
@@ -69,7 +71,9 @@ impl EventLoop {
         let text = peer.map_or_else(String::new, |peer| peer.to_string());
         let is_first =
             peer.is_none_or(|peer| self.observers.complaints.note(peer.ip(), now.mono_ms));
-        if is_first {
+        // Who speaks TLS to a plain port was told apart from its first bytes, and said.
+        let is_stranger = client_id.is_none() && looks_like_client_hello(packet);
+        if is_first && !is_stranger {
             info!(
                 peer = text,
                 client_id = client_id.as_deref().map(escaped),
@@ -99,6 +103,13 @@ impl EventLoop {
     /// The same as text; empty if it is not known any more.
     fn peer_of(&mut self, connection: ConnectionHandle) -> String {
         self.address_of(connection).map_or_else(String::new, |peer| peer.to_string())
+    }
+
+    /// Which listener a connection has come by, if somebody has written it.
+    fn listener_of(&self, connection: ConnectionHandle) -> Option<String> {
+        let entrance = self.shard.entrance_of(connection)?;
+        let mut doors = self.listeners.iter().map(|listening| &listening.listener);
+        doors.find(|door| door.entrance() == entrance)?.name()
     }
 
     /// What carries a connection: plain, or TLS with its version and cipher.

@@ -99,6 +99,30 @@ choice! {
 }
 
 choice! {
+    /// What is spoken under MQTT at a listener.
+    Transport, "tcp|tls" {
+        /// TCP without encryption.
+        Tcp = "tcp",
+        /// TLS over TCP.
+        Tls = "tls",
+    }
+}
+
+choice! {
+    /// Which part of a client's certificate is its user name.
+    CertificateUser, "none|common-name|subject|alternative-name" {
+        /// None: a certificate lets in whoever shows it.
+        None = "none",
+        /// The first common name of its subject.
+        CommonName = "common-name",
+        /// Its whole subject.
+        Subject = "subject",
+        /// Its first alternative name that is a host name, a mail address or a URI.
+        AlternativeName = "alternative-name",
+    }
+}
+
+choice! {
     /// What a publisher sees when a session that is owed its message has a full queue.
     OnQueueFull, "drop-new|refuse" {
         /// The message is acknowledged; this session does not get it.

@@ -11,10 +11,11 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
+use super::listener::{LISTENERS_MAX, ListenerTable, listener_options};
 use super::nearest::nearest;
 use super::problem::{Place, Problem};
 use super::spec::{OptionSpec, Section};
-use super::table::{Config, OPTIONS, SECTIONS};
+use super::table::{Config, LISTENER, OPTIONS, SECTIONS};
 use super::value::Given;
 
 /// Reads a file into `config` and returns what is wrong with it, in the order of its lines.
@@ -61,6 +62,7 @@ impl Reader<'_> {
     fn document(&mut self, document: &DeTable<'_>) {
         for (key, value) in document {
             match SECTIONS.iter().skip(1).find(|section| section.name == key.get_ref()) {
+                _ if LISTENER.name == key.get_ref() => self.listeners(value),
                 Some(section) => self.section(section, value),
                 None => self.entry("", key, value),
             }
@@ -82,11 +84,55 @@ impl Reader<'_> {
         self.note(value.span(), message);
     }
 
+    fn listeners(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(tables) = value.get_ref() else {
+            let message = "listeners are tables of their own: write `[[listener]]`, with its options \
+                           below";
+            return self.note(value.span(), message.to_owned());
+        };
+        if tables.len() > LISTENERS_MAX {
+            self.note(value.span(), format!("more than {LISTENERS_MAX} listeners"));
+        }
+        for (number, table) in tables.iter().enumerate() {
+            match table.get_ref() {
+                DeValue::Table(entries) => self.listener(number, entries),
+                other => {
+                    let found = given(other).found();
+                    self.note(
+                        table.span(),
+                        format!("`[[listener]]`: expected a table, found {found}"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn listener(&mut self, number: usize, entries: &DeTable<'_>) {
+        let name = entries.get("name").and_then(|name| name.get_ref().as_str());
+        let label = match name {
+            Some(name) if !name.is_empty() => format!("listener {name:?}"),
+            _ => format!("listener {}", number + 1),
+        };
+        let mut table = ListenerTable::default();
+        for (key, value) in entries {
+            let name: &str = key.get_ref();
+            match listener_options().find(|spec| spec.name == name) {
+                Some(spec) => {
+                    if let Err(wrong) = table.say(spec, given(value.get_ref())) {
+                        self.note(value.span(), format!("{label}: `{name}`: {wrong}"));
+                    }
+                }
+                None => self.note(key.span(), format!("{label}: {}", not_of_a_listener(name))),
+            }
+        }
+        self.config.listeners.push(table);
+    }
+
     fn entry(&mut self, section: &str, key: &Key<'_>, value: &Spanned<DeValue<'_>>) {
         let name: &str = key.get_ref();
         match option(section, name) {
             Some(spec) => self.option(spec, value),
-            None if section.is_empty() && value.get_ref().is_table() => {
+            None if section.is_empty() && is_section(value.get_ref()) => {
                 self.note(key.span(), unknown_section(name));
             }
             None => self.note(key.span(), unknown_key(section, name)),
@@ -116,14 +162,26 @@ impl Reader<'_> {
     }
 }
 
+/// Whether somebody has written it between brackets.
+fn is_section(value: &DeValue<'_>) -> bool {
+    let is_list =
+        |items: &[Spanned<DeValue<'_>>]| items.iter().any(|item| item.get_ref().is_table());
+    value.is_table() || value.as_array().is_some_and(|items| is_list(items))
+}
+
 fn option(section: &str, name: &str) -> Option<&'static OptionSpec> {
     OPTIONS.iter().find(|spec| spec.section == section && spec.name == name)
 }
 
 fn unknown_section(name: &str) -> String {
-    let sections = SECTIONS.iter().skip(1).map(|section| (section.name.to_owned(), section.name));
+    let sections = SECTIONS
+        .iter()
+        .skip(1)
+        .chain([&LISTENER])
+        .map(|section| (section.name.to_owned(), section.name));
     let known = nearest(name, sections).unwrap_or_default();
-    format!("unknown section {name:?}; the nearest one is `[{known}]`")
+    let known = if known == LISTENER.name { format!("[[{known}]]") } else { format!("[{known}]") };
+    format!("unknown section {name:?}; the nearest one is `{known}`")
 }
 
 /// Names the option that was probably meant: the same name elsewhere, or else the nearest one,
@@ -139,6 +197,19 @@ fn unknown_key(section: &str, name: &str) -> String {
         OPTIONS.iter().partition(|spec| spec.section == section);
     let known = nearest(name, here.into_iter().chain(elsewhere).flat_map(names));
     let known = known.map_or("", |spec| if spec.section == section { spec.name } else { spec.key });
+    format!("unknown key {name:?}; the nearest one is `{known}`")
+}
+
+/// Why a listener cannot have an option, or which one was probably meant.
+fn not_of_a_listener(name: &str) -> String {
+    if let Some(spec) = OPTIONS.iter().find(|spec| spec.name == name) {
+        let place = match spec.section {
+            "" => "at the top of the file".to_owned(),
+            home => format!("in the section `[{home}]`"),
+        };
+        return format!("`{name}` is for all listeners alike and belongs {place}");
+    }
+    let known = nearest(name, listener_options().flat_map(names)).map_or("", |spec| spec.name);
     format!("unknown key {name:?}; the nearest one is `{known}`")
 }
 
@@ -182,6 +253,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Hello, Listener};
     use super::*;
 
     fn problems(text: &str) -> Vec<String> {
@@ -287,6 +359,44 @@ mod tests {
              for that (without this line: 10_000)"
         );
         assert!(problem("[limits]\ninflight_out_max = 0").contains("this option has to have one"));
+    }
+
+    #[test]
+    fn a_listener_is_a_table_with_options_of_its_own() {
+        let mut config = Config::default();
+        let text = "hello = \"never\"\n[[listener]]\nport = 1\n[[listener]]\nname = \"field\"\n\
+                    bind = \"::1\"\ntransport = \"tls\"\nhello = \"always\"\n\
+                    protocol_versions = [\"5\"]\n[limits]\nqos2_ids_max = 7\n";
+        assert_eq!(read_text(Path::new("n.toml"), text, &mut config), []);
+        let listeners = config.all_listeners();
+        let labels: Vec<_> = listeners.iter().filter_map(Listener::label).collect();
+        assert_eq!(labels, ["listener 1 of the file", "listener \"field\""]);
+        let (first, second) = (&listeners[0].config, &listeners[1].config);
+        assert_eq!((first.port, second.port), (1, 8883), "a TLS listener has the usual port");
+        assert_eq!((first.hello, second.hello), (Hello::Never, Hello::Always));
+        assert_eq!(second.protocol_versions.list().len(), 1);
+        assert_eq!((second.bind.len(), second.limits.qos2_ids_max), (1, 7));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_listener_names_it() {
+        assert_eq!(
+            problem("[[listener]]\n[[listener]]\nname = \"field\"\nprot = 1\n"),
+            "n.toml:4:1: listener \"field\": unknown key \"prot\"; the nearest one is `port`"
+        );
+        assert_eq!(
+            problem("[[listener]]\ntransport = \"udp\"\n"),
+            "n.toml:2:13: listener 1: `transport`: expected `tcp` or `tls`, found the string \"udp\""
+        );
+        assert_eq!(
+            problem("[[listener]]\nverbose = true\n"),
+            "n.toml:2:1: listener 1: `verbose` is for all listeners alike and belongs at the top of \
+             the file"
+        );
+        assert!(problem("[listener]\nport = 1\n").contains("write `[[listener]]`"));
+        assert!(problem("listener = [1]\n").contains("expected a table, found the number 1"));
+        assert!(problem("[[listner]]\nport = 1\n").contains("the nearest one is `[[listener]]`"));
+        assert!(problem(&"[[listener]]\n".repeat(201)).contains("more than 200 listeners"));
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use super::environment::read_variables;
 use super::file::read_file;
 use super::limit::Auto;
+use super::listener::Listener;
 use super::problem::{Place, Problem, Problems};
 use super::spec::OptionSpec;
 use super::table::Config;
 use super::value::Given;
 
 /// Where settings come from, the weakest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The configuration file, if one was named; there is no file that is read unasked.
     pub file: Option<PathBuf>,
@@ -78,12 +79,48 @@ impl Sources {
 
 /// Settings that are each right and do not go together.
 fn contradictions(config: &Config) -> Option<Problem> {
-    let message = same_port(config).or_else(|| files_apart(config))?;
+    let listeners = config.all_listeners();
+    let of_one = |listener: &Listener| {
+        let message = files_apart(&listener.config)?;
+        Some(listener.label().map_or(message.clone(), |label| format!("{label}: {message}")))
+    };
+    let message = same_port(config)
+        .or_else(|| same_name(&listeners))
+        .or_else(|| same_address(&listeners))
+        .or_else(|| listeners.iter().find_map(of_one))?;
     Some(Problem { place: Place::Together, message })
 }
 
+fn same_name(listeners: &[Listener]) -> Option<String> {
+    let named = listeners.iter().filter(|listener| !listener.config.listener.name.is_empty());
+    let names: Vec<&str> = named.map(|listener| &*listener.config.listener.name).collect();
+    let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name))?.1;
+    Some(format!("two listeners are called {twice:?}: give each a name of its own"))
+}
+
+/// Two listeners that would want the same port of the same address.
+fn same_address(listeners: &[Listener]) -> Option<String> {
+    let is_written = |listener: &&Listener| listener.is_written && listener.config.port != 0;
+    let written: Vec<&Listener> = listeners.iter().filter(is_written).collect();
+    for (at, one) in written.iter().enumerate() {
+        for other in &written[..at] {
+            let port = one.config.port;
+            let shared = one.config.bind.iter().find(|address| other.config.bind.contains(address));
+            if let (true, Some(address)) = (port == other.config.port, shared) {
+                let (one, other) = (one.label()?, other.label()?);
+                return Some(format!(
+                    "{other} and {one} both listen on port {port} of {address}: choose another \
+                     `port` or `bind` for one of them"
+                ));
+            }
+        }
+    }
+    None
+}
+
 fn same_port(config: &Config) -> Option<String> {
-    let same = config.tls && config.port != 0 && config.port == config.tls_port;
+    let is_usual = config.listeners.is_empty();
+    let same = is_usual && config.tls && config.port != 0 && config.port == config.tls_port;
     same.then(|| {
         format!(
             "`port` and `tls_port` are both {}: choose another for one of them, or turn TLS off \
@@ -206,6 +243,31 @@ mod tests {
         assert!(problem(&[("client_crl", "a")]).starts_with("`client_crl` is set"));
         assert!(load(&[("cert", "a"), ("key", "a"), ("client_auth", "optional")]).is_ok());
         assert!(load(&[("client_crl", "a"), ("client_ca", "a")]).is_ok());
+    }
+
+    #[test]
+    fn listeners_that_get_in_each_others_way_are_named() {
+        let file = TestFile::new("listeners-together");
+        let problem = |text: &str| {
+            fs::write(file.path(), text).unwrap();
+            let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+            sources.load().map(|_| ()).map_err(|problems| problems.to_string())
+        };
+        let one = "[[listener]]\nname = \"a\"\nport = 1\n";
+        assert_eq!(problem(&format!("tls_port = 1883\n{one}")), Ok(()), "no listener of the top");
+        assert_eq!(
+            problem(&format!("{one}{one}")).unwrap_err(),
+            "two listeners are called \"a\": give each a name of its own"
+        );
+        assert_eq!(
+            problem(&format!("{one}[[listener]]\nport = 1\n")).unwrap_err(),
+            "listener \"a\" and listener 2 of the file both listen on port 1 of 127.0.0.1: choose \
+             another `port` or `bind` for one of them"
+        );
+        let apart = format!("{one}[[listener]]\nport = 1\nbind = \"127.0.0.2\"\n");
+        assert_eq!(problem(&apart), Ok(()));
+        let said = problem(&format!("{one}cert = \"c\"\n")).unwrap_err();
+        assert!(said.starts_with("listener \"a\": `cert` is set and `key` is not"), "{said}");
     }
 
     #[test]

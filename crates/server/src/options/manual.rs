@@ -9,7 +9,7 @@
 //! ```
 
 use super::spec::{OptionSpec, Section, Shape};
-use super::table::{OPTIONS, SECTIONS};
+use super::table::{LISTENER, LISTENER_OPTIONS, OPTIONS, SECTIONS};
 
 /// The whole page.
 #[must_use]
@@ -21,6 +21,7 @@ pub fn manual() -> String {
             out.push_str(&entry(spec));
         }
     }
+    out.push_str(&listeners());
     out
 }
 
@@ -53,6 +54,17 @@ The file is TOML. An unknown key is an error that names the nearest known one; a
 | limit | as its kind says, or `\"unlimited\"` where that is listed; `0` never means that | |
 
 In environment variables and flags everything is written without quotes, and lists with commas.
+
+## Changes while the broker runs
+
+The broker looks at the configuration file every two seconds, and at once when it gets SIGHUP. Of what has changed it
+takes up the options that say so below, and says in one line for each of the others that it needs a
+restart. A file with a problem changes nothing: the broker says what is wrong and goes on as before. What
+variables and flags have said at the start stays stronger than the file. Certificates, revocation lists
+and password files are read again in the same way.
+
+Limits that a client is told when it connects stay as it was told. A change of how many messages may be
+in flight applies to a client from its next connection on.
 ";
 
 fn heading(section: &Section) -> String {
@@ -65,15 +77,59 @@ fn heading(section: &Section) -> String {
 
 fn entry(spec: &OptionSpec) -> String {
     format!(
-        "\n### `{}`\n\n{}\n\n- Accepts: {}\n- Default: `{}`\n- Flag: {}\n- Variable: `{}`\n",
+        "\n### `{}`\n\n{}\n\n- Accepts: {}\n- Default: `{}`\n- Flag: {}\n- Variable: `{}`\n{}{}",
         spec.key,
         spec.text(),
         spec.expected(),
         spec.default_toml(),
         flags(spec),
         spec.variable(),
+        if spec.is_per_listener() { "- Also in a `[[listener]]`\n" } else { "" },
+        if spec.is_live() { "- Can be changed while the broker runs\n" } else { "" },
     )
 }
+
+fn listeners() -> String {
+    let mut out = format!(
+        "\n## Tables `[[{0}]]`\n\n{1}\n\nAs `[[{0}]]` is a table of its own, it stands behind the \
+         options at the top of the file:\n\n{EXAMPLE}",
+        LISTENER.name,
+        LISTENER.text()
+    );
+    for spec in LISTENER_OPTIONS {
+        out.push_str(&format!(
+            "\n### `{}` of a listener\n\n{}\n\n- Accepts: {}\n- Default: `{}`\n",
+            spec.name(),
+            spec.text(),
+            spec.expected(),
+            spec.default_toml(),
+        ));
+    }
+    let shared = OPTIONS.iter().filter(|spec| spec.is_per_listener());
+    let shared: Vec<_> = shared.map(|spec| format!("[`{0}`](#{0})", spec.name())).collect();
+    out.push_str(&format!("\n### The other options of a listener\n\n{}.\n", shared.join(", ")));
+    out
+}
+
+const EXAMPLE: &str = "\
+```toml
+hello = \"never\"
+
+[[listener]]
+name = \"machines\"
+bind = \"192.0.2.10\"
+transport = \"tls\"
+port = 8883
+client_ca = \"/etc/noctule/machines-ca.pem\"
+
+[[listener]]
+name = \"here\"
+bind = [\"127.0.0.1\", \"::1\"]
+port = 1883
+hello = \"waiting\"
+protocol_versions = [\"3.1.1\", \"5\"]
+```
+";
 
 fn flags(spec: &OptionSpec) -> String {
     let value = match spec.shape() {

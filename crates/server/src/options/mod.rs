@@ -15,10 +15,12 @@
 //! assert_eq!(config.limits.unsent_bytes_max, Limit::At(ByteSize(1024 * 1024)));
 //! ```
 
+mod change;
 mod choice;
 mod environment;
 mod file;
 mod limit;
+mod listener;
 mod load;
 mod manual;
 mod nearest;
@@ -28,15 +30,33 @@ mod quantity;
 mod spec;
 mod table;
 mod value;
+mod versions;
 #[cfg(test)]
 mod walks;
 
-pub use choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing};
+/// A configuration as a file without faults would have it.
+#[cfg(test)]
+pub(crate) fn config_of(text: &str) -> Config {
+    let mut config = Config::default();
+    assert_eq!(file::read_text(std::path::Path::new("n.toml"), text, &mut config), []);
+    config
+}
+
+pub(crate) use change::{changes, take_up};
+pub use choice::{
+    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
+    Transport,
+};
 pub use limit::{Auto, Limit, Optional};
+pub use listener::{Listener, ListenerTable};
 pub use load::{Loaded, Sources};
 pub use manual::manual;
 pub use print::print_config;
 pub use problem::{Place, Problem, Problems};
 pub use quantity::{ByteSize, Seconds};
 pub use spec::{OptionSpec, Section, Shape};
-pub use table::{Config, LimitOptions, OPTIONS, ProtocolOptions, SECTIONS, SessionOptions};
+pub use table::{
+    Config, LISTENER, LISTENER_OPTIONS, LimitOptions, ListenerOptions, OPTIONS, ProtocolOptions,
+    SECTIONS, SessionOptions,
+};
+pub use versions::Versions;

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::spec::OptionSpec;
-use super::table::{Config, OPTIONS, SECTIONS};
+use super::table::{Config, LISTENER, LISTENER_OPTIONS, OPTIONS, SECTIONS};
 
 /// `config` as TOML, each option with its documentation as a comment.
 ///
@@ -27,6 +27,7 @@ pub fn print_config(config: &Config) -> String {
             print_option(&mut out, spec, config);
         }
     }
+    print_listeners(&mut out, config);
     out
 }
 
@@ -35,6 +36,27 @@ fn print_option(out: &mut String, spec: &OptionSpec, config: &Config) {
     comment(out, &spec.text());
     comment(out, &format!("Accepts {}; default {}.", spec.expected(), spec.default_toml()));
     line(out, &format!("{} = {}", spec.name, spec.to_toml(config)));
+}
+
+fn print_listeners(out: &mut String, config: &Config) {
+    out.push_str("\n\n");
+    comment(out, &LISTENER.text());
+    for spec in LISTENER_OPTIONS {
+        comment(out, &format!("`{}`: {} Accepts {}.", spec.name, spec.text(), spec.expected()));
+    }
+    let shared = OPTIONS.iter().filter(|spec| spec.is_per_listener()).map(|spec| spec.name);
+    comment(out, &format!("The others, as above: {}.", shared.collect::<Vec<_>>().join(", ")));
+    if config.listeners.is_empty() {
+        line(out, &format!("# [[{}]]", LISTENER.name));
+    }
+    for table in &config.listeners {
+        line(out, &format!("[[{}]]", LISTENER.name));
+        let listener = table.over(config);
+        for spec in table.said() {
+            line(out, &format!("{} = {}", spec.name, spec.to_toml(&listener)));
+        }
+        out.push('\n');
+    }
 }
 
 fn line(out: &mut String, text: &str) {

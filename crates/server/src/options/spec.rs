@@ -19,6 +19,8 @@ pub struct OptionSpec {
     pub(crate) row: Row,
     pub(crate) read: fn(&mut Config, &Given, Range) -> Result<(), Mismatch>,
     pub(crate) show: fn(&Config) -> String,
+    /// Takes the value from the second one over.
+    pub(crate) copy: fn(&mut Config, &Config),
 }
 
 impl OptionSpec {
@@ -86,6 +88,18 @@ impl OptionSpec {
     #[must_use]
     pub fn summary(&self) -> &'static str {
         self.doc.first().map_or("", |line| line.trim())
+    }
+
+    /// Whether a `[[listener]]` may say it for itself.
+    #[must_use]
+    pub fn is_per_listener(&self) -> bool {
+        self.row.per_listener
+    }
+
+    /// Whether a change of it is taken up while the broker runs.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.row.live
     }
 
     /// All of its documentation, without line breaks.
@@ -185,12 +199,26 @@ pub(crate) struct Row {
     pub(crate) off_word: &'static str,
     pub(crate) short: Option<char>,
     pub(crate) range: Range,
+    pub(crate) per_listener: bool,
+    pub(crate) live: bool,
 }
 
 impl Row {
     /// Gives the one-letter flag.
     pub(crate) const fn short(mut self, short: char) -> Self {
         self.short = Some(short);
+        self
+    }
+
+    /// A listener may say it for itself.
+    pub(crate) const fn per_listener(mut self) -> Self {
+        self.per_listener = true;
+        self
+    }
+
+    /// A change is taken up while the broker runs.
+    pub(crate) const fn live(mut self) -> Self {
+        self.live = true;
         self
     }
 
@@ -225,7 +253,15 @@ impl Row {
 
 /// A row with these long flags, the main one first.
 pub(crate) const fn flags(flags: &'static [&'static str]) -> Row {
-    Row { flags, off_flags: &[], off_word: "false", short: None, range: Range::ANY }
+    Row {
+        flags,
+        off_flags: &[],
+        off_word: "false",
+        short: None,
+        range: Range::ANY,
+        per_listener: false,
+        live: false,
+    }
 }
 
 fn joined(doc: &[&str]) -> String {
@@ -233,7 +269,8 @@ fn joined(doc: &[&str]) -> String {
     lines.join(" ")
 }
 
-/// Declares the configuration: its structs with their defaults, `OPTIONS` and `SECTIONS`.
+/// Declares the configuration: its structs with their defaults, `OPTIONS`, `SECTIONS`, and what only a
+/// `[[listener]]` has.
 ///
 /// A row is `field: Type = default => flags(&["flag"]);` and its documentation comment, whose
 /// first line is one sentence, is what `--help` and the manual print.
@@ -244,6 +281,13 @@ macro_rules! option_table {
             $(
                 $(#[doc = $doc:literal])+
                 $name:ident: $type:ty = $default:expr => $row:expr;
+            )+
+        }
+        $(#[doc = $listener_doc:literal])+
+        [[$listener:ident]] $listener_type:ident {
+            $(
+                $(#[doc = $own_doc:literal])+
+                $own_name:ident: $own_type:ty = $own_default:expr => $own_row:expr;
             )+
         }
         $(
@@ -261,6 +305,10 @@ macro_rules! option_table {
         pub struct $config {
             $( $(#[doc = $doc])+ pub $name: $type, )+
             $( $(#[doc = $section_doc])+ pub $section: $section_type, )+
+            /// What a listener has besides; of the configuration as a whole these are the defaults.
+            pub $listener: $listener_type,
+            /// The tables `[[listener]]`, in their order.
+            pub listeners: Vec<ListenerTable>,
         }
 
         impl Default for $config {
@@ -268,6 +316,8 @@ macro_rules! option_table {
                 Self {
                     $( $name: $default, )+
                     $( $section: $section_type::default(), )+
+                    $listener: $listener_type::default(),
+                    listeners: Vec::new(),
                 }
             }
         }
@@ -286,6 +336,42 @@ macro_rules! option_table {
             }
         )+
 
+        $(#[doc = $listener_doc])+
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $listener_type {
+            $( $(#[doc = $own_doc])+ pub $own_name: $own_type, )+
+        }
+
+        impl Default for $listener_type {
+            fn default() -> Self {
+                Self { $( $own_name: $own_default, )+ }
+            }
+        }
+
+        /// What only a listener has; the rest are the options of [`OPTIONS`] that say so.
+        pub static LISTENER_OPTIONS: &[OptionSpec] = &[
+            $(
+                OptionSpec {
+                    section: stringify!($listener),
+                    name: stringify!($own_name),
+                    key: concat!(stringify!($listener), ".", stringify!($own_name)),
+                    doc: &[$($own_doc),+],
+                    kind: Kind::of::<$own_type>(),
+                    row: $own_row,
+                    read: |config, given, range| {
+                        config.$listener.$own_name = Value::read_in(given, range)?;
+                        Ok(())
+                    },
+                    show: |config| Value::to_toml(&config.$listener.$own_name),
+                    copy: |config, from| config.$listener.$own_name = from.$listener.$own_name.clone(),
+                },
+            )+
+        ];
+
+        /// What a `[[listener]]` is.
+        pub static LISTENER: Section =
+            Section { name: stringify!($listener), doc: &[$($listener_doc),+] };
+
         /// Every option, in the order in which they are printed.
         pub static OPTIONS: &[OptionSpec] = &[
             $(
@@ -301,6 +387,7 @@ macro_rules! option_table {
                         Ok(())
                     },
                     show: |config| Value::to_toml(&config.$name),
+                    copy: |config, from| config.$name = from.$name.clone(),
                 },
             )+
             $($(
@@ -316,6 +403,7 @@ macro_rules! option_table {
                         Ok(())
                     },
                     show: |config| Value::to_toml(&config.$section.$inner_name),
+                    copy: |config, from| config.$section.$inner_name = from.$section.$inner_name.clone(),
                 },
             )+)+
         ];

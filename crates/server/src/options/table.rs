@@ -10,11 +10,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing};
+use super::choice::{
+    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
+    Transport,
+};
 use super::limit::{Auto, Limit, Optional};
+use super::listener::ListenerTable;
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
 use super::value::Value;
+use super::versions::Versions;
 
 /// The longest packet that MQTT can express: one byte of type, four of length, and what follows.
 const PACKET_BYTES_GREATEST: u64 = 1 + 4 + 268_435_455;
@@ -31,11 +36,11 @@ option_table! {
         /// IP addresses to listen on.
         /// The default is this machine alone, over IPv4 and IPv6; `0.0.0.0, ::` is every address.
         bind: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
-            => flags(&["bind"]);
+            => flags(&["bind"]).per_listener();
 
         /// TCP port for MQTT without encryption.
         /// `0` takes any free one, the same on each address; the broker prints it.
-        port: u16 = 1883 => flags(&["port"]).short('p').range(0, TWO_BYTES);
+        port: u16 = 1883 => flags(&["port"]).short('p').range(0, TWO_BYTES).per_listener();
 
         /// Whether to offer MQTT over TLS beside the plain port.
         tls: bool = true => flags(&["tls", "ssl"]).off(&["no-tls", "no-ssl"]);
@@ -48,34 +53,46 @@ option_table! {
         /// `auto` is `tls/server.pem` in the data directory, which is made if it is missing, with a CA
         /// whose file `tls/ca.pem` clients trust. `cert` and `key` are set together; they may be one
         /// file. Changed files are used for new connections without a restart.
-        cert: Auto<PathBuf> = Auto::Auto => flags(&["cert"]);
+        cert: Auto<PathBuf> = Auto::Auto => flags(&["cert"]).per_listener();
 
         /// PEM file with the key of the server's certificate.
         /// `auto` is `tls/server.key` in the data directory.
-        key: Auto<PathBuf> = Auto::Auto => flags(&["key"]);
+        key: Auto<PathBuf> = Auto::Auto => flags(&["key"]).per_listener();
 
         /// PEM file with the CAs that sign certificates of clients.
         /// With it, clients of the TLS port show a certificate; see `client_auth`.
-        client_ca: Optional<PathBuf> = Optional::None => flags(&["client-ca"]);
+        client_ca: Optional<PathBuf> = Optional::None => flags(&["client-ca"]).per_listener();
 
         /// Whether clients of the TLS port have to show a certificate.
         /// It counts if there is a `client_ca`. `optional` lets those in that show none; one that is
         /// shown has to be valid in any case.
-        client_auth: ClientAuth = ClientAuth::Required => flags(&["client-auth"]);
+        client_auth: ClientAuth = ClientAuth::Required => flags(&["client-auth"])
+            .per_listener();
+
+        /// Which part of a client's certificate is its user name.
+        /// With `none` a valid certificate lets in whoever gives no user name. Otherwise a client that
+        /// shows one is the user whom it names, whatever user name and password it gives:
+        /// `common-name`, the whole `subject` (`CN=sensor-1,O=Example,C=DE`), or the first
+        /// `alternative-name` that is a host name, mail address or URI. One that names nobody is
+        /// refused (reason code 0x87; return code 5 in version 3).
+        certificate_user: CertificateUser = CertificateUser::None => flags(&["certificate-user"])
+            .per_listener().live();
 
         /// PEM file with certificate revocation lists: certificates of clients that are void.
         /// Each CA in `client_ca` then needs a list.
-        client_crl: Optional<PathBuf> = Optional::None => flags(&["client-crl"]);
+        client_crl: Optional<PathBuf> = Optional::None => flags(&["client-crl"]).per_listener();
 
         /// File with the users and their passwords, made by `noctule passwd`.
         /// With it, a client gives the name and password of a user, shows a certificate, or is refused
         /// (reason code 0x86 or 0x87; return code 4 or 5 in version 3). A changed file is read again.
-        password_file: Optional<PathBuf> = Optional::None => flags(&["password-file"]);
+        password_file: Optional<PathBuf> = Optional::None => flags(&["password-file"])
+            .per_listener().live();
 
         /// Whether clients may connect without saying who they are.
         /// Without a password file those of this machine may in any case, and the broker does not start
         /// on other addresses unless clients have to show certificates or this is set.
-        allow_anonymous: bool = false => flags(&["allow-anonymous"]).off(&["no-allow-anonymous"]);
+        allow_anonymous: bool = false => flags(&["allow-anonymous"]).off(&["no-allow-anonymous"])
+            .per_listener().live();
 
         /// Directory for certificates and stored messages.
         /// It is made if it is missing, readable by its owner alone. A relative path begins at the
@@ -86,7 +103,7 @@ option_table! {
         /// `always` is when it is on stable storage for whoever is owed it across a crash. With
         /// `interval` the operating system has it and is told to flush at an interval: if the machine
         /// fails, what came since is lost. With `never` the operating system flushes when it likes.
-        durability: Durability = Durability::Always => flags(&["durability"]);
+        durability: Durability = Durability::Always => flags(&["durability"]).per_listener();
 
         /// How often the store is flushed with `durability = "interval"`.
         durability_interval: Duration = Duration::from_secs(1) => flags(&["durability-interval"])
@@ -106,13 +123,18 @@ option_table! {
         /// `waiting` greets clients that subscribe to exactly this topic, and 3.1 and 3.1.1
         /// clients without a subscription that have been silent for one second; `always` greets
         /// every client right after CONNACK; `never` greets nobody.
-        hello: Hello = Hello::Waiting => flags(&["hello"]);
+        hello: Hello = Hello::Waiting => flags(&["hello"]).per_listener().live();
+
+        /// Versions of MQTT that clients may speak.
+        /// Another one is refused in CONNACK: return code 1 in version 3, reason code 0x84 in version 5.
+        protocol_versions: Versions = Versions::ALL => flags(&["protocol-versions"])
+            .per_listener().live();
 
         /// Which of the messages that pass are shown in the log, as JSON.
         /// `sample` shows at most 20 a second and then says how many there were more; `all` shows
         /// each, as far as the output takes them; `none` shows none.
         log_messages: LogMessages = LogMessages::Sample => flags(&["log-messages"])
-            .off_as("none", &["no-log-messages"]);
+            .off_as("none", &["no-log-messages"]).live();
 
         /// Whether to log each packet in hex.
         /// Passwords, authentication data and the payloads of wills are covered.
@@ -126,7 +148,7 @@ option_table! {
         /// How often a line with statistics is logged, if something has changed.
         /// `0` is never.
         stats_interval: Duration = Duration::from_secs(60) => flags(&["stats-interval"])
-            .range(0, seconds(86_400));
+            .range(0, seconds(86_400)).live();
 
         /// How often the topics below `$SYS/broker/` are brought up to date.
         /// `0` is never; then there are none.
@@ -139,7 +161,20 @@ option_table! {
         shards: Auto<u16> = Auto::Auto => flags(&["shards"]).range(1, 256);
 
         /// Whether to log each connection, refusal and disconnection.
-        verbose: bool = false => flags(&["verbose"]).short('v').off(&["no-verbose"]);
+        verbose: bool = false => flags(&["verbose"]).short('v').off(&["no-verbose"]).live();
+    }
+
+    /// A listener of its own, of which there may be any number up to 200. Without one the broker
+    /// listens on `port`, and on `tls_port` if `tls` is on; with one it listens where the listeners say
+    /// and nowhere else, and `tls` and `tls_port` say nothing, but that `tls_port` is the port of a
+    /// TLS listener that names none. What a listener does not say for itself it has from the top of
+    /// the file.
+    [[listener]] ListenerOptions {
+        /// A name for messages of the broker; empty for none.
+        name: String = String::new() => flags(&[]).live();
+
+        /// What is spoken under MQTT.
+        transport: Transport = Transport::Tcp => flags(&[]);
     }
 
     /// How long a client's state lives and how a full queue is answered.
@@ -156,13 +191,20 @@ option_table! {
         keep_alive_max: Limit<Seconds> = Limit::Unlimited => flags(&["keep-alive-max"])
             .range(seconds(1), seconds(TWO_BYTES));
 
+        /// Whether a session belongs to the user whose client has it.
+        /// A client of somebody else, or of nobody, that comes with its client identifier is refused,
+        /// be it to go on with the session or to end it (reason code 0x85; return code 2 in version
+        /// 3). A session that was begun without a user name is for whoever comes.
+        belongs_to_user: bool = true => flags(&["session-belongs-to-user"])
+            .off(&["no-session-belongs-to-user"]);
+
         /// What happens to a message when a session that should get it has a full queue.
         /// In either case this session does not get it, and the loss is counted.
         /// `drop-new` acknowledges the message, which stays a promise to all other receivers.
         /// `refuse` answers with reason code 0x97 in version 5; version 3 has no such answer, so
         /// there the publisher's connection is closed without an acknowledgement. Wills, and QoS 2
         /// messages of clients with a persistent session, cannot be refused: they are dropped.
-        on_queue_full: OnQueueFull = OnQueueFull::DropNew => flags(&["on-queue-full"]);
+        on_queue_full: OnQueueFull = OnQueueFull::DropNew => flags(&["on-queue-full"]).live();
     }
 
     /// What is offered to clients. Version 5 is told in CONNACK what is not. Clients of version 3
@@ -215,12 +257,23 @@ option_table! {
         /// Largest CONNECT packet that is read.
         /// Beyond it the connection is closed.
         connect_bytes_max: ByteSize = ByteSize(100_000) => flags(&["connect-bytes-max"])
-            .range(64, PACKET_BYTES_GREATEST);
+            .range(64, PACKET_BYTES_GREATEST).live();
 
         /// Longest time until the CONNECT of a new connection has been accepted.
         /// Then the connection is closed. With TLS, the handshake is part of that time.
         connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
-            .range(10, seconds(3600));
+            .range(10, seconds(3600)).live();
+
+        /// Wrong logins of one address after which further ones are refused.
+        /// From the fifth on each has to wait before it is looked at, 100 ms at first and 4 s at most.
+        /// Refused is with reason code 0x9F (return code 3 in version 3), and not who gave the right
+        /// password before. An IPv6 address counts with its /64.
+        login_failures_max: Limit<u32> = Limit::At(20) => flags(&["login-failures-max"])
+            .at_least(1);
+
+        /// How long an address must not be wrong until its wrong logins are forgotten.
+        login_failures_time: Duration = Duration::from_secs(300) => flags(&["login-failures-time"])
+            .range(seconds(1), seconds(86_400));
 
         /// Largest packet that a client may send.
         /// It is announced in version 5. A larger one closes the connection (reason code 0x95) as
@@ -240,7 +293,7 @@ option_table! {
 
         /// Most messages of QoS 1 and 2 on their way to a client, not acknowledged yet.
         /// Further ones wait in the session's queue. A client may ask for fewer.
-        inflight_out_max: u16 = 1000 => flags(&["inflight-out-max"]).range(1, TWO_BYTES);
+        inflight_out_max: u16 = 1000 => flags(&["inflight-out-max"]).range(1, TWO_BYTES).live();
 
         /// Most messages of QoS 1 and 2 from a client that are not acknowledged yet.
         /// It is announced in version 5, where one more closes the connection (reason code 0x93).
@@ -255,47 +308,49 @@ option_table! {
         /// Most topic aliases that are used towards a version 5 client.
         /// A client may allow fewer, and by default allows none. Topics get them in the order of their
         /// first use.
-        topic_aliases_out_max: u16 = 16 => flags(&["topic-aliases-out-max"]).range(1, TWO_BYTES);
+        topic_aliases_out_max: u16 = 16 => flags(&["topic-aliases-out-max"]).range(1, TWO_BYTES)
+            .live();
 
         /// Most packet ids of a client's QoS 2 messages that are kept until it releases them.
         /// One more closes the connection (reason code 0x93).
-        qos2_ids_max: u16 = 1000 => flags(&["qos2-ids-max"]).range(1, TWO_BYTES);
+        qos2_ids_max: u16 = 1000 => flags(&["qos2-ids-max"]).range(1, TWO_BYTES).live();
 
         /// Most bytes for a connection that its socket has not taken yet.
         /// A client that lets them pile up counts as slow: QoS 0 beyond it is dropped and counted,
         /// QoS 1 and 2 wait in the session's queue.
         unsent_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(MIB))
-            => flags(&["unsent-bytes-max"]).at_least(KIB);
+            => flags(&["unsent-bytes-max"]).at_least(KIB).live();
 
         /// Most messages that wait in a session's queue.
         /// A full queue takes no new message; see `session.on_queue_full`.
         queue_messages_max: Limit<u32> = Limit::At(100_000) => flags(&["queue-messages-max"])
-            .at_least(1);
+            .at_least(1).live();
 
         /// Most memory that a session's queue takes.
         /// A full queue takes no new message; see `session.on_queue_full`.
         queue_memory_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(64 * MIB))
-            => flags(&["queue-memory-bytes-max"]).at_least(KIB);
+            => flags(&["queue-memory-bytes-max"]).at_least(KIB).live();
 
         /// Most disk space that a session's queue takes.
         /// A full queue takes no new message; see `session.on_queue_full`.
         queue_disk_bytes_max: Limit<ByteSize> = Limit::At(ByteSize(GIB))
-            => flags(&["queue-disk-bytes-max"]).at_least(KIB);
+            => flags(&["queue-disk-bytes-max"]).at_least(KIB).live();
 
         /// Most subscriptions of a client.
         /// One more is refused in SUBACK (reason code 0x97; 0x80 in version 3).
         subscriptions_max: Limit<u32> = Limit::At(10_000) => flags(&["subscriptions-max"])
-            .at_least(1);
+            .at_least(1).live();
 
         /// Most connections at a time.
         /// One more is refused (reason code 0x97; return code 3 in version 3). `auto` is what the
         /// operating system lets the broker open, less 100, or half of them if they are fewer than 200.
-        connections_max: Auto<Limit<u32>> = Auto::Auto => flags(&["connections-max"]).at_least(1);
+        connections_max: Auto<Limit<u32>> = Auto::Auto => flags(&["connections-max"]).at_least(1)
+            .live();
 
         /// Most acknowledgements of a connection that wait for the store.
         /// Beyond it nothing is read from the connection until they have left.
         acks_waiting_max: Limit<u32> = Limit::At(1000) => flags(&["acks-waiting-max"])
-            .at_least(1);
+            .at_least(1).live();
 
         /// Most bytes that wait to be written by the store.
         /// Beyond it nothing is read from publishers of durable messages until they are written.
@@ -307,6 +362,7 @@ option_table! {
         /// does not take it at once, and when it is reached nothing new is taken that would have to
         /// be kept (reason code 0x97). What the allocator needs beside is not counted.
         /// `auto` is 75 % of the memory of the machine or of its control group.
-        memory_max: Auto<Limit<ByteSize>> = Auto::Auto => flags(&["memory-max"]).at_least(MIB);
+        memory_max: Auto<Limit<ByteSize>> = Auto::Auto => flags(&["memory-max"]).at_least(MIB)
+            .live();
     }
 }

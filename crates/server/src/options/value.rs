@@ -96,7 +96,7 @@ impl Range {
 }
 
 /// A value as its source wrote it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Given {
     /// Text of a flag or of the environment, which has no types.
     Words(String),

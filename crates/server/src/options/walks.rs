@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 use super::limit::{Auto, Limit, Optional};
+use super::listener::{ListenerTable, listener_options};
 use super::quantity::{ByteSize, Seconds};
 use super::spec::Shape;
-use super::table::{Config, LimitOptions, OPTIONS, ProtocolOptions, SECTIONS, SessionOptions};
-use super::value::Given;
+use super::table::{
+    Config, LISTENER, LISTENER_OPTIONS, LimitOptions, ListenerOptions, OPTIONS, ProtocolOptions,
+    SECTIONS, SessionOptions,
+};
+use super::value::{Given, Value};
 
 /// A file name of its own in the temporary directory; the file is removed at the end.
 pub(crate) struct TestFile(PathBuf);
@@ -45,6 +49,7 @@ pub(crate) fn changed_everywhere() -> Config {
         key: Auto::Set("c.key".into()),
         client_ca: Optional::Set("clients.pem".into()),
         client_auth: super::ClientAuth::Optional,
+        certificate_user: super::CertificateUser::Subject,
         client_crl: Optional::Set("void.pem".into()),
         password_file: Optional::Set("passwords".into()),
         allow_anonymous: true,
@@ -54,6 +59,7 @@ pub(crate) fn changed_everywhere() -> Config {
         in_memory: true,
         store_segment_bytes: ByteSize(2_097_152),
         hello: super::Hello::Never,
+        protocol_versions: super::Versions::read(&Given::Words("5".into())).unwrap(),
         log_messages: super::LogMessages::All,
         log_raw_data: true,
         log_format: super::LogFormat::Json,
@@ -64,6 +70,7 @@ pub(crate) fn changed_everywhere() -> Config {
         session: SessionOptions {
             expiry_max: Limit::At(Seconds(3600)),
             keep_alive_max: Limit::At(Seconds(60)),
+            belongs_to_user: false,
             on_queue_full: super::OnQueueFull::Refuse,
         },
         protocol: ProtocolOptions {
@@ -79,6 +86,8 @@ pub(crate) fn changed_everywhere() -> Config {
         limits: LimitOptions {
             connect_bytes_max: ByteSize(1000),
             connect_timeout: std::time::Duration::from_millis(1500),
+            login_failures_max: Limit::Unlimited,
+            login_failures_time: std::time::Duration::from_secs(60),
             packet_bytes_max: Limit::Unlimited,
             topic_bytes_max: ByteSize(1023),
             topic_levels_max: 20,
@@ -97,17 +106,35 @@ pub(crate) fn changed_everywhere() -> Config {
             store_bytes_max: Limit::Unlimited,
             memory_max: Auto::Set(Limit::At(ByteSize(1_073_741_824))),
         },
+        listener: ListenerOptions::default(),
+        listeners: vec![listener_that_says_everything(), ListenerTable::default()],
     }
+}
+
+/// A listener that says something of each option that it may say.
+fn listener_that_says_everything() -> ListenerTable {
+    let mut table = ListenerTable::default();
+    for spec in listener_options() {
+        let given = match (spec.name, spec.shape()) {
+            ("name", _) => Given::Text("field".into()),
+            ("transport", _) => Given::Text("tls".into()),
+            (_, Shape::Switch) => Given::Switch(true),
+            ("port", _) => Given::Integer("7".into()),
+            _ => Given::Words(spec.default_text()),
+        };
+        assert_eq!(table.say(spec, given), Ok(()), "{}", spec.key);
+    }
+    table
 }
 
 #[test]
 fn every_option_is_documented_in_sentences() {
-    for spec in OPTIONS {
+    for spec in OPTIONS.iter().chain(LISTENER_OPTIONS) {
         assert!(spec.summary().ends_with('.'), "{}: the first line is one sentence", spec.key);
         assert!(spec.text().ends_with('.'), "{}", spec.key);
         assert!(!spec.expected().is_empty() && !spec.placeholder().is_empty(), "{}", spec.key);
     }
-    assert!(SECTIONS.iter().all(|section| section.text().ends_with('.')));
+    assert!(SECTIONS.iter().chain([&LISTENER]).all(|section| section.text().ends_with('.')));
 }
 
 #[test]

@@ -61,10 +61,19 @@ pub(crate) struct Plan {
     pub(crate) durability: &'static str,
 }
 
+/// What the thread is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// From now on a line is logged this often; never if `None`.
+    Interval(Option<Duration>),
+    /// There is nothing more to say.
+    Stop,
+}
+
 /// The thread that says them.
 #[derive(Debug)]
 pub(crate) struct Statistics {
-    stop: Sender<()>,
+    orders: Sender<Order>,
     thread: JoinHandle<Reporter>,
     ledger: Arc<Ledger>,
 }
@@ -75,24 +84,30 @@ impl Statistics {
     /// # Errors
     /// What the operating system says about starting a thread.
     pub(crate) fn start(plan: Plan) -> io::Result<Self> {
-        let (stop, stopped) = channel();
+        let (orders, received) = channel();
         let ledger = Arc::clone(&plan.ledger);
         let thread = thread::Builder::new()
             .name("statistics".to_owned())
-            .spawn(move || say_in_time(&plan, &stopped))?;
-        Ok(Self { stop, thread, ledger })
+            .spawn(move || say_in_time(plan, &received))?;
+        Ok(Self { orders, thread, ledger })
+    }
+
+    /// Where to send orders.
+    pub(crate) fn orders(&self) -> Sender<Order> {
+        self.orders.clone()
     }
 
     /// All loops have ended: logs the last numbers.
     pub(crate) fn finish(self) {
-        drop(self.stop);
+        // It may have ended by itself.
+        let _ = self.orders.send(Order::Stop);
         if let Ok(mut reporter) = self.thread.join() {
             reporter.report_end(&self.ledger.sum());
         }
     }
 }
 
-fn say_in_time(plan: &Plan, stopped: &Receiver<()>) -> Reporter {
+fn say_in_time(mut plan: Plan, orders: &Receiver<Order>) -> Reporter {
     let begin = Instant::now();
     let mut reporter = Reporter::new(plan.started);
     let mut tree = plan.sys_interval.map(|interval| SysTree::new(interval, plan.durability));
@@ -115,11 +130,16 @@ fn say_in_time(plan: &Plan, stopped: &Receiver<()>) -> Reporter {
             report_at = Some(next(at, interval, now));
         }
         let waited = match sys_at.into_iter().chain(report_at).min() {
-            Some(at) => stopped.recv_timeout(at.saturating_duration_since(Instant::now())),
-            None => stopped.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => orders.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        if waited != Err(RecvTimeoutError::Timeout) {
-            return reporter;
+        match waited {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Order::Interval(interval)) => {
+                plan.stats_interval = interval;
+                report_at = interval.map(|interval| Instant::now() + interval);
+            }
+            Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return reporter,
         }
     }
 }

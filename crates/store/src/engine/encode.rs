@@ -4,7 +4,7 @@ use super::Engine;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::faults::Fault;
-use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES, Part};
+use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES};
 use crate::format::record::{Identifiers, Stored, StoredMessage};
 use crate::format::segment::{DATA_START, file_name};
 use crate::index::Location;
@@ -21,8 +21,8 @@ pub(super) struct Encoder {
     /// Room for the header, then records. Empty while there is no batch.
     bytes: Vec<u8>,
     records: u32,
-    /// A batch of this group has been written, and not the last.
-    is_amid: bool,
+    /// Up to here it has room for the unit that is being put into it, which must not be divided.
+    unit_end: usize,
     /// Where in the active segment messages of this group are, by the [identity](Message::identity)
     /// of the message or by where it was moved from.
     placed: HashMap<Placed, (u32, u32), foldhash::fast::FixedState>,
@@ -50,28 +50,65 @@ pub(super) struct OwedTerms<'a> {
     pub(super) retain: bool,
     pub(super) identifiers: Identifiers<'a>,
     pub(super) shared: Option<&'a str>,
-    pub(super) source: Option<noctule_broker::Source>,
 }
 
 impl<F: DiskFile + Debug> Engine<F> {
     /// Writes the records of a group that change something.
     pub(super) fn encode_group(&mut self, group: &[Vec<Record>]) -> Result<(), StoreError> {
         let settled = settled(group);
-        for record in group.iter().flatten() {
-            match record {
-                Record::Owed { key, owed, .. } if !settled.contains(&(*key, owed.sequence)) => {
-                    self.put_new_owed(*key, owed)?;
-                }
-                Record::Owed { .. } => {}
-                _ => {
-                    if let Some(stored) = self.stored(record) {
-                        self.put_new(&stored)?;
+        for unit in group {
+            self.begin_unit(unit)?;
+            for record in unit {
+                match record {
+                    Record::Owed { key, owed, .. } if !settled.contains(&(*key, owed.sequence)) => {
+                        self.put_new_owed(*key, owed)?;
+                    }
+                    Record::Owed { .. } => {}
+                    _ => {
+                        if let Some(stored) = self.stored(record) {
+                            self.put_new(&stored)?;
+                        }
                     }
                 }
             }
         }
+        self.encoder.unit_end = 0;
         self.encoder.placed.clear();
         Ok(())
+    }
+
+    /// The records that follow are stored together or not at all, so they all go into one batch:
+    /// into the one that is begun if they fit, else into the next, which may be a large one.
+    fn begin_unit(&mut self, unit: &[Record]) -> Result<(), StoreError> {
+        self.encoder.unit_end = 0;
+        let bytes = self.bytes_max(unit);
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.make_room(bytes)?;
+        self.encoder.unit_end = self.encoder.bytes.len() + bytes;
+        Ok(())
+    }
+
+    /// Not less than these records take in the log.
+    fn bytes_max(&self, unit: &[Record]) -> usize {
+        let (mut sum, mut last) = (0, None);
+        for record in unit {
+            sum += match record {
+                Record::Owed { owed, .. } => {
+                    let identity = owed.message.identity();
+                    // Those who are owed one message mostly follow each other.
+                    let again = last.replace(identity) == Some(identity);
+                    owed_bytes_max(owed, !again)
+                }
+                // What it says depends on records that may be in the same unit.
+                Record::DeliveryReceived { key, sequence } => {
+                    Stored::Delivered { key: *key, sequence: *sequence }.size_max()
+                }
+                _ => self.stored(record).map_or(0, |stored| stored.size_max()),
+            };
+        }
+        sum
     }
 
     /// A record in the form that is kept.
@@ -124,7 +161,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             Record::Retained { sequence, message: retained } => {
                 Stored::Retained { sequence: *sequence, message: message(retained) }
             }
-            Record::Owed { .. } => return None,
+            Record::Owed { .. } | Record::Together { .. } => return None,
         })
     }
 
@@ -151,9 +188,8 @@ impl<F: DiskFile + Debug> Engine<F> {
             sequence: owed.sequence,
             qos: owed.qos,
             retain: owed.retain,
-            identifiers: Identifiers::Given(owed.identifiers.as_deref().unwrap_or(&[])),
-            shared: owed.shared.as_ref().map(|filter| &***filter),
-            source: owed.message.source(),
+            identifiers: Identifiers::Given(owed.identifiers()),
+            shared: owed.shared(),
         };
         self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
     }
@@ -165,7 +201,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         placed: Placed,
         message: &StoredMessage<'_>,
     ) -> Result<(), StoreError> {
-        let OwedTerms { key, sequence, qos, retain, identifiers, shared, source } = terms;
+        let OwedTerms { key, sequence, qos, retain, identifiers, shared } = terms;
         let owed_at = move |message_at| Stored::Owed {
             key,
             sequence,
@@ -174,7 +210,6 @@ impl<F: DiskFile + Debug> Engine<F> {
             retain,
             identifiers,
             shared,
-            source,
         };
         let message = Stored::Message(*message);
         let size = message.size_max() + owed_at(0).size_max();
@@ -205,7 +240,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         let end = self.position() + bytes.len() as u32;
         let message_at = end.next_multiple_of(ALIGNMENT) + HEADER_BYTES as u32;
         self.put(&owed_at(message_at), 100)?;
-        self.finish_batch(true)?;
+        self.finish_batch()?;
         self.put(message, 0)
     }
 
@@ -227,14 +262,14 @@ impl<F: DiskFile + Debug> Engine<F> {
 
     /// Sees to it that a batch is begun in which there is room for so many bytes.
     fn make_room(&mut self, bytes: usize) -> Result<(), StoreError> {
-        if self.encoder.bytes.len() + bytes > BATCH_BYTES {
-            self.finish_batch(true)?;
+        if self.encoder.bytes.len() + bytes > BATCH_BYTES.max(self.encoder.unit_end) {
+            self.finish_batch()?;
         }
         if self.encoder.is_empty() {
             return self.begin_batch(bytes);
         }
         if self.position() as usize + bytes > self.active.capacity as usize {
-            self.finish_batch(true)?;
+            self.finish_batch()?;
             return self.begin_batch(bytes);
         }
         Ok(())
@@ -254,16 +289,8 @@ impl<F: DiskFile + Debug> Engine<F> {
         Ok(())
     }
 
-    /// Hands the rest of the group to the operating system. Until then none of it counts.
-    pub(super) fn finish_group(&mut self) -> Result<(), StoreError> {
-        if self.encoder.is_empty() && self.encoder.is_amid {
-            self.begin_batch(0)?;
-        }
-        self.finish_batch(false)
-    }
-
     /// Hands the batch to the operating system, if one is begun.
-    fn finish_batch(&mut self, continues: bool) -> Result<(), StoreError> {
+    pub(super) fn finish_batch(&mut self) -> Result<(), StoreError> {
         if self.encoder.is_empty() {
             return Ok(());
         }
@@ -277,7 +304,6 @@ impl<F: DiskFile + Debug> Engine<F> {
             flushed: self.flushed,
             wall_ms: self.wall_ms,
             records: self.encoder.records,
-            part: Part { begins: !self.encoder.is_amid, continues },
         };
         let bytes = &mut self.encoder.bytes;
         self.chain = batch.seal(bytes);
@@ -297,9 +323,27 @@ impl<F: DiskFile + Debug> Engine<F> {
         bytes.clear();
         bytes.shrink_to(2 * BATCH_BYTES);
         self.encoder.records = 0;
-        self.encoder.is_amid = continues && !self.options.faults.planted(Fault::GroupTorn);
         Ok(())
     }
+}
+
+/// Not less than it takes in the log that somebody is owed a message, and the message if that is to
+/// be written as well.
+fn owed_bytes_max(owed: &Owed, with_message: bool) -> usize {
+    let record = Stored::Owed {
+        key: SessionKey(0),
+        sequence: owed.sequence,
+        message_at: 0,
+        qos: owed.qos,
+        retain: owed.retain,
+        identifiers: Identifiers::Given(owed.identifiers()),
+        shared: owed.shared(),
+    };
+    if !with_message {
+        return record.size_max();
+    }
+    let message = Stored::Message(StoredMessage(owed.message.parts()));
+    record.size_max() + message.size_max()
 }
 
 /// Messages that are owed and delivered within the group: neither has to be written.

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::format::record::{FRAME_BYTES, Stored, StoredMessage};
 use crate::format::segment::file_name;
 use crate::index::{Index, Location, OwedAt};
-use noctule_broker::{Message, MessageParts, Owed, Sequence, SessionKey};
+use noctule_broker::{Extras, Message, MessageParts, Owed, Sequence, SessionKey};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -84,14 +84,14 @@ impl<F: DiskFile> Loading<F> {
 
 /// The filters of groups that messages which are read together came by, each once.
 #[derive(Default)]
-struct Groups(Vec<Arc<Box<str>>>);
+struct Groups(Vec<Arc<str>>);
 
 impl Groups {
-    fn filter(&mut self, filter: &str) -> Arc<Box<str>> {
-        if let Some(found) = self.0.iter().find(|found| ****found == *filter) {
+    fn filter(&mut self, filter: &str) -> Arc<str> {
+        if let Some(found) = self.0.iter().find(|found| &***found == filter) {
             return Arc::clone(found);
         }
-        let made: Arc<Box<str>> = Arc::new(filter.into());
+        let made: Arc<str> = Arc::from(filter);
         if self.0.len() < GROUPS_KNOWN {
             self.0.push(Arc::clone(&made));
         }
@@ -112,10 +112,9 @@ fn read_owed<F: DiskFile>(
         Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared, .. }
             if key == wanted && sequence == place.sequence =>
         {
-            let identifiers = identifiers.to_vec();
-            let identifiers = (!identifiers.is_empty()).then(|| identifiers.into());
             let shared = shared.map(|filter| groups.filter(filter));
-            let owed = move |message| Owed { sequence, message, qos, retain, identifiers, shared };
+            let extras = Extras::of(&identifiers.to_vec(), shared);
+            let owed = move |message| Owed { sequence, message, qos, retain, extras };
             (message_at, owed)
         }
         _ => return Err(window.rotten(place.at.offset)),

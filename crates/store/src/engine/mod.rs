@@ -5,7 +5,6 @@
 //!
 //! - A record refers to a message in its own segment and before it. So a segment can be moved
 //!   forward alone.
-//! - What is written together counts as a whole or not at all, however many batches it takes.
 //! - Segments are given up from the oldest on only. So of two records about one thing the older one
 //!   never outlives the newer.
 //! - A segment is given up in three steps: nothing in it counts, and all that made it so is flushed;
@@ -112,7 +111,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             // At least as fast as records come, what is to be moved is.
             let least = u64::from(engine.options.segment_bytes) / MOVED_PER_COMMIT;
             engine.move_forward(2 * (engine.written - written) + least)?;
-            engine.finish_group()
+            engine.finish_batch()
         })
     }
 
@@ -130,7 +129,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         self.flush()?;
         self.guarded(|engine| {
             engine.begin_batch(0)?;
-            engine.finish_group()?;
+            engine.finish_batch()?;
             engine.flush_files()
         })
     }
@@ -150,7 +149,7 @@ impl<F: DiskFile + Debug> Engine<F> {
                 // Nothing but the word that they are not needed.
                 engine.begin_batch(0)?;
             }
-            engine.finish_group()?;
+            engine.finish_batch()?;
             engine.flush_files()?;
             engine.release()?;
             Ok(engine.wants_tidying())

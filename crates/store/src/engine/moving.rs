@@ -116,17 +116,8 @@ impl<F: DiskFile + Debug> Engine<F> {
             return Ok(());
         }
         match *record {
-            Stored::Owed {
-                key,
-                sequence,
-                message_at,
-                qos,
-                retain,
-                identifiers,
-                shared,
-                source,
-            } => {
-                let terms = OwedTerms { key, sequence, qos, retain, identifiers, shared, source };
+            Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared } => {
+                let terms = OwedTerms { key, sequence, qos, retain, identifiers, shared };
                 let elsewhere;
                 let bytes = match read.from(message_at) {
                     Some(bytes) => bytes,

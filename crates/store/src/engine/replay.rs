@@ -1,6 +1,6 @@
 //! Reading the log from its oldest segment to its end, record by record, into an index.
 
-use super::scan::{Extent, Run, extent, read_whole, unfinished};
+use super::scan::{Extent, Run, extent, read_whole};
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::faults::{Fault, Faults};
@@ -8,7 +8,6 @@ use crate::format::batch::{Batch, HEADER_BYTES};
 use crate::format::record::Stored;
 use crate::format::segment::{DATA_START, file_name};
 use crate::index::{Index, Location};
-use std::collections::HashSet;
 
 /// A log that was read and not changed.
 #[derive(Debug)]
@@ -31,13 +30,8 @@ impl<F: DiskFile> Replayed<F> {
         }
         let extent = extent(runs, faults)?;
         let mut index = Index::new(faults);
-        let skipped = if faults.planted(Fault::GroupTorn) {
-            HashSet::new()
-        } else {
-            unfinished(&extent.kept)
-        };
         for run in &extent.kept {
-            replay_segment(run, &skipped, &mut index, faults, &mut buffer)?;
+            replay_segment(run, &mut index, faults, &mut buffer)?;
         }
         if let Some(found) = index.inconsistency() {
             let name = extent.kept.first().map_or_else(|| disk.name(), |run| file_name(run.id));
@@ -49,7 +43,6 @@ impl<F: DiskFile> Replayed<F> {
 
 fn replay_segment<F: DiskFile>(
     run: &Run<F>,
-    skipped: &HashSet<u64>,
     index: &mut Index,
     faults: Faults,
     buffer: &mut Vec<u8>,
@@ -64,7 +57,7 @@ fn replay_segment<F: DiskFile>(
         let changed = "it changed while it was read";
         let (batch, records) =
             Batch::read(&buffer[at as usize..], checked).ok_or_else(|| damaged(at, changed))?;
-        let mut begin = if skipped.contains(&batch.number) { records.len() } else { 0 };
+        let mut begin = 0;
         while begin < records.len() {
             let offset = at + (HEADER_BYTES + begin) as u32;
             let (record, size) = Stored::read(&records[begin..], checked)

@@ -8,9 +8,8 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::faults::{Fault, Faults};
-use crate::format::batch::{ALIGNMENT, Batch, Part};
+use crate::format::batch::{ALIGNMENT, Batch};
 use crate::format::segment::{self, DATA_START, Header, file_name};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A segment's file and the batches at its front that follow one another.
@@ -24,9 +23,6 @@ pub(crate) struct Run<F> {
     /// Where the last one ends.
     pub(crate) end: u32,
     pub(crate) records: u64,
-    /// What batches are of their groups, by number: its first, those of groups of more than one,
-    /// and what follows these.
-    pub(crate) parts: Vec<(u64, Part)>,
     /// The number in its header, if there is one.
     pub(crate) header: u32,
     /// The highest batch number that a batch in the file, whether it belongs to the log or not, says
@@ -60,7 +56,6 @@ impl<F: DiskFile> Run<F> {
             last: None,
             end: DATA_START,
             records: 0,
-            parts: Vec::new(),
             header: if let Header::Segment(number) = header { number } else { 0 },
             beyond: 0,
         };
@@ -89,10 +84,6 @@ impl<F: DiskFile> Run<F> {
             self.first.get_or_insert(batch);
             self.last = Some(batch);
             self.records += u64::from(batch.records);
-            let behind_open = self.parts.last().is_none_or(|(_, last)| last.continues);
-            if behind_open || batch.part.continues || !batch.part.begins {
-                self.parts.push((batch.number, batch.part));
-            }
             self.end = (self.end + batch.span()).min(self.capacity);
         }
     }
@@ -228,22 +219,4 @@ fn kept<F>(
         dropped.extend(kept.drain(..needed));
     }
     Extent { kept, dropped, last: Some(last) }
-}
-
-/// The batches of groups that have no end: they were being written when the log ended, and nobody was
-/// promised anything of them.
-pub(super) fn unfinished<F>(kept: &[Run<F>]) -> HashSet<u64> {
-    let (mut unfinished, mut open) = (HashSet::new(), Vec::new());
-    for (number, part) in kept.iter().flat_map(|run| &run.parts) {
-        if part.begins {
-            unfinished.extend(open.drain(..));
-        }
-        if part.continues {
-            open.push(*number);
-        } else {
-            open.clear();
-        }
-    }
-    unfinished.extend(open);
-    unfinished
 }

@@ -32,32 +32,6 @@ pub(crate) struct Batch {
     pub(crate) wall_ms: u64,
     /// Records in it; messages aside, which count by those who are owed them.
     pub(crate) records: u32,
-    pub(crate) part: Part,
-}
-
-/// What a batch is of its group, which counts as a whole or not at all: a turn's records must not be
-/// torn in two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// It is the first of its group. If the group before has no end, that never was.
-    pub(crate) begins: bool,
-    /// There is more of the group in the next batch.
-    pub(crate) continues: bool,
-}
-
-impl Part {
-    /// A group of one batch.
-    #[cfg(test)]
-    pub(crate) const WHOLE: Part = Part { begins: true, continues: false };
-
-    fn bits(self) -> u32 {
-        u32::from(self.begins) | u32::from(self.continues) << 1
-    }
-
-    /// Bits that this version does not write are not whole batches' either.
-    fn from_bits(bits: u32) -> Option<Self> {
-        (bits < 4).then_some(Self { begins: bits & 1 != 0, continues: bits & 2 != 0 })
-    }
 }
 
 impl Batch {
@@ -78,7 +52,7 @@ impl Batch {
         put(&self.flushed.to_le_bytes());
         put(&self.wall_ms.to_le_bytes());
         put(&self.records.to_le_bytes());
-        put(&self.part.bits().to_le_bytes());
+        put(&[0; 4]);
         let crc = crc32fast::hash(&bytes[COVERED..]);
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -106,7 +80,6 @@ impl Batch {
             flushed: long(32),
             wall_ms: long(40),
             records: word(48),
-            part: Part::from_bits(word(52))?,
         };
         let whole = bytes.get(..HEADER_BYTES.checked_add(batch.length as usize)?)?;
         if checked && crc32fast::hash(&whole[COVERED..]) != batch.crc {
@@ -138,7 +111,6 @@ mod tests {
             flushed: 5,
             wall_ms: 6,
             records: 7,
-            part: Part::WHOLE,
         };
         batch.crc = batch.seal(&mut bytes);
         (batch, bytes)

@@ -8,7 +8,7 @@
 
 use super::bytes::{Reader, put_bytes, put_number};
 use noctule_broker::{
-    MessageParts, PacketId, PublishedBy, QoS, RetainHandling, Sequence, SessionKey, Source,
+    MessageParts, PacketId, PublishedBy, QoS, RetainHandling, Sequence, SessionKey,
     SubscriptionOptions,
 };
 
@@ -95,8 +95,6 @@ pub(crate) enum Stored<'a> {
         identifiers: Identifiers<'a>,
         /// If the session is owed it as a member of a group: the filter with `$share`.
         shared: Option<&'a str>,
-        /// If the message was stored as received before it was routed.
-        source: Option<Source>,
     },
     /// How far a QoS 2 delivery has come.
     InFlight {
@@ -204,7 +202,6 @@ const RETAIN: u8 = 1 << 2;
 const HAS_PUBLISHER: u8 = 1 << 3;
 const HAS_USER_NAME: u8 = 1 << 4;
 const IS_SHARED: u8 = 1 << 3;
-const HAS_SOURCE: u8 = 1 << 4;
 
 impl<'a> Stored<'a> {
     fn kind(&self) -> u8 {
@@ -293,20 +290,14 @@ impl<'a> Stored<'a> {
                 put_bytes(out, filter.as_bytes());
             }
             Self::Message(message) => message.write(out),
-            Self::Owed { key, sequence, message_at, qos, retain, identifiers, shared, source } => {
+            Self::Owed { key, sequence, message_at, qos, retain, identifiers, shared } => {
                 out.extend_from_slice(&message_at.to_le_bytes());
                 put_number(out, key.0);
                 put_number(out, sequence.0);
-                let flags = if shared.is_some() { IS_SHARED } else { 0 }
-                    | if source.is_some() { HAS_SOURCE } else { 0 };
+                let flags = if shared.is_some() { IS_SHARED } else { 0 };
                 out.push(qos.bits() | u8::from(retain) << 2 | flags);
                 if let Some(filter) = shared {
                     put_bytes(out, filter.as_bytes());
-                }
-                if let Some(source) = source {
-                    put_number(out, source.key.0);
-                    put_number(out, u64::from(source.packet_id.get()));
-                    put_number(out, source.received_ms);
                 }
                 match identifiers {
                     Identifiers::Given(numbers) => {
@@ -392,11 +383,10 @@ impl<'a> Stored<'a> {
                 let message_at = fields.fixed_u32()?;
                 let (key, sequence) = (SessionKey(fields.number()?), Sequence(fields.number()?));
                 let flags = fields.byte()?;
-                if flags & !(0b11 | RETAIN | IS_SHARED | HAS_SOURCE) != 0 {
+                if flags & !(0b11 | RETAIN | IS_SHARED) != 0 {
                     return None;
                 }
                 let shared = if flags & IS_SHARED != 0 { Some(fields.text()?) } else { None };
-                let source = if flags & HAS_SOURCE != 0 { Some(source(fields)?) } else { None };
                 Self::Owed {
                     key,
                     sequence,
@@ -404,7 +394,6 @@ impl<'a> Stored<'a> {
                     qos: QoS::from_bits(flags & 0b11)?,
                     retain: flags & RETAIN != 0,
                     shared,
-                    source,
                     identifiers: Identifiers::Read(fields.rest()),
                 }
             }
@@ -468,14 +457,6 @@ fn small(number: Option<u64>) -> Option<Option<u32>> {
 
 fn packet_id(fields: &mut Reader<'_>) -> Option<PacketId> {
     PacketId::new(u16::try_from(fields.number()?).ok()?)
-}
-
-fn source(fields: &mut Reader<'_>) -> Option<Source> {
-    Some(Source {
-        key: SessionKey(fields.number()?),
-        packet_id: packet_id(fields)?,
-        received_ms: fields.number()?,
-    })
 }
 
 fn options_byte(options: SubscriptionOptions) -> u8 {
@@ -560,7 +541,6 @@ mod tests {
                 retain: true,
                 identifiers: Identifiers::Given(&[1, 268_435_455]),
                 shared: None,
-                source: Some(Source { key: KEY, packet_id, received_ms: 1 << 50 }),
             },
             Stored::Owed {
                 key: KEY,
@@ -570,7 +550,6 @@ mod tests {
                 retain: false,
                 identifiers: Identifiers::Given(&[]),
                 shared: Some("$share/g/a/#"),
-                source: None,
             },
             Stored::InFlight { key: KEY, sequence: SEQUENCE, packet_id, received: true },
             Stored::Delivered { key: KEY, sequence: SEQUENCE },

@@ -120,11 +120,6 @@ impl Index {
             | Stored::Held { key, .. }
             | Stored::Released { key, .. } => {
                 self.key_max = self.key_max.max(key.0);
-                if let Stored::Owed { source: Some(source), .. } = record
-                    && let Some(publisher) = self.sessions.get_mut(&source.key)
-                {
-                    publisher.note_owed(source, *key);
-                }
                 let session = self.sessions.entry(*key).or_default();
                 session.apply(record, at, bytes, &mut self.live);
             }

@@ -3,8 +3,8 @@
 use super::queue::{OwedAt, Queue};
 use super::{Live, Location};
 use crate::format::record::Stored;
-use noctule_broker::{PacketId, Sequence, SessionKey, Source, SubscriptionOptions};
-use std::collections::{BTreeMap, BTreeSet};
+use noctule_broker::{PacketId, Sequence, SubscriptionOptions};
+use std::collections::BTreeMap;
 
 /// What the log says of a session. Messages and the will stay on disk.
 #[derive(Debug, Default)]
@@ -22,9 +22,6 @@ pub(crate) struct Session {
     pub(crate) queue: Queue,
     pub(crate) in_flight: BTreeMap<Sequence, InFlight>,
     pub(crate) held: BTreeMap<PacketId, Held>,
-    /// Who has been owed messages of its client that count as not routed, by packet identifier and
-    /// time.
-    pub(crate) owed_of: BTreeMap<(PacketId, u64), BTreeSet<SessionKey>>,
     /// The highest there was.
     pub(crate) sequence_max: u64,
 }
@@ -141,25 +138,13 @@ impl Session {
             }
             Stored::Held { packet_id, .. } => {
                 live.gain(at);
-                self.owed_of.retain(|(id, _), _| *id != packet_id);
                 self.held.insert(packet_id, Held { at, routed: true }).map(|old| old.at)
             }
-            Stored::Released { packet_id, .. } => {
-                self.owed_of.retain(|(id, _), _| *id != packet_id);
-                self.held.remove(&packet_id).map(|old| old.at)
-            }
+            Stored::Released { packet_id, .. } => self.held.remove(&packet_id).map(|old| old.at),
             Stored::SessionEnded { .. } | Stored::Message(_) | Stored::Retained { .. } => None,
         };
         if let Some(old) = old {
             live.lose(old);
-        }
-    }
-
-    /// Somebody is owed a message of its client that was stored before it was routed.
-    pub(super) fn note_owed(&mut self, source: &Source, receiver: SessionKey) {
-        if self.held.get(&source.packet_id).is_some_and(|held| !held.routed) {
-            let place = (source.packet_id, source.received_ms);
-            self.owed_of.entry(place).or_default().insert(receiver);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Lives of a log, one after another on the same disk: it is opened, works, and ends in some way.
 //!
 //! After each end, what is read back has to be all that was acknowledged, and of what came after
-//! that the beginning, group by group, to some point.
+//! that the beginning, record by record, to some point.
 
 use super::model::Model;
 use super::story::Story;
@@ -199,10 +199,9 @@ impl Lives {
                     continue;
                 }
                 state.apply(record);
-            }
-            // As a whole or not at all.
-            if state.clone().seen() == *found {
-                return Some((state, number + 1));
+                if state.clone().seen() == *found {
+                    return Some((state, number + 1));
+                }
             }
         }
         None

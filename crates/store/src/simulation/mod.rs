@@ -10,6 +10,7 @@ mod planted;
 mod restarts;
 mod story;
 mod threads;
+mod units;
 
 use crate::faults::Faults;
 use life::live;

@@ -67,6 +67,7 @@ impl Model {
                     kept.apply(record);
                 }
             }
+            Record::Together { .. } => {}
         }
     }
 
@@ -182,7 +183,10 @@ impl Kept {
             Record::Released { packet_id, .. } => {
                 self.held.remove(&packet_id.get());
             }
-            Record::Session { .. } | Record::SessionEnded(_) | Record::Retained { .. } => {}
+            Record::Session { .. }
+            | Record::SessionEnded(_)
+            | Record::Retained { .. }
+            | Record::Together { .. } => {}
         }
     }
 

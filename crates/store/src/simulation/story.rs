@@ -2,8 +2,8 @@
 
 use super::model::{Kept, Model};
 use noctule_broker::{
-    Message, MessageParts, Owed, PacketId, PublishedBy, QoS, Record, RecordedWill, RetainHandling,
-    Sequence, SessionKey, SubscriptionOptions,
+    Extras, Message, MessageParts, Owed, PacketId, PublishedBy, QoS, Record, RecordedWill,
+    RetainHandling, Sequence, SessionKey, SubscriptionOptions,
 };
 use noctule_testkit::Dice;
 use std::sync::Arc;
@@ -168,9 +168,10 @@ impl Story {
         let sequence = Sequence(self.next_sequence);
         self.next_sequence += 1;
         let (qos, retain) = (self.dice.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]), false);
-        let identifiers = self.dice.chance(20).then(|| [1, 200_000].into());
-        let shared = self.dice.chance(20).then(|| Arc::new("$share/group/a".into()));
-        let owed = Owed { sequence, message, qos, retain, identifiers, shared };
+        let numbers: &[u32] = if self.dice.chance(20) { &[1, 200_000] } else { &[] };
+        let shared = self.dice.chance(20).then(|| Arc::from("$share/group/a"));
+        let extras = Extras::of(numbers, shared);
+        let owed = Owed { sequence, message, qos, retain, extras };
         let spilled = self.dice.chance(50);
         self.tell(Record::Owed { key, owed, spilled });
     }

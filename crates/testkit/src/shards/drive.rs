@@ -280,7 +280,7 @@ impl Shards {
     pub(super) fn work(&mut self, at: usize, asked: Action) {
         let node = &mut self.nodes[at];
         let event = match asked {
-            Action::Persist { ticket, records } => {
+            Action::Persist { ticket, records, .. } => {
                 self.watch.on_persist(at, &records);
                 node.store.persist(records);
                 Event::Persisted(ticket)

@@ -28,8 +28,8 @@ use crate::transcript::{Entry, Transcript};
 use crate::world::Pieces;
 use commons::Shared;
 use noctule_broker::{
-    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Offer, Population, Settings,
-    Shard, ShardId,
+    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Offer, Population, Record,
+    Settings, Shard, ShardId,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -245,6 +245,25 @@ impl Shards {
             self.work(shard, asked);
             self.settle();
         }
+    }
+
+    /// A shard's store, which is held, does the first thing that was held back.
+    pub fn let_store_work_once(&mut self, shard: usize) {
+        if let Some(asked) = self.nodes[shard].asked.pop_front() {
+            self.work(shard, asked);
+            self.settle();
+        }
+    }
+
+    /// The batches of records that a shard's store is held from, in order.
+    pub fn held_batches(&self, shard: usize) -> Vec<&[Record]> {
+        let mut batches = Vec::new();
+        for action in &self.nodes[shard].asked {
+            if let Action::Persist { records, .. } = action {
+                batches.push(records.as_slice());
+            }
+        }
+        batches
     }
 
     /// The shard that has a client's connection; none while it is handed over or is gone.

@@ -87,10 +87,11 @@ impl Shards {
         if let Some(who) = &who {
             self.note(format!("the verdict on {who} is {verdict:?}"));
         }
+        let accepted = !matches!(verdict, Verdict::Refused(_));
         let event = Event::Authenticated { connection, verdict };
         self.nodes[at].shard.borrow_mut().handle(event, self.now);
         self.carry_out(at);
-        let Some(who) = who.filter(|_| verdict == Verdict::Accepted) else {
+        let Some(who) = who.filter(|_| accepted) else {
             return;
         };
         // One that leaves for another shard is given its session there.

@@ -70,8 +70,8 @@ impl World {
                     }
                     Authenticator::Waiting => self.undecided.push((connection, credentials)),
                 },
-                Action::Persist { ticket, records } => {
-                    self.ask(Asked::Persist { ticket, records });
+                Action::Persist { ticket, records, stage } => {
+                    self.ask(Asked::Persist { ticket, records, stage });
                 }
                 Action::Load { session, key, bytes_max, .. } => {
                     self.ask(Asked::Load { session, key, bytes_max });
@@ -108,7 +108,7 @@ impl World {
     /// Has the store do what it was asked to, and tells the shard.
     pub(super) fn work(&mut self, asked: Asked) {
         let event = match asked {
-            Asked::Persist { ticket, records } => {
+            Asked::Persist { ticket, records, .. } => {
                 self.records.extend(records.iter().cloned());
                 self.store.persist(records);
                 Event::Persisted(ticket)

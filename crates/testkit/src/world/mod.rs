@@ -19,9 +19,10 @@ use crate::packets::{Connecting, Said};
 use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
-    Cause, ConnectionHandle, Counters, Credentials, Dropped, Event, Hello, Limits, Offer, Owner,
-    Population, Pressure, Record, Report, SessionHandle, SessionKey, Settings, Shard, Snapshot,
-    StoreState, StoredSession, Ticket, Verdict,
+    Cause, ConnectionHandle, Counters, Credentials, Dropped, Entrance, EntranceId, Event, Hello,
+    Limits, Offer, Owner, Population, Pressure, Principal, Record, Report, SessionHandle,
+    SessionKey, Settings, Shard, Snapshot, Stage, StoreState, StoredSession, Ticket, Transport,
+    Verdict,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -37,6 +38,7 @@ pub struct World {
     /// What the shard asked of the store and has not reached it.
     asked: VecDeque<Asked>,
     store_is_held: bool,
+    entrance: EntranceId,
     clients: BTreeMap<String, Client>,
     names: HashMap<ConnectionHandle, String>,
     pieces: Pieces,
@@ -59,7 +61,7 @@ pub enum Pieces {
 
 /// A request to the store.
 enum Asked {
-    Persist { ticket: Ticket, records: Vec<Record> },
+    Persist { ticket: Ticket, records: Vec<Record>, stage: Stage },
     Load { session: SessionHandle, key: SessionKey, bytes_max: usize },
 }
 
@@ -98,19 +100,35 @@ impl World {
 
     /// A world with these limits, whose broker offers this.
     pub fn of(limits: Limits, offer: Offer) -> Self {
-        let hello = Hello::Never;
-        Self::settled(Settings { limits, offer, hello, ..Settings::default() })
+        Self::settled(Settings { limits, offer, ..Settings::default() })
     }
 
     /// A world with these limits, in which this is who is greeted.
     pub fn greeting(hello: Hello, limits: Limits) -> Self {
-        Self::settled(Settings { limits, hello, ..Settings::default() })
+        let entrances = vec![Entrance::greeting(hello)];
+        Self::settled(Settings { limits, entrances, ..Settings::default() })
+    }
+
+    /// A world with these ways in, whose broker has its own rule of when something is safe.
+    pub fn entered(entrances: Vec<Entrance>, stage: Stage) -> Self {
+        Self::settled(Settings { entrances, stage, ..Settings::default() })
+    }
+
+    /// From now on clients come by this way in.
+    pub fn come_by(&mut self, entrance: EntranceId) {
+        self.entrance = entrance;
+    }
+
+    /// Replaces the ways in.
+    pub fn set_entrances(&mut self, entrances: Vec<Entrance>) {
+        self.shard.set_entrances(entrances);
     }
 
     fn settled(settings: Settings) -> Self {
         Self {
             shard: Shard::new(Settings { seed: [7; 32], next_key: 1, ..settings }, BEGINNING),
             now: BEGINNING,
+            entrance: EntranceId::default(),
             authenticator: Authenticator::Yes,
             undecided: Vec::new(),
             store: Box::new(PromptStore::default()),
@@ -190,14 +208,17 @@ impl World {
         self.settle();
     }
 
-    /// Accepts the client that has waited longest, with a last word of its method.
+    /// Accepts the client that has waited longest, with a last word of its method, as a user of the
+    /// name `user`.
     ///
     /// # Panics
     /// If none waits.
     #[track_caller]
     pub fn prove(&mut self, data: &[u8]) {
         let connection = self.next_undecided();
-        self.shard.handle(Event::Proven { connection, data: data.into() }, self.now);
+        let principal = Principal::user("user");
+        let event = Event::Proven { connection, principal, data: data.into() };
+        self.shard.handle(event, self.now);
         self.settle();
     }
 
@@ -256,6 +277,27 @@ impl World {
         }
     }
 
+    /// Has the held store say that the operating system has what it was handed, and no more than that.
+    pub fn write_store(&mut self) {
+        let persists = self.asked.iter().filter_map(|asked| match asked {
+            Asked::Persist { ticket, .. } => Some(*ticket),
+            Asked::Load { .. } => None,
+        });
+        if let Some(ticket) = persists.max() {
+            self.shard.handle(Event::Written(ticket), self.now);
+            self.settle();
+        }
+    }
+
+    /// How safe each of the records has to become that the store has not kept yet, by request.
+    pub fn stages_waiting(&self) -> Vec<Stage> {
+        let stage = |asked: &Asked| match asked {
+            Asked::Persist { stage, .. } => Some(*stage),
+            Asked::Load { .. } => None,
+        };
+        self.asked.iter().filter_map(stage).collect()
+    }
+
     /// How many requests the store has not done.
     pub fn store_waiting(&self) -> usize {
         self.asked.len()
@@ -284,7 +326,7 @@ impl World {
         }
         let unheeded = self.clients.get(name).is_some_and(|earlier| earlier.unheeded);
         let last_id = self.clients.get(name).map_or(0, |earlier| earlier.last_id);
-        let handle = self.shard.open(self.now);
+        let handle = self.shard.open_at(self.entrance, Transport::Plain, self.now);
         let mut client = Client::new(version, handle);
         client.unheeded = unheeded;
         client.last_id = last_id;

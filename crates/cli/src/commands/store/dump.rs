@@ -77,7 +77,7 @@ fn owed(client_id: &str, owed: &Owed) -> Value {
         "sequence": owed.sequence.0,
         "qos": owed.qos.bits(),
         "retain": owed.retain,
-        "subscription_identifiers": owed.identifiers,
+        "subscription_identifiers": Some(owed.identifiers()).filter(|numbers| !numbers.is_empty()),
         "message": message(&owed.message),
     })
 }

@@ -1,11 +1,13 @@
 //! Shards on a log: what they ask is done as the writer's thread does it, some of it at a time.
 
+use crate::assembly::{Assembly, Ready};
 use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::faults::{Fault, Faults};
 use crate::simulation::life;
+use crate::store::{Load, Persist, take_together};
 use crate::testing::{SimulatedDisk, SimulatedFile};
-use noctule_broker::{Action, Event, Limits, Record, Sequence, SessionHandle, SessionKey, Ticket};
+use noctule_broker::{Action, Event, Limits, ShardId};
 use noctule_session::Now;
 use noctule_testkit::{Dice, Given, Pieces, Shards};
 
@@ -13,6 +15,7 @@ use noctule_testkit::{Dice, Given, Pieces, Shards};
 pub(super) struct Broker {
     pub(super) shards: Shards,
     engine: Engine<SimulatedFile>,
+    assembly: Assembly,
     faults: Faults,
     loads: usize,
 }
@@ -21,15 +24,6 @@ pub(super) struct Broker {
 #[derive(Debug)]
 pub(super) enum Cut {
     Failed(StoreError),
-}
-
-/// A question of a shard for messages.
-struct Load {
-    shard: usize,
-    session: SessionHandle,
-    key: SessionKey,
-    after: Sequence,
-    bytes_max: usize,
 }
 
 /// When the first of the brokers begins.
@@ -59,7 +53,7 @@ impl Broker {
         let mut shards = Shards::beginning_with(1 + dice.below(3), &limits(), given, now);
         shards.in_pieces(Pieces::Random(dice.roll()));
         shards.keep_whole_transcript();
-        Ok(Self { shards, engine, faults, loads: 0 })
+        Ok(Self { shards, engine, assembly: Assembly::default(), faults, loads: 0 })
     }
 
     pub(super) fn loads(&self) -> usize {
@@ -72,24 +66,22 @@ impl Broker {
 
     /// It ends properly: what was handed in is stored.
     pub(super) fn stop(mut self) -> (Result<(), StoreError>, String) {
-        let (group, _, _) = self.take(&mut Dice::new(0), 100);
-        let written = self.engine.write(&group).and_then(|()| self.engine.close());
+        let ready = self.take(&mut Dice::new(0), 100);
+        let written = self.engine.write(&ready.units).and_then(|()| self.engine.close());
         (written, self.shards.abandon())
     }
 
     /// Takes what shards have asked: of each all, or only the first of it.
-    fn take(
-        &mut self,
-        dice: &mut Dice,
-        percent: usize,
-    ) -> (Vec<Vec<Record>>, Vec<(usize, Ticket)>, Vec<Load>) {
-        let (mut group, mut tickets, mut loads) = (Vec::new(), Vec::new(), Vec::new());
-        for shard in 0..self.shards.count() {
+    fn take(&mut self, dice: &mut Dice, percent: usize) -> Ready {
+        let (mut persists, mut loads) = (Vec::new(), Vec::new());
+        for number in 0..self.shards.count() {
+            let shard = ShardId(number as u16);
             while dice.chance(percent) {
-                match self.shards.take_asked(shard) {
-                    Some(Action::Persist { ticket, records }) => {
-                        group.push(records);
-                        tickets.push((shard, ticket));
+                match self.shards.take_asked(number) {
+                    Some(Action::Persist { ticket, mut records, stage }) => {
+                        let together = take_together(&mut records);
+                        let bytes = records.len();
+                        persists.push(Persist { shard, ticket, records, stage, bytes, together });
                     }
                     Some(Action::Load { session, key, after, bytes_max }) => {
                         loads.push(Load { shard, session, key, after, bytes_max });
@@ -98,7 +90,7 @@ impl Broker {
                 }
             }
         }
-        (group, tickets, loads)
+        self.assembly.assemble(persists, loads)
     }
 
     /// A group commit, with what was asked to be read, in the order of the writer.
@@ -122,12 +114,12 @@ impl Broker {
         if dice.chance(40) {
             self.engine.work_ahead()?;
         }
-        let (group, tickets, loads) = self.take(dice, percent);
+        let Ready { units, landing, loads } = self.take(dice, percent);
         let early = self.faults.planted(Fault::AcknowledgedBeforeFlush);
         if early {
             self.engine.flush()?;
         }
-        self.engine.write(&group)?;
+        self.engine.write(&units)?;
         let mut loaded = Vec::new();
         for Load { shard, session, key, after, bytes_max } in loads {
             self.loads += 1;
@@ -137,11 +129,11 @@ impl Broker {
         if !early {
             self.engine.flush()?;
         }
-        for (shard, ticket) in tickets {
-            self.shards.answer(shard, Event::Persisted(ticket));
+        for (shard, ticket) in landing.tickets {
+            self.shards.answer(usize::from(shard.0), Event::Persisted(ticket));
         }
         for (shard, event) in loaded {
-            self.shards.answer(shard, event);
+            self.shards.answer(usize::from(shard.0), event);
         }
         Ok(())
     }

@@ -313,8 +313,6 @@ const BROKER_FAULTS: &[BrokerFault] = &[
     BrokerFault::DuplicateRouted,
     BrokerFault::CursorNotRewound,
     BrokerFault::SpillOvertaken,
-    BrokerFault::RoutedEarly,
-    BrokerFault::OwedBeforeForgotten,
     BrokerFault::IdentifiersBeginAnew,
 ];
 const STORE_FAULTS: &[Fault] = &[
@@ -323,7 +321,6 @@ const STORE_FAULTS: &[Fault] = &[
     Fault::OldRetainedWins,
     Fault::StragglerDropped,
     Fault::SessionEndForgotten,
-    Fault::GroupTorn,
 ];
 /// A planted fault has to be found by one of so many seeds.
 const SEEDS_TO_FIND: u64 = 1_500;

@@ -1,0 +1,98 @@
+//! A session belongs to the user whose client has it.
+
+use noctule_broker::{Offer, Principal, Verdict};
+use noctule_mqtt::{ProtocolVersion, ReasonCode};
+use noctule_testkit::packets::*;
+use noctule_testkit::{Authenticator, World};
+
+const FOREIGN: ReasonCode = ReasonCode::ClientIdentifierNotValid;
+
+/// A world in which `anna` has a session `x`, with a subscription, and is away.
+fn world() -> World {
+    let mut w = World::new();
+    w.connect("first", v5().id("x").user("anna").expiry(1_000));
+    w.subscribe("first", "t", 1);
+    w.disconnect("first");
+    w
+}
+
+#[test]
+fn a_session_is_neither_taken_over_nor_ended_by_somebody_else() {
+    for version in [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5] {
+        for clean in [false, true] {
+            let mut w = world();
+            let somebody = || Connecting::of(version).id("x").clean(clean);
+            w.expect_refused("other", somebody().user("bert"), FOREIGN);
+            w.expect_refused("nobody", somebody(), FOREIGN);
+            assert_eq!(w.snapshot().refused.foreign_session, 2);
+            assert!(w.connect("again", v5().id("x").user("anna").clean(false)), "it is there");
+            w.connect("publisher", v5());
+            w.publish("publisher", publish("t", "m").qos(1));
+            w.receive("again", publish("t", "m").qos(1));
+        }
+    }
+}
+
+#[test]
+fn who_is_connected_is_not_thrown_out_by_somebody_else_but_by_himself() {
+    let mut w = world();
+    w.connect("first", v5().id("x").user("anna").clean(false));
+    w.expect_refused("other", v5().id("x").user("bert"), FOREIGN);
+    w.send("first", pingreq());
+    w.expect("first", pingresp());
+    w.connect("second", v5().id("x").user("anna").clean(false));
+    w.expect("first", disconnect(ReasonCode::SessionTakenOver));
+    w.expect_closed("first");
+}
+
+#[test]
+fn a_session_of_nobody_is_for_whoever_comes_first() {
+    let mut w = World::new();
+    w.connect("first", v5().id("x").expiry(1_000));
+    w.disconnect("first");
+    assert!(w.connect("anna", v5().id("x").user("anna").clean(false).expiry(1_000)));
+    w.disconnect("anna");
+    w.expect_refused("bert", v5().id("x").user("bert").clean(false), FOREIGN);
+    w.expect_refused("first", v5().id("x").clean(false), FOREIGN);
+}
+
+#[test]
+fn it_is_the_user_who_was_found_out_that_counts_and_not_the_one_that_is_claimed() {
+    let mut w = World::new();
+    w.authenticate(Authenticator::Waiting);
+    let login = |w: &mut World, name: &str, claims: &str, is: &str| {
+        w.start(name, v5().id("x").user(claims).clean(false).expiry(1_000));
+        w.verdict(Verdict::AcceptedAs(Principal::user(is)));
+    };
+    login(&mut w, "first", "bert", "anna");
+    w.expect("first", connack());
+    login(&mut w, "second", "anna", "bert");
+    w.expect("second", connack_refused(FOREIGN));
+    w.expect_closed("second");
+    login(&mut w, "third", "carl", "anna");
+    w.expect("third", connack_present());
+    w.expect("first", disconnect(ReasonCode::SessionTakenOver));
+    w.expect_closed("first");
+}
+
+#[test]
+fn nothing_of_a_session_is_touched_before_its_client_is_accepted() {
+    let mut w = world();
+    w.authenticate(Authenticator::Waiting);
+    w.start("other", v5().id("x").user("anna").password("wrong"));
+    w.refuse(ReasonCode::BadUserNameOrPassword);
+    w.expect("other", connack_refused(ReasonCode::BadUserNameOrPassword));
+    w.expect_closed("other");
+    w.authenticate(Authenticator::Yes);
+    assert!(w.connect("first", v5().id("x").user("anna").clean(false)), "it is there");
+}
+
+#[test]
+fn if_sessions_belong_to_nobody_anybody_may_have_them() {
+    let mut w = World::offering(Offer { sessions_belong_to_users: false, ..Offer::default() });
+    w.connect("first", v5().id("x").user("anna").expiry(1_000));
+    assert!(w.connect("second", v5().id("x").user("bert").clean(false).expiry(1_000)));
+    w.expect("first", disconnect(ReasonCode::SessionTakenOver));
+    w.expect_closed("first");
+    assert_eq!(w.snapshot().refused.foreign_session, 0);
+}

@@ -1,0 +1,309 @@
+//! All connections of a run, driven by one thread: publishers that number their messages and keep
+//! their pace, subscribers that check the numbers and acknowledge.
+//!
+//! One turn: poll, read every ready connection, refill the publishers' buffers, write each
+//! connection once. Acknowledgements therefore leave in batches, one write per read. A run begins
+//! and ends quiet, with nothing under way, so that what it cost the broker can be told from outside.
+
+mod connecting;
+mod publisher;
+mod sending;
+mod stopwatch;
+mod subscriber;
+
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Poll};
+use noctule_mqtt::{PacketType, QoS};
+
+use crate::LoadError;
+use crate::alarm::{ALARM, Alarm};
+use crate::checker::{Faults, Sequence};
+use crate::endpoint::Endpoint;
+use crate::latency::Latency;
+use crate::link::Link;
+use crate::plan::{Goal, Pace, Plan};
+use crate::watcher::{Moment, Nobody, Watcher};
+use publisher::Publisher;
+use stopwatch::Stopwatch;
+use subscriber::Subscriber;
+
+/// How long nothing may come before what is under way is given up as lost, unless told otherwise.
+pub const STALL: Duration = Duration::from_secs(5);
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages delivered; with N subscribers to a topic, N for each.
+    pub delivered: u64,
+    /// Messages that were due and could not be sent, as too much was under way already.
+    pub left_out: u64,
+    /// From the first message to the last that came back.
+    pub elapsed: Duration,
+    /// What went wrong since the fleet connected.
+    pub faults: Faults,
+}
+
+/// How long the messages of a run took.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// From the moment a message was due (without a rate: was handed to the socket) to its arrival.
+    pub latency: Latency,
+    /// How late the generator itself sent what nothing held up; empty without a rate.
+    pub lag: Latency,
+}
+
+/// The connections of one plan.
+#[derive(Debug)]
+pub struct Fleet {
+    plan: Plan,
+    endpoint: Endpoint,
+    poll: Poll,
+    alarm: Alarm,
+    publishers: Vec<Publisher>,
+    subscribers: Vec<Subscriber>,
+    /// Messages sent, by publisher: the subscribers' checkers ask for it.
+    sent: Vec<u64>,
+    scratch: Vec<u8>,
+    stall: Duration,
+    /// Times the messages of this run, if anybody wants to know.
+    stopwatch: Option<Stopwatch>,
+    /// How often the broker wants to hear from everybody, and when it did last.
+    ping: Option<(Duration, Instant)>,
+}
+
+impl Fleet {
+    /// Gives up what is under way when nothing has come for `silence`, instead of [`STALL`].
+    pub fn give_up_after(&mut self, silence: Duration) {
+        self.stall = silence;
+    }
+
+    /// Changes how fast the publishers of the next run send.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.plan.pace = pace;
+    }
+
+    /// Sends until the goal is reached and waits until everything has come back, or nothing has for
+    /// [`STALL`].
+    ///
+    /// # Errors
+    /// If a connection is lost or carries what is no packet.
+    pub fn run(&mut self, goal: Goal) -> Result<Outcome, LoadError> {
+        self.stopwatch = None;
+        self.drive(goal, &mut Nobody)
+    }
+
+    /// The same for a watcher, who may end it early, with the time that messages took.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_timed(
+        &mut self,
+        goal: Goal,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(Outcome, Times), LoadError> {
+        self.stopwatch = Some(Stopwatch::new(self.plan.pace.schedule(), &self.sent)?);
+        let outcome = self.drive(goal, watcher)?;
+        let times = self.stopwatch.take().map(Stopwatch::into_times);
+        // It was put there above, and nothing else takes it.
+        let times = times.ok_or_else(|| LoadError::new("the stopwatch is gone"))?;
+        Ok((outcome, times))
+    }
+
+    fn drive(&mut self, goal: Goal, watcher: &mut dyn Watcher) -> Result<Outcome, LoadError> {
+        let before = (self.sent.iter().sum::<u64>(), self.delivered());
+        let begin = Instant::now();
+        let mut end = match goal {
+            Goal::Time(duration) => Some(begin + duration),
+            Goal::MessagesEach(_) => None,
+        };
+        self.set_targets(goal);
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let last = match goal {
+            // What is due at the very end is not sent any more, and all before it is.
+            Goal::Time(duration) => duration.saturating_sub(Duration::from_nanos(1)),
+            Goal::MessagesEach(_) => Duration::MAX,
+        };
+        let (mut heard_at, mut looked_at) = (begin, begin);
+        let (mut is_open, mut left_out) = (true, 0);
+        if let Some(stopwatch) = &mut self.stopwatch {
+            stopwatch.start(begin);
+        }
+        let schedule = self.plan.pace.schedule();
+        let bases = self.sent.clone();
+        loop {
+            let now = Instant::now();
+            if now - looked_at >= TICK {
+                looked_at = now;
+                if !self.look(watcher, now - begin, before) {
+                    end = Some(end.map_or(now, |end| end.min(now)));
+                }
+                self.ping(now)?;
+            }
+            if let Some(schedule) = schedule.filter(|_| is_open) {
+                let due = schedule.count((now - begin).min(last));
+                left_out = self.refill_by(due, &bases, now)?;
+                self.set_alarm(&schedule, due, begin)?;
+            } else {
+                self.refill()?;
+            }
+            if is_open && end.is_some_and(|end| now >= end) {
+                is_open = false;
+                self.stop_sending();
+            }
+            if self.is_quiet() || now.saturating_duration_since(heard_at) > self.stall {
+                break;
+            }
+            let wait = end.map_or(TICK, |end| end.saturating_duration_since(now));
+            if self.turn(&mut events, wait.clamp(MILLISECOND, TICK))? {
+                heard_at = Instant::now();
+            }
+        }
+        // A wait for what never came is no part of the time that the rest took.
+        let delivered = self.delivered() - before.1;
+        let elapsed = if delivered > 0 { heard_at - begin } else { begin.elapsed() };
+        Ok(Outcome {
+            sent: self.sent.iter().sum::<u64>() - before.0,
+            delivered,
+            left_out,
+            elapsed,
+            faults: self.faults(),
+        })
+    }
+
+    /// Tells the watcher; whether it wants to go on.
+    fn look(&self, watcher: &mut dyn Watcher, elapsed: Duration, before: (u64, u64)) -> bool {
+        let Some(stopwatch) = &self.stopwatch else {
+            return true;
+        };
+        watcher.go_on(&Moment {
+            elapsed,
+            sent: self.sent.iter().sum::<u64>() - before.0,
+            delivered: self.delivered() - before.1,
+            latency: stopwatch.latency(),
+        })
+    }
+
+    fn ping(&mut self, now: Instant) -> Result<(), LoadError> {
+        let Some((every, last)) = &mut self.ping else {
+            return Ok(());
+        };
+        if now - *last < *every {
+            return Ok(());
+        }
+        *last = now;
+        let publishers = self.publishers.iter_mut().map(Publisher::link);
+        for link in publishers.chain(self.subscribers.iter_mut().map(Subscriber::link)) {
+            link.out().extend_from_slice(&PINGREQ);
+            link.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Disconnects everybody and waits until the broker has closed each connection.
+    ///
+    /// # Errors
+    /// If it does not within a few seconds.
+    pub fn disconnect(self) -> Result<(), LoadError> {
+        let publishers = self.publishers.into_iter().map(Publisher::into_link);
+        let subscribers = self.subscribers.into_iter().map(Subscriber::into_link);
+        publishers
+            .chain(subscribers)
+            .try_for_each(Link::disconnect)
+            .map_err(|error| LoadError::io("a connection did not end in order", error))
+    }
+
+    /// Whether all is sent and has come back. A gap keeps the run open: what is missing may only
+    /// be late.
+    fn is_quiet(&self) -> bool {
+        let is_back = |(index, publisher): (usize, &Publisher)| {
+            let sent = self.sent[index];
+            sent == publisher.target && self.returned(index) == sent
+        };
+        self.publishers.iter().enumerate().all(is_back)
+            && self.sequences().all(|(_, sequence)| sequence.is_whole())
+    }
+
+    /// Polls once and reads what came; whether anything did.
+    fn turn(&mut self, events: &mut Events, wait: Duration) -> Result<bool, LoadError> {
+        match self.poll.poll(events, Some(wait)) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                return Err(LoadError::io("cannot poll", error));
+            }
+            _ => {}
+        }
+        let mut bytes = 0;
+        for event in events.iter().filter(|event| event.token() != ALARM) {
+            bytes += self.take(event)?;
+        }
+        for subscriber in &mut self.subscribers {
+            subscriber.flush_acks()?;
+        }
+        Ok(bytes > 0)
+    }
+
+    fn take(&mut self, event: &Event) -> Result<usize, LoadError> {
+        let index = event.token().0;
+        let publishers = self.publishers.len();
+        let (sent, scratch) = (&self.sent, &mut self.scratch);
+        let mut bytes = 0;
+        let link = if index < publishers {
+            let publisher = &mut self.publishers[index];
+            if event.is_readable() {
+                bytes = publisher.read(scratch, sent[index], self.plan.qos)?;
+            }
+            publisher.link()
+        } else {
+            let subscriber = &mut self.subscribers[index - publishers];
+            if event.is_readable() {
+                let version = self.endpoint.version;
+                let stopwatch = self.stopwatch.as_mut();
+                bytes = subscriber.read(scratch, sent, &self.plan, version, stopwatch)?;
+            }
+            subscriber.link()
+        };
+        if event.is_writable() {
+            link.flush()?;
+        }
+        if event.is_read_closed() {
+            link.check_open()?;
+        }
+        Ok(bytes)
+    }
+
+    fn delivered(&self) -> u64 {
+        self.sequences().map(|(_, sequence)| sequence.delivered()).sum()
+    }
+
+    fn faults(&self) -> Faults {
+        let mut faults = Faults::default();
+        for (publisher, sequence) in self.sequences() {
+            faults += sequence.faults(self.sent[publisher]);
+        }
+        for subscriber in &self.subscribers {
+            faults.foreign += subscriber.foreign;
+        }
+        for (publisher, sent) in self.publishers.iter().zip(&self.sent) {
+            faults += publisher.faults;
+            if self.plan.qos != QoS::AtMostOnce {
+                faults.unacknowledged += sent.saturating_sub(publisher.acknowledged);
+            }
+        }
+        faults
+    }
+
+    /// Each checker with the index of the publisher it watches.
+    fn sequences(&self) -> impl Iterator<Item = (usize, &Sequence)> {
+        self.subscribers.iter().flat_map(Subscriber::sequences)
+    }
+}
+
+const PINGREQ: [u8; 2] = [(PacketType::Pingreq as u8) << 4, 0];
+
+const SCRATCH_BYTES: usize = 256 * 1024;
+const EVENTS_MAX: usize = 1024;
+const TICK: Duration = Duration::from_millis(100);
+const MILLISECOND: Duration = Duration::from_millis(1);

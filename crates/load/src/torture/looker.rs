@@ -1,0 +1,101 @@
+//! A client that looks at the retained messages, as somebody does who comes new.
+
+use noctule_mqtt::{Packet, PacketType, codec};
+
+use super::books::Books;
+use super::packet::{Pen, mark};
+use super::shelf;
+use crate::LoadError;
+
+/// What it subscribes to.
+pub(crate) const FILTER: &str = "torture/kept/#";
+
+/// One look.
+#[derive(Debug)]
+pub(crate) struct Looker {
+    /// The numbers of the values found, by lane.
+    found: Vec<Option<u64>>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Subscribing,
+    Waiting,
+    /// All that must be there is; a PINGREQ asks whether there is more.
+    Asking,
+    Done,
+}
+
+impl Looker {
+    /// One that has seen nothing, of so many lanes.
+    pub(crate) fn new(lanes: usize) -> Self {
+        Self { found: vec![None; lanes], stage: Stage::Subscribing }
+    }
+
+    /// SUBACK came.
+    pub(crate) fn granted(&mut self) {
+        self.stage = Stage::Waiting;
+    }
+
+    /// A packet came; false if it is none for a looker.
+    pub(crate) fn take(
+        &mut self,
+        packet: &Packet<'_>,
+        books: &mut Books,
+        pen: &Pen,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        match packet {
+            Packet::Publish(publish) => {
+                if let Some(mark) = mark(publish.payload).filter(|_| publish.retain)
+                    && let Some(found) = self.found.get_mut(usize::from(mark.publisher))
+                {
+                    *found = Some(mark.sequence);
+                    books.move_on();
+                }
+                match (publish.packet_id, publish.qos.bits()) {
+                    (Some(id), 2) => pen.answer(PacketType::Pubrec, id, out),
+                    (Some(id), _) => pen.answer(PacketType::Puback, id, out),
+                    (None, _) => {}
+                }
+            }
+            Packet::Pubrel(ack) => pen.answer(PacketType::Pubcomp, ack.packet_id, out),
+            Packet::Pingresp => self.stage = Stage::Done,
+            _ => return false,
+        }
+        true
+    }
+
+    /// Asks whether there is more, once everything is there that must be.
+    pub(crate) fn go_on(
+        &mut self,
+        books: &Books,
+        pen: &Pen,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LoadError> {
+        let mut lanes = books.lanes.iter().zip(&self.found).skip(books.spoken);
+        if self.stage == Stage::Waiting
+            && lanes.all(|(lane, found)| found.is_some() || !shelf::is_due(lane))
+        {
+            self.stage = Stage::Asking;
+            codec::encode(&Packet::Pingreq, pen.version, out)
+                .map_err(|error| LoadError::new(format!("cannot write a packet: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it has seen everything.
+    pub(crate) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// Notes what may not be.
+    pub(crate) fn judge(&self, books: &mut Books) {
+        let Books { lanes, findings, tally, spoken, .. } = books;
+        for (lane, found) in lanes.iter().zip(&self.found).skip(*spoken) {
+            tally.looked_at += 1;
+            shelf::check(lane, *found, findings);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Brokers that can be named instead of described: how each is started, and with what configuration.
+//!
+//! To add one, add its row in [`PROFILES`].
+
+use std::path::{Path, PathBuf};
+
+use super::victim::Launch;
+use crate::LoadError;
+
+/// A broker by name.
+#[derive(Debug)]
+pub struct Profile {
+    /// What the command line calls it.
+    pub name: &'static str,
+    /// In a list.
+    pub about: &'static str,
+    how: How,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    /// Our own broker with these options.
+    Noctule(&'static [&'static str]),
+    /// Mosquitto with persistence and these lines of configuration.
+    Mosquitto(&'static str),
+}
+
+/// All of them.
+pub const PROFILES: &[Profile] = &[
+    Profile {
+        name: "noctule",
+        about: "this program's broker as it comes: acknowledged means stored",
+        how: How::Noctule(&[]),
+    },
+    Profile {
+        name: "noctule-interval",
+        about: "the same with --durability interval: flushed at the interval",
+        how: How::Noctule(&["--durability", "interval"]),
+    },
+    Profile {
+        name: "noctule-never",
+        about: "the same with --durability never: left to the operating system",
+        how: How::Noctule(&["--durability", "never"]),
+    },
+    Profile {
+        name: "noctule-in-memory",
+        about: "the same with --in-memory: nothing is kept, everything is lost",
+        how: How::Noctule(&["--in-memory"]),
+    },
+    Profile {
+        name: "mosquitto",
+        about: "mosquitto, persistence true and its defaults: saved every 30 minutes",
+        how: How::Mosquitto(""),
+    },
+    Profile {
+        name: "mosquitto-autosave",
+        about: "mosquitto, saved every second (autosave_interval 1)",
+        how: How::Mosquitto("autosave_interval 1\n"),
+    },
+    Profile {
+        name: "mosquitto-every-change",
+        about: "mosquitto, saved after every change (autosave_on_changes true, autosave_interval 1)",
+        how: How::Mosquitto("autosave_on_changes true\nautosave_interval 1\n"),
+    },
+];
+
+impl Profile {
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// If there is none, with all names.
+    pub fn named(name: &str) -> Result<&'static Self, LoadError> {
+        PROFILES.iter().find(|profile| profile.name == name).ok_or_else(|| {
+            let names: Vec<_> = PROFILES.iter().map(|profile| profile.name).collect();
+            LoadError::new(format!("no profile '{name}'; there are {}", names.join(", ")))
+        })
+    }
+
+    /// How it is started: `noctule` is our own program, `options` are further ones of the broker.
+    ///
+    /// # Errors
+    /// If there is no such broker on this machine.
+    pub fn launch(&self, noctule: &Path, options: &[String]) -> Result<Launch, LoadError> {
+        let (mut words, config) = match self.how {
+            How::Noctule(more) => {
+                let begin = [&noctule.to_string_lossy(), "broker", "--port", "0", "--no-tls"];
+                let data = ["--data-dir", "{data}"];
+                let words = begin.into_iter().chain(data).chain(more.iter().copied());
+                (words.map(String::from).collect::<Vec<_>>(), None)
+            }
+            How::Mosquitto(more) => {
+                let program = mosquitto()?;
+                let words = [&program.to_string_lossy(), "-c", "{config}"].map(String::from);
+                (words.into(), Some(format!("{MOSQUITTO_CONF}{more}")))
+            }
+        };
+        words.extend_from_slice(options);
+        Ok(Launch { words, config, keeper: Vec::new() })
+    }
+}
+
+/// Without `max_queued_messages` mosquitto drops what it has acknowledged when a thousand messages
+/// are queued; that is a setting and not a crash, so it is switched off.
+const MOSQUITTO_CONF: &str = "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
+                              persistence_location {data}/\nmax_queued_messages 0\n";
+
+fn mosquitto() -> Result<PathBuf, LoadError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join("mosquitto"))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| LoadError::new("no mosquitto here; install it, or name another profile"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_is_a_command_with_placeholders_and_further_options() {
+        let options = ["--shards".into(), "2".into()];
+        let launch = Profile::named("noctule-never").unwrap().launch(Path::new("bat"), &options);
+        let line = launch.unwrap().words.join(" ");
+        let expected =
+            "bat broker --port 0 --no-tls --data-dir {data} --durability never --shards 2";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_unknown_profile_is_told_which_there_are() {
+        let error = Profile::named("mosqito").unwrap_err().to_string();
+        assert!(error.contains("'mosqito'") && error.contains("mosquitto-autosave"), "{error}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Listeners: what a table `[[listener]]` says, and what comes of it with the options at the top of the
+//! file.
+//!
+//! A listener's options are rows of the one table; what it does not say it has from the configuration
+//! around it. Invariant: what a table says was accepted by its rows when it was read.
+
+use super::choice::Transport;
+use super::spec::OptionSpec;
+use super::table::{Config, LISTENER_OPTIONS, OPTIONS};
+use super::value::Given;
+
+/// More of them have no number.
+pub(crate) const LISTENERS_MAX: usize = 200;
+
+/// What a table `[[listener]]` says, not yet laid over the configuration around it.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerTable {
+    entries: Vec<(&'static OptionSpec, Given)>,
+}
+
+impl PartialEq for ListenerTable {
+    /// Whether both say the same of the same options.
+    fn eq(&self, other: &Self) -> bool {
+        self.entries.len() == other.entries.len()
+            && self.entries.iter().all(|(spec, _)| {
+                let said = |table: &Self| {
+                    table.says(spec).then(|| spec.to_toml(&table.over(&Config::default())))
+                };
+                said(self) == said(other)
+            })
+    }
+}
+
+/// A listener with all that applies to it.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its number among the listeners.
+    pub number: usize,
+    /// Whether it has a table of its own.
+    pub is_written: bool,
+    /// The configuration, with what the listener says for itself; its `port` is the one to listen on.
+    pub config: Config,
+}
+
+impl Listener {
+    /// What is spoken there under MQTT.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.config.listener.transport
+    }
+
+    /// How messages call it: by its name, or by its place in the file. None if nobody has written it.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        let name = &self.config.listener.name;
+        match (self.is_written, name.is_empty()) {
+            (false, _) => None,
+            (true, false) => Some(format!("listener {name:?}")),
+            (true, true) => Some(format!("listener {} of the file", self.number + 1)),
+        }
+    }
+
+    /// The flag or key that chooses its port.
+    #[must_use]
+    pub fn port_key(&self) -> &'static str {
+        match (self.is_written, self.transport()) {
+            (true, _) => "`port`",
+            (false, Transport::Tcp) => "--port",
+            (false, Transport::Tls) => "--tls-port",
+        }
+    }
+}
+
+impl ListenerTable {
+    /// Adds what the table says of an option.
+    ///
+    /// # Errors
+    /// What was expected and what was found.
+    pub(crate) fn say(&mut self, spec: &'static OptionSpec, given: Given) -> Result<(), String> {
+        spec.apply(&mut Config::default(), &given)?;
+        self.entries.push((spec, given));
+        Ok(())
+    }
+
+    /// Whether it says something of an option.
+    pub(crate) fn says(&self, spec: &OptionSpec) -> bool {
+        self.entries.iter().any(|(said, _)| said.key == spec.key)
+    }
+
+    /// The configuration with what the table says.
+    pub(crate) fn over(&self, config: &Config) -> Config {
+        let mut over = config.clone();
+        over.listeners.clear();
+        for (spec, given) in &self.entries {
+            let applied = spec.apply(&mut over, given);
+            debug_assert!(applied.is_ok(), "it was accepted when it was read: {applied:?}");
+        }
+        if over.listener.transport == Transport::Tls && !self.entries.iter().any(is_port) {
+            over.port = config.tls_port;
+        }
+        over
+    }
+
+    /// What this one says, but of live options what `new` says.
+    pub(crate) fn with_live_of(&self, new: &Self) -> Self {
+        let own = self.entries.iter().filter(|(spec, _)| !spec.is_live());
+        let entries = own.chain(new.entries.iter().filter(|(spec, _)| spec.is_live()));
+        Self { entries: entries.cloned().collect() }
+    }
+
+    /// The options that it says, in the order of the table of options.
+    pub(crate) fn said(&self) -> impl Iterator<Item = &'static OptionSpec> {
+        listener_options().filter(|spec| self.says(spec))
+    }
+}
+
+/// All options that a `[[listener]]` may say.
+pub(crate) fn listener_options() -> impl Iterator<Item = &'static OptionSpec> {
+    LISTENER_OPTIONS.iter().chain(OPTIONS.iter().filter(|spec| spec.is_per_listener()))
+}
+
+fn is_port((spec, _): &(&'static OptionSpec, Given)) -> bool {
+    spec.key == "port"
+}
+
+impl Config {
+    /// Where to listen, and with what: the tables `[[listener]]`, or without any the two usual ones.
+    #[must_use]
+    pub fn all_listeners(&self) -> Vec<Listener> {
+        let configs: Vec<Config> = if self.listeners.is_empty() {
+            let plain = self.clone();
+            let mut tls = self.clone();
+            tls.port = self.tls_port;
+            tls.listener.transport = Transport::Tls;
+            [Some(plain), self.tls.then_some(tls)].into_iter().flatten().collect()
+        } else {
+            self.listeners.iter().map(|table| table.over(self)).collect()
+        };
+        let is_written = !self.listeners.is_empty();
+        let listener = |(number, config)| Listener { number, is_written, config };
+        configs.into_iter().enumerate().map(listener).collect()
+    }
+}
