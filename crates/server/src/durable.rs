@@ -86,6 +86,7 @@ fn pass_on(answer: Answer, mailboxes: &Mailboxes) {
             }
             mailboxes.tell_all(|| Letter::StoreState);
         }
+        Answer::CaughtUp => mailboxes.tell_all(|| Letter::StoreState),
         Answer::Failed(error) => {
             // Nothing that waits for a ticket may be said any more, so there is nothing to go on
             // with; and whatever is promised is on disk.

@@ -33,6 +33,8 @@ mod world;
 
 pub use authenticator::Authenticator;
 pub use dice::{Dice, seed_from_environment};
+/// Words of what is [said](Said).
+pub use noctule_mqtt::{PacketType, ReasonCode};
 pub use packets::Said;
 pub use shards::{Given, Shards};
 pub use simulation::{Plan, Totals};

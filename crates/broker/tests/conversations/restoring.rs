@@ -80,7 +80,7 @@ fn world_owing(
             message: message("x", payload, *qos),
             qos: *qos,
             retain: false,
-            extras: Extras::of(&[], shared.map(|filter| Arc::from(filter))),
+            extras: Extras::of(&[], shared.map(Arc::from)),
         };
         bytes += owed.bytes();
         store.persist(vec![Record::Owed { key: KEY, owed, spilled: true }]);

@@ -234,6 +234,15 @@ fn what_is_under_way_is_counted_until_it_has_landed() {
     shard.persist(Ticket(2), (1..100).map(owed).collect());
     assert!(shard.is_backed_up());
     drop(go_on);
-    let _ = answers.recv_timeout(PATIENCE).unwrap();
+    let first = answers.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(first, Answer::CaughtUp), "whoever waits is told: {first:?}");
     assert!(!shard.is_backed_up(), "it counts down before it answers");
+    shard.persist(Ticket(3), vec![owed(100)]);
+    let mut last = Ticket(0);
+    while last < Ticket(3) {
+        match answers.recv_timeout(PATIENCE).unwrap() {
+            Answer::Event { event: Event::Persisted(ticket), .. } => last = ticket,
+            other => assert!(!matches!(other, Answer::CaughtUp), "nobody waited"),
+        }
+    }
 }

@@ -7,8 +7,7 @@ use crate::faults::{Fault, Faults};
 use crate::simulation::life;
 use crate::store::{Load, Persist, take_together};
 use crate::testing::{SimulatedDisk, SimulatedFile};
-use noctule_broker::{Action, Event, Limits, ShardId};
-use noctule_session::Now;
+use noctule_broker::{Action, Event, Limits, Now, ShardId};
 use noctule_testkit::{Dice, Given, Pieces, Shards};
 
 /// A broker that is running.

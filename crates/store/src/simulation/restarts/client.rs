@@ -1,11 +1,10 @@
 //! A client with a session that lasts: it keeps its half, whatever becomes of the connection.
 
 use super::books::{Books, Name, Published};
-use noctule_mqtt::{PacketType, ReasonCode};
 use noctule_testkit::packets::{
     Connecting, Publishing, Said, puback, pubcomp, publish, pubrec, pubrel, subscribe, v5, v311,
 };
-use noctule_testkit::{Dice, Shards};
+use noctule_testkit::{Dice, PacketType, ReasonCode, Shards};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,14 +240,14 @@ impl Client {
                 let now = books.now();
                 self.subscribed_at.get_or_insert(now);
             }
-            Said::Publish(publishing) => self.hear_publish(publishing, books)?,
+            Said::Publish(publishing) => self.hear_publish(&publishing, books)?,
             Said::Ack { packet, id, .. } => self.hear_ack(packet, id, books),
             other => return Err(format!("{} hears {other}", self.name)),
         }
         Ok(())
     }
 
-    fn hear_publish(&mut self, publishing: Publishing, books: &mut Books) -> Result<(), String> {
+    fn hear_publish(&mut self, publishing: &Publishing, books: &mut Books) -> Result<(), String> {
         let name = named(&publishing.payload).ok_or("a message that nobody said")?;
         let (qos, id) = (publishing.qos as u8, publishing.id.unwrap_or(0));
         let retained = publishing.retain;
@@ -260,7 +259,7 @@ impl Client {
                 let repeated = published.is_none_or(|one| one.repeated || one.qos == 2);
                 // What is retained may be sent several times, each time as another delivery.
                 let before = if retained { None } else { self.unanswered.insert(name, id) };
-                if let Some(before) = before.filter(|_| publishing.dup && !repeated) {
+                if let Some(before) = before.filter(|_| !repeated) {
                     books.continued += 1;
                     if before != id {
                         let who = &self.name;
