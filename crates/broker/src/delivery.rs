@@ -15,10 +15,10 @@ use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
 use crate::mail::{Asker, Asks, Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
-use crate::message::{Message, MessagePool};
+use crate::message::{Attribution, Message, MessagePool};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
-use crate::persist::{Extras, Journal, Owed, Record, Stage, StoreState, Ticket};
+use crate::persist::{Extras, Journal, Owed, Record, Sequence, Stage, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
@@ -30,7 +30,7 @@ use noctule_mqtt::{
     Packet, PacketId, PacketType, Properties, Property, PropertyBuffer, ProtocolVersion, QoS,
     ReasonCode, codec,
 };
-use noctule_session::{AckNumber, Acknowledged, Now, ToSend};
+use noctule_session::{AckNumber, Acknowledged, Now, Stage as Progress, ToSend};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -166,6 +166,8 @@ pub(crate) struct Delivery {
     pub(crate) pool: MessagePool,
     /// The time of what is being done.
     pub(crate) now: Now,
+    /// The latest wall time that a store has kept.
+    pub(crate) stored_wall_ms: u64,
     pub(crate) marks: Marks,
     /// What clients take, mail apart.
     pub(crate) memory: Memory,
@@ -199,6 +201,7 @@ impl Delivery {
         Self {
             postbags,
             now,
+            stored_wall_ms: 0,
             marks: Marks::new(&limits),
             memory: Memory::default(),
             told: 0,
@@ -229,6 +232,12 @@ impl Delivery {
         }
     }
 
+    /// The time by which stored messages expire: if the clock was set back before a start, nothing is
+    /// good for longer.
+    pub(crate) fn stored_now(&self) -> Now {
+        Now { wall_ms: self.now.wall_ms.max(self.stored_wall_ms), ..self.now }
+    }
+
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.marks.press(self.pressure, &limits);
         self.limits = limits;
@@ -256,12 +265,18 @@ impl Delivery {
         publisher: Option<ConnectionHandle>,
         asks: Asks,
     ) -> u16 {
+        let received_ms = self.stored_now().wall_ms;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
             let reply = self.reply_to(own, asks, outgoing.view.qos, *durable);
             replies += u16::from(reply.is_some());
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
-                let covering = Covering { from: own, publisher, reply };
+                let attribution = durable.then(|| {
+                    let from = outgoing.from.and_then(|from| self.sessions.get(from));
+                    let published_by = from.map(Session::author).or(outgoing.published_by);
+                    Attribution { published_by, received_ms }
+                });
+                let covering = Covering { from: own, publisher, reply, attribution };
                 postbag.push_message(outgoing, covering, &mut self.pool);
                 if postbag.is_full() {
                     self.wait_for_mail(*shard, publisher);
@@ -501,14 +516,21 @@ impl Delivery {
     }
 
     fn deliver_acknowledged(&mut self, target: &Target, qos: QoS, outgoing: &mut Outgoing<'_>) {
-        let Some(session) = self.sessions.get_mut(target.session) else {
+        let Some(mut session) = self.sessions.get_mut(target.session) else {
             return;
         };
         let persistent = session.is_persistent();
+        if persistent && outgoing.lacks_attribution() {
+            self.attribute(outgoing);
+            let Some(again) = self.sessions.get_mut(target.session) else {
+                return;
+            };
+            session = again;
+        }
         if persistent && self.store.lacks_space && !outgoing.paced {
             self.dropped.store_full += 1;
             self.losses.note(target.session, Lost { at_most_once: 0, queued: 1 });
-            outgoing.refused = true;
+            outgoing.refused |= !outgoing.unstored;
             return;
         }
         let retain = outgoing.view.retain && target.retain_as_published;
@@ -522,6 +544,7 @@ impl Delivery {
         let is_ready = !(persistent && qos == QoS::ExactlyOnce)
             && session.queue.is_empty()
             && session.outbound.has_room(connection.window)
+            && session.has_number_for(Sequence(session.next_sequence + 1))
             && session.owing.bytes <= self.limits.queue_bytes_max
             && connection.outbox.len() <= self.marks.crowded;
         if !is_ready {
@@ -547,6 +570,7 @@ impl Delivery {
             outgoing.durable = true;
         }
         self.memory.owed += session.owe(&owed);
+        session.outbound.skip_to(owed.sequence.packet_id());
         let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
         };
@@ -563,6 +587,16 @@ impl Delivery {
             self.tls.publish_sent += 1;
         }
         self.packets.publish_leaves(qos, 1, outgoing.view.payload.len());
+    }
+
+    /// Has what is kept of a message say when it came and from whom, for whoever keeps it longer
+    /// than its publisher may be known.
+    #[inline(never)]
+    pub(crate) fn attribute(&mut self, outgoing: &mut Outgoing<'_>) {
+        let from = outgoing.from.and_then(|from| self.sessions.get(from));
+        let published_by = from.map(Session::author).or(outgoing.published_by);
+        let attribution = Attribution { published_by, received_ms: self.stored_now().wall_ms };
+        outgoing.attribute(&attribution, &mut self.pool);
     }
 
     /// Puts a message into the queue of a session whose client cannot be sent it at once.
@@ -798,6 +832,9 @@ impl Delivery {
             if !session.outbound.has_room(connection.window) {
                 return;
             }
+            if session.queue.first().is_some_and(|first| !session.has_number_for(first)) {
+                return;
+            }
             let Some(owed) = session.queue.pop() else {
                 // As much as may be in flight: what is loaded is on its way there.
                 if session.owing.bytes <= self.limits.queue_bytes_max
@@ -808,20 +845,30 @@ impl Delivery {
                 return;
             };
             let (qos, sequence) = (owed.qos, owed.sequence);
+            let perhaps_sent = session.perhaps_sent.take(sequence) && qos == QoS::AtLeastOnce;
             let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
             if let Some((packet_id, received)) = old {
                 // What was begun is completed, or its identifier would be given to another message
                 // while the client still holds it.
-                session.outbound.push_restored(packet_id, owed, received);
+                let stage = if received { Progress::AwaitPubcomp } else { Progress::AwaitPubrec };
+                session.outbound.push_restored(packet_id, owed, stage);
                 continue;
             }
+
             if owed.message.expires().has_passed(self.now) {
                 self.dropped.expired += 1;
                 self.memory.owed -= session.settle(&owed);
                 forget(session, &owed, &mut self.journal);
                 continue;
             }
+            if perhaps_sent && !fault(Fault::IdentifiersBeginAnew) {
+                session.outbound.push_restored(sequence.packet_id(), owed, Progress::AwaitPuback);
+                continue;
+            }
             let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
+            if !fault(Fault::IdentifiersBeginAnew) {
+                session.outbound.skip_to(sequence.packet_id());
+            }
             let packet_id = session.outbound.push(qos, owed, storing);
             if storing {
                 let key = session.key;

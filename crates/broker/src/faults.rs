@@ -91,12 +91,19 @@ faults! {
     KeepAliveForgotten,
     /// A session whose client is away never ends by itself.
     ExpiryForgotten,
+    /// Packet identifiers of deliveries begin anew with a restart.
+    IdentifiersBeginAnew,
     /// A letter between shards is lost.
     MailDropped,
     /// A letter between shards overtakes the one before it.
     MailReordered,
     /// A letter is posted and its reader not woken.
     WakeLost,
+}
+
+impl Fault {
+    /// Those that only a broker that ends and begins anew can show.
+    pub const OVER_RESTARTS: &'static [Self] = &[Self::IdentifiersBeginAnew];
 }
 
 #[cfg(feature = "planted-faults")]

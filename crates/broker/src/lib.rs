@@ -56,7 +56,7 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::{Message, MessageParts};
+pub use message::{Message, MessageParts, PublishedBy};
 /// Words of MQTT that records are made of.
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
 pub use noctule_mqtt::{PacketId, QoS};
@@ -68,7 +68,7 @@ pub use persist::{
     Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket, Together,
 };
 pub use principal::Principal;
-pub use restore::{StoredInFlight, StoredSession, home};
+pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
 pub use retained::Retained;
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -18,7 +18,7 @@ use triomphe::{Arc, UniqueArc};
 #[derive(Clone)]
 pub struct Message(Arc<Body>);
 
-/// Topic, properties and payload in one buffer, and where each is.
+/// Topic, properties and payload in one buffer, and where each is. Who published it lies behind.
 #[derive(Default)]
 struct Body {
     bytes: Vec<u8>,
@@ -30,11 +30,27 @@ struct Body {
     topic_len: u32,
     properties_at: u32,
     payload_at: u32,
+    /// Where the payload ends, and the publisher's client identifier and user name begin.
+    payload_end: u32,
+    client_id_len: u16,
+    user_name_len: u16,
+    publisher: Known,
     qos: QoS,
     retain: bool,
     expires: Deadline,
+    /// When it came, in milliseconds of wall time; zero if nobody has to know.
+    received_ms: u64,
     /// Where its bytes are counted, if that is not done by whoever has it.
     meter: Option<StdArc<CommonMemory>>,
+}
+
+/// What is known of the publisher of a message.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    #[default]
+    Nothing,
+    ClientId,
+    UserName,
 }
 
 impl Drop for Body {
@@ -54,14 +70,15 @@ impl Body {
         }
     }
 
-    /// Topic, properties and payload, one behind the other.
-    fn of_parts(view: &MessageView<'_>) -> Self {
+    /// Topic, properties and payload, one behind the other, and who published it.
+    fn of_parts(view: &MessageView<'_>, attribution: &Attribution<'_>) -> Self {
         let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
-        let mut bytes = Vec::with_capacity(topic_len + properties_len + view.payload.len());
+        let parts_len = topic_len + properties_len + view.payload.len();
+        let mut bytes = Vec::with_capacity(parts_len + attribution.names_len());
         bytes.extend_from_slice(view.topic.as_bytes());
         bytes.extend_from_slice(view.properties);
         bytes.extend_from_slice(view.payload);
-        Self {
+        let mut body = Self {
             bytes,
             header_len: 0,
             has_properties: false,
@@ -69,11 +86,37 @@ impl Body {
             topic_len: topic_len as u32,
             properties_at: topic_len as u32,
             payload_at: (topic_len + properties_len) as u32,
+            payload_end: parts_len as u32,
+            client_id_len: 0,
+            user_name_len: 0,
+            publisher: Known::Nothing,
             qos: view.qos,
             retain: view.retain,
             expires: view.expires,
+            received_ms: 0,
             meter: None,
-        }
+        };
+        body.attribute(attribution);
+        body
+    }
+
+    /// Notes when it came and from whom. To be done once, and before its bytes are counted.
+    fn attribute(&mut self, attribution: &Attribution<'_>) {
+        self.received_ms = attribution.received_ms;
+        let Some(PublishedBy { client_id, user_name }) = attribution.published_by else {
+            return;
+        };
+        // Strings of a CONNECT are no longer than these numbers can say; others come from no client.
+        let length = |text: &str| u16::try_from(text.len());
+        let (Ok(client_id_len), Ok(user_name_len)) =
+            (length(client_id), length(user_name.unwrap_or_default()))
+        else {
+            return;
+        };
+        (self.client_id_len, self.user_name_len) = (client_id_len, user_name_len);
+        self.bytes.extend_from_slice(client_id.as_bytes());
+        self.bytes.extend_from_slice(user_name.unwrap_or_default().as_bytes());
+        self.publisher = if user_name.is_some() { Known::UserName } else { Known::ClientId };
     }
 
     /// Becomes the message of a PUBLISH, by copying its packet whole: it may be what a receiver
@@ -88,6 +131,9 @@ impl Body {
         self.topic_len = view.topic.as_bytes().len() as u32;
         self.properties_at = (payload_at - view.properties.len()) as u32;
         self.payload_at = payload_at as u32;
+        self.payload_end = packet.bytes.len() as u32;
+        self.publisher = Known::Nothing;
+        self.received_ms = 0;
         self.qos = view.qos;
         self.retain = view.retain;
         self.expires = view.expires;
@@ -126,9 +172,37 @@ impl MessagePool {
         Message(body.shareable())
     }
 
+    /// The message of a PUBLISH, with when it came and from whom.
+    pub(crate) fn attributed_message(
+        &mut self,
+        view: &MessageView<'_>,
+        packet: RawPublish<'_>,
+        attribution: &Attribution<'_>,
+    ) -> Message {
+        let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
+        body.bytes.clear();
+        // At once, or the names would make it twice as large.
+        body.bytes.reserve(packet.bytes.len() + attribution.names_len());
+        body.take_publish(view, packet);
+        body.attribute(attribution);
+        if body.bytes.len() > SPARE_BYTES_MAX {
+            body.measure(&self.meter);
+        }
+        Message(body.shareable())
+    }
+
     /// A message of the broker's own making.
     pub(crate) fn own(&self, view: &MessageView<'_>) -> Message {
-        let mut body = Body::of_parts(view);
+        self.attributed(view, &Attribution::default())
+    }
+
+    /// A message that is put together here, with when it came and from whom.
+    pub(crate) fn attributed(
+        &self,
+        view: &MessageView<'_>,
+        attribution: &Attribution<'_>,
+    ) -> Message {
+        let mut body = Body::of_parts(view, attribution);
         body.measure(&self.meter);
         Message(Arc::new(body))
     }
@@ -179,6 +253,31 @@ impl<'a> MessageView<'a> {
     }
 }
 
+/// Who published a message: what will be asked when rights are looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedBy<'a> {
+    /// The publisher's client identifier.
+    pub client_id: &'a str,
+    /// The user name of its connection, if it had one.
+    pub user_name: Option<&'a str>,
+}
+
+/// When a message came and from whom, as far as that is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Attribution<'a> {
+    pub(crate) published_by: Option<PublishedBy<'a>>,
+    /// In milliseconds of wall time; zero if it is not known.
+    pub(crate) received_ms: u64,
+}
+
+impl Attribution<'_> {
+    /// How many bytes the names in it have.
+    fn names_len(&self) -> usize {
+        let names = |by: PublishedBy<'_>| by.client_id.len() + by.user_name.map_or(0, str::len);
+        self.published_by.map_or(0, names)
+    }
+}
+
 /// What a store keeps of a message, and gives back to have it made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageParts<'a> {
@@ -192,6 +291,11 @@ pub struct MessageParts<'a> {
     pub qos: QoS,
     /// Whether it was published to be retained.
     pub retain: bool,
+    /// Who published it; nobody if that is not known, or was the broker.
+    pub published_by: Option<PublishedBy<'a>>,
+    /// When it came, in milliseconds of wall time since 1970: from then on its expiry counts. Zero
+    /// if that is not known.
+    pub received_ms: u64,
 }
 
 impl Message {
@@ -201,35 +305,41 @@ impl Message {
     /// What is wrong with the topic name or with the properties of a PUBLISH.
     pub fn from_parts(parts: &MessageParts<'_>) -> Result<Self, Violation> {
         let carrier = Carrier::Packet(PacketType::Publish);
-        Ok(Self::new(&MessageView {
+        let MessageParts { published_by, received_ms, .. } = *parts;
+        let view = MessageView {
             topic: TopicName::new(parts.topic)?,
             properties: Properties::check(parts.properties, carrier)?.as_bytes(),
             payload: parts.payload,
             qos: parts.qos,
             retain: parts.retain,
             expires: Deadline::NEVER,
-        }))
+        };
+        Ok(Self(Arc::new(Body::of_parts(&view, &Attribution { published_by, received_ms }))))
     }
 
-    /// As [`from_parts`](Self::from_parts), for a message that was stored at this wall time, in
-    /// milliseconds since 1970: if it expires, its time has been running since.
+    /// As [`from_parts`](Self::from_parts), for a message that was stored: if it expires, its time
+    /// has been running since it came.
     ///
     /// # Errors
     /// As [`from_parts`](Self::from_parts).
-    pub fn from_stored_parts(parts: &MessageParts<'_>, stored_ms: u64) -> Result<Self, Violation> {
+    pub fn from_stored_parts(parts: &MessageParts<'_>) -> Result<Self, Violation> {
         let mut message = Self::from_parts(parts)?;
         let properties = Properties::from_checked(parts.properties);
         if let (Some(seconds), Some(body)) =
             (properties.message_expiry_interval(), Arc::get_mut(&mut message.0))
         {
-            body.expires = Deadline::at_wall_ms(stored_ms + u64::from(seconds) * 1_000);
+            let end_ms = parts.received_ms.saturating_add(u64::from(seconds) * 1_000);
+            body.expires = Deadline::at_wall_ms(end_ms);
         }
         Ok(message)
     }
 
-    /// Has its expiry count on the clock that never goes back, if nobody else has the message.
+    /// Has its expiry count on the clock that never goes back, if nobody else has the message. It is
+    /// not good for longer than it was when it came, whatever the other clock says.
     pub(crate) fn put_on_clock(&mut self, now: Now) {
-        let expires = self.expires().on_monotonic_clock(now);
+        let interval = Properties::from_checked(self.properties()).message_expiry_interval();
+        let longest = interval.map_or(Deadline::NEVER, |seconds| Deadline::after(seconds, now));
+        let expires = self.expires().on_monotonic_clock(now).min(longest);
         if expires != self.expires()
             && let Some(body) = Arc::get_mut(&mut self.0)
         {
@@ -245,6 +355,8 @@ impl Message {
             payload: self.payload(),
             qos: self.qos(),
             retain: self.retain(),
+            published_by: self.published_by(),
+            received_ms: self.received_ms(),
         }
     }
 
@@ -254,9 +366,9 @@ impl Message {
         Arc::as_ptr(&self.0).addr()
     }
 
-    /// Makes a message of its parts, counted with whoever has it.
+    #[cfg(test)]
     pub(crate) fn new(view: &MessageView<'_>) -> Self {
-        Self(Arc::new(Body::of_parts(view)))
+        Self(Arc::new(Body::of_parts(view, &Attribution::default())))
     }
 
     /// Makes the message of a will: to be retained or not as it says `[MQTT3-3.1.2-16]`
@@ -270,7 +382,7 @@ impl Message {
                 let _ = properties.push(property);
             }
         }
-        pool.own(&MessageView {
+        let view = MessageView {
             topic: will.topic,
             properties: properties.as_properties().as_bytes(),
             payload: will.payload,
@@ -278,7 +390,8 @@ impl Message {
             retain: will.retain,
             // It begins to count when the will is published (section 3.1.3.2.4).
             expires: Deadline::NEVER,
-        })
+        };
+        pool.own(&view)
     }
 
     /// The topic name.
@@ -296,7 +409,7 @@ impl Message {
         // With an expiry interval it says more with every second than is true.
         let passable = self.0.header_len != 0 && self.0.expires.is_never();
         passable.then(|| RawPublish {
-            bytes: &self.0.bytes,
+            bytes: &self.0.bytes[..self.0.payload_end as usize],
             header_len: usize::from(self.0.header_len),
             has_properties: self.0.has_properties,
             passable: true,
@@ -310,7 +423,31 @@ impl Message {
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        &self.0.bytes[self.0.payload_at as usize..]
+        &self.0.bytes[self.0.payload_at as usize..self.0.payload_end as usize]
+    }
+
+    /// Who published it, if that is known.
+    pub fn published_by(&self) -> Option<PublishedBy<'_>> {
+        let behind = self.0.bytes.get(self.0.payload_end as usize..)?;
+        let (client_id, behind) = behind.split_at_checked(usize::from(self.0.client_id_len))?;
+        let user_name = behind.get(..usize::from(self.0.user_name_len))?;
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let client_id = text(client_id)?;
+        match self.0.publisher {
+            Known::Nothing => None,
+            Known::ClientId => Some(PublishedBy { client_id, user_name: None }),
+            Known::UserName => Some(PublishedBy { client_id, user_name: text(user_name) }),
+        }
+    }
+
+    /// When it came, in milliseconds of wall time; zero if that is not known.
+    pub fn received_ms(&self) -> u64 {
+        self.0.received_ms
+    }
+
+    /// Whether it says when it came or from whom.
+    pub(crate) fn is_attributed(&self) -> bool {
+        self.0.received_ms != 0 || self.0.publisher != Known::Nothing
     }
 
     /// The QoS it was published with.
@@ -375,11 +512,7 @@ impl fmt::Debug for Message {
 
 impl PartialEq for Message {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |message: &Self| (message.qos(), message.retain());
-        parts(self) == parts(other)
-            && self.topic() == other.topic()
-            && self.properties() == other.properties()
-            && self.payload() == other.payload()
+        self.parts() == other.parts()
     }
 }
 
@@ -395,12 +528,18 @@ mod tests {
         payload: b"x",
         qos: QoS::AtLeastOnce,
         retain: true,
+        published_by: Some(PublishedBy { client_id: "c", user_name: Some("") }),
+        received_ms: 7,
     };
 
     #[test]
     fn a_message_is_made_of_its_parts_again_and_bad_parts_are_refused() {
         let message = Message::from_parts(&PARTS).unwrap();
         assert_eq!(message.parts(), PARTS);
+        for published_by in [None, Some(PublishedBy { client_id: "", user_name: None })] {
+            let parts = MessageParts { published_by, ..PARTS };
+            assert_eq!(Message::from_parts(&parts).unwrap().parts(), parts);
+        }
         let refused = |parts| Message::from_parts(&parts).is_err();
         assert!(refused(MessageParts { topic: "a/#", ..PARTS }));
         assert!(refused(MessageParts { properties: &[1, 2], ..PARTS }));

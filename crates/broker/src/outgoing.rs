@@ -5,9 +5,10 @@
 //! form, it is used as it came.
 
 use crate::expiry::write_seconds_left;
-use crate::message::{Message, MessagePool, MessageView};
+use crate::message::{Attribution, Message, MessagePool, MessageView, PublishedBy};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::persist::{Extras, Owed};
+use crate::session::SessionHandle;
 use noctule_mqtt::codec::{Frame, REMAINING_LENGTH_MAX, variable_byte_integer_len};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::property::Carrier;
@@ -27,12 +28,18 @@ pub(crate) struct Outgoing<'a> {
     shared: bool,
     /// The same as something to keep, made when the first receiver needs that.
     kept: Option<Message>,
+    /// The session that published it, if it is one of this shard.
+    pub(crate) from: Option<SessionHandle>,
+    /// Who published it, if that is one of another shard and known.
+    pub(crate) published_by: Option<PublishedBy<'a>>,
     /// The number it was retained with; zero if it was not.
     pub(crate) retained: u64,
     /// Whether it is sent when there is room for it, so that no queue need refuse it.
     pub(crate) paced: bool,
     /// Whether a session is owed it across a crash, so that its sender has to wait.
     pub(crate) durable: bool,
+    /// Whether nothing is stored for it, and those for whom it would be go without.
+    pub(crate) unstored: bool,
     /// Whether a session refused it because its queue is full.
     pub(crate) refused: bool,
 }
@@ -82,9 +89,12 @@ impl<'a> Outgoing<'a> {
             packet,
             shared,
             kept,
+            from: None,
+            published_by: None,
             retained: 0,
             paced: false,
             durable: false,
+            unstored: false,
             refused: false,
         }
     }
@@ -95,6 +105,27 @@ impl<'a> Outgoing<'a> {
             Some(packet) => pool.message(&self.view, packet),
             None => pool.own(&self.view),
         })
+    }
+
+    /// Whether what is kept of it does not say when it came and from whom.
+    #[inline]
+    pub(crate) fn lacks_attribution(&self) -> bool {
+        !self.kept.as_ref().is_some_and(Message::is_attributed)
+    }
+
+    /// Whether several will keep it that is too large to be made twice.
+    #[inline]
+    pub(crate) fn is_large_to_keep(&self) -> bool {
+        self.shared && self.kept.is_none() && self.view.qos != QoS::AtMostOnce
+    }
+
+    /// Has what is kept of it say when it came and from whom. Those who keep it already keep it as
+    /// it is.
+    pub(crate) fn attribute(&mut self, attribution: &Attribution<'_>, pool: &mut MessagePool) {
+        self.kept = Some(match self.packet {
+            Some(packet) => pool.attributed_message(&self.view, packet, attribution),
+            None => pool.attributed(&self.view, attribution),
+        });
     }
 
     /// About how many bytes a session is owed that has to keep it.

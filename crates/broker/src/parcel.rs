@@ -8,8 +8,9 @@
 use crate::connection::ConnectionHandle;
 use crate::expiry::Deadline;
 use crate::mail::ReplyTo;
-use crate::message::MessageView;
+use crate::message::{MessageView, PublishedBy};
 use crate::outgoing::RawPublish;
+use crate::postbag::Covering;
 use noctule_mqtt::{QoS, TopicName};
 
 /// A parcel is closed when it holds so many bytes of packets.
@@ -26,6 +27,40 @@ pub struct Parcel {
     replies: Vec<ReplyTo>,
     /// The numbers of those that were retained, in the order of the labels that say so.
     retained: Vec<u64>,
+    /// How long the names of their publishers are that lie behind packets, in the order of the
+    /// labels that say so.
+    names: Vec<Names>,
+}
+
+/// How long a client identifier and a user name are.
+#[derive(Debug, Clone, Copy)]
+struct Names {
+    client_id: u16,
+    user_name: Option<u16>,
+}
+
+impl Names {
+    fn of(by: PublishedBy<'_>) -> Option<Self> {
+        Some(Self {
+            client_id: u16::try_from(by.client_id.len()).ok()?,
+            user_name: match by.user_name {
+                Some(user_name) => Some(u16::try_from(user_name.len()).ok()?),
+                None => None,
+            },
+        })
+    }
+
+    /// Reads the names at the front of `bytes`. Returns what lies behind them, too.
+    fn read(self, bytes: &[u8]) -> (Option<PublishedBy<'_>>, &[u8]) {
+        let (client_id, rest) = bytes.split_at(usize::from(self.client_id).min(bytes.len()));
+        let user_len = usize::from(self.user_name.unwrap_or(0)).min(rest.len());
+        let (user_name, rest) = rest.split_at(user_len);
+        let user_name = self.user_name.and_then(|_| std::str::from_utf8(user_name).ok());
+        let by = std::str::from_utf8(client_id)
+            .ok()
+            .map(|client_id| PublishedBy { client_id, user_name });
+        (by, rest)
+    }
 }
 
 /// What is known of a packet whose bytes lie in the parcel.
@@ -48,6 +83,7 @@ struct Marks(u8);
 const RETAIN: u8 = 1 << 2;
 const HAS_PROPERTIES: u8 = 1 << 3;
 const ASKS_REPLY: u8 = 1 << 4;
+const HAS_NAMES: u8 = 1 << 5;
 
 impl Marks {
     fn has(self, mark: u8) -> bool {
@@ -68,6 +104,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) reply: Option<ReplyTo>,
     /// The number it was retained with; zero if it was not.
     pub(crate) retained: u64,
+    /// Who published it, if this shard has to know.
+    pub(crate) published_by: Option<PublishedBy<'a>>,
 }
 
 impl Parcel {
@@ -88,15 +126,18 @@ impl Parcel {
         &mut self,
         view: &MessageView<'_>,
         packet: RawPublish<'_>,
-        publisher: Option<ConnectionHandle>,
-        reply: Option<ReplyTo>,
+        covering: &Covering<'_>,
         retained: u64,
     ) -> usize {
+        let Covering { publisher, reply, .. } = *covering;
+        let by = covering.attribution.and_then(|attribution| attribution.published_by);
+        let names = by.and_then(Names::of);
         let mark = |is: bool, mark: u8| if is { mark } else { 0 };
         let marks = view.qos.bits()
             | mark(view.retain, RETAIN)
             | mark(packet.has_properties, HAS_PROPERTIES)
-            | mark(reply.is_some(), ASKS_REPLY);
+            | mark(reply.is_some(), ASKS_REPLY)
+            | mark(names.is_some(), HAS_NAMES);
         // A packet has no more than 256 MB, and its header five bytes at most.
         self.labels.push(Label {
             packet_len: packet.bytes.len() as u32,
@@ -112,7 +153,15 @@ impl Parcel {
         if view.retain {
             self.retained.push(retained);
         }
-        packet.bytes.len() + size_of::<Label>()
+        let mut bytes = packet.bytes.len() + size_of::<Label>();
+        if let (Some(names), Some(by)) = (names, by) {
+            let user_name = by.user_name.unwrap_or_default();
+            self.bytes.extend_from_slice(by.client_id.as_bytes());
+            self.bytes.extend_from_slice(user_name.as_bytes());
+            self.names.push(names);
+            bytes += by.client_id.len() + user_name.len() + size_of::<Names>();
+        }
+        bytes
     }
 
     /// The packets, in order.
@@ -120,12 +169,19 @@ impl Parcel {
         let mut rest = self.bytes.as_slice();
         let mut replies = self.replies.iter().copied();
         let mut retained = self.retained.iter().copied();
+        let mut names = self.names.iter().copied();
         self.labels.iter().map(move |label| {
             let (bytes, behind) = rest.split_at((label.packet_len as usize).min(rest.len()));
             rest = behind;
             let reply = if label.marks.has(ASKS_REPLY) { replies.next() } else { None };
             let retained = if label.marks.has(RETAIN) { retained.next() } else { None };
-            label.read(bytes, reply, retained.unwrap_or(0))
+            let names = if label.marks.has(HAS_NAMES) { names.next() } else { None };
+            let published_by = names.and_then(|names| {
+                let (by, behind) = names.read(rest);
+                rest = behind;
+                by
+            });
+            Packed { published_by, ..label.read(bytes, reply, retained.unwrap_or(0)) }
         })
     }
 
@@ -135,6 +191,7 @@ impl Parcel {
         self.bytes.clear();
         self.replies.clear();
         self.retained.clear();
+        self.names.clear();
     }
 }
 
@@ -165,6 +222,7 @@ impl Label {
             publisher: self.publisher,
             reply,
             retained,
+            published_by: None,
         }
     }
 }
@@ -172,6 +230,8 @@ impl Label {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commons::ShardId;
+    use crate::message::Attribution;
     use noctule_mqtt::codec::{self, next_frame};
     use noctule_mqtt::packet::Publish;
     use noctule_mqtt::{Packet, PacketId, ProtocolVersion, Receiver};
@@ -197,7 +257,12 @@ mod tests {
         #[test]
         fn what_is_taken_out_was_put_in(
             packets in prop::collection::vec(
-                (0u8..3, any::<bool>(), prop::collection::vec(any::<u8>(), 0..300), any::<bool>()),
+                (
+                    (0u8..3, any::<bool>()),
+                    prop::collection::vec(any::<u8>(), 0..300),
+                    any::<bool>(),
+                    prop::option::of(("[a-z]{0,5}", prop::option::of("[a-z]{0,5}"))),
+                ),
                 0..20,
             ),
             again in any::<bool>(),
@@ -208,26 +273,38 @@ mod tests {
                 let encoded: Vec<_> = packets
                     .iter()
                     .skip(round)
-                    .map(|(qos, retain, payload, five)| {
+                    .map(|((qos, retain), payload, five, by)| {
                         let version =
                             if *five { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
-                        (packet(*qos, *retain, payload, version), version)
+                        let published_by = by.as_ref().map(|(client_id, user_name)| {
+                            PublishedBy { client_id, user_name: user_name.as_deref() }
+                        });
+                        (packet(*qos, *retain, payload, version), version, published_by)
                     })
                     .collect();
-                for (bytes, version) in &encoded {
+                for (bytes, version, published_by) in &encoded {
                     let frame = next_frame(bytes, u32::MAX).unwrap().unwrap();
                     let publish =
                         Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
                     let view = MessageView::of_publish(&publish, Deadline::NEVER).unwrap();
-                    parcel.push(&view, RawPublish::new(&frame, &publish, *version), None, None, 0);
+                    let attribution =
+                        Attribution { published_by: *published_by, received_ms: 0 };
+                    let covering = Covering {
+                        from: ShardId(0),
+                        publisher: None,
+                        reply: None,
+                        attribution: Some(attribution),
+                    };
+                    parcel.push(&view, RawPublish::new(&frame, &publish, *version), &covering, 0);
                 }
                 let out: Vec<_> = parcel.iter().collect();
                 prop_assert_eq!(out.len(), encoded.len());
-                for (packed, (bytes, version)) in out.iter().zip(&encoded) {
+                for (packed, (bytes, version, published_by)) in out.iter().zip(&encoded) {
                     let frame = next_frame(bytes, u32::MAX).unwrap().unwrap();
                     let publish =
                         Publish::decode(&frame, *version, Receiver::Server, |_| false).unwrap();
                     prop_assert_eq!(packed.packet.bytes, bytes.as_slice());
+                    prop_assert_eq!(packed.published_by, *published_by);
                     prop_assert_eq!(packed.view.payload, publish.payload);
                     prop_assert_eq!(packed.view.topic.as_str(), "a/b");
                     prop_assert_eq!(packed.view.qos, publish.qos);

@@ -25,6 +25,17 @@ pub struct SessionKey(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Sequence(pub u64);
 
+impl Sequence {
+    /// The packet identifier of its delivery. It follows from the place in the queue, so that a
+    /// delivery has the same one before and after a restart without having it stored
+    /// `[MQTT3-4.4.0-1]` `[MQTT5-4.4.0-1]`.
+    #[inline]
+    pub fn packet_id(self) -> PacketId {
+        let steps = self.0.saturating_sub(1) % PacketId::COUNT as u64;
+        PacketId::FIRST.after(steps as u16)
+    }
+}
+
 /// A message that a session is owed, and on which terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
@@ -89,6 +100,8 @@ pub enum Record {
         key: SessionKey,
         /// Its client identifier.
         client_id: Box<str>,
+        /// The user name of its last connection, if that had one.
+        user_name: Option<Box<str>>,
         /// Seconds it outlives its connection; `None` is for ever.
         expiry: Option<u32>,
         /// What to publish if the client is lost.
@@ -107,7 +120,7 @@ pub enum Record {
     },
     /// The session and all it owned is gone.
     SessionEnded(SessionKey),
-    /// A subscription was made or replaced.
+    /// A subscription was made or replaced, or has been sent its retained messages.
     Subscribed {
         /// Whose.
         key: SessionKey,
@@ -117,6 +130,9 @@ pub enum Record {
         options: SubscriptionOptions,
         /// With which subscription identifier.
         identifier: Option<u32>,
+        /// If retained messages are still to be sent for it: the last one that was set when it was
+        /// made.
+        retained_up_to: Option<u64>,
     },
     /// A subscription was ended.
     Unsubscribed {

@@ -8,7 +8,7 @@
 use crate::commons::ShardId;
 use crate::connection::ConnectionHandle;
 use crate::mail::{Mail, ReplyTo};
-use crate::message::MessagePool;
+use crate::message::{Attribution, MessagePool};
 use crate::outgoing::Outgoing;
 use crate::parcel::Parcel;
 use crate::sharing::SharedLetter;
@@ -36,10 +36,12 @@ pub(crate) struct Postbag {
 
 /// What goes with a message to another shard.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Covering {
+pub(crate) struct Covering<'a> {
     pub(crate) from: ShardId,
     pub(crate) publisher: Option<ConnectionHandle>,
     pub(crate) reply: Option<ReplyTo>,
+    /// When it came and from whom, if the other shard has to know.
+    pub(crate) attribution: Option<Attribution<'a>>,
 }
 
 impl Postbag {
@@ -58,10 +60,10 @@ impl Postbag {
     pub(crate) fn push_message(
         &mut self,
         outgoing: &mut Outgoing<'_>,
-        covering: Covering,
+        covering: Covering<'_>,
         pool: &mut MessagePool,
     ) {
-        let Covering { from, publisher, reply } = covering;
+        let from = covering.from;
         // What a packet says of its expiry is true on arrival only.
         let passable = outgoing.passable().filter(|_| outgoing.view.expires.is_never());
         let Some(packet) = passable else {
@@ -72,7 +74,7 @@ impl Postbag {
         }
         if let Some(Mail::Packets { parcel, .. }) = self.letters.last_mut() {
             self.written +=
-                parcel.push(&outgoing.view, packet, publisher, reply, outgoing.retained) as u64;
+                parcel.push(&outgoing.view, packet, &covering, outgoing.retained) as u64;
         }
     }
 
@@ -86,10 +88,13 @@ impl Postbag {
     fn push_shared(
         &mut self,
         outgoing: &mut Outgoing<'_>,
-        covering: Covering,
+        covering: Covering<'_>,
         pool: &mut MessagePool,
     ) {
-        let Covering { from, publisher, reply } = covering;
+        let Covering { from, publisher, reply, attribution } = covering;
+        if let Some(attribution) = attribution.filter(|_| outgoing.lacks_attribution()) {
+            outgoing.attribute(&attribution, pool);
+        }
         let retained = outgoing.retained;
         let message = outgoing.message(pool).clone();
         self.written += message.bytes() as u64;

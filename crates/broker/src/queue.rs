@@ -26,10 +26,21 @@ pub(crate) struct Queue {
 struct Spill {
     /// It lies behind this message.
     after: Sequence,
+    /// And ends with this one.
+    last: Sequence,
     messages: usize,
     bytes: usize,
-    /// A load is on its way.
-    loading: bool,
+    /// The load that is on its way.
+    loading: Option<Asked>,
+}
+
+/// A load, and what came after it was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// The last message that was spilled by then.
+    last: Sequence,
+    messages_since: usize,
+    bytes_since: usize,
 }
 
 /// Where a new message went.
@@ -75,10 +86,10 @@ impl Queue {
         self.resident.push_back(owed);
     }
 
-    /// Everything is left to the store: so many messages, of so many bytes.
-    pub(crate) fn leave_to_store(&mut self, messages: usize, bytes: usize) {
+    /// Everything is left to the store: so many messages, of so many bytes, up to this one.
+    pub(crate) fn leave_to_store(&mut self, messages: usize, bytes: usize, last: Sequence) {
         if messages > 0 {
-            let spill = Spill { after: Sequence(0), messages, bytes, loading: false };
+            let spill = Spill { last, messages, bytes, ..Spill::default() };
             self.spill = Some(Box::new(spill));
         }
     }
@@ -90,8 +101,18 @@ impl Queue {
             let after = Sequence(sequence.0.saturating_sub(1));
             Box::new(Spill { after, ..Spill::default() })
         });
+        spill.last = sequence;
         spill.messages += 1;
         spill.bytes += bytes;
+        if let Some(asked) = &mut spill.loading {
+            asked.messages_since += 1;
+            asked.bytes_since += bytes;
+        }
+    }
+
+    /// The first message that is at hand.
+    pub(crate) fn first(&self) -> Option<Sequence> {
+        self.resident.front().map(|owed| owed.sequence)
     }
 
     /// Takes the first message that is at hand.
@@ -104,11 +125,6 @@ impl Queue {
             self.resident = VecDeque::new();
         }
         Some(owed)
-    }
-
-    /// The messages at hand.
-    pub(crate) fn into_resident(self) -> impl Iterator<Item = Owed> {
-        self.resident.into_iter()
     }
 
     /// Takes out the messages at hand that have expired. As that means to look at all of them, it
@@ -141,8 +157,9 @@ impl Queue {
     pub(crate) fn start_load(&mut self, limits: &Limits) -> bool {
         let low = self.resident_bytes <= limits.queue_resident_bytes_max / 2;
         match &mut self.spill {
-            Some(spill) if low && !spill.loading => {
-                spill.loading = true;
+            Some(spill) if low && spill.loading.is_none() => {
+                let last = spill.last;
+                spill.loading = Some(Asked { last, messages_since: 0, bytes_since: 0 });
                 true
             }
             _ => false,
@@ -159,18 +176,98 @@ impl Queue {
         let Some(spill) = &mut self.spill else {
             return;
         };
-        spill.loading = false;
-        if let Some(last) = messages.last() {
-            spill.after = last.sequence;
+        let asked = spill.loading.take();
+        match (messages.last().map(|last| last.sequence), asked) {
+            (Some(last), _) => {
+                spill.after = last;
+                // Sequences say when all is loaded; what they take here and there may differ.
+                spill.messages = spill.messages.saturating_sub(messages.len()).max(1);
+                spill.bytes = spill.bytes.saturating_sub(messages.iter().map(Owed::bytes).sum());
+            }
+            (None, Some(asked)) => {
+                // Of what was left to the store by then nothing is there. What came later is.
+                spill.after = asked.last;
+                (spill.messages, spill.bytes) = (asked.messages_since, asked.bytes_since);
+            }
+            (None, None) => return,
         }
-        spill.messages = spill.messages.saturating_sub(messages.len());
-        spill.bytes = spill.bytes.saturating_sub(messages.iter().map(Owed::bytes).sum());
-        // A load that brings nothing although something is spilled would be asked for for ever.
-        if spill.messages == 0 || messages.is_empty() {
+        if spill.after >= spill.last {
             self.spill = None;
         }
         for owed in messages {
             self.push(owed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Message, MessageParts};
+    use noctule_mqtt::QoS;
+
+    const LARGE: usize = 1_000_000;
+
+    fn owed(sequence: u64) -> Owed {
+        let parts = MessageParts {
+            topic: "a",
+            properties: &[],
+            payload: b"x",
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published_by: None,
+            received_ms: 0,
+        };
+        Owed {
+            sequence: Sequence(sequence),
+            message: Message::from_parts(&parts).unwrap(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            extras: None,
+        }
+    }
+
+    fn place(queue: &Queue) -> Place {
+        queue.next_place(1, true, &Limits::default())
+    }
+
+    #[test]
+    fn a_load_that_brings_nothing_ends_only_what_it_was_asked_for() {
+        let mut queue = Queue::default();
+        queue.push_spilled(Sequence(5), 100);
+        assert!(queue.start_load(&Limits::default()));
+        queue.push_spilled(Sequence(6), 70);
+        assert_eq!((queue.len(), queue.bytes()), (2, 170));
+        queue.loaded(Vec::new());
+        assert_eq!((queue.len(), queue.bytes()), (1, 70), "what came since is still there");
+        assert_eq!((place(&queue), queue.spilled_after()), (Place::Spilled, Sequence(5)));
+        assert!(queue.start_load(&Limits::default()));
+        queue.loaded(vec![owed(6)]);
+        assert_eq!((place(&queue), queue.len()), (Place::Resident, 1));
+        assert_eq!(queue.bytes(), owed(6).bytes());
+    }
+
+    #[test]
+    fn a_load_that_brings_nothing_and_has_nothing_behind_it_is_the_last() {
+        let mut queue = Queue::default();
+        queue.leave_to_store(3, 300, Sequence(9));
+        assert!(queue.start_load(&Limits::default()));
+        queue.loaded(Vec::new());
+        assert!(queue.is_empty() && !queue.start_load(&Limits::default()));
+    }
+
+    #[test]
+    fn all_is_loaded_when_the_last_has_come_whatever_was_counted() {
+        for counted in [1, 2, 50] {
+            let mut queue = Queue::default();
+            queue.leave_to_store(counted, counted * LARGE, Sequence(3));
+            for sequence in 1..=3 {
+                assert_eq!(place(&queue), Place::Spilled, "{counted} counted, before {sequence}");
+                assert!(queue.start_load(&Limits::default()));
+                queue.loaded(vec![owed(sequence)]);
+            }
+            assert_eq!(place(&queue), Place::Resident, "{counted} counted");
+            assert_eq!((queue.len(), queue.bytes()), (3, 3 * owed(1).bytes()));
         }
     }
 }

@@ -1,14 +1,16 @@
 //! What a store has kept is given back to the shards, before anybody connects.
 //!
 //! A session comes back as if its client had just gone away: its whole queue is left to the store,
-//! and is loaded when the client comes. QoS 2 deliveries that were under way go on with the packet
-//! identifiers they had; the store is asked for their messages with the rest of the queue. What of
-//! its time is left to a session, and to its will, is the store's to know.
+//! and is loaded when the client comes. Deliveries have the packet identifiers they had, as these
+//! follow from the places in the queue. How far one at QoS 2 has come is known; one at QoS 1 may have
+//! been sent, and so is sent as a repetition. What of its time is left to a session, and to its will,
+//! is the store's to know.
 
 use crate::commons::{Commons, Placement, ShardId};
 use crate::message::Message;
 use crate::persist::{Record, Sequence, SessionKey};
-use crate::session::{Expiry, Session, SessionHandle, Terms, Will};
+use crate::retained::Cursor;
+use crate::session::{Expiry, PerhapsSent, Replay, Session, SessionHandle, Terms, Will};
 use crate::shard::Shard;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, TopicFilter};
@@ -21,8 +23,11 @@ use std::sync::atomic::Ordering;
 pub struct StoredSession {
     /// Its key.
     pub key: SessionKey,
-    /// Its client identifier.
+    /// Its client identifier. It is empty if the session has ended and what it was owed as a member
+    /// of groups is still to be given to others.
     pub client_id: Box<str>,
+    /// The user name of its last connection, if that had one.
+    pub user_name: Option<Box<str>>,
     /// Seconds it outlives its connection; `None` is for ever.
     pub expiry: Option<u32>,
     /// Since when its client is away, in milliseconds of wall time; `None` if it was there when the
@@ -33,12 +38,10 @@ pub struct StoredSession {
     /// What is to be published if its client does not come back, the delay it was set with in
     /// seconds, and in how many milliseconds it is due.
     pub will: Option<(Message, u32, u64)>,
-    /// Its subscriptions: filter, options, subscription identifier.
-    pub subscriptions: Vec<(Box<str>, SubscriptionOptions, Option<u32>)>,
+    /// Its subscriptions, ordered by filter.
+    pub subscriptions: Vec<StoredSubscription>,
     /// QoS 2 deliveries under way, in the order of the queue.
     pub in_flight: Vec<StoredInFlight>,
-    /// How many messages lie in the queue before the first of those.
-    pub before_in_flight: usize,
     /// Packet identifiers of QoS 2 messages of its client whose messages were routed.
     pub held: Vec<PacketId>,
     /// QoS 2 messages of its client that were not routed yet.
@@ -47,8 +50,24 @@ pub struct StoredSession {
     pub queued: usize,
     /// About how many bytes they are.
     pub queued_bytes: usize,
+    /// The last of them.
+    pub last_queued: Sequence,
     /// The sequence of the next message that it will be owed.
     pub next_sequence: u64,
+}
+
+/// A subscription of a stored session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// To what.
+    pub filter: Box<str>,
+    /// On which terms.
+    pub options: SubscriptionOptions,
+    /// With which subscription identifier.
+    pub identifier: Option<u32>,
+    /// If retained messages are still to be sent for it: the last one that was set when it was
+    /// made.
+    pub retained_up_to: Option<u64>,
 }
 
 /// A QoS 2 delivery under way.
@@ -111,7 +130,8 @@ impl Shard {
         next: u64,
         now: Now,
     ) {
-        restore_retained(self.commons(), messages, next, now);
+        self.set_now(now);
+        restore_retained(self.commons(), messages, next, self.delivery.stored_now());
         self.watch_all_retained(now);
     }
 
@@ -119,9 +139,13 @@ impl Shard {
     /// [goes on](Self::go_on_restored) with what was under way.
     pub fn restore(&mut self, stored: StoredSession, now: Now) {
         self.set_now(now);
+        if stored.client_id.is_empty() {
+            return self.restore_departing(&stored);
+        }
         let client_id = stored.client_id.clone();
         let mut session = Session::new(stored.client_id, stored.key);
         session.stored = true;
+        session.user_name = stored.user_name;
         session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
         session.next_sequence = stored.next_sequence.saturating_sub(1);
         session.expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);
@@ -133,11 +157,12 @@ impl Shard {
             // Or another crash would begin its time anew.
             self.record(away(&session, now.wall_ms));
         }
-        session.queue.leave_to_store(stored.queued, stored.queued_bytes);
-        if let Some(first) = stored.in_flight.first() {
-            let before = stored.before_in_flight.min(PacketId::COUNT / 2);
-            session.outbound.make_room_before(first.packet_id, before as u16);
-        }
+        session.queue.leave_to_store(stored.queued, stored.queued_bytes, stored.last_queued);
+        // Which of them were sent is not stored: it may have been as many as may be in flight.
+        session.perhaps_sent = PerhapsSent {
+            left: usize::from(self.delivery.limits.inflight_out_max),
+            last: stored.last_queued,
+        };
         let restored: Restored = stored
             .in_flight
             .iter()
@@ -147,23 +172,32 @@ impl Shard {
         stored.held.iter().for_each(|packet_id| session.inbound.restore(*packet_id, false));
         stored.received.iter().for_each(|(packet_id, _)| session.inbound.restore(*packet_id, true));
         let handle = self.adopt(session);
-        for (filter, options, identifier) in stored.subscriptions {
-            // It was one when it was stored.
-            if let Ok(parsed) = TopicFilter::new(&filter) {
-                let terms = Terms { options, identifier, since: 0 };
-                self.resubscribe(handle, parsed, terms);
-            }
+        for subscription in stored.subscriptions {
+            self.restore_subscription(handle, &subscription);
         }
         self.watch_restored(handle, now);
         let received = stored.received.into_iter();
-        let unrouted = received.map(|(packet_id, message)| Unrouted {
-            session: handle,
-            client_id: client_id.clone(),
-            key: stored.key,
-            packet_id,
-            message,
+        let unrouted = received.map(|(packet_id, message)| {
+            let (session, key) = (handle, stored.key);
+            Unrouted { session, client_id: client_id.clone(), key, packet_id, message }
         });
         self.keep_unrouted(unrouted);
+    }
+
+    fn restore_subscription(&mut self, handle: SessionHandle, stored: &StoredSubscription) {
+        // It was one when it was stored.
+        let Ok(filter) = TopicFilter::new(&stored.filter) else {
+            return;
+        };
+        let terms = Terms { options: stored.options, identifier: stored.identifier, since: 0 };
+        self.resubscribe(handle, filter, terms);
+        let part = self.first_retained_part(filter);
+        if let (Some(up_to), Some(found)) =
+            (stored.retained_up_to, self.delivery.sessions.get_mut(handle))
+        {
+            let replay = Replay { terms, up_to, part, cursor: Cursor::Start, to_be_sent: true };
+            found.replays.insert(stored.filter.clone(), replay);
+        }
     }
 
     /// All sessions of all shards have been given back: routes the messages that were stored and not
@@ -173,6 +207,7 @@ impl Shard {
         for unrouted in self.take_unrouted() {
             self.route_received(&unrouted);
         }
+        self.depart_restored();
     }
 }
 

@@ -97,10 +97,10 @@ impl Retained {
         }
     }
 
-    /// Forgets messages that have expired, at most so many, and returns how many they were.
-    pub(crate) fn expire(&mut self, now: Now, most: usize) -> usize {
-        let mut forgotten = 0;
-        while forgotten < most
+    /// Forgets messages that have expired, at most so many, and returns them.
+    pub(crate) fn expire(&mut self, now: Now, most: usize) -> Vec<Message> {
+        let mut forgotten = Vec::new();
+        while forgotten.len() < most
             && let Some(first) = self.expiring.first_entry()
             && first.key().0.has_passed(now)
         {
@@ -108,7 +108,7 @@ impl Retained {
             if let Some(old) = self.messages.take(message.topic()) {
                 self.bytes -= old.message.weight();
             }
-            forgotten += 1;
+            forgotten.push(message);
         }
         forgotten
     }

@@ -4,7 +4,7 @@ use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::limits::Limits;
 use crate::memory::Owing;
-use crate::message::Message;
+use crate::message::{Message, PublishedBy};
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::queue::Queue;
 use crate::restore::Restored;
@@ -85,13 +85,34 @@ pub struct Session {
     pub(crate) away_since_ms: Option<u64>,
     /// QoS 2 deliveries that were under way when the broker ended, until their messages are loaded.
     pub(crate) restored: Option<Box<Restored>>,
-    /// The sequence of the next message it will be owed.
+    /// Messages of its queue that may have been sent before a restart.
+    pub(crate) perhaps_sent: PerhapsSent,
+    /// The sequence of the last message it was owed.
     pub(crate) next_sequence: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
     /// what is being sent begins it anew and adds nothing.
     pub(crate) replays: Replays,
     /// It is among the sessions whose retained messages are being sent now.
     pub(crate) replaying: bool,
+}
+
+/// The messages of a restored queue that may have been sent: the first ones, as many as can be in
+/// flight.
+#[derive(Debug, Default)]
+pub(crate) struct PerhapsSent {
+    pub(crate) left: usize,
+    /// Those behind this one came after the restart.
+    pub(crate) last: Sequence,
+}
+
+impl PerhapsSent {
+    /// Whether this message, which is the next, may have been sent.
+    #[inline]
+    pub(crate) fn take(&mut self, sequence: Sequence) -> bool {
+        let may = self.left > 0 && sequence <= self.last;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
 }
 
 /// The terms of a subscription.
@@ -122,6 +143,8 @@ pub(crate) struct Replay {
     /// The part of the retained messages that is being gone through, and how far.
     pub(crate) part: usize,
     pub(crate) cursor: Cursor,
+    /// Whether the store knows that they are to be sent.
+    pub(crate) to_be_sent: bool,
 }
 
 /// Replays by filter, of which there are no more than subscriptions.
@@ -159,10 +182,16 @@ impl Session {
             owing: Owing::default(),
             away_since_ms: None,
             restored: None,
+            perhaps_sent: PerhapsSent::default(),
             next_sequence: 0,
             replays: Replays::new(),
             replaying: false,
         }
+    }
+
+    /// It as the publisher of a message.
+    pub(crate) fn author(&self) -> PublishedBy<'_> {
+        PublishedBy { client_id: &self.client_id, user_name: self.user_name.as_deref() }
     }
 
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
@@ -181,11 +210,19 @@ impl Session {
         self.queue.len() >= limits.queue_messages_max || taken + bytes > bytes_max
     }
 
+    /// What the store has to know of a subscription.
+    pub(crate) fn subscribed(&self, filter: &str, terms: Terms, up_to: Option<u64>) -> Record {
+        let Terms { options, identifier, .. } = terms;
+        let (key, filter, retained_up_to) = (self.key, filter.into(), up_to);
+        Record::Subscribed { key, filter, options, identifier, retained_up_to }
+    }
+
     /// What the store has to know of it.
     pub(crate) fn record(&self) -> Record {
         Record::Session {
             key: self.key,
             client_id: self.client_id.clone(),
+            user_name: self.user_name.clone(),
             expiry: self.expiry.seconds(),
             will: self
                 .will
@@ -202,6 +239,15 @@ impl Session {
     /// The connection that has it, whether its CONNACK is written or not.
     pub(crate) fn holder(&self) -> Option<ConnectionHandle> {
         self.connection.or(self.claimant)
+    }
+
+    /// Whether the packet identifier of a message at this place is not one in flight. One of an old
+    /// message that is not acknowledged holds up those that come 65,534 places behind it.
+    #[inline]
+    pub(crate) fn has_number_for(&self, sequence: Sequence) -> bool {
+        let span = PacketId::COUNT as u64 - 1;
+        let oldest = self.outbound.oldest();
+        oldest.is_none_or(|oldest| sequence.0.saturating_sub(oldest.sequence.0) < span)
     }
 
     pub(crate) fn next_sequence(&mut self) -> Sequence {

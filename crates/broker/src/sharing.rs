@@ -18,8 +18,8 @@ use crate::memory::Pressure;
 use crate::message::Message;
 use crate::offer::Sharing;
 use crate::outgoing::{FormKey, FormTerms, Outgoing};
-use crate::router::Target;
-use crate::session::Session;
+use crate::router::{Route, Target};
+use crate::session::{Session, SessionHandle};
 use noctule_mqtt::QoS;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -215,7 +215,8 @@ impl Delivery {
                 }
                 Some(shard) => {
                     passage.asked.push(shard);
-                    self.hand_on(own, shard, route.key, outgoing, passage);
+                    let group = (route.key, route.is_durable());
+                    self.hand_on(own, shard, group, outgoing, passage);
                     return Fate::HandedOn;
                 }
                 None if passage.round == Round::Available => {
@@ -240,11 +241,14 @@ impl Delivery {
         &mut self,
         own: ShardId,
         to: ShardId,
-        group: GroupKey,
+        (group, is_durable): (GroupKey, bool),
         outgoing: &mut Outgoing<'_>,
         passage: Passage,
     ) {
         let publisher = passage.publisher.filter(|_| passage.origin == own);
+        if is_durable && outgoing.lacks_attribution() {
+            self.attribute(outgoing);
+        }
         let message = outgoing.message(&mut self.pool).clone();
         let letter = Box::new(SharedLetter { message, group, passage });
         if let Some(postbag) = self.postbags.get_mut(usize::from(to.0)) {
@@ -323,6 +327,29 @@ impl Delivery {
         !self.lacks_space_for(session)
             && self.pressure < Pressure::NewWork
             && !self.is_full_for(member.session, bytes)
+    }
+
+    /// Whether a message would have to be stored: as a retained one, or for somebody other than a
+    /// member of a group, of which another may take it.
+    pub(crate) fn would_store(&self, route: &Route, outgoing: &Outgoing<'_>) -> bool {
+        let view = &outgoing.view;
+        let is_owed = |target: &Target| {
+            let stored = self.sessions.get(target.session).is_some_and(Session::is_persistent);
+            stored && target.qos != QoS::AtMostOnce
+        };
+        (view.retain && !view.payload.is_empty())
+            || (view.qos != QoS::AtMostOnce
+                && (route.elsewhere.iter().any(|elsewhere| elsewhere.durable)
+                    || route.targets.iter().any(is_owed)))
+    }
+
+    /// Whether a publisher is told that its message cannot be stored: if that can be said in its
+    /// version, or if it is closed instead.
+    pub(crate) fn refuses_publisher(&self, from: Option<SessionHandle>) -> bool {
+        let connection = from.and_then(|from| self.connection_of(from));
+        let connection = connection.and_then(|handle| self.connections.get(handle));
+        self.limits.on_queue_full == OnQueueFull::Refuse
+            || connection.is_some_and(|connection| connection.version.has_reason_codes())
     }
 
     /// Whether nothing more can be stored for a session.

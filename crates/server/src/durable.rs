@@ -3,8 +3,8 @@
 
 use crate::mailboxes::{Letter, Mailboxes};
 use crate::options::{Config, Durability};
-use noctule_broker::{Now, ShardId, StoredInFlight, StoredSession};
-use noctule_store::{Answer, Options, Recovered, RecoveredSession, Store, StoreError};
+use noctule_broker::{Now, ShardId, StoredSession};
+use noctule_store::{Answer, Options, Recovered, Store, StoreError};
 use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -86,6 +86,7 @@ fn pass_on(answer: Answer, mailboxes: &Mailboxes) {
             }
             mailboxes.tell_all(|| Letter::StoreState);
         }
+        Answer::CaughtUp => mailboxes.tell_all(|| Letter::StoreState),
         Answer::Failed(error) => {
             // Nothing that waits for a ticket may be said any more, so there is nothing to go on
             // with; and whatever is promised is on disk.
@@ -118,40 +119,8 @@ pub(crate) fn divide(
     let wall_ms = now.wall_ms.max(recovered.wall_ms);
     for session in recovered.sessions {
         let at = usize::from(home(&session.client_id).0).min(kept.len() - 1);
-        kept[at].sessions.push(stored(session, wall_ms));
+        kept[at].sessions.push(session.into_stored(wall_ms));
     }
     kept[0].retained = Some((recovered.retained, recovered.next_retained));
     kept
-}
-
-fn stored(session: RecoveredSession, wall_ms: u64) -> StoredSession {
-    let (ends_in_ms, will_in_ms) = (session.ends_in_ms(wall_ms), session.will_in_ms());
-    StoredSession {
-        key: session.key,
-        client_id: session.client_id,
-        expiry: session.expiry,
-        away_since_ms: session.away_since_ms,
-        ends_in_ms,
-        will: session.will.zip(will_in_ms).map(|(will, ms)| (will.message, will.delay, ms)),
-        subscriptions: session
-            .subscriptions
-            .into_iter()
-            .map(|one| (one.filter, one.options, one.identifier))
-            .collect(),
-        in_flight: session
-            .in_flight
-            .iter()
-            .map(|one| StoredInFlight {
-                sequence: one.sequence,
-                packet_id: one.packet_id,
-                received: one.received,
-            })
-            .collect(),
-        before_in_flight: session.before_in_flight,
-        held: session.held,
-        received: session.received,
-        queued: session.queued,
-        queued_bytes: usize::try_from(session.queued_bytes).unwrap_or(usize::MAX),
-        next_sequence: session.next_sequence,
-    }
 }

@@ -196,6 +196,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
         stage: stage(config.durability),
         clock,
         next_key: recovered.next_key,
+        stored_wall_ms: recovered.wall_ms,
         all_given_back: Barrier::new(shards),
         shared: Arc::clone(&shared),
         mailboxes,
@@ -277,6 +278,7 @@ struct Building {
     stage: Stage,
     clock: Clock,
     next_key: u64,
+    stored_wall_ms: u64,
     /// Passed when all shards have been given back what was stored.
     all_given_back: Barrier,
     shared: Arc<Shared>,
@@ -308,6 +310,7 @@ impl Building {
             stage: self.stage,
             seed: plan.seed,
             next_key: self.next_key,
+            stored_wall_ms: self.stored_wall_ms,
         };
         let mut clock = self.clock;
         let mut shard = if self.mailboxes.loops() == 1 {

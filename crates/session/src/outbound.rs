@@ -179,29 +179,34 @@ impl<M> Outbound<M> {
         packet_id
     }
 
-    /// Puts a QoS 2 message into flight that was there before this half was made, as a store has
-    /// kept it: with its old identifier, and with whether PUBREC came. Messages that were sent before
-    /// it are to be pushed before. What was between them and is finished leaves its identifiers
-    /// unused.
-    pub fn push_restored(&mut self, packet_id: PacketId, message: M, received: bool) {
+    /// Leaves identifiers unused so that the next message gets this one, for a caller whose
+    /// identifiers follow from something else. It has to lie behind all those in flight.
+    pub fn skip_to(&mut self, packet_id: PacketId) {
         if self.ring.is_empty() {
             self.base = packet_id;
+            return;
         }
         let places = usize::from(packet_id.steps_from(self.base));
-        while self.ring.len() < places {
-            self.ring.push_back(None);
+        if places > self.ring.len() {
+            if self.cursor == self.ring.len() {
+                self.cursor = places;
+            }
+            self.ring.resize_with(places, || None);
         }
-        let stage = if received { Stage::AwaitPubcomp } else { Stage::AwaitPubrec };
+    }
+
+    /// Puts a message into flight that was there before this half was made, as a store has kept it:
+    /// with its old identifier, and as far as it may have come. Messages that were sent before it
+    /// are to be pushed before.
+    pub fn push_restored(&mut self, packet_id: PacketId, message: M, stage: Stage) {
+        self.skip_to(packet_id);
         self.ring.push_back(Some(InFlight { message, stage, dup: true }));
         self.unfinished += 1;
     }
 
-    /// Has identifiers begin so far below `packet_id` that `before` messages can be pushed before
-    /// the one that has it and is to be [restored](Self::push_restored). Nothing may be in flight.
-    pub fn make_room_before(&mut self, packet_id: PacketId, before: u16) {
-        if self.ring.is_empty() {
-            self.base = packet_id.after(PacketId::COUNT as u16 - before);
-        }
+    /// The oldest message in flight.
+    pub fn oldest(&self) -> Option<&M> {
+        self.ring.iter().flatten().next().map(|entry| &entry.message)
     }
 
     /// As [`push`](Self::push) for a message that waits for no store; returns its identifier if it
@@ -621,31 +626,48 @@ mod tests {
     fn what_a_store_has_kept_goes_on_with_its_identifiers() {
         let id = |id| PacketId::new(id).unwrap();
         let mut outbound = Outbound::default();
-        outbound.make_room_before(id(7), 1_000);
-        // Two at QoS 1 that were sent before, though there may have been more then.
-        let first = sent_ids(&mut outbound, QoS::AtLeastOnce, 1);
-        let second = sent_ids(&mut outbound, QoS::AtLeastOnce, 2);
-        outbound.push_restored(id(7), 3, false);
-        outbound.push_restored(id(9), 4, true);
+        outbound.push_restored(id(65_535), 1, Stage::AwaitPuback);
+        outbound.push_restored(id(7), 3, Stage::AwaitPubrec);
+        outbound.push_restored(id(9), 4, Stage::AwaitPubcomp);
+        outbound.skip_to(id(12));
         let next = outbound.push(QoS::ExactlyOnce, 5, false);
-        assert_eq!((first, second, next), (id(64_542), id(64_543), id(10)));
+        assert_eq!((next, outbound.len()), (id(12), 4));
         outbound.resume();
         let said = to_send(&mut outbound);
-        assert_eq!(said.len(), 5, "{said:?}");
+        let expected = ["PUBLISH 65535 1 dup", "PUBLISH 7 3 dup", "PUBREL 9", "PUBLISH 12 5"];
+        assert_eq!(said, expected);
+        assert_eq!(outbound.oldest(), Some(&1));
         assert_eq!(outbound.on_pubcomp(id(9)), Ok(Acknowledged::Done(4)));
         assert_eq!(outbound.on_pubrec(id(7)), Ok(PubrecAnswer::Received));
-    }
-
-    fn sent_ids(outbound: &mut Outbound<u32>, qos: QoS, message: u32) -> PacketId {
-        outbound.push(qos, message, false)
     }
 
     #[test]
     fn the_first_of_those_kept_begins_where_it_was() {
         let mut outbound = Outbound::default();
-        outbound.push_restored(PacketId::new(65_535).unwrap(), 1, false);
+        outbound.push_restored(PacketId::new(65_535).unwrap(), 1, Stage::AwaitPubrec);
         assert_eq!(outbound.push(QoS::AtLeastOnce, 2, false), PacketId::FIRST);
         assert_eq!(outbound.len(), 2);
+    }
+
+    #[test]
+    fn identifiers_that_are_left_out_hold_nothing_up() {
+        let id = |id| PacketId::new(id).unwrap();
+        let mut outbound = Outbound::default();
+        outbound.skip_to(id(5));
+        assert_eq!(sent(&mut outbound, QoS::AtLeastOnce, 1), id(5));
+        outbound.skip_to(id(6));
+        assert_eq!(sent(&mut outbound, QoS::AtLeastOnce, 2), id(6));
+        outbound.skip_to(id(9));
+        assert_eq!(sent(&mut outbound, QoS::AtLeastOnce, 3), id(9), "at once, as before");
+        assert_eq!(outbound.on_puback(id(6)), Ok(Acknowledged::Done(2)));
+        assert_eq!(outbound.take_oldest_acknowledged(id(5)), Some(1));
+        assert_eq!(outbound.take_oldest_acknowledged(id(9)), Some(3));
+        assert!(outbound.is_empty());
+        // What waits for its turn is not passed over.
+        outbound.push(QoS::AtLeastOnce, 4, false);
+        outbound.skip_to(id(20));
+        assert_eq!(outbound.push_and_send(QoS::AtLeastOnce, 5, WINDOW), None);
+        assert_eq!(to_send(&mut outbound), ["PUBLISH 10 4", "PUBLISH 20 5"]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Bench {
 
 fn session(key: u64) -> Record {
     let client_id = format!("client-{key}").into();
-    Record::Session { key: SessionKey(key), client_id, expiry: None, will: None }
+    Record::Session { key: SessionKey(key), client_id, user_name: None, expiry: None, will: None }
 }
 
 fn owed(key: u64, sequence: u64) -> Record {
@@ -109,6 +109,8 @@ fn owed(key: u64, sequence: u64) -> Record {
         payload: &PAYLOAD,
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),
@@ -255,7 +257,14 @@ fn sessions(path: &Path) {
             let filter = format!("devices/{key}/#").into();
             let options = noctule_broker::SubscriptionOptions::qos(QoS::AtLeastOnce);
             let key_of = SessionKey(key);
-            [session(key), Record::Subscribed { key: key_of, filter, options, identifier: None }]
+            let subscribed = Record::Subscribed {
+                key: key_of,
+                filter,
+                options,
+                identifier: None,
+                retained_up_to: None,
+            };
+            [session(key), subscribed]
         });
         bench.persist(records.collect());
     }

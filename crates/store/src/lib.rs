@@ -35,7 +35,9 @@ pub use faults::{Fault, Faults};
 pub use format::VERSION;
 pub use inspection::{Inspection, SegmentFigures, compact};
 /// Words of the broker that looking into a store needs.
-pub use noctule_broker::{Message, Owed, Sequence, SessionKey};
+pub use noctule_broker::{
+    Message, Owed, PublishedBy, Sequence, SessionKey, StoredInFlight, StoredSubscription,
+};
 pub use options::{Durability, Options};
-pub use recovery::{Recovered, RecoveredInFlight, RecoveredSession, RecoveredSubscription};
+pub use recovery::{Recovered, RecoveredSession};
 pub use store::{Answer, ShardStore, Store};

@@ -7,7 +7,10 @@ use crate::disk::DiskFile;
 use crate::engine::{Window, read_message, read_will};
 use crate::error::StoreError;
 use crate::index::{Index, Location, Session};
-use noctule_broker::{Message, PacketId, RecordedWill, Sequence, SessionKey, SubscriptionOptions};
+use noctule_broker::{
+    Message, PacketId, RecordedWill, Sequence, SessionKey, StoredInFlight, StoredSession,
+    StoredSubscription,
+};
 
 /// Everything that was kept.
 #[derive(Debug, Default)]
@@ -30,8 +33,11 @@ pub struct Recovered {
 pub struct RecoveredSession {
     /// Its key.
     pub key: SessionKey,
-    /// Its client identifier.
+    /// Its client identifier. It is empty if the session has ended and what it was owed as a member
+    /// of groups is still to be given to others.
     pub client_id: Box<str>,
+    /// The user name of its last connection, if that had one.
+    pub user_name: Option<Box<str>>,
     /// Seconds it outlives its connection; `None` is for ever.
     pub expiry: Option<u32>,
     /// Since when its client is away, in milliseconds since 1970; `None` if it was there when the
@@ -40,12 +46,10 @@ pub struct RecoveredSession {
     /// The will that is to be published if the client does not come back.
     pub will: Option<RecordedWill>,
     /// Its subscriptions, ordered by filter.
-    pub subscriptions: Vec<RecoveredSubscription>,
+    pub subscriptions: Vec<StoredSubscription>,
     /// QoS 2 deliveries under way, in the order of the queue. Their messages are in the queue, and
     /// are loaded with it.
-    pub in_flight: Vec<RecoveredInFlight>,
-    /// How many messages lie in the queue before the first of these.
-    pub before_in_flight: usize,
+    pub in_flight: Vec<StoredInFlight>,
     /// Packet identifiers of the client that are held, their messages routed.
     pub held: Vec<PacketId>,
     /// QoS 2 messages of the client that are stored and not routed: each is to be routed, and its
@@ -55,30 +59,10 @@ pub struct RecoveredSession {
     pub queued: usize,
     /// About how many bytes they are.
     pub queued_bytes: u64,
+    /// The last of them.
+    pub last_queued: Sequence,
     /// The sequence of the next message it will be owed.
     pub next_sequence: u64,
-}
-
-/// A subscription as it was kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecoveredSubscription {
-    /// To what.
-    pub filter: Box<str>,
-    /// On which terms.
-    pub options: SubscriptionOptions,
-    /// With which subscription identifier.
-    pub identifier: Option<u32>,
-}
-
-/// A QoS 2 delivery under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecoveredInFlight {
-    /// Which message.
-    pub sequence: Sequence,
-    /// Its packet identifier, which has to be used again.
-    pub packet_id: PacketId,
-    /// Whether PUBREC came, so that PUBREL is to be sent and not PUBLISH.
-    pub received: bool,
 }
 
 /// How long a will without a delay waits for its client after a restart.
@@ -93,6 +77,29 @@ impl RecoveredSession {
         // Whoever was connected when the broker stopped is away from now on.
         let passed = self.away_since_ms.map_or(0, |since| wall_ms.saturating_sub(since));
         Some(whole.saturating_sub(passed))
+    }
+
+    /// As it is given back to the shard of its client identifier; `wall_ms` as
+    /// [above](Self::ends_in_ms).
+    pub fn into_stored(self, wall_ms: u64) -> StoredSession {
+        let (ends_in_ms, will_in_ms) = (self.ends_in_ms(wall_ms), self.will_in_ms());
+        StoredSession {
+            key: self.key,
+            client_id: self.client_id,
+            user_name: self.user_name,
+            expiry: self.expiry,
+            away_since_ms: self.away_since_ms,
+            ends_in_ms,
+            will: self.will.zip(will_in_ms).map(|(will, ms)| (will.message, will.delay, ms)),
+            subscriptions: self.subscriptions,
+            in_flight: self.in_flight,
+            held: self.held,
+            received: self.received,
+            queued: self.queued,
+            queued_bytes: usize::try_from(self.queued_bytes).unwrap_or(usize::MAX),
+            last_queued: self.last_queued,
+            next_sequence: self.next_sequence,
+        }
     }
 
     /// In how many milliseconds its will is due, if its client does not come back and the session
@@ -175,46 +182,41 @@ impl<F: DiskFile> Reading<'_, F> {
         Ok(RecoveredSession {
             key,
             client_id: session.client_id.clone(),
+            user_name: session.user_name.clone(),
             expiry: session.expiry,
             away_since_ms: session.away_since_ms,
             will,
             subscriptions: subscriptions(session),
             in_flight: in_flight(session),
-            before_in_flight: before_in_flight(session),
             held: routed.map(|(packet_id, _)| *packet_id).collect(),
             received,
             queued: session.queue.len(),
             queued_bytes: session.queue.bytes(),
+            last_queued: session.queue.last().unwrap_or_default(),
             next_sequence: session.sequence_max + 1,
         })
     }
 }
 
-fn subscriptions(session: &Session) -> Vec<RecoveredSubscription> {
+fn subscriptions(session: &Session) -> Vec<StoredSubscription> {
     let all = session.subscriptions.iter();
-    all.map(|(filter, subscribed)| RecoveredSubscription {
+    all.map(|(filter, subscribed)| StoredSubscription {
         filter: filter.clone(),
         options: subscribed.options,
         identifier: subscribed.identifier,
+        retained_up_to: subscribed.retained_up_to,
     })
     .collect()
 }
 
-fn in_flight(session: &Session) -> Vec<RecoveredInFlight> {
+fn in_flight(session: &Session) -> Vec<StoredInFlight> {
     let all = session.in_flight.iter();
-    all.map(|(sequence, in_flight)| RecoveredInFlight {
+    all.map(|(sequence, in_flight)| StoredInFlight {
         sequence: *sequence,
         packet_id: in_flight.packet_id,
         received: in_flight.received,
     })
     .collect()
-}
-
-fn before_in_flight(session: &Session) -> usize {
-    let Some((first, _)) = session.in_flight.first_key_value() else {
-        return 0;
-    };
-    session.queue.iter().take_while(|owed| owed.sequence < *first).count()
 }
 
 #[cfg(test)]
@@ -225,16 +227,17 @@ mod tests {
         RecoveredSession {
             key: SessionKey(1),
             client_id: "a".into(),
+            user_name: None,
             expiry,
             away_since_ms,
             will: None,
             subscriptions: Vec::new(),
             in_flight: Vec::new(),
-            before_in_flight: 0,
             held: Vec::new(),
             received: Vec::new(),
             queued: 0,
             queued_bytes: 0,
+            last_queued: Sequence(0),
             next_sequence: 1,
         }
     }

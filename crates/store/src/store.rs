@@ -40,6 +40,9 @@ pub enum Answer {
         /// How much there is.
         free_bytes: u64,
     },
+    /// So much was under way that publishers should wait, and is not any more. Whoever has seen that
+    /// a shard's store [is backed up](ShardStore::is_backed_up) hears this afterwards.
+    CaughtUp,
     /// The store has failed, and answers nothing any more. Nothing that waits for a ticket may be
     /// said; the broker has to end, and say why.
     Failed(StoreError),
@@ -247,7 +250,7 @@ impl ShardStore {
     }
 
     /// Whether so much is under way to the disk that publishers of durable messages should not be
-    /// read. It changes before an [`Event::Persisted`].
+    /// read. When it changes back, [`Answer::CaughtUp`] follows.
     pub fn is_backed_up(&self) -> bool {
         self.shared.in_flight_bytes.load(Ordering::Relaxed) >= self.shared.in_flight_bytes_max
     }
@@ -308,12 +311,16 @@ impl Shared {
 
     /// So many bytes of records are on stable storage.
     pub(crate) fn landed(&self, bytes: usize) {
-        self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let before = self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let max = self.in_flight_bytes_max;
+        if before >= max && before - bytes < max {
+            (self.answers)(Answer::CaughtUp);
+        }
     }
 }
 
 /// Takes the demands out of a batch, which are nothing to be kept.
-fn take_together(records: &mut Vec<Record>) -> Vec<(Together, Option<u16>)> {
+pub(crate) fn take_together(records: &mut Vec<Record>) -> Vec<(Together, Option<u16>)> {
     let demand = |record: &Record| match record {
         Record::Together { together, batches } => Some((*together, *batches)),
         _ => None,

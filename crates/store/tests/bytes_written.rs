@@ -27,6 +27,8 @@ fn owed(sequence: u64) -> Record {
         payload: &[7; 256],
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),
@@ -61,7 +63,10 @@ fn a_small_commit_writes_few_kilobytes() {
         }
     };
     let key = SessionKey(1);
-    persist(1, Record::Session { key, client_id: "a".into(), expiry: None, will: None });
+    persist(
+        1,
+        Record::Session { key, client_id: "a".into(), user_name: None, expiry: None, will: None },
+    );
     // The segment that is made ahead is not part of a commit.
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while fs::read_dir(&path).unwrap().filter(is_segment).count() < 2 {

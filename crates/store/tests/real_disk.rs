@@ -66,7 +66,7 @@ fn opened(path: &Path) -> Result<(Store, Receiver<Answer>, u64), StoreError> {
 }
 
 fn session() -> Record {
-    Record::Session { key: KEY, client_id: "a".into(), expiry: None, will: None }
+    Record::Session { key: KEY, client_id: "a".into(), user_name: None, expiry: None, will: None }
 }
 
 fn payload(sequence: u64) -> Vec<u8> {
@@ -80,6 +80,8 @@ fn owed(sequence: u64) -> Record {
         payload: &payload(sequence),
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),
@@ -196,7 +198,7 @@ fn damage_and_unknown_formats_are_said_with_file_and_place_and_nothing_is_change
     header.extend_from_slice(&crc(&header).to_le_bytes());
     damage(0, &header);
     let said = complaint(opened(&scratch.0));
-    assert!(said.contains("has format 9, and this version reads format 1"), "{said}");
+    assert!(said.contains("has format 9, and this version reads format 2"), "{said}");
     fs::write(&first, &whole).unwrap();
 
     fs::remove_file(&first).unwrap();

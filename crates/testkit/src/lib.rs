@@ -33,8 +33,10 @@ mod world;
 
 pub use authenticator::Authenticator;
 pub use dice::{Dice, seed_from_environment};
+/// Words of what is [said](Said).
+pub use noctule_mqtt::{PacketType, ReasonCode};
 pub use packets::Said;
-pub use shards::Shards;
+pub use shards::{Given, Shards};
 pub use simulation::{Plan, Totals};
 pub use store::{PromptStore, Store};
 pub use world::{Pieces, World};

@@ -77,10 +77,12 @@ fn find(fault: Fault) -> Option<(u64, String)> {
 
 #[test]
 fn every_planted_fault_is_found() {
-    let found = each(Fault::ALL, |fault| find(*fault));
+    let here = |fault: &&Fault| !Fault::OVER_RESTARTS.contains(fault);
+    let faults: Vec<_> = Fault::ALL.iter().filter(here).copied().collect();
+    let found = each(&faults, |fault| find(*fault));
     println!("{:24} seeds  what was seen", "fault");
     let mut missed = Vec::new();
-    for (fault, found) in Fault::ALL.iter().zip(found) {
+    for (fault, found) in faults.iter().zip(found) {
         match found {
             Some((seeds, story)) => println!("{fault:24} {seeds:5}  {story:.110}"),
             None => missed.push(fault),

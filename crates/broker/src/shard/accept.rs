@@ -14,6 +14,7 @@ use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
+use crate::message::Attribution;
 use crate::message::Message;
 use crate::persist::SessionKey;
 use crate::principal::Principal;
@@ -359,10 +360,13 @@ impl Shard {
         let waiting = waiting.map(|will| (found.client_id.clone(), will));
         // It is kept with the session [MQTT5-3.1.2-7]; without one there is none to be published, of
         // an earlier connection neither [MQTT3-3.1.2-12].
-        found.will = accepting
-            .will
-            .take()
-            .map(|(message, delay)| Box::new(Will { message, delay, due_ms: None }));
+        let will = accepting.will.take().map(|(message, delay)| {
+            // Of whom authentication has found out, which was not known when it came.
+            let attribution = Attribution { published_by: Some(found.author()), received_ms: 0 };
+            let message = self.delivery.pool.attributed(&message.view(), &attribution);
+            Box::new(Will { message, delay, due_ms: None })
+        });
+        found.will = will;
         connection.session = Some(session);
         connection.phase = Phase::AwaitStore(accepting);
         if renew {

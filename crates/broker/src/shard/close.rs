@@ -290,13 +290,12 @@ impl Shard {
                 self.drop_subscription(filter, handle);
             }
         }
-        if session.stored {
-            self.delivery.journal.push(Record::SessionEnded(session.key));
-        }
         let client_id = session.client_id.clone();
         let will = session.will.take();
         if shares {
-            self.redistribute(session);
+            self.redistribute(handle, session);
+        } else if session.stored {
+            self.delivery.journal.push(Record::SessionEnded(session.key));
         }
         if let Some(Will { message, .. }) = will.map(|will| *will) {
             self.publish_will(&client_id, &message);

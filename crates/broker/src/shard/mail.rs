@@ -75,6 +75,7 @@ impl Shard {
             let foreign = Foreign { from, publisher: packed.publisher, reply: packed.reply };
             let mut outgoing = Outgoing::of_packet(packed.view, packed.packet);
             outgoing.retained = packed.retained;
+            outgoing.published_by = packed.published_by;
             self.on_foreign(&foreign, hint, &mut outgoing);
         }
         self.give_receipt(from, receipt);

@@ -8,6 +8,7 @@ mod acknowledge;
 mod authenticate;
 mod close;
 mod connack;
+mod depart;
 mod hello;
 mod input;
 mod leftovers;
@@ -44,6 +45,7 @@ use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
 use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
+use depart::Departing;
 use hashbrown::HashMap;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
@@ -70,6 +72,9 @@ pub struct Settings {
     pub seed: [u8; 32],
     /// Keys of sessions from this one on were never given to any.
     pub next_key: u64,
+    /// The latest wall time that a store has kept, in milliseconds since 1970. What expires and has
+    /// been stored does so by a clock that shows at least this.
+    pub stored_wall_ms: u64,
 }
 
 /// Something the shard needs done. Carried out in order.
@@ -283,6 +288,8 @@ pub struct Shard {
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
     leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
+    /// Sessions that are over and whose messages as members of groups go to others.
+    departing: BTreeMap<SessionHandle, Departing>,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
@@ -340,14 +347,11 @@ impl Shard {
         let hash_seed = random.next_u64();
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
+        let mut delivery =
+            Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
+        delivery.stored_wall_ms = settings.stored_wall_ms;
         Self {
-            delivery: Delivery::new(
-                settings.limits,
-                settings.stage,
-                commons.shards(),
-                commons.memory(),
-                now,
-            ),
+            delivery,
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
             placement: Placement::new(commons.seed()),
             refused_publish_flags: settings.offer.refused_publish_flags(),
@@ -362,6 +366,7 @@ impl Shard {
             actions: VecDeque::new(),
             due: Vec::new(),
             leaving: VecDeque::new(),
+            departing: BTreeMap::new(),
             unrouted: Vec::new(),
             emptied,
             watch: Watch::default(),

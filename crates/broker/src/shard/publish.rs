@@ -10,7 +10,7 @@ use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::mail::Asks;
 use crate::memory::Pressure;
-use crate::message::{Message, MessageView};
+use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::Record;
 use crate::restore::Unrouted;
@@ -295,7 +295,16 @@ impl Shard {
         // It is among those that are held already.
         self.check_receive_maximum(sender, 0)?;
         let Sender { connection, session, .. } = *sender;
+        if storing && self.delivery.store.lacks_space {
+            self.delivery.dropped.store_full += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            let routed = Routed { reason, durable: false, replies: 0 };
+            self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+            return Ok(false);
+        }
         if storing && self.takes_topic(outgoing)? {
+            outgoing.from = Some(session);
+            self.delivery.attribute(outgoing);
             let message = outgoing.message(&mut self.delivery.pool).clone();
             self.store_received(session, packet_id, message);
             self.wait_for_store(connection);
@@ -371,7 +380,10 @@ impl Shard {
         let properties = Properties::from_checked(view.properties);
         view.expires = deadline(properties, self.delivery.now);
         if !view.expires.is_never() {
-            let expiring = self.delivery.pool.own(&view);
+            let published_by = message.published_by();
+            let received_ms = self.delivery.stored_now().wall_ms;
+            let attribution = Attribution { published_by, received_ms };
+            let expiring = self.delivery.pool.attributed(&view, &attribution);
             return self.route_once(&expiring, None);
         }
         self.route_once(message, None);
@@ -387,6 +399,7 @@ impl Shard {
         cached: Option<CachedRoute>,
         asks: Asks,
     ) -> Result<Routed, Violation> {
+        outgoing.from = from;
         let route = match cached {
             Some(found) => self.router.at(found),
             None => self.router.route(outgoing.view.topic, &self.delivery.limits),
@@ -411,10 +424,15 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
-        if outgoing.view.retain && self.delivery.store.lacks_space {
-            self.delivery.dropped.store_full += 1;
-            let reason = ReasonCode::QuotaExceeded;
-            return Ok(Routed { reason, durable: false, replies: 0 });
+        let mut asks = asks;
+        if self.delivery.store.lacks_space && self.delivery.would_store(route, outgoing) {
+            // Before anybody gets it: who is refused sends it again.
+            if matches!(asks, Asks::Word(_)) && self.delivery.refuses_publisher(from) {
+                self.delivery.dropped.store_full += 1;
+                let reason = ReasonCode::QuotaExceeded;
+                return Ok(Routed { reason, durable: false, replies: 0 });
+            }
+            (outgoing.unstored, asks) = (true, Asks::Nothing);
         }
         if let Some(from) = from
             && self.watch.wants_one()
@@ -428,13 +446,19 @@ impl Shard {
         // looked for once more: another shard may have got one since.
         // [MQTT3-3.3.1-5] [MQTT3-3.3.1-12] [MQTT5-3.3.1-5] [MQTT5-3.3.1-8]: with the flag, and only then.
         let route = if outgoing.view.retain {
-            if !fault(Fault::RetainedSetLate) {
+            if outgoing.unstored && !outgoing.view.payload.is_empty() {
+                self.delivery.dropped.store_full += 1;
+            } else if !fault(Fault::RetainedSetLate) {
                 self.retain(outgoing);
             }
             self.router.route(outgoing.view.topic, &self.delivery.limits)
         } else {
             route
         };
+        if outgoing.is_large_to_keep() && !route.is_empty() {
+            // Made once, for those who have to know and for the others.
+            self.delivery.attribute(outgoing);
+        }
         self.delivery.route(route, outgoing, from);
         let mut replies = if route.elsewhere.is_empty() {
             0
@@ -456,7 +480,7 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
-        if outgoing.view.retain && fault(Fault::RetainedSetLate) {
+        if outgoing.view.retain && !outgoing.unstored && fault(Fault::RetainedSetLate) {
             self.retain(outgoing);
         }
         Ok(Routed { reason, durable: outgoing.durable, replies })

@@ -4,6 +4,7 @@
 
 use super::{Shard, Timer};
 use crate::expiry::Deadline;
+use crate::message::MessageView;
 use crate::outgoing::Outgoing;
 use crate::persist::Record;
 use noctule_session::Now;
@@ -16,6 +17,9 @@ impl Shard {
     /// Keeps a message as its topic's, or forgets the topic's if it is empty.
     #[inline(never)]
     pub(super) fn retain(&mut self, outgoing: &mut Outgoing<'_>) {
+        if outgoing.lacks_attribution() {
+            self.delivery.attribute(outgoing);
+        }
         let topic = outgoing.view.topic.as_bytes();
         let message = outgoing.message(&mut self.delivery.pool);
         let part = self.placement.retained_part(topic, self.commons.retained_parts());
@@ -67,14 +71,23 @@ impl Shard {
             *watch = None;
         }
         let memory = self.commons.memory();
-        let (mut forgotten, mut next) = (0, None);
+        let (mut forgotten, mut next, mut last) = (Vec::new(), None, 0);
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.bytes();
             forgotten = retained.expire(now, FORGOTTEN_AT_ONCE);
+            // Numbers of their own, so that what is set from now on is later.
+            let count = forgotten.len() as u64;
+            last = self.commons.retained_sequence().fetch_add(count, Ordering::SeqCst) + count;
             next = retained.next_expiry();
             memory.retained_changed(before, retained.bytes());
         });
-        self.delivery.dropped.expired += forgotten as u64;
+        self.delivery.dropped.expired += forgotten.len() as u64;
+        for (sequence, message) in (0..=last).rev().zip(&forgotten) {
+            // Or the store would keep them, and give them back to a broker whose clock is behind.
+            let view = MessageView { properties: &[], payload: &[], ..message.view() };
+            let message = self.delivery.pool.own(&view);
+            self.delivery.journal.push(Record::Retained { sequence, message });
+        }
         if let Some(next) = next {
             self.watch_retained(part, next, now);
         }

@@ -11,7 +11,7 @@ use crate::faults::{Fault, fault};
 use crate::memory::{Pressure, subscription_bytes};
 use crate::offer::Sharing;
 use crate::persist::Record;
-use crate::retained::Cursor;
+use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
 use crate::subscriptions::Subscriber;
 use noctule_mqtt::packet::{
@@ -99,14 +99,6 @@ impl Shard {
             self.delivery.memory.sessions += subscription_bytes(text);
         }
         let durable = found.is_persistent();
-        if durable {
-            self.delivery.journal.push(Record::Subscribed {
-                key: found.key,
-                filter: text.into(),
-                options: terms.options,
-                identifier: terms.identifier,
-            });
-        }
         let early = fault(Fault::RetainedReadEarly)
             .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
         let old = found.subscriptions.get(text).copied();
@@ -126,10 +118,6 @@ impl Shard {
             }
         };
         let up_to = early.unwrap_or(up_to);
-        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
-        if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(text.into(), terms);
-        }
         let options = terms.options;
         let wants_retained = match options.retain_handling {
             // Section 4.8.2: retained messages are not for groups.
@@ -141,9 +129,19 @@ impl Shard {
             // [MQTT5-3.3.1-11]
             RetainHandling::Never => false,
         };
+        let to_be_sent =
+            durable && wants_retained && self.has_retained_for(Wanted { filter, up_to });
+        if let Some(found) = self.delivery.sessions.get_mut(session) {
+            found.subscriptions.insert(text.into(), terms);
+            if durable {
+                let up_to = to_be_sent.then_some(up_to);
+                self.delivery.journal.push(found.subscribed(text, terms, up_to));
+            }
+        }
         if wants_retained {
             let part = self.first_retained_part(filter);
-            replays.insert(text.into(), Replay { terms, up_to, part, cursor: Cursor::Start });
+            let replay = Replay { terms, up_to, part, cursor: Cursor::Start, to_be_sent };
+            replays.insert(text.into(), replay);
         }
         Ok(())
     }

@@ -18,6 +18,9 @@ const RELEASED_BYTES: usize = 256 * 1024;
 /// As much as this a connection counts for at the least.
 const RELEASED_BYTES_LEAST: usize = 4 * 1024;
 
+/// So many topics are looked at to find out whether one is retained that a filter matches.
+const LOOKED_AT: usize = 64;
+
 impl Shard {
     /// An action was carried out.
     pub fn handle(&mut self, event: Event, now: Now) {
@@ -101,6 +104,8 @@ impl Shard {
                 let bytes_max = self.delivery.limits.queue_resident_bytes_max;
                 let (key, after) = (found.key, found.queue.spilled_after());
                 self.actions.push_back(Action::Load { session, key, after, bytes_max });
+            } else {
+                self.load_departing(session);
             }
         }
     }
@@ -284,10 +289,14 @@ impl Shard {
     }
 
     fn on_loaded(&mut self, session: SessionHandle, mut messages: Vec<Owed>) {
+        if self.departing.contains_key(&session) {
+            return self.depart_with(session, messages);
+        }
+        let now = self.delivery.stored_now();
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             let spilled = found.queue.spilled_bytes();
             for owed in &mut messages {
-                owed.message.put_on_clock(self.delivery.now);
+                owed.message.put_on_clock(now);
             }
             let weight: usize = messages.iter().map(|owed| found.owe(owed)).sum();
             found.queue.loaded(messages);
@@ -356,9 +365,17 @@ impl Shard {
                     self.next_retained_part(parsed, replay.part).map(|part| (part, Cursor::Start))
                 }
             };
-            if let (Some(next), Some(found)) = (next, self.delivery.sessions.get_mut(session)) {
-                (replay.part, replay.cursor) = next;
-                found.replays.insert(filter, replay);
+            match (next, self.delivery.sessions.get_mut(session)) {
+                (Some(next), Some(found)) => {
+                    (replay.part, replay.cursor) = next;
+                    found.replays.insert(filter, replay);
+                }
+                (None, Some(found)) if replay.to_be_sent && found.is_persistent() => {
+                    // All are owed to it now, which is said before.
+                    let done = found.subscribed(&filter, replay.terms, None);
+                    self.delivery.journal.push(done);
+                }
+                (None, _) | (_, None) => {}
             }
         }
         *budget = spent.min(*budget);
@@ -366,11 +383,30 @@ impl Shard {
     }
 
     /// Where to begin looking for the retained messages of a filter.
-    pub(super) fn first_retained_part(&self, filter: TopicFilter<'_>) -> usize {
+    pub(crate) fn first_retained_part(&self, filter: TopicFilter<'_>) -> usize {
         if filter.has_wildcard() {
             return 0;
         }
         self.placement.retained_part(filter.as_str().as_bytes(), self.commons.retained_parts())
+    }
+
+    /// Whether there may be retained messages for a subscription: a few topics are looked at.
+    pub(super) fn has_retained_for(&self, wanted: Wanted<'_>) -> bool {
+        let (mut part, mut found) = (Some(self.first_retained_part(wanted.filter)), false);
+        let mut budget = LOOKED_AT;
+        while let Some(number) = part {
+            self.commons.read_retained(number, &mut |retained| {
+                retained.walk(&wanted, &Cursor::Start, &mut budget, |_| {
+                    found = true;
+                    false
+                });
+            });
+            if found || budget == 0 {
+                return true;
+            }
+            part = self.next_retained_part(wanted.filter, number);
+        }
+        false
     }
 
     /// Where to go on when a part is done; nowhere without a wildcard, as a topic lies in one part.

@@ -2,7 +2,7 @@
 //! of them when somebody goes.
 
 use crate::{connecting, in_each_version, receive_numbered};
-use noctule_broker::{Cause, Limits, Record};
+use noctule_broker::{Cause, Limits, Message, Record};
 use noctule_mqtt::{ProtocolVersion, ReasonCode};
 use noctule_testkit::World;
 use noctule_testkit::packets::*;
@@ -470,4 +470,47 @@ fn keep_alive_does_not_run_against_a_client_that_is_not_being_read() {
         w.expect_closed("s");
         assert!(matches!(w.cause("s"), Some(Cause::Violation(_))));
     });
+}
+
+#[test]
+fn what_is_stored_says_who_published_it_and_when() {
+    let mut w = World::new();
+    w.connect("away", v311().persistent());
+    w.subscribe("away", "x", 2);
+    w.lose("away");
+    w.connect("clean", v311());
+    w.subscribe("clean", "x", 2);
+    w.connect("s", v5().expiry(100).user("me"));
+    w.publish("s", publish("x", "1").qos(1));
+    w.publish("s", publish("x", "2").qos(2));
+    w.publish("s", publish("y", "3").qos(0).retain());
+    w.all_heard("clean");
+    let by = |message: &Message| {
+        let by = message.published_by().expect("a publisher");
+        assert_eq!((by.client_id, by.user_name), ("s", Some("me")));
+        assert!(message.received_ms() > 1_700_000_000_000, "{}", message.received_ms());
+    };
+    let mut seen = [0; 4];
+    for record in w.records() {
+        match record {
+            Record::Owed { owed, .. } => {
+                by(&owed.message);
+                seen[0] += 1;
+            }
+            Record::Received { message, .. } => {
+                by(message);
+                seen[1] += 1;
+            }
+            Record::Retained { message, .. } => {
+                by(message);
+                seen[2] += 1;
+            }
+            Record::Session { client_id, user_name, .. } if **client_id == *"s" => {
+                assert_eq!(user_name.as_deref(), Some("me"));
+                seen[3] += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(seen, [2, 1, 1, 1]);
 }

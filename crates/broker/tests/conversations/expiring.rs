@@ -1,6 +1,6 @@
 //! Messages that are good for so long and no longer, wherever they wait.
 
-use noctule_broker::Limits;
+use noctule_broker::{Limits, Record};
 use noctule_mqtt::{Property, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Said, World};
@@ -219,4 +219,26 @@ fn puback_does_not_speak_of_those_who_let_a_message_expire() {
     );
     w.connect("r", v5().persistent());
     w.expect_nothing("r");
+}
+
+#[test]
+fn the_store_is_told_when_a_retained_message_has_expired() {
+    let mut w = World::new();
+    w.connect("s", v5());
+    for topic in ["x/1", "x/2"] {
+        w.publish("s", publish(topic, "m").qos(1).retain().expiring(5));
+    }
+    w.publish("s", publish("x/3", "stays").qos(1).retain());
+    w.pass(7);
+    assert_eq!(w.population().retained, 1);
+    w.publish("s", publish("x/1", "new").qos(1).retain());
+    let mut kept = std::collections::BTreeMap::new();
+    for record in w.records() {
+        if let Record::Retained { sequence, message } = record {
+            let before = kept.insert(message.topic().to_owned(), (*sequence, message.clone()));
+            assert!(before.is_none_or(|(before, _)| before < *sequence), "{kept:?}");
+        }
+    }
+    let payloads: Vec<_> = kept.values().map(|(_, message)| message.payload()).collect();
+    assert_eq!(payloads, [b"new".as_slice(), b"", b"stays"]);
 }

@@ -34,7 +34,7 @@ fn a_queue_full_of_messages_takes_no_new_ones_and_keeps_the_old() {
 #[test]
 fn a_queue_full_of_bytes_takes_no_new_messages_and_keeps_the_old() {
     // Room for three messages of 1,000 bytes and what they take beside, but not for four.
-    let mut w = world(Limits { queue_bytes_max: 3_900, ..Limits::default() });
+    let mut w = world(Limits { queue_bytes_max: 4_000, ..Limits::default() });
     for number in 0..6u8 {
         w.publish("s", publish("x", vec![number; 1_000]).qos(1));
     }

@@ -1,7 +1,7 @@
 //! A store that is behind, and one whose disk is nearly full.
 
-use noctule_broker::{Cause, StoreState};
-use noctule_mqtt::ReasonCode;
+use noctule_broker::{Cause, Limits, OnQueueFull, StoreState};
+use noctule_mqtt::{ProtocolVersion, ReasonCode};
 use noctule_testkit::World;
 use noctule_testkit::packets::*;
 
@@ -11,7 +11,11 @@ const FULL: StoreState = StoreState { is_backed_up: false, lacks_space: true };
 /// `away` has a stored session that wants `kept`, `there` is connected and wants `live`, `s` is a
 /// publisher.
 fn world(publisher: Connecting) -> World {
-    let mut w = World::new();
+    world_with(Limits::default(), publisher)
+}
+
+fn world_with(limits: Limits, publisher: Connecting) -> World {
+    let mut w = World::with(limits);
     w.connect("away", v311().persistent());
     w.subscribe("away", "kept", 1);
     w.lose("away");
@@ -73,12 +77,59 @@ fn what_would_have_to_be_stored_is_refused_when_the_disk_is_nearly_full_and_all_
 }
 
 #[test] // 3.x has no negative acknowledgement, and a positive one would lie
-fn before_version_5_a_refused_publisher_is_closed() {
+fn before_version_5_a_refused_publisher_is_closed_if_that_is_wanted_and_nobody_gets_the_message() {
+    let limits = Limits { on_queue_full: OnQueueFull::Refuse, ..Limits::default() };
+    for publisher in [v311(), v5()] {
+        let speaks = publisher.version() == ProtocolVersion::V5;
+        let mut w = world_with(limits.clone(), publisher);
+        w.subscribe("there", "kept", 1);
+        w.store_state(FULL);
+        w.send("s", publish("kept", "refused").qos(1).id(7));
+        if speaks {
+            w.expect("s", puback(7).because(ReasonCode::QuotaExceeded));
+        } else {
+            w.expect_closed("s");
+            assert_eq!(w.cause("s"), Some(&Cause::QuotaExceeded));
+        }
+        w.expect_nothing("there");
+    }
+}
+
+#[test]
+fn before_version_5_the_others_get_what_cannot_be_stored_if_new_messages_are_dropped() {
     let mut w = world(v311());
+    w.subscribe("there", "kept", 1);
+    w.publish("s", publish("live", "old").retain());
+    w.receive("there", publish("live", "old"));
     w.store_state(FULL);
-    w.send("s", publish("kept", "refused").qos(1).id(7));
-    w.expect_closed("s");
-    assert_eq!(w.cause("s"), Some(&Cause::QuotaExceeded));
+    w.publish("s", publish("kept", "1").qos(1));
+    w.receive("there", publish("kept", "1").qos(1));
+    w.publish("s", publish("live", "2").qos(1).retain());
+    w.receive("there", publish("live", "2").qos(1));
+    assert_eq!((w.dropped().store_full, w.population().retained), (2, 1));
+    // What is retained can be removed, which makes room.
+    w.publish("s", publish("live", "").qos(1).retain());
+    w.receive("there", publish("live", "").qos(1));
+    assert_eq!(w.population().retained, 0);
+    w.store_state(StoreState::default());
+    w.connect("away", v311().persistent());
+    w.expect_nothing("away");
+}
+
+#[test]
+fn a_message_at_qos_2_of_a_stored_session_is_refused_when_nothing_can_be_stored() {
+    for publisher in [v5().expiry(100), v311().persistent()] {
+        let speaks = publisher.version() == ProtocolVersion::V5;
+        let mut w = world(publisher);
+        w.store_state(FULL);
+        w.send("s", publish("live", "1").qos(2).id(3));
+        if speaks {
+            w.expect("s", pubrec(3).because(ReasonCode::QuotaExceeded));
+        } else {
+            w.expect_closed("s");
+        }
+        w.expect_nothing("there");
+    }
 }
 
 #[test]

@@ -54,8 +54,6 @@ const EVENTS: usize = 1_024;
 const SLICES: usize = 64;
 /// How long a socket that is done may go on taking its last output and the peer's last input.
 const LINGER_MS: u64 = 2_000;
-/// How long a store that is behind is not asked again, if nothing happens.
-const STORE_LOOK_MS: u64 = 10;
 const WAKER: Token = Token(usize::MAX);
 /// Listener `n` has this token plus `n`; slots are below.
 const FIRST_LISTENER: usize = usize::MAX / 2;
@@ -211,10 +209,6 @@ impl EventLoop {
         for index in 0..self.listeners.len() {
             self.accept(index, now);
         }
-        if self.store_state.is_backed_up {
-            // What it has caught up with may be other loops' records, of which nobody tells this one.
-            self.look_at_store();
-        }
         self.read_all(now);
         if self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms) {
             self.shard.on_tick(now);
@@ -266,7 +260,6 @@ impl EventLoop {
             self.listeners.iter().filter_map(|listening| listening.ready_at_ms).min(),
             self.stop_by_ms,
             self.observers.due_ms(),
-            self.store_state.is_backed_up.then_some(now.mono_ms + STORE_LOOK_MS),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(now.mono_ms)))

@@ -49,6 +49,7 @@ pub(super) struct OwedTerms<'a> {
     pub(super) qos: noctule_broker::QoS,
     pub(super) retain: bool,
     pub(super) identifiers: Identifiers<'a>,
+    pub(super) shared: Option<&'a str>,
 }
 
 impl<F: DiskFile + Debug> Engine<F> {
@@ -100,7 +101,7 @@ impl<F: DiskFile + Debug> Engine<F> {
                     let identity = owed.message.identity();
                     // Those who are owed one message mostly follow each other.
                     let again = last.replace(identity) == Some(identity);
-                    owed_bytes_max(owed, self.wall_ms, !again)
+                    owed_bytes_max(owed, !again)
                 }
                 // What it says depends on records that may be in the same unit.
                 Record::DeliveryReceived { key, sequence } => {
@@ -114,12 +115,12 @@ impl<F: DiskFile + Debug> Engine<F> {
 
     /// A record in the form that is kept.
     fn stored<'a>(&self, record: &'a Record) -> Option<Stored<'a>> {
-        let time_ms = self.wall_ms;
-        let message = |message: &'a Message| StoredMessage { time_ms, parts: message.parts() };
+        let message = |message: &'a Message| self.timed(message);
         Some(match record {
-            Record::Session { key, client_id, expiry, will } => Stored::Session {
+            Record::Session { key, client_id, user_name, expiry, will } => Stored::Session {
                 key: *key,
                 client_id,
+                user_name: user_name.as_deref(),
                 expiry: *expiry,
                 away_since_ms: None,
                 will: will.as_ref().map(|will| (will.delay, message(&will.message))),
@@ -128,8 +129,14 @@ impl<F: DiskFile + Debug> Engine<F> {
                 Stored::Away { key: *key, since_ms: *since_ms, keeps_will: *keeps_will }
             }
             Record::SessionEnded(key) => Stored::SessionEnded { key: *key },
-            Record::Subscribed { key, filter, options, identifier } => {
-                Stored::Subscribed { key: *key, filter, options: *options, identifier: *identifier }
+            Record::Subscribed { key, filter, options, identifier, retained_up_to } => {
+                Stored::Subscribed {
+                    key: *key,
+                    filter,
+                    options: *options,
+                    identifier: *identifier,
+                    retained_up_to: *retained_up_to,
+                }
             }
             Record::Unsubscribed { key, filter } => Stored::Unsubscribed { key: *key, filter },
             Record::PacketIdGiven { key, sequence, packet_id } => Stored::InFlight {
@@ -160,6 +167,15 @@ impl<F: DiskFile + Debug> Engine<F> {
         })
     }
 
+    /// A message, which has come now if nothing else is known.
+    fn timed<'a>(&self, message: &'a Message) -> StoredMessage<'a> {
+        let mut parts = message.parts();
+        if parts.received_ms == 0 {
+            parts.received_ms = self.wall_ms;
+        }
+        StoredMessage(parts)
+    }
+
     fn put_new(&mut self, record: &Stored<'_>) -> Result<(), StoreError> {
         if self.index.accepts(record) { self.put(record, 0) } else { Ok(()) }
     }
@@ -168,13 +184,14 @@ impl<F: DiskFile + Debug> Engine<F> {
         if !self.index.sessions.contains_key(&key) {
             return Ok(());
         }
-        let message = StoredMessage { time_ms: self.wall_ms, parts: owed.message.parts() };
+        let message = self.timed(&owed.message);
         let terms = OwedTerms {
             key,
             sequence: owed.sequence,
             qos: owed.qos,
             retain: owed.retain,
             identifiers: Identifiers::Given(owed.identifiers()),
+            shared: owed.shared(),
         };
         self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
     }
@@ -186,9 +203,16 @@ impl<F: DiskFile + Debug> Engine<F> {
         placed: Placed,
         message: &StoredMessage<'_>,
     ) -> Result<(), StoreError> {
-        let OwedTerms { key, sequence, qos, retain, identifiers } = terms;
-        let owed_at =
-            move |message_at| Stored::Owed { key, sequence, message_at, qos, retain, identifiers };
+        let OwedTerms { key, sequence, qos, retain, identifiers, shared } = terms;
+        let owed_at = move |message_at| Stored::Owed {
+            key,
+            sequence,
+            message_at,
+            qos,
+            retain,
+            identifiers,
+            shared,
+        };
         let message = Stored::Message(*message);
         let size = message.size_max() + owed_at(0).size_max();
         self.make_room(size)?;
@@ -307,7 +331,7 @@ impl<F: DiskFile + Debug> Engine<F> {
 
 /// Not less than it takes in the log that somebody is owed a message, and the message if that is to
 /// be written as well.
-fn owed_bytes_max(owed: &Owed, time_ms: u64, with_message: bool) -> usize {
+fn owed_bytes_max(owed: &Owed, with_message: bool) -> usize {
     let record = Stored::Owed {
         key: SessionKey(0),
         sequence: owed.sequence,
@@ -315,11 +339,12 @@ fn owed_bytes_max(owed: &Owed, time_ms: u64, with_message: bool) -> usize {
         qos: owed.qos,
         retain: owed.retain,
         identifiers: Identifiers::Given(owed.identifiers()),
+        shared: owed.shared(),
     };
     if !with_message {
         return record.size_max();
     }
-    let message = Stored::Message(StoredMessage { time_ms, parts: owed.message.parts() });
+    let message = Stored::Message(StoredMessage(owed.message.parts()));
     record.size_max() + message.size_max()
 }
 

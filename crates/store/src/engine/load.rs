@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::format::record::{FRAME_BYTES, Stored, StoredMessage};
 use crate::format::segment::file_name;
 use crate::index::{Index, Location, OwedAt};
-use noctule_broker::{Extras, Message, Owed, Sequence, SessionKey};
+use noctule_broker::{Extras, Message, MessageParts, Owed, Sequence, SessionKey};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -67,6 +67,7 @@ impl<F: DiskFile> Loading<F> {
     /// [`StoreError::Damaged`] if one is not there as it was written; none is returned then.
     pub(crate) fn read(self) -> Result<Vec<Owed>, StoreError> {
         let mut messages = Vec::with_capacity(self.places.len());
+        let mut groups = Groups::default();
         let mut window: Option<Window<F>> = None;
         for (owed, file, capacity) in self.places {
             let id = owed.at.segment;
@@ -74,23 +75,45 @@ impl<F: DiskFile> Loading<F> {
                 window = Some(Window::new(file, id, capacity));
             }
             if let Some(window) = &mut window {
-                messages.push(read_owed(window, self.key, owed)?);
+                messages.push(read_owed(window, self.key, owed, &mut groups)?);
             }
         }
         Ok(messages)
     }
 }
 
+/// The filters of groups that messages which are read together came by, each once.
+#[derive(Default)]
+struct Groups(Vec<Arc<str>>);
+
+impl Groups {
+    fn filter(&mut self, filter: &str) -> Arc<str> {
+        if let Some(found) = self.0.iter().find(|found| &***found == filter) {
+            return Arc::clone(found);
+        }
+        let made: Arc<str> = Arc::from(filter);
+        if self.0.len() < GROUPS_KNOWN {
+            self.0.push(Arc::clone(&made));
+        }
+        made
+    }
+}
+
+/// A session is a member of few groups.
+const GROUPS_KNOWN: usize = 8;
+
 fn read_owed<F: DiskFile>(
     window: &mut Window<F>,
     wanted: SessionKey,
     place: OwedAt,
+    groups: &mut Groups,
 ) -> Result<Owed, StoreError> {
     let (message_at, owed) = match window.record(place.at.offset)? {
-        Stored::Owed { key, sequence, message_at, qos, retain, identifiers }
+        Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared, .. }
             if key == wanted && sequence == place.sequence =>
         {
-            let extras = Extras::of(&identifiers.to_vec(), None);
+            let shared = shared.map(|filter| groups.filter(filter));
+            let extras = Extras::of(&identifiers.to_vec(), shared);
             let owed = move |message| Owed { sequence, message, qos, retain, extras };
             (message_at, owed)
         }
@@ -112,9 +135,7 @@ pub(crate) fn read_message<F: DiskFile>(
         | Stored::Session { will: Some((_, message)), .. } => Some(message),
         _ => None,
     };
-    let message = stored.and_then(|StoredMessage { time_ms, parts }| {
-        Message::from_stored_parts(&parts, time_ms).ok()
-    });
+    let message = stored.and_then(|StoredMessage(parts)| Message::from_stored_parts(&parts).ok());
     message.ok_or_else(|| window.rotten(offset))
 }
 
@@ -124,7 +145,9 @@ pub(crate) fn read_will<F: DiskFile>(
     offset: u32,
 ) -> Result<(u32, Message), StoreError> {
     let made = match window.record(offset)? {
-        Stored::Session { will: Some((delay, StoredMessage { parts, .. })), .. } => {
+        Stored::Session { will: Some((delay, StoredMessage(parts))), .. } => {
+            // Its expiry counts from when it will be published.
+            let parts = MessageParts { received_ms: 0, ..parts };
             Message::from_parts(&parts).ok().map(|message| (delay, message))
         }
         _ => None,

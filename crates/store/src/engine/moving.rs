@@ -116,8 +116,8 @@ impl<F: DiskFile + Debug> Engine<F> {
             return Ok(());
         }
         match *record {
-            Stored::Owed { key, sequence, message_at, qos, retain, identifiers } => {
-                let terms = OwedTerms { key, sequence, qos, retain, identifiers };
+            Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared } => {
+                let terms = OwedTerms { key, sequence, qos, retain, identifiers, shared };
                 let elsewhere;
                 let bytes = match read.from(message_at) {
                     Some(bytes) => bytes,
@@ -132,13 +132,15 @@ impl<F: DiskFile + Debug> Engine<F> {
                 };
                 self.put_owed(terms, Placed::MovedFrom(segment, message_at), &message)
             }
-            Stored::Session { key, client_id, expiry, will, .. } => {
+            Stored::Session { key, client_id, user_name, expiry, will, .. } => {
                 let found = self.index.sessions.get(&key);
                 let away_since_ms = found.and_then(|session| session.away_since_ms);
                 let will = will.filter(|_| found.is_some_and(|session| session.has_will));
-                self.put(&Stored::Session { key, client_id, expiry, away_since_ms, will }, 0)
+                let session =
+                    Stored::Session { key, client_id, user_name, expiry, away_since_ms, will };
+                self.put(&session, 0)
             }
-            Stored::Retained { message: StoredMessage { parts, .. }, .. }
+            Stored::Retained { message: StoredMessage(parts), .. }
                 if parts.payload.is_empty() && segment + 2 <= self.active.id =>
             {
                 // Whoever set an older one has handed it in long since: a whole segment was filled.

@@ -63,9 +63,18 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
+        self.bytes_of(length)
+    }
+
+    fn bytes_of(&mut self, length: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes)
+    }
+
+    /// A text of so many bytes.
+    pub(crate) fn text_of(&mut self, length: usize) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes_of(length)?).ok()
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {

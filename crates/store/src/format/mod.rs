@@ -7,7 +7,8 @@
 //! ```text
 //! segment   4 KiB: magic, format version, segment number, CRC      then batches, each at a multiple of 8
 //! batch     56 bytes: magic, CRC, length, CRC of the batch before, segment, oldest segment needed,
-//!           number, highest number flushed before, wall time, count of records      then records
+//!           number, highest number flushed before, wall time, count of records, part of
+//!           its group      then records
 //! record    length, CRC, kind, fields
 //! ```
 //!
@@ -20,4 +21,4 @@ pub(crate) mod segment;
 
 /// The version of the format. Any change to what is written raises it; whoever does not know a
 /// version refuses to touch it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

@@ -8,7 +8,8 @@
 
 use super::bytes::{Reader, put_bytes, put_number};
 use noctule_broker::{
-    MessageParts, PacketId, QoS, RetainHandling, Sequence, SessionKey, SubscriptionOptions,
+    MessageParts, PacketId, PublishedBy, QoS, RetainHandling, Sequence, SessionKey,
+    SubscriptionOptions,
 };
 
 /// Bytes before the fields: length, CRC, kind.
@@ -16,13 +17,10 @@ pub(crate) const FRAME_BYTES: usize = 9;
 /// Fields of fixed or bounded width take no more than this in any record.
 const FIELDS_MAX: usize = 96;
 
-/// A message as it is kept.
+/// A message as it is kept: its parts, with the time when it came, or was first stored if that is not
+/// known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StoredMessage<'a> {
-    /// When it was first stored, in milliseconds since 1970.
-    pub(crate) time_ms: u64,
-    pub(crate) parts: MessageParts<'a>,
-}
+pub(crate) struct StoredMessage<'a>(pub(crate) MessageParts<'a>);
 
 /// The subscription identifiers of a delivery.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +53,9 @@ impl PartialEq for Identifiers<'_> {
 pub(crate) enum Stored<'a> {
     Session {
         key: SessionKey,
+        /// Empty if the session has ended and what it is owed is still to be given to others.
         client_id: &'a str,
+        user_name: Option<&'a str>,
         /// Seconds; `None` is for ever.
         expiry: Option<u32>,
         /// Since when its client is away, in milliseconds since 1970; `None` while it is there.
@@ -76,6 +76,8 @@ pub(crate) enum Stored<'a> {
         filter: &'a str,
         options: SubscriptionOptions,
         identifier: Option<u32>,
+        /// If retained messages are still to be sent for it: those up to this one.
+        retained_up_to: Option<u64>,
     },
     Unsubscribed {
         key: SessionKey,
@@ -91,6 +93,8 @@ pub(crate) enum Stored<'a> {
         qos: QoS,
         retain: bool,
         identifiers: Identifiers<'a>,
+        /// If the session is owed it as a member of a group: the filter with `$share`.
+        shared: Option<&'a str>,
     },
     /// How far a QoS 2 delivery has come.
     InFlight {
@@ -143,35 +147,61 @@ mod kind {
 
 impl<'a> StoredMessage<'a> {
     fn size_max(&self) -> usize {
-        self.parts.topic.len() + self.parts.properties.len() + self.parts.payload.len()
+        let MessageParts { topic, properties, payload, published_by, .. } = &self.0;
+        let publisher =
+            published_by.map_or(0, |by| by.client_id.len() + by.user_name.map_or(0, str::len));
+        topic.len() + properties.len() + payload.len() + publisher
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        out.push(self.parts.qos.bits() | u8::from(self.parts.retain) << 2);
-        put_number(out, self.time_ms);
-        put_bytes(out, self.parts.topic.as_bytes());
-        put_bytes(out, self.parts.properties);
-        out.extend_from_slice(self.parts.payload);
+        let MessageParts { topic, properties, payload, published_by, .. } = &self.0;
+        let user_name = published_by.and_then(|by| by.user_name);
+        let mark = |is: bool, mark: u8| if is { mark } else { 0 };
+        out.push(
+            self.0.qos.bits()
+                | mark(self.0.retain, RETAIN)
+                | mark(published_by.is_some(), HAS_PUBLISHER)
+                | mark(user_name.is_some(), HAS_USER_NAME),
+        );
+        put_number(out, self.0.received_ms);
+        if let Some(by) = published_by {
+            put_bytes(out, by.client_id.as_bytes());
+        }
+        if let Some(user_name) = user_name {
+            put_bytes(out, user_name.as_bytes());
+        }
+        put_bytes(out, topic.as_bytes());
+        put_bytes(out, properties);
+        out.extend_from_slice(payload);
     }
 
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let flags = reader.byte()?;
         let qos = QoS::from_bits(flags & 0b11)?;
-        if flags & !0b111 != 0 {
+        let has = |mark: u8| flags & mark != 0;
+        if flags & !(0b11 | RETAIN | HAS_PUBLISHER | HAS_USER_NAME) != 0 {
             return None;
         }
-        Some(Self {
-            time_ms: reader.number()?,
-            parts: MessageParts {
-                qos,
-                retain: flags & 0b100 != 0,
-                topic: reader.text()?,
-                properties: reader.bytes()?,
-                payload: reader.rest(),
-            },
-        })
+        let received_ms = reader.number()?;
+        let client_id = if has(HAS_PUBLISHER) { Some(reader.text()?) } else { None };
+        let user_name = if has(HAS_USER_NAME) { Some(reader.text()?) } else { None };
+        Some(Self(MessageParts {
+            qos,
+            retain: has(RETAIN),
+            received_ms,
+            published_by: client_id.map(|client_id| PublishedBy { client_id, user_name }),
+            topic: reader.text()?,
+            properties: reader.bytes()?,
+            payload: reader.rest(),
+        }))
     }
 }
+
+/// Flags of messages and of who is owed them.
+const RETAIN: u8 = 1 << 2;
+const HAS_PUBLISHER: u8 = 1 << 3;
+const HAS_USER_NAME: u8 = 1 << 4;
+const IS_SHARED: u8 = 1 << 3;
 
 impl<'a> Stored<'a> {
     fn kind(&self) -> u8 {
@@ -195,15 +225,22 @@ impl<'a> Stored<'a> {
     /// It takes at most so many bytes.
     pub(crate) fn size_max(&self) -> usize {
         let strings = match self {
-            Self::Session { client_id, will, .. } => {
-                client_id.len() + will.map_or(0, |(_, message)| message.size_max())
+            Self::Session { client_id, user_name, will, .. } => {
+                client_id.len()
+                    + user_name.map_or(0, str::len)
+                    + will.map_or(0, |(_, message)| message.size_max())
             }
             Self::Subscribed { filter, .. } | Self::Unsubscribed { filter, .. } => filter.len(),
             Self::Message(message)
             | Self::Received { message, .. }
             | Self::Retained { message, .. } => message.size_max(),
-            Self::Owed { identifiers: Identifiers::Given(numbers), .. } => numbers.len() * 5,
-            Self::Owed { identifiers: Identifiers::Read(bytes), .. } => bytes.len(),
+            Self::Owed { identifiers, shared, .. } => {
+                let identifiers = match identifiers {
+                    Identifiers::Given(numbers) => numbers.len() * 5,
+                    Identifiers::Read(bytes) => bytes.len(),
+                };
+                identifiers + shared.map_or(0, str::len)
+            }
             _ => 0,
         };
         FRAME_BYTES + FIELDS_MAX + strings
@@ -224,9 +261,10 @@ impl<'a> Stored<'a> {
 
     fn write_fields(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Session { key, client_id, expiry, away_since_ms, will } => {
+            Self::Session { key, client_id, user_name, expiry, away_since_ms, will } => {
                 put_number(out, key.0);
                 put_bytes(out, client_id.as_bytes());
+                put_text_option(out, user_name);
                 put_option(out, expiry.map(u64::from));
                 put_option(out, away_since_ms);
                 put_option(out, will.map(|(delay, _)| u64::from(delay)));
@@ -240,22 +278,27 @@ impl<'a> Stored<'a> {
                 put_number(out, since_ms);
                 out.push(u8::from(keeps_will));
             }
-            Self::Subscribed { key, filter, options, identifier } => {
+            Self::Subscribed { key, filter, options, identifier, retained_up_to } => {
                 put_number(out, key.0);
                 put_bytes(out, filter.as_bytes());
                 out.push(options_byte(options));
                 put_option(out, identifier.map(u64::from));
+                put_option(out, retained_up_to);
             }
             Self::Unsubscribed { key, filter } => {
                 put_number(out, key.0);
                 put_bytes(out, filter.as_bytes());
             }
             Self::Message(message) => message.write(out),
-            Self::Owed { key, sequence, message_at, qos, retain, identifiers } => {
+            Self::Owed { key, sequence, message_at, qos, retain, identifiers, shared } => {
                 out.extend_from_slice(&message_at.to_le_bytes());
                 put_number(out, key.0);
                 put_number(out, sequence.0);
-                out.push(qos.bits() | u8::from(retain) << 2);
+                let flags = if shared.is_some() { IS_SHARED } else { 0 };
+                out.push(qos.bits() | u8::from(retain) << 2 | flags);
+                if let Some(filter) = shared {
+                    put_bytes(out, filter.as_bytes());
+                }
                 match identifiers {
                     Identifiers::Given(numbers) => {
                         numbers.iter().for_each(|number| put_number(out, u64::from(*number)));
@@ -310,13 +353,14 @@ impl<'a> Stored<'a> {
             kind::SESSION => {
                 let key = SessionKey(fields.number()?);
                 let client_id = fields.text()?;
+                let user_name = text_option(fields)?;
                 let expiry = small(option(fields)?)?;
                 let away_since_ms = option(fields)?;
                 let will = match small(option(fields)?)? {
                     Some(delay) => Some((delay, StoredMessage::read(fields)?)),
                     None => None,
                 };
-                Self::Session { key, client_id, expiry, away_since_ms, will }
+                Self::Session { key, client_id, user_name, expiry, away_since_ms, will }
             }
             kind::SESSION_ENDED => Self::SessionEnded { key: SessionKey(fields.number()?) },
             kind::AWAY => Self::Away {
@@ -329,6 +373,7 @@ impl<'a> Stored<'a> {
                 filter: fields.text()?,
                 options: options_of(fields.byte()?)?,
                 identifier: small(option(fields)?)?,
+                retained_up_to: option(fields)?,
             },
             kind::UNSUBSCRIBED => {
                 Self::Unsubscribed { key: SessionKey(fields.number()?), filter: fields.text()? }
@@ -338,16 +383,17 @@ impl<'a> Stored<'a> {
                 let message_at = fields.fixed_u32()?;
                 let (key, sequence) = (SessionKey(fields.number()?), Sequence(fields.number()?));
                 let flags = fields.byte()?;
+                if flags & !(0b11 | RETAIN | IS_SHARED) != 0 {
+                    return None;
+                }
+                let shared = if flags & IS_SHARED != 0 { Some(fields.text()?) } else { None };
                 Self::Owed {
                     key,
                     sequence,
                     message_at,
                     qos: QoS::from_bits(flags & 0b11)?,
-                    retain: match flags >> 2 {
-                        0 => false,
-                        1 => true,
-                        _ => return None,
-                    },
+                    retain: flags & RETAIN != 0,
+                    shared,
                     identifiers: Identifiers::Read(fields.rest()),
                 }
             }
@@ -389,6 +435,19 @@ fn option(fields: &mut Reader<'_>) -> Option<Option<u64>> {
     Some(fields.number()?.checked_sub(1))
 }
 
+/// Nothing as zero, a text behind one more than its length.
+fn put_text_option(out: &mut Vec<u8>, text: Option<&str>) {
+    put_option(out, text.map(|text| text.len() as u64));
+    out.extend_from_slice(text.unwrap_or_default().as_bytes());
+}
+
+fn text_option<'a>(fields: &mut Reader<'a>) -> Option<Option<&'a str>> {
+    Some(match option(fields)? {
+        Some(length) => Some(fields.text_of(usize::try_from(length).ok()?)?),
+        None => None,
+    })
+}
+
 fn small(number: Option<u64>) -> Option<Option<u32>> {
     match number {
         Some(number) => Some(Some(u32::try_from(number).ok()?)),
@@ -425,16 +484,15 @@ fn options_of(byte: u8) -> Option<SubscriptionOptions> {
 mod tests {
     use super::*;
 
-    const MESSAGE: StoredMessage<'_> = StoredMessage {
-        time_ms: 1_700_000_000_000,
-        parts: MessageParts {
-            topic: "a/b",
-            properties: &[1, 1],
-            payload: b"payload",
-            qos: QoS::ExactlyOnce,
-            retain: true,
-        },
-    };
+    const MESSAGE: StoredMessage<'_> = StoredMessage(MessageParts {
+        topic: "a/b",
+        properties: &[1, 1],
+        payload: b"payload",
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        published_by: Some(PublishedBy { client_id: "publisher", user_name: Some("user") }),
+        received_ms: 1_700_000_000_000,
+    });
     const KEY: SessionKey = SessionKey(300);
     const SEQUENCE: Sequence = Sequence(70_000);
 
@@ -447,10 +505,14 @@ mod tests {
             retain_handling: RetainHandling::Never,
         };
         let mut nothing = MESSAGE;
-        nothing.parts.payload = b"";
-        let session = |expiry, away_since_ms, will| Stored::Session {
+        nothing.0.payload = b"";
+        nothing.0.published_by = Some(PublishedBy { client_id: "", user_name: None });
+        let mut unknown = MESSAGE;
+        unknown.0.published_by = None;
+        let session = |expiry: Option<u32>, away_since_ms, will| Stored::Session {
             key: KEY,
             client_id: "client",
+            user_name: expiry.map(|_| "user"),
             expiry,
             away_since_ms,
             will,
@@ -461,9 +523,16 @@ mod tests {
             session(Some(u32::MAX), Some(1 << 50), Some((u32::MAX, nothing))),
             Stored::SessionEnded { key: KEY },
             Stored::Away { key: KEY, since_ms: 5, keeps_will: true },
-            Stored::Subscribed { key: KEY, filter: "a/#", options, identifier: Some(268_435_455) },
+            Stored::Subscribed {
+                key: KEY,
+                filter: "a/#",
+                options,
+                identifier: Some(268_435_455),
+                retained_up_to: Some(1 << 50),
+            },
             Stored::Unsubscribed { key: KEY, filter: "a/#" },
             Stored::Message(MESSAGE),
+            Stored::Message(unknown),
             Stored::Owed {
                 key: KEY,
                 sequence: SEQUENCE,
@@ -471,6 +540,16 @@ mod tests {
                 qos: QoS::AtLeastOnce,
                 retain: true,
                 identifiers: Identifiers::Given(&[1, 268_435_455]),
+                shared: None,
+            },
+            Stored::Owed {
+                key: KEY,
+                sequence: SEQUENCE,
+                message_at: 4_096,
+                qos: QoS::ExactlyOnce,
+                retain: false,
+                identifiers: Identifiers::Given(&[]),
+                shared: Some("$share/g/a/#"),
             },
             Stored::InFlight { key: KEY, sequence: SEQUENCE, packet_id, received: true },
             Stored::Delivered { key: KEY, sequence: SEQUENCE },

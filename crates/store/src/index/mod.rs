@@ -72,7 +72,7 @@ impl Index {
                 session(key).is_some_and(|session| session.held.contains_key(packet_id))
             }
             Stored::Retained { sequence, message } => {
-                self.retained.get(message.parts.topic).is_none_or(|old| {
+                self.retained.get(message.0.topic).is_none_or(|old| {
                     old.sequence < *sequence || self.faults.planted(Fault::OldRetainedWins)
                 })
             }
@@ -86,18 +86,18 @@ impl Index {
             Stored::Message(_) => {}
             Stored::Retained { sequence, message } => {
                 self.retained_max = self.retained_max.max(*sequence);
-                let old = self.retained.get(message.parts.topic);
+                let old = self.retained.get(message.0.topic);
                 let outdated = old.is_some_and(|old| old.sequence > *sequence);
                 if outdated && !self.faults.planted(Fault::OldRetainedWins) {
                     return;
                 }
-                let cleared = message.parts.payload.is_empty();
+                let cleared = message.0.payload.is_empty();
                 let entry = Retained { sequence: *sequence, at, cleared };
                 self.live.gain(at);
-                match self.retained.get_mut(message.parts.topic) {
+                match self.retained.get_mut(message.0.topic) {
                     Some(old) => self.live.lose(std::mem::replace(old, entry).at),
                     None => {
-                        self.retained.insert(message.parts.topic.into(), entry);
+                        self.retained.insert(message.0.topic.into(), entry);
                     }
                 }
             }
@@ -145,7 +145,7 @@ impl Index {
                 session(key).and_then(|session| session.held.get(packet_id)).map(|held| held.at)
             }
             Stored::Retained { message, .. } => {
-                self.retained.get(message.parts.topic).map(|retained| retained.at)
+                self.retained.get(message.0.topic).map(|retained| retained.at)
             }
             Stored::SessionEnded { .. }
             | Stored::Unsubscribed { .. }

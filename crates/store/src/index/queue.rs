@@ -130,6 +130,11 @@ impl Queue {
             .map(|entry| OwedAt::from(*entry))
     }
 
+    /// The last message.
+    pub(crate) fn last(&self) -> Option<Sequence> {
+        self.pieces.back().and_then(VecDeque::back).map(|entry| Sequence(entry.sequence))
+    }
+
     /// All messages, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = OwedAt> {
         self.pieces.iter().flatten().map(|entry| OwedAt::from(*entry))

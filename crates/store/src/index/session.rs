@@ -12,6 +12,7 @@ pub(crate) struct Session {
     /// The record of the session itself. None while only others of it have been read.
     pub(crate) at: Option<Location>,
     pub(crate) client_id: Box<str>,
+    pub(crate) user_name: Option<Box<str>>,
     pub(crate) expiry: Option<u32>,
     pub(crate) has_will: bool,
     pub(crate) away_since_ms: Option<u64>,
@@ -30,6 +31,7 @@ pub(crate) struct Subscribed {
     pub(crate) at: Location,
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
+    pub(crate) retained_up_to: Option<u64>,
 }
 
 /// Subscriptions, ordered by filter. Most sessions have a few, for which a map takes much room.
@@ -87,9 +89,10 @@ impl Session {
     /// Brings it up to date with a record of its own.
     pub(super) fn apply(&mut self, record: &Stored<'_>, at: Location, bytes: u32, live: &mut Live) {
         let old = match *record {
-            Stored::Session { client_id, expiry, away_since_ms, will, .. } => {
+            Stored::Session { client_id, user_name, expiry, away_since_ms, will, .. } => {
                 live.gain(at);
                 self.client_id = client_id.into();
+                self.user_name = user_name.map(Into::into);
                 self.expiry = expiry;
                 self.has_will = will.is_some();
                 self.away_since_ms = away_since_ms;
@@ -104,9 +107,9 @@ impl Session {
                 self.away_since_ms = Some(since_ms);
                 self.away_at.replace(at)
             }
-            Stored::Subscribed { filter, options, identifier, .. } => {
+            Stored::Subscribed { filter, options, identifier, retained_up_to, .. } => {
                 live.gain(at);
-                let entry = Subscribed { at, options, identifier };
+                let entry = Subscribed { at, options, identifier, retained_up_to };
                 self.subscriptions.insert(filter, entry).map(|old| old.at)
             }
             Stored::Unsubscribed { filter, .. } => {

@@ -7,6 +7,7 @@ mod bits;
 mod life;
 mod model;
 mod planted;
+mod restarts;
 mod story;
 mod threads;
 mod units;

@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::recovery::RecoveredSession;
 use crate::testing::SimulatedFile;
-use noctule_broker::{Message, Owed, Record, RecordedWill, Sequence};
+use noctule_broker::{Message, Owed, Record, RecordedWill, Sequence, StoredSubscription};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that is kept.
@@ -19,6 +19,7 @@ pub(super) struct Model {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Kept {
     pub(super) client_id: String,
+    pub(super) user_name: Option<Box<str>>,
     pub(super) expiry: Option<u32>,
     pub(super) will: Option<RecordedWill>,
     pub(super) away_since_ms: Option<u64>,
@@ -33,9 +34,10 @@ pub(super) struct Kept {
 impl Model {
     pub(super) fn apply(&mut self, record: &Record) {
         match record {
-            Record::Session { key, client_id, expiry, will } => {
+            Record::Session { key, client_id, user_name, expiry, will } => {
                 let kept = self.sessions.entry(key.0).or_default();
                 kept.client_id = client_id.to_string();
+                kept.user_name.clone_from(user_name);
                 kept.expiry = *expiry;
                 kept.will.clone_from(will);
                 kept.away_since_ms = None;
@@ -117,10 +119,8 @@ impl Model {
                 kept.owed.extend(loaded.into_iter().map(|owed| (owed.sequence.0, owed)));
             }
             assert_eq!(kept.owed.len(), session.queued);
-            if let Some(first) = session.in_flight.first() {
-                let before = kept.owed.range(..first.sequence.0).count();
-                assert_eq!(before, session.before_in_flight);
-            }
+            let last = kept.owed.last_key_value().map_or(0, |(last, _)| *last);
+            assert_eq!(last, session.last_queued.0);
             assert!(kept.owed.keys().all(|sequence| *sequence < session.next_sequence));
             model.sessions.insert(session.key.0, kept);
         }
@@ -150,9 +150,9 @@ impl Kept {
                     self.will = None;
                 }
             }
-            Record::Subscribed { filter, options, identifier, .. } => {
-                self.subscriptions
-                    .insert(filter.to_string(), format!("{options:?} {identifier:?}"));
+            Record::Subscribed { filter, options, identifier, retained_up_to, .. } => {
+                let terms = format!("{options:?} {identifier:?} {retained_up_to:?}");
+                self.subscriptions.insert(filter.to_string(), terms);
             }
             Record::Unsubscribed { filter, .. } => {
                 self.subscriptions.remove(&**filter);
@@ -196,6 +196,7 @@ impl Kept {
         let received = session.received.iter();
         Self {
             client_id: session.client_id.to_string(),
+            user_name: session.user_name.clone(),
             expiry: session.expiry,
             will: session.will.clone(),
             away_since_ms: session.away_since_ms,
@@ -203,7 +204,9 @@ impl Kept {
                 .subscriptions
                 .iter()
                 .map(|one| {
-                    (one.filter.to_string(), format!("{:?} {:?}", one.options, one.identifier))
+                    let StoredSubscription { filter, options, identifier, retained_up_to } = one;
+                    let terms = format!("{options:?} {identifier:?} {retained_up_to:?}");
+                    (filter.to_string(), terms)
                 })
                 .collect(),
             owed: BTreeMap::new(),

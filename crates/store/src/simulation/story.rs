@@ -2,10 +2,11 @@
 
 use super::model::{Kept, Model};
 use noctule_broker::{
-    Extras, Message, MessageParts, Owed, PacketId, QoS, Record, RecordedWill, RetainHandling,
-    Sequence, SessionKey, SubscriptionOptions,
+    Extras, Message, MessageParts, Owed, PacketId, PublishedBy, QoS, Record, RecordedWill,
+    RetainHandling, Sequence, SessionKey, SubscriptionOptions,
 };
 use noctule_testkit::Dice;
+use std::sync::Arc;
 
 const TOPICS: [&str; 6] = ["a", "a/b", "a/b/c", "d", "d/e", "f"];
 const SESSIONS_MAX: usize = 8;
@@ -82,8 +83,19 @@ impl Story {
         let properties: &[u8] = if self.dice.chance(20) { &[1, 1] } else { &[] };
         let qos = self.dice.pick(&QoS::ALL);
         let retain = self.dice.chance(10);
-        Message::from_parts(&MessageParts { topic, properties, payload, qos, retain })
-            .expect("parts of a message")
+        let user_name = self.dice.chance(50).then_some("user");
+        let published_by =
+            self.dice.chance(80).then_some(PublishedBy { client_id: "publisher", user_name });
+        Message::from_parts(&MessageParts {
+            topic,
+            properties,
+            payload,
+            qos,
+            retain,
+            published_by,
+            received_ms: self.wall_ms,
+        })
+        .expect("parts of a message")
     }
 
     fn some_session(&mut self) -> Option<(SessionKey, Kept)> {
@@ -98,11 +110,15 @@ impl Story {
     fn session_record(&mut self, key: SessionKey) {
         let will = self.dice.chance(30).then(|| {
             let message = self.message();
+            // When it comes is when it is published.
+            let parts = MessageParts { received_ms: 0, ..message.parts() };
+            let message = Message::from_parts(&parts).expect("parts of a message");
             RecordedWill { message, delay: self.dice.below(3) as u32 }
         });
         let expiry = self.dice.chance(50).then(|| self.dice.below(100) as u32);
         let client_id = format!("client-{}", key.0).into();
-        self.tell(Record::Session { key, client_id, expiry, will });
+        let user_name = self.dice.chance(50).then(|| "user".into());
+        self.tell(Record::Session { key, client_id, user_name, expiry, will });
     }
 
     fn session_begins(&mut self) {
@@ -144,7 +160,8 @@ impl Story {
             retain_handling: RetainHandling::IfNew,
         };
         let identifier = self.dice.chance(50).then(|| self.dice.below(1_000) as u32 + 1);
-        self.tell(Record::Subscribed { key, filter, options, identifier });
+        let retained_up_to = self.dice.chance(30).then_some(self.next_retained);
+        self.tell(Record::Subscribed { key, filter, options, identifier, retained_up_to });
     }
 
     fn owe(&mut self, key: SessionKey, message: Message) {
@@ -152,7 +169,8 @@ impl Story {
         self.next_sequence += 1;
         let (qos, retain) = (self.dice.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]), false);
         let numbers: &[u32] = if self.dice.chance(20) { &[1, 200_000] } else { &[] };
-        let extras = Extras::of(numbers, None);
+        let shared = self.dice.chance(20).then(|| Arc::from("$share/group/a"));
+        let extras = Extras::of(numbers, shared);
         let owed = Owed { sequence, message, qos, retain, extras };
         let spilled = self.dice.chance(50);
         self.tell(Record::Owed { key, owed, spilled });

@@ -18,7 +18,7 @@ fn options() -> Options {
 }
 
 fn session() -> Record {
-    Record::Session { key: KEY, client_id: "a".into(), expiry: None, will: None }
+    Record::Session { key: KEY, client_id: "a".into(), user_name: None, expiry: None, will: None }
 }
 
 fn owed(sequence: u64) -> Record {
@@ -29,6 +29,8 @@ fn owed(sequence: u64) -> Record {
         payload: &payload,
         qos: QoS::AtLeastOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),
@@ -277,6 +279,15 @@ fn what_is_under_way_is_counted_until_it_has_landed() {
     shard.persist(Ticket(2), (1..100).map(owed).collect());
     assert!(shard.is_backed_up());
     drop(go_on);
-    let _ = answers.recv_timeout(PATIENCE).unwrap();
+    let first = answers.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(first, Answer::CaughtUp), "whoever waits is told: {first:?}");
     assert!(!shard.is_backed_up(), "it counts down before it answers");
+    shard.persist(Ticket(3), vec![owed(100)]);
+    let mut last = Ticket(0);
+    while last < Ticket(3) {
+        match answers.recv_timeout(PATIENCE).unwrap() {
+            Answer::Event { event: Event::Persisted(ticket), .. } => last = ticket,
+            other => assert!(!matches!(other, Answer::CaughtUp), "nobody waited"),
+        }
+    }
 }

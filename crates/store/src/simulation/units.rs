@@ -36,6 +36,8 @@ fn owed(key: SessionKey, sequence: u64, bytes: usize) -> Record {
         payload: &vec![b'x'; bytes],
         qos: QoS::ExactlyOnce,
         retain: false,
+        published_by: None,
+        received_ms: 0,
     });
     let owed = Owed {
         sequence: Sequence(sequence),
@@ -56,8 +58,10 @@ fn live(seed: u64) -> usize {
     let shards = [ShardId(0), ShardId(1)].map(|shard| store.for_shard(shard));
     for (shard, key) in shards.iter().zip(KEYS) {
         let client_id = key.0.to_string().into();
-        shard
-            .persist(Ticket(1), vec![Record::Session { key, client_id, expiry: None, will: None }]);
+        shard.persist(
+            Ticket(1),
+            vec![Record::Session { key, client_id, user_name: None, expiry: None, will: None }],
+        );
     }
     disk.cut_power_after(20 + dice.below(600) as u64);
     let mut units: Vec<BTreeSet<(SessionKey, u64)>> = Vec::new();

@@ -67,6 +67,11 @@ impl SimulatedDisk {
         self.state().power_for = Some(changes);
     }
 
+    /// The power does not go any more.
+    pub fn keep_power(&self) {
+        self.state().power_for = None;
+    }
+
     /// Whether the power is gone.
     pub fn is_off(&self) -> bool {
         self.state().off

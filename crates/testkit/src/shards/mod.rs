@@ -14,8 +14,10 @@ mod commons;
 mod drive;
 mod expect;
 mod nuisance;
+mod restart;
 mod watch;
 
+pub use restart::Given;
 pub(crate) use watch::{Happening, Kept, LATE_MS};
 
 use crate::client::{Client, State};
@@ -100,13 +102,23 @@ impl Shards {
 
     /// So many shards with these limits, whose broker offers this.
     pub fn of(shards: usize, limits: &Limits, offer: &Offer) -> Self {
+        Self::among(shards, (limits, offer), 1, BEGINNING)
+    }
+
+    /// So many shards with these limits, whose sessions have keys from this one on.
+    fn keyed(shards: usize, limits: &Limits, next_key: u64, now: Now) -> Self {
+        Self::among(shards, (limits, &Offer::default()), next_key, now)
+    }
+
+    fn among(shards: usize, terms: (&Limits, &Offer), next_key: u64, now: Now) -> Self {
+        let (limits, offer) = terms;
         let shared = Rc::new(Shared::new(shards as u16));
         let node = |number: usize| {
             let settings = Settings {
                 limits: limits.clone(),
                 offer: offer.clone(),
                 seed: [number as u8 + 1; 32],
-                next_key: 1,
+                next_key,
                 ..Settings::default()
             };
             let commons: Rc<dyn Commons> = Rc::<Shared>::clone(&shared);
@@ -115,7 +127,7 @@ impl Shards {
                     settings,
                     ShardId(number as u16),
                     commons,
-                    BEGINNING,
+                    now,
                 ))),
                 store: PromptStore::default(),
                 asked: VecDeque::new(),
@@ -127,7 +139,7 @@ impl Shards {
             nodes: (0..shards).map(node).collect(),
             boxes: std::iter::repeat_with(row).take(shards).collect(),
             shared,
-            now: BEGINNING,
+            now,
             mail_is_held: false,
             bells: vec![false; shards],
             undecided: VecDeque::new(),
