@@ -131,6 +131,7 @@ impl Shard {
         };
         let to_be_sent =
             durable && wants_retained && self.has_retained_for(Wanted { filter, up_to });
+        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             found.subscriptions.insert(text.into(), terms);
             if durable {

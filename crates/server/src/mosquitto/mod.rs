@@ -103,12 +103,10 @@ fn take(line: &Line, draft: &mut Draft, notes: &mut Vec<Note>) {
         Treatment::Harmless(why) => note(Weight::Harmless, format!("{name} has no effect: {why}")),
         Treatment::Missing(why) => note(Weight::Refused, format!("{name} is not there: {why}")),
         Treatment::Taken(scope, translate) => {
-            if scope == Scope::Security && !draft.per_listener {
-                draft.enter_all();
-            } else if scope == Scope::All {
-                draft.enter_all();
-            } else {
-                draft.enter_listener();
+            match scope {
+                Scope::Security if draft.per_listener => draft.enter_listener(),
+                Scope::Listener => draft.enter_listener(),
+                Scope::All | Scope::Security => draft.enter_all(),
             }
             match translate(draft, &line.value) {
                 Ok(None) => {}
