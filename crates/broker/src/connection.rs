@@ -18,6 +18,7 @@ use crate::holds::Holds;
 use crate::message::{Message, MessageView};
 use crate::outbox::Outbox;
 use crate::outgoing::{FormKey, FormTerms, choose_alias};
+use crate::persist::Stage;
 use crate::principal::Principal;
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
@@ -49,6 +50,8 @@ pub struct Connection {
     pub(crate) transport: Transport,
     /// Where it was accepted.
     pub(crate) entrance: EntranceId,
+    /// How safe things have to be there before they are acknowledged.
+    pub(crate) stage: Stage,
     pub(crate) keep_alive: KeepAlive,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
@@ -166,6 +169,7 @@ impl Connection {
             greeting: Greeting::None,
             transport,
             entrance,
+            stage: Stage::default(),
             keep_alive: KeepAlive::new(0),
             window: u16::MAX,
             packet_bytes_max: u32::MAX,

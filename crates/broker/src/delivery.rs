@@ -1125,7 +1125,9 @@ fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
 /// A refusal in words, for a reason string.
 pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
     match reason {
-        ReasonCode::QuotaExceeded => "a limit is reached: a queue is full, or memory is short",
+        ReasonCode::QuotaExceeded => {
+            "a limit is reached: a queue is full, or memory or the disk is short"
+        }
         ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
         ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",
         ReasonCode::TopicFilterInvalid => "a topic filter is longer or deeper than allowed",

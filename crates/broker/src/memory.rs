@@ -284,6 +284,9 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entrance::EntranceId;
+    use crate::{Settings, Shard};
+    use noctule_session::Now;
 
     #[test]
     fn pressure_rises_with_what_is_taken() {
@@ -292,5 +295,23 @@ mod tests {
         use Pressure::{AtMostOnce, Floods, NewWork, None};
         assert_eq!(stages, [None, None, Floods, Floods, AtMostOnce, AtMostOnce, NewWork, NewWork]);
         assert_eq!(Pressure::of(usize::MAX / 2, usize::MAX), None, "without a limit");
+    }
+
+    #[test]
+    fn a_connection_over_tls_counts_with_its_session_and_what_is_encrypted() {
+        let now = Now { mono_ms: 0, wall_ms: 0 };
+        let mut shard = Shard::new(Settings::default(), now);
+        let mut bytes = |transport| {
+            let handle = shard.open_at(EntranceId::default(), transport, now);
+            shard.on_sealed(handle, 10_000);
+            let sealed = shard.bytes_of(Owner::Connection(handle));
+            shard.on_sealed(handle, 0);
+            let bytes = shard.bytes_of(Owner::Connection(handle));
+            assert_eq!(sealed - bytes, 10_000);
+            bytes
+        };
+        assert_eq!(bytes(Transport::Tls) - bytes(Transport::Plain), TLS_BYTES);
+        let sum: usize = shard.owners().map(|(_, bytes)| bytes).sum();
+        assert_eq!(shard.memory().total(), sum);
     }
 }

@@ -292,9 +292,16 @@ impl Journal {
         self.now
     }
 
-    /// From here on somebody's packets are dealt with who has this rule; none is the broker's.
-    pub(crate) fn enter(&mut self, stage: Option<Stage>) {
-        self.now = stage.unwrap_or(self.usual);
+    /// From here on somebody's packets are dealt with who has this rule.
+    #[inline]
+    pub(crate) fn enter(&mut self, stage: Stage) {
+        self.now = stage;
+    }
+
+    /// From here on the broker's own rule holds.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        self.now = self.usual;
     }
 
     /// Somebody waits for the records of this turn to become as safe as this.

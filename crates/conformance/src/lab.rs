@@ -3,7 +3,7 @@
 //!
 //! A check leaves no retained message and no session behind, whatever its outcome.
 
-use noctule_mqtt::{PacketType, ProtocolVersion};
+use noctule_mqtt::ProtocolVersion;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -169,10 +169,5 @@ impl<'t> Lab<'t> {
         peer.subscribe(filter, qos)?;
         peer.leave();
         Ok(())
-    }
-
-    /// What the version calls the first byte of an acknowledgement's name, for checks over several.
-    pub(crate) fn acks(&self) -> [PacketType; 2] {
-        [PacketType::Puback, PacketType::Pubrec]
     }
 }

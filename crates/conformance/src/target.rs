@@ -14,9 +14,9 @@ use crate::say::Hello;
 #[derive(Debug, Clone)]
 pub struct Target {
     addresses: Vec<SocketAddr>,
-    /// User name of every connection.
+    /// User name of every connection, at most 65,535 bytes without U+0000.
     pub user_name: Option<String>,
-    /// Password of every connection.
+    /// Password of every connection, at most 65,535 bytes.
     pub password: Option<Vec<u8>>,
     /// How long checks wait.
     pub patience: Patience,

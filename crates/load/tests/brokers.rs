@@ -89,6 +89,21 @@ fn a_schedule_is_kept_and_waiting_counts() {
 }
 
 #[test]
+fn a_rate_so_low_that_nothing_comes_for_long_is_no_stall() {
+    let mut relay = Relay::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = relay.address().unwrap();
+    thread::spawn(move || relay.serve());
+    let schedule = Schedule::new(1.0, Duration::ZERO);
+    let plan = Plan { pace: Pace::Scheduled(schedule), ..flood(QoS::AtMostOnce) };
+    let mut fleet = Fleet::connect(address, plan, 1).unwrap();
+    // Shorter than the second between two messages, and long enough for one to come.
+    fleet.give_up_after(Duration::from_millis(700));
+    let outcome = fleet.run(Goal::Time(Duration::from_secs(2))).unwrap();
+    assert_eq!((outcome.sent, outcome.delivered), (2, 2));
+    assert!(outcome.elapsed >= Duration::from_secs(2), "{outcome:?}");
+}
+
+#[test]
 fn a_broker_that_pauses_is_charged_for_all_who_waited() {
     let plan = Plan {
         pace: Pace::Scheduled(Schedule::new(1_000.0, Duration::ZERO)),

@@ -19,6 +19,7 @@ mod log;
 mod mailboxes;
 mod memory;
 mod message_log;
+pub mod mosquitto;
 mod opening;
 pub mod options;
 mod own_certificate;

@@ -14,7 +14,7 @@ use mio::Waker;
 use noctule_broker::{Departure, Event, Mail, Parcel};
 use noctule_net::Pipe;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A letter to a loop.
@@ -44,6 +44,8 @@ pub(crate) struct Mailboxes {
     /// By receiver, then sender.
     boxes: Vec<Vec<Mutex<Mailbox>>>,
     bells: Vec<Bell>,
+    /// How many loops have nothing to do any more but to read their mail.
+    done: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,7 @@ impl Mailboxes {
                 .into_iter()
                 .map(|waker| Bell { rung: AtomicBool::new(false), waker })
                 .collect(),
+            done: AtomicUsize::new(0),
         }
     }
 
@@ -112,6 +115,23 @@ impl Mailboxes {
     /// Has every loop stop.
     pub(crate) fn stop_all(&self) {
         self.tell_all(|| Letter::Stop);
+    }
+
+    /// A loop that stops has nothing more to do; it says so once. The others may still write to it.
+    pub(crate) fn one_is_done(&self) {
+        if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.loops() {
+            // They wait for nothing else.
+            self.stop_all();
+        }
+    }
+
+    /// Whether a loop may end without leaving mail unread that others have written before they were
+    /// done.
+    pub(crate) fn may_end(&self, to: usize) -> bool {
+        let is_empty = |mailbox: &Mutex<Mailbox>| {
+            mailbox.lock().unwrap_or_else(PoisonError::into_inner).letters.is_empty()
+        };
+        self.done.load(Ordering::Acquire) >= self.loops() && self.boxes[to].iter().all(is_empty)
     }
 
     /// Writes to every loop from outside.
@@ -166,6 +186,21 @@ mod tests {
         assert_eq!(letters.len(), 2);
         boxes.stop_all();
         assert!(wakes(&mut poll));
+    }
+
+    #[test]
+    fn a_loop_ends_when_all_are_done_and_its_mail_is_read() {
+        let polls = [Poll::new().unwrap(), Poll::new().unwrap()];
+        let waker = |poll: &Poll| Waker::new(poll.registry(), Token(0)).unwrap();
+        let boxes = Mailboxes::new(polls.iter().map(waker).collect());
+        boxes.one_is_done();
+        assert!(!boxes.may_end(0), "the other one may still write");
+        boxes.one_is_done();
+        let [mut first, mut second] = polls;
+        assert!(wakes(&mut first) && wakes(&mut second));
+        assert!(!boxes.may_end(0), "there is a letter");
+        boxes.collect(0, &mut Vec::new(), &mut []);
+        assert!(boxes.may_end(0) && !boxes.may_end(1));
     }
 
     #[test]

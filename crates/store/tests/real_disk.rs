@@ -103,12 +103,17 @@ fn wait_for(answers: &Receiver<Answer>, ticket: Ticket) {
     }
 }
 
-/// Writes a session with messages from 1 to `last` and closes.
+/// Writes a session with messages from 1 to `last`, in turns of 500, and closes.
 fn fill(path: &Path, last: u64) {
     let (store, answers, _) = opened(path).unwrap();
     let shard = store.for_shard(ShardId(0));
-    shard.persist(Ticket(1), std::iter::once(session()).chain((1..=last).map(owed)).collect());
-    wait_for(&answers, Ticket(1));
+    shard.persist(Ticket(1), vec![session()]);
+    let mut ticket = Ticket(1);
+    for first in (1..=last).step_by(500) {
+        ticket = Ticket(ticket.0 + 1);
+        shard.persist(ticket, (first..=last.min(first + 499)).map(owed).collect());
+    }
+    wait_for(&answers, ticket);
     store.close().unwrap();
 }
 

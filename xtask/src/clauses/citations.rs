@@ -3,7 +3,8 @@
 //! A citation is an identifier such as `MQTT5-3.1.2-22` in a Rust file. In tests, and in crates that
 //! look at a broker from outside, it says that the statement is tested. Elsewhere it says that it is
 //! enforced there if it stands in brackets; without them it is only named, as in the words that
-//! explain a violation. What the client does counts for clients alone, what the broker and its
+//! explain a violation. A test counts if the place lies in its own crate or in one below it: the codec
+//! reading a SUBACK says nothing about the broker that has to send one. What the client does counts for clients alone, what the broker and its
 //! building do for servers alone, and the words and the conversation are common to both.
 
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ const TESTERS: &[&str] = &["testkit", "conformance", "load"];
 /// Crates that do what one end does; all others count for both.
 const OF_SERVERS: &[&str] = &["broker", "server", "store", "net", "auth", "testkit", "conformance"];
 const OF_CLIENTS: &[&str] = &["client"];
+
+/// Crates from the lowest up; all others are above them.
+const LAYERS: &[&str] = &["mqtt", "session"];
 
 /// Where a statement is cited, seen from one end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,13 +46,29 @@ impl Cited {
 #[derive(Debug, Default)]
 pub(super) struct Citations {
     /// By identifier, for servers and for clients.
-    found: BTreeMap<String, [Cited; 2]>,
+    found: BTreeMap<String, [Found; 2]>,
+}
+
+/// How high the layers are that cite a statement.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    lowest_place: Option<usize>,
+    highest_test: Option<usize>,
+}
+
+impl Found {
+    /// A test cannot fail for what is done in a layer that it does not know.
+    fn cited(self) -> Cited {
+        let Self { lowest_place, highest_test } = self;
+        let reaches = |test| lowest_place.is_none_or(|place| place <= test);
+        Cited { enforced: lowest_place.is_some(), tested: highest_test.is_some_and(reaches) }
+    }
 }
 
 impl Citations {
     /// How a statement is cited by the code of one end.
     pub(super) fn at(&self, id: &str, end: End) -> Cited {
-        self.found.get(id).map_or(Cited::default(), |ends| ends[end as usize])
+        self.found.get(id).map_or(Cited::default(), |ends| ends[end as usize].cited())
     }
 
     /// The identifiers that are cited anywhere.
@@ -60,6 +80,7 @@ impl Citations {
     pub(super) fn note(&mut self, name: &str, text: &str, test_modules: &[String]) {
         let crate_name = name.split_once("crates/").and_then(|(_, rest)| rest.split('/').next());
         let crate_name = crate_name.unwrap_or_default();
+        let layer = LAYERS.iter().position(|one| *one == crate_name).unwrap_or(LAYERS.len());
         let all_tests = name.contains("/tests/")
             || TESTERS.contains(&crate_name)
             || test_modules.iter().any(|module| name.ends_with(module));
@@ -69,8 +90,12 @@ impl Citations {
             let is_test = all_tests || at >= tests_at;
             let is_place = !is_test && text[..at].ends_with('[');
             for end in End::BOTH.into_iter().filter(|end| counts_for(crate_name, *end)) {
-                ends[end as usize].tested |= is_test;
-                ends[end as usize].enforced |= is_place;
+                let Found { lowest_place, highest_test } = &mut ends[end as usize];
+                if is_test {
+                    *highest_test = (*highest_test).max(Some(layer));
+                } else if is_place {
+                    *lowest_place = Some(lowest_place.map_or(layer, |lowest| lowest.min(layer)));
+                }
             }
         }
     }
@@ -174,6 +199,20 @@ pub(super) mod tests {
         let text =
             format!("a [{ONE}]: b `{OTHER}`. [MQTT5-3.1.2] [MQTT5-3.1.2.11.2] MQTT4-1.1.1-1");
         assert_eq!(identifiers(&text), [(3, ONE), (23, OTHER)]);
+    }
+
+    #[test]
+    fn a_test_counts_for_what_lies_at_its_height_or_below() {
+        let cited = |place: &str, test: &str| {
+            let mut citations = Citations::default();
+            citations.note(&format!("crates/{place}/src/a.rs"), &format!("[{ONE}]"), &[]);
+            citations.note(&format!("crates/{test}/tests/a.rs"), ONE, &[]);
+            citations.at(ONE, End::Server).tested
+        };
+        assert!(cited("mqtt", "mqtt") && cited("mqtt", "session") && cited("session", "broker"));
+        assert!(cited("broker", "broker") && cited("broker", "cli") && cited("net", "broker"));
+        assert!(!cited("session", "mqtt") && !cited("broker", "mqtt"));
+        assert!(!cited("broker", "session"));
     }
 
     #[test]

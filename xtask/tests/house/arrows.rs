@@ -35,7 +35,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "noctule-cert", to: &[] },
     Arrow { from: "noctule-scram", to: &[] },
     Arrow { from: "noctule-testkit", to: &["broker", "session", "mqtt"] },
-    Arrow { from: "noctule-benches", to: &["broker", "load", "mqtt"] },
+    Arrow { from: "noctule-benches", to: &["broker", "load", "mqtt", "session"] },
     Arrow { from: "xtask", to: &[] },
 ];
 

@@ -273,7 +273,8 @@ impl Shard {
         handle
     }
 
-    /// Refuses a client that wants the session of somebody else, which is left as it is.
+    /// Refuses a client that wants the session of somebody else, which is left as it is
+    /// `[MQTT3-3.1.3-9]` `[MQTT5-3.1.3-8]`.
     fn refuse_foreign(&mut self, handle: ConnectionHandle, now: Now) {
         let reason = ReasonCode::ClientIdentifierNotValid;
         self.delivery.refused.foreign_session += 1;
@@ -309,10 +310,11 @@ impl Shard {
     /// Gives the session of its client identifier to an accepted connection: a stored one, taken
     /// over from its present connection if there is one, or a new one.
     fn claim(&mut self, handle: ConnectionHandle, now: Now) {
-        let entrance = self.entrance_of(handle).map(|id| self.entrance(id));
-        self.delivery.journal.enter(entrance.and_then(|entrance| entrance.stage));
+        if let Some(connection) = self.delivery.connections.get(handle) {
+            self.delivery.journal.enter(connection.stage);
+        }
         self.claim_session(handle, now);
-        self.delivery.journal.enter(None);
+        self.delivery.journal.leave();
     }
 
     fn claim_session(&mut self, handle: ConnectionHandle, now: Now) {

@@ -27,11 +27,11 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get(handle) else {
             return;
         };
-        let (over_tls, entrance) = (connection.transport == Transport::Tls, connection.entrance);
-        self.delivery.journal.enter(self.entrance(entrance).stage);
+        let over_tls = connection.transport == Transport::Tls;
+        self.delivery.journal.enter(connection.stage);
         let before = over_tls.then(|| self.delivery.packets.messages_received());
         self.take_in(handle, input, now);
-        self.delivery.journal.enter(None);
+        self.delivery.journal.leave();
         if let Some(before) = before {
             self.delivery.tls.publish_received +=
                 self.delivery.packets.messages_received() - before;

@@ -94,7 +94,9 @@ impl Shard {
         cached: Option<CachedRoute>,
         outgoing: &mut Outgoing<'_>,
     ) {
-        self.delivery.journal.enter(foreign.reply.and_then(ReplyTo::stage));
+        if let Some(stage) = foreign.reply.and_then(ReplyTo::stage) {
+            self.delivery.journal.enter(stage);
+        }
         let route = match cached {
             Some(found) => self.router.at(found),
             None => self.router.route(outgoing.view.topic, &self.delivery.limits),
@@ -106,7 +108,7 @@ impl Shard {
         } else {
             self.delivery.route_foreign(route, outgoing, publisher);
         }
-        self.delivery.journal.enter(None);
+        self.delivery.journal.leave();
         if let Some(reply) = foreign.reply {
             self.reply(reply, outgoing.durable, outgoing.refused);
         }

@@ -411,7 +411,8 @@ impl Shard {
     ) -> ConnectionHandle {
         let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
         let over_limit = others >= self.delivery.limits.connections_max;
-        let connection = Connection::new(now.mono_ms, over_limit, transport, entrance);
+        let mut connection = Connection::new(now.mono_ms, over_limit, transport, entrance);
+        connection.stage = self.entrance(entrance).stage.unwrap_or(self.delivery.journal.usual());
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
         self.delivery.counters.connections_opened += 1;
@@ -428,8 +429,7 @@ impl Shard {
         self.delivery.connections.get(handle).map(|connection| connection.entrance)
     }
 
-    /// Replaces the rules of the entrances. How safe things have to be for somebody and who is greeted
-    /// changes for those who are connected, too.
+    /// Replaces the rules of the entrances. Who is connected keeps how safe things have to be for him.
     pub fn set_entrances(&mut self, entrances: Vec<Entrance>) {
         self.entrances = entrances;
     }

@@ -215,12 +215,12 @@ impl Shard {
 
     /// Goes on with what has waited for tickets up to this one to become that safe.
     fn on_persisted(&mut self, persisted: Ticket, stage: Stage, now: Now) {
-        self.delivery.journal.enter(Some(stage));
+        self.delivery.journal.enter(stage);
         let has_come = |ticket: Ticket| ticket <= persisted || fault(Fault::TicketIgnored);
         while let Some(continuation) = self.delivery.waiting.next(stage, has_come) {
             self.go_on(continuation, now);
         }
-        self.delivery.journal.enter(None);
+        self.delivery.journal.leave();
     }
 
     fn go_on(&mut self, continuation: Continuation, now: Now) {

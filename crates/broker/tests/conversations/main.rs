@@ -18,6 +18,7 @@ mod owners;
 mod properties;
 mod queues;
 mod restoring;
+mod resuming;
 mod retained;
 mod sessions;
 mod sharing;

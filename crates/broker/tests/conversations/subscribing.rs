@@ -249,7 +249,50 @@ fn an_unsubscribe_compares_filters_character_by_character() {
     });
 }
 
-#[test] // [MQTT3-3.10.4-2] [MQTT3-3.10.4-3] [MQTT5-3.10.4-2] [MQTT5-3.10.4-3]
+#[test] // [MQTT3-3.10.4-3] [MQTT5-3.10.4-3]
+fn what_is_in_flight_after_an_unsubscribe_is_sent_again_until_it_is_acknowledged() {
+    in_each_version(|version| {
+        let mut w = World::new();
+        w.connect("a", connecting(version).persistent());
+        w.subscribe("a", "x", 2);
+        w.connect("s", v311());
+        w.publish("s", publish("x", "1").qos(1));
+        w.publish("s", publish("x", "2").qos(2));
+        w.expect("a", publish("x", "1").qos(1));
+        w.expect("a", publish("x", "2").qos(2));
+        w.unsubscribe("a", "x");
+        w.lose("a");
+        w.connect("a", connecting(version).persistent());
+        w.receive("a", publish("x", "1").qos(1).dup());
+        w.receive("a", publish("x", "2").qos(2).dup());
+        w.publish("s", publish("x", "3").qos(1));
+        w.expect_quiet();
+    });
+}
+
+#[test] // [MQTT3-3.8.4-3] [MQTT5-3.8.4-4]
+fn replacing_a_subscription_loses_nothing_that_is_on_its_way() {
+    in_each_version(|version| {
+        for persistent in [false, true] {
+            let mut w = World::with(Limits { inflight_out_max: 1, ..Limits::default() });
+            let connect = connecting(version);
+            w.connect("a", if persistent { connect.persistent() } else { connect });
+            w.subscribe("a", "x", 1);
+            w.connect("s", v311());
+            for payload in ["in flight", "queued"] {
+                w.publish("s", publish("x", payload).qos(1));
+            }
+            let first = w.expect_publish("a", publish("x", "in flight").qos(1));
+            w.subscribe("a", "x", 0);
+            w.acknowledge("a", &first);
+            w.receive("a", publish("x", "queued").qos(1));
+            w.publish("s", publish("x", "new").qos(1));
+            w.receive("a", publish("x", "new"));
+        }
+    });
+}
+
+#[test] // [MQTT3-3.10.4-2] [MQTT5-3.10.4-2]
 fn what_is_in_flight_is_finished_after_an_unsubscribe() {
     let mut w = World::new();
     w.connect("a", v311());

@@ -274,6 +274,13 @@ fn the_will_of_the_last_connection_counts() {
     w.connect("a", v311().persistent());
     w.lose("a");
     w.expect_quiet();
+    // Nor does one that was waiting when a connection without a will took its place.
+    w.connect("b", v5().expiry(1_000).will(will("will/b", "waiting").delay(50)));
+    w.lose("b");
+    w.connect("b", v311().persistent());
+    w.lose("b");
+    w.pass(200);
+    w.expect_quiet();
 }
 
 #[test] // [MQTT3-3.1.2-16] [MQTT5-3.1.2-14]

@@ -2,6 +2,7 @@
 
 use crate::{connecting, exchange, in_each_version};
 use noctule_mqtt::ReasonCode;
+use noctule_mqtt::packet::RetainHandling;
 use noctule_testkit::Shards;
 use noctule_testkit::packets::*;
 
@@ -82,6 +83,22 @@ fn a_retained_message_does_not_come_after_a_newer_live_one_of_its_topic() {
         w.expect(&watcher, suback(1, &[0]));
         w.expect_quiet();
     });
+}
+
+#[test] // [MQTT5-3.8.4-4]
+fn replacing_a_subscription_loses_no_message_that_another_shard_has_just_retained() {
+    let mut w = Shards::new(2);
+    let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+    w.connect(&sender, 0, v5());
+    w.connect(&watcher, 1, v5());
+    w.subscribe(&watcher, "t", 1);
+    w.hold_mail();
+    w.send(&sender, publish("t", "m").retain());
+    // It wants no retained messages, but this one was on its way to its first subscription.
+    w.send(&watcher, subscribe(2, "t", 0).retain_handling(RetainHandling::Never));
+    w.expect(&watcher, suback(2, &[0]));
+    w.deliver(0, 1);
+    w.receive(&watcher, publish("t", "m"));
 }
 
 #[test] // [MQTT3-3.3.1-10] [MQTT5-3.3.1-6]

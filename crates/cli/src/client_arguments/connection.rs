@@ -84,7 +84,15 @@ pub(crate) fn access_arguments() -> Vec<Arg> {
         let id = arg.get_id().as_str();
         own.contains(&id) || of_security.iter().any(|known| known == id)
     });
-    all
+    all.into_iter()
+        .map(|arg| match arg.get_id().as_str() {
+            VERSION => {
+                arg.help("mqttv31, mqttv311 or mqttv5 (also 31, 311, 5) [default: mqttv311]")
+            }
+            QUIET => arg.help("Say nothing but the answer and errors"),
+            _ => arg,
+        })
+        .collect()
 }
 
 /// Reads the flags of [`access_arguments`].

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -53,7 +54,18 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match measure(arguments, &job, &access) {
+    let stop = match interruptible() {
+        Ok(stop) => stop,
+        Err(problem) => {
+            output::complain(problem);
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = measure(arguments, &job, &access, &stop);
+    if outcome.is_ok() && stop.load(Ordering::Relaxed) && !access.quiet {
+        output::say_goodbye();
+    }
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAULTY),
         Err(problem) => {
@@ -77,24 +89,28 @@ fn floor_process() -> ExitCode {
 }
 
 /// True if everything came once and in order.
-fn measure(arguments: &ArgMatches, job: &Job, access: &Access) -> Result<bool, String> {
+fn measure(
+    arguments: &ArgMatches,
+    job: &Job,
+    access: &Access,
+    stop: &Arc<AtomicBool>,
+) -> Result<bool, String> {
     let words = |error: LoadError| error.to_string();
     let earlier = arguments.get_one::<PathBuf>(COMPARE).map(read_earlier).transpose()?;
     process::raise_open_files(job.connections()).map_err(words)?;
-    let stop = interruptible()?;
     let prefix = arguments.get_one::<String>(PREFIX).map_or("noctule-bench", String::as_str);
-    let Some(endpoint) = find(access, prefix, &stop)? else {
+    let Some(endpoint) = find(access, prefix, stop)? else {
         return Ok(true);
     };
     let pid = arguments.get_one(PID).copied();
-    let mut progress = Progress::new(Arc::clone(&stop), access.quiet);
+    let mut progress = Progress::new(Arc::clone(stop), access.quiet);
     let run = match bench::run(job, &endpoint, pid, 0, &mut progress) {
         Err(_) if stop.load(Ordering::Relaxed) => return Ok(true),
         run => run.map_err(words)?,
     };
     let wants_floor = arguments.get_flag(FLOOR) && !stop.load(Ordering::Relaxed);
     let floor = wants_floor
-        .then(|| measure_floor(job, &endpoint, &stop, access.quiet))
+        .then(|| measure_floor(job, &endpoint, stop, access.quiet))
         .transpose()
         .map_err(|error| format!("the floor: {error}"))?;
     let place = place(access);
@@ -147,8 +163,8 @@ fn interruptible() -> Result<Arc<AtomicBool>, String> {
 fn find(access: &Access, prefix: &str, stop: &AtomicBool) -> Result<Option<Endpoint>, String> {
     let mut said = false;
     loop {
-        let problem = match meet(access, prefix)? {
-            Ok(endpoint) => return Ok(Some(endpoint)),
+        let problem = match meet(access, prefix, stop)? {
+            Ok(found) => return Ok(found),
             Err(problem) if access.wait && problem.is_passing() => problem,
             Err(problem) => return Err(problem.to_string()),
         };
@@ -166,8 +182,12 @@ fn find(access: &Access, prefix: &str, stop: &AtomicBool) -> Result<Option<Endpo
     }
 }
 
-/// Tries each address of the host; the last problem if none lets us in.
-fn meet(access: &Access, prefix: &str) -> Result<Result<Endpoint, LoadError>, String> {
+/// Tries each address of the host; the last problem if none lets us in, `None` if interrupted.
+fn meet(
+    access: &Access,
+    prefix: &str,
+    stop: &AtomicBool,
+) -> Result<Result<Option<Endpoint>, LoadError>, String> {
     let Address { host, port, .. } = &access.address;
     let addresses = match (host.as_str(), *port).to_socket_addrs() {
         Ok(addresses) => addresses,
@@ -177,13 +197,33 @@ fn meet(access: &Access, prefix: &str) -> Result<Result<Endpoint, LoadError>, St
     };
     let mut problem = LoadError::new(format!("the host \"{host}\" has no address"));
     for address in addresses {
-        let endpoint = endpoint(access, address, prefix)?;
-        match bench::greet(&endpoint) {
-            Ok(()) => return Ok(Ok(endpoint)),
+        match greet(endpoint(access, address, prefix)?, stop) {
             Err(error) => problem = error,
+            found => return Ok(found),
         }
     }
     Ok(Err(problem))
+}
+
+/// Whether the broker lets us in; `None` if we were interrupted while it said nothing.
+fn greet(endpoint: Endpoint, stop: &AtomicBool) -> Result<Option<Endpoint>, LoadError> {
+    let (sender, answer) = channel();
+    // It may wait for long, and nothing but its own deadline ends that.
+    std::thread::spawn(move || {
+        let greeted = bench::greet(&endpoint).map(|()| endpoint);
+        // Nobody waits for the answer after an interrupt.
+        let _ = sender.send(greeted);
+    });
+    loop {
+        match answer.recv_timeout(STEP) {
+            Ok(greeted) => return greeted.map(Some),
+            Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(LoadError::new("greeting the broker came to no end"));
+            }
+        }
+    }
 }
 
 fn endpoint(access: &Access, address: SocketAddr, prefix: &str) -> Result<Endpoint, String> {

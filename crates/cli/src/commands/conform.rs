@@ -52,12 +52,18 @@ pub(crate) fn describe() -> Command {
                 .value_name("WHAT")
                 .action(ArgAction::Append)
                 .help("A clause (MQTT5-3.1.2-22), section (3.3), chapter (wills) or check; repeatable"),
-            Arg::new(USER).short('u').long(USER).value_name("NAME").help("User name"),
+            Arg::new(USER)
+                .short('u')
+                .long(USER)
+                .value_name("NAME")
+                .value_parser(field)
+                .help("User name"),
             Arg::new(PASSWORD)
                 .short('P')
                 .long(PASSWORD)
                 .value_name("WORD")
                 .requires(USER)
+                .value_parser(field)
                 .help("Password"),
             time(TIMEOUT, "5s", "How long what has to come is waited for"),
             time(SILENCE, "200ms", "How long what must not come is waited for"),
@@ -176,6 +182,14 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What fits into a field of CONNECT.
+fn field(text: &str) -> Result<String, String> {
+    if text.len() > usize::from(u16::MAX) {
+        return Err(format!("has {} bytes, and at most {} fit into CONNECT", text.len(), u16::MAX));
+    }
+    Ok(text.to_owned())
+}
+
 fn list(cases: &[noctule_conformance::Case]) -> String {
     let mut out = String::new();
     for case in cases {
@@ -218,6 +232,7 @@ mod tests {
             &["host", "--silence", "soon"],
             &["host", "--jobs", "0"],
             &["host", "-P", "word"],
+            &["host", "-u", &"x".repeat(65_536)],
         ] {
             assert!(read(words).is_err(), "{words:?}");
         }

@@ -73,12 +73,13 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
             let events = client.events();
             let messages = client.other_messages();
             let refusals = subscribe(&client, &topics, qos);
+            let stop = interrupted();
             client.start();
             let mut watch = Watch::new(&client, &connection, events, refusals);
             let outcome = if Terminal::of_process().is_terminal() {
-                watch.on_terminal(messages).await
+                watch.on_terminal(messages, stop).await
             } else {
-                watch.line_by_line(messages).await
+                watch.line_by_line(messages, stop).await
             };
             leave(&client).await;
             if outcome.is_ok() && !connection.quiet {
@@ -116,6 +117,8 @@ struct Watch<'a> {
     rows: Rows,
     controls: Controls,
     state: String,
+    /// The subscriptions that were refused, to be said behind the state.
+    refused: String,
     /// What came of asking for the greeting, with who is asked to say so.
     greetings: (mpsc::UnboundedSender<Hello>, mpsc::UnboundedReceiver<Hello>),
 }
@@ -144,6 +147,7 @@ impl<'a> Watch<'a> {
             rows: Rows::default(),
             controls: Controls::default(),
             state,
+            refused: String::new(),
             greetings: mpsc::unbounded_channel(),
         }
     }
@@ -152,8 +156,12 @@ impl<'a> Watch<'a> {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn line_by_line(&mut self, mut messages: Messages) -> Result<(), Failure> {
-        let mut stop = pin!(interrupted());
+    async fn line_by_line(
+        &mut self,
+        mut messages: Messages,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 // What is said of the connection comes before what came by it.
@@ -181,11 +189,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn on_terminal(&mut self, messages: Messages) -> Result<(), Failure> {
+    async fn on_terminal(
+        &mut self,
+        messages: Messages,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
         let terminal = ratatui::try_init();
         let mut terminal =
             terminal.map_err(|error| Failure::new(format!("no use of the terminal: {error}")))?;
-        let outcome = self.show(&mut terminal, messages).await;
+        let outcome = self.show(&mut terminal, messages, stop).await;
         ratatui::restore();
         outcome
     }
@@ -194,9 +206,10 @@ impl<'a> Watch<'a> {
         &mut self,
         terminal: &mut ratatui::DefaultTerminal,
         mut messages: Messages,
+        stop: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let mut keys = keys();
-        let mut stop = pin!(interrupted());
+        let mut stop = pin!(stop);
         let mut tick = interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -213,7 +226,7 @@ impl<'a> Watch<'a> {
                     let Some(message) = message else { return self.wait_for_end().await };
                     self.take(&message, &mut messages);
                 }
-                Some(refusal) = self.refusals.recv() => self.state = refusal,
+                Some(refusal) = self.refusals.recv() => self.refused.push_str(&format!("; {refusal}")),
                 Some(hello) = self.greetings.1.recv() => self.on_greeting(hello),
                 () = &mut stop => return Ok(()),
             }
@@ -231,10 +244,11 @@ impl<'a> Watch<'a> {
     }
 
     fn redraw(&mut self, terminal: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
+        let state = format!("{}{}", self.state, self.refused);
         let what = Frame {
             rows: &self.rows,
             now_ms: self.now_ms(),
-            state: &self.state,
+            state: &state,
             paused: self.controls.paused,
             typing: self.controls.typing,
         };

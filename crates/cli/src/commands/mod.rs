@@ -9,8 +9,10 @@ mod cert;
 mod check;
 mod completions;
 mod conform;
+mod convert;
 mod dashboard;
 mod man;
+mod mosquitto;
 mod passwd;
 mod publish;
 mod request;
@@ -48,6 +50,8 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: sensor::describe, run: sensor::run, everyday: true },
     Entry { describe: dashboard::describe, run: dashboard::run, everyday: true },
     Entry { describe: bench::describe, run: bench::run, everyday: true },
+    Entry { describe: mosquitto::describe, run: mosquitto::run, everyday: false },
+    Entry { describe: convert::describe, run: convert::run, everyday: false },
     Entry { describe: store::describe, run: store::run, everyday: false },
     Entry { describe: completions::describe, run: completions::run, everyday: false },
     Entry { describe: man::describe, run: man::run, everyday: false },

@@ -93,23 +93,23 @@ impl Session {
                 screen.say(&text);
             }
         });
-        let client = {
+        let (client, stop) = {
             let _entered = self.runtime.enter();
-            Client::prepare(options)
+            (Client::prepare(options), interrupted())
         };
         match client {
             Ok(client) => {
                 let mut events = client.events();
                 client.start();
                 self.set_client(Some(client.clone()));
-                self.greet(&client, &mut events);
+                self.greet(&client, &mut events, stop);
             }
             Err(error) => self.screen.say(&error.to_string()),
         }
     }
 
     /// Waits a moment for the connection, and for the greeting if one will come.
-    fn greet(&self, client: &Client, events: &mut Events) {
+    fn greet(&self, client: &Client, events: &mut Events, stop: impl Future<Output = ()>) {
         let asked = self.connection.hello;
         let greeting = async {
             let first = tokio::time::timeout(PATIENCE, events.next()).await.ok()??;
@@ -121,7 +121,7 @@ impl Session {
             tokio::select! {
                 hello = greeting => hello,
                 // The prompt comes back at once; connecting goes on.
-                () = interrupted() => None,
+                () = stop => None,
             }
         });
         match hello {

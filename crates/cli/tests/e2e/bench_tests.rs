@@ -200,6 +200,8 @@ fn an_interrupt_ends_it_with_the_figures_so_far() {
         let text = finished.lines.join("\n");
         assert!(text.contains("ended early, after "), "{text}");
         assert!(text.contains("latency p99 ms"), "{text}");
+        let goodbye = "Goodbye!\n";
+        assert!(finished.complaints.ends_with(goodbye), "{}", finished.complaints);
         assert!(!text.contains("floor"), "who wants to leave waits for nothing more: {text}");
     }
 }

@@ -51,8 +51,23 @@ impl Broker {
         Self::begin(room, port, &[])
     }
 
+    /// `noctule broker` on a free port, started by a shell's `script` whose arguments are the command.
+    pub(crate) fn through(script: &str, flags: &[&str]) -> Self {
+        let ours = noctule();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg(ours.get_program());
+        // What the environment would tell it is left out here as well.
+        for (name, _) in ours.get_envs() {
+            command.env_remove(name);
+        }
+        Self::launch(command, Room::new(), 0, flags)
+    }
+
     fn begin(room: Room, port: u16, flags: &[&str]) -> Self {
-        let mut command = noctule();
+        Self::launch(noctule(), room, port, flags)
+    }
+
+    fn launch(mut command: Command, room: Room, port: u16, flags: &[&str]) -> Self {
         command.args(["broker", "--port", &port.to_string(), "--tls-port", "0"]).args(flags);
         command.current_dir(room.path());
         // Many brokers are started, and each writes its files ahead.
@@ -149,6 +164,12 @@ impl Broker {
     pub(crate) fn end_in_its_room(mut self, signal: Signal) -> (Finished, Room) {
         let room = self.room.take().expect("a broker that we started");
         (self.end_by(signal), room)
+    }
+
+    /// Waits until our broker ends by itself, and leaves what it has written.
+    pub(crate) fn ended(mut self) -> (Finished, Room) {
+        let program = self.program.take().expect("a broker that we started");
+        (program.finish(), self.room.take().expect("a broker that we started"))
     }
 
     /// Kills our broker with SIGKILL, and leaves what it has written.

@@ -157,6 +157,7 @@ const NOTICED: &[&str] = &[
     "subscribe/overlapping_the_other_way",
     "subscribe_options/no_local_off",
     "shared/no_retained",
+    "expiry/behind_a_full_window",
     "flow/too_large_for_the_client",
     "disconnect/with_an_error",
 ];

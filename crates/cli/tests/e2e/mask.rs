@@ -42,7 +42,7 @@ fn mask(word: &str, next: &str) -> String {
 }
 
 /// What is counted differently from run to run.
-const COUNTED: &[&str] = &["ms", "s", "loop", "loops", "bytes"];
+const COUNTED: &[&str] = &["ms", "s", "loop", "loops", "bytes", "days"];
 
 /// The word without the punctuation around it.
 fn core(word: &str) -> &str {

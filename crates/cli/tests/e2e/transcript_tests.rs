@@ -31,9 +31,14 @@ fn transcripts_are_what_the_program_says() {
         return std::fs::write(&path, played).expect("the page is writable");
     }
     for (line, played) in page.lines().zip(played.lines()) {
-        assert_eq!(line, played, "\nrewrite it with {WRITE}=1 cargo test -p noctule transcripts");
+        // Where a block was corrected, the first line that really differs is wanted.
+        assert_eq!(
+            masked(line),
+            masked(played),
+            "\nrewrite it with {WRITE}=1 cargo test -p noctule transcripts"
+        );
     }
-    assert_eq!(page.lines().count(), played.lines().count(), "{played}");
+    assert!(page.lines().count() == played.lines().count(), "the page would be\n{played}");
 }
 
 /// The page with every block as it should be.

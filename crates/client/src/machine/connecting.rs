@@ -33,7 +33,8 @@ impl Machine {
         self.actions.push_back(Action::Open);
     }
 
-    /// The connection is open, and the peer has shown these certificates: CONNECT goes first.
+    /// The connection is open, and the peer has shown these certificates: CONNECT goes first
+    /// `[MQTT3-3.1.0-1]` `[MQTT5-3.1.0-1]`.
     pub(crate) fn opened(&mut self, now_ms: u64, certificates: Vec<Bytes>) {
         self.now_ms = now_ms;
         let Phase::Opening { until_ms } = self.phase else { return };
@@ -111,7 +112,8 @@ impl Machine {
         self.finish_leaving();
     }
 
-    /// The broker knows nothing of us: everything that it ought to know is told again.
+    /// The broker knows nothing of us: what was received is forgotten `[MQTT5-3.2.2-5]`, and everything
+    /// that it ought to know is told again.
     fn begin_session(&mut self) {
         self.inbound = noctule_session::Inbound::default();
         for done in self.outbound.start_anew() {
@@ -264,6 +266,8 @@ impl Machine {
         }
     }
 
+    /// DISCONNECT is the last word, and the connection is closed behind it `[MQTT3-3.14.4-1]`
+    /// `[MQTT3-3.14.4-2]` `[MQTT5-3.14.4-1]` `[MQTT5-3.14.4-2]`.
     pub(super) fn say_goodbye(&mut self) {
         let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Disconnect));
         if self.ends_session() {
@@ -343,7 +347,7 @@ impl Machine {
         self.note_waiting(false);
     }
 
-    /// An identifier that no message in flight and no request has.
+    /// An identifier that no message in flight and no request has `[MQTT3-2.3.1-2]` `[MQTT5-2.2.1-3]`.
     fn free_packet_id(&mut self) -> noctule_mqtt::PacketId {
         loop {
             let packet_id = self.outbound.pass_over();

@@ -107,6 +107,10 @@ impl Machine {
         Ok(())
     }
 
+    /// Acknowledges a message as its QoS says `[MQTT3-3.3.4-1]` `[MQTT5-3.3.4-1]`, with its identifier
+    /// `[MQTT3-2.3.1-6]` `[MQTT5-2.2.1-5]`, at once and so in the order in which messages come
+    /// `[MQTT3-4.6.0-2]` `[MQTT3-4.6.0-3]` `[MQTT5-4.6.0-2]` `[MQTT5-4.6.0-3]`, whether anybody takes it
+    /// or not `[MQTT3-4.5.0-2]` `[MQTT5-4.5.0-2]`.
     fn on_publish(&mut self, publish: &Publish<'_>) -> Result<(), Violation> {
         let topic = self.topic_of(publish)?;
         match (publish.qos, publish.packet_id) {
@@ -115,6 +119,7 @@ impl Machine {
             }
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 self.deliver(topic, publish);
+                // [MQTT3-4.3.2-2] [MQTT5-4.3.2-4]
                 self.send(&Packet::Puback(Ack::new(packet_id, ReasonCode::Success)));
             }
             _ => self.deliver(topic, publish),
@@ -138,6 +143,7 @@ impl Machine {
             }
             self.deliver(topic, publish);
         }
+        // [MQTT3-4.3.3-2] [MQTT5-4.3.3-8] [MQTT5-4.3.3-10]
         self.send(&Packet::Pubrec(Ack::new(packet_id, ReasonCode::Success)));
         Ok(())
     }

@@ -293,6 +293,7 @@ impl Machine {
         milliseconds(self.options.ack_timeout)
     }
 
+    /// The broker's, if it has one `[MQTT5-3.1.2-21]` `[MQTT5-3.2.2-21]`.
     fn keep_alive(&self) -> KeepAlive {
         let granted = self.link.granted.as_ref();
         let seconds =

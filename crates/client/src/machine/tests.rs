@@ -168,7 +168,7 @@ fn silence_is_filled_with_pings_and_a_peer_that_does_not_answer_them_is_left() {
     }
 }
 
-#[test] // [MQTT5-3.1.2-21]
+#[test] // [MQTT5-3.1.2-21] [MQTT5-3.2.2-21]
 fn the_brokers_own_keep_alive_replaces_ours() {
     let mut bench = Bench::started(options(V5).keep_alive_seconds(0));
     bench.open();
@@ -217,6 +217,8 @@ fn a_peer_that_is_not_read_from_is_not_expected_to_answer() {
     assert_eq!(bench.closes, 1);
 }
 
+// [MQTT3-4.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT5-4.3.1-1] [MQTT5-4.3.2-1]
+// [MQTT5-4.3.3-1] [MQTT5-4.3.3-4]
 #[test]
 fn publishing_is_done_when_the_promise_is_fulfilled() {
     for version in [V311, V5] {
@@ -250,7 +252,10 @@ fn what_the_broker_refuses_is_told() {
     assert_eq!(bench.done(), [2], "nobody listens: no failure");
 }
 
-#[test] // [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+// [MQTT3-2.3.1-3] [MQTT3-3.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT3-4.4.0-1]
+// [MQTT3-4.6.0-1] [MQTT5-3.3.1-1] [MQTT5-4.3.2-2] [MQTT5-4.3.2-3] [MQTT5-4.3.3-2]
+// [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+#[test]
 fn a_resumed_session_is_sent_what_is_not_done_and_nothing_else() {
     for version in [V311, V5] {
         let mut bench = Bench::connected(options(version).session(Session::Persistent(HOUR)));
@@ -318,7 +323,7 @@ fn sessions_begin_and_end_as_the_options_say() {
     assert_eq!(connects(V311, Session::Persistent(HOUR)), kept);
 }
 
-#[test] // [MQTT5-3.3.4-7]
+#[test] // [MQTT5-3.3.4-7] [MQTT5-4.9.0-1] [MQTT5-4.9.0-2]
 fn no_more_messages_are_in_flight_than_the_broker_takes() {
     let mut bench = Bench::started(options(V5));
     bench.open();
@@ -454,7 +459,9 @@ fn unsubscribing_ends_the_stream_when_the_broker_has_answered() {
     assert_eq!(bench.delivered(), ["a=2 to []"]);
 }
 
-#[test] // [MQTT5-4.3.3-10] [MQTT5-4.3.2-4] [MQTT3-4.3.3-2]
+// [MQTT3-2.3.1-6] [MQTT3-3.3.4-1] [MQTT3-4.3.2-2] [MQTT3-4.3.3-2] [MQTT5-2.2.1-5]
+// [MQTT5-3.3.4-1] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT5-4.3.3-10] [MQTT5-4.3.3-11]
+#[test]
 fn messages_are_acknowledged_and_delivered_as_their_qos_says() {
     for version in [V311, V5] {
         let mut bench = Bench::connected(options(version));
@@ -474,7 +481,7 @@ fn messages_are_acknowledged_and_delivered_as_their_qos_says() {
     }
 }
 
-#[test]
+#[test] // [MQTT5-3.2.2-5] [MQTT5-4.3.3-10]
 fn a_message_received_before_the_connection_broke_is_not_delivered_again_in_the_session() {
     for (present, again) in [(true, 0), (false, 1)] {
         let mut bench = Bench::connected(options(V5));
@@ -498,7 +505,7 @@ fn a_broker_that_exceeds_our_receive_maximum_is_left() {
     bench.wait_for_attempt();
 }
 
-#[test] // [MQTT5-3.3.2-8]
+#[test] // [MQTT5-3.3.2-7] [MQTT5-3.3.2-8] [MQTT5-3.3.2-10]
 fn topic_aliases_hold_for_one_connection_and_within_the_limit() {
     let limits = Limits { topic_alias_maximum: 2, ..Limits::default() };
     let mut bench = Bench::connected(options(V5).limits(limits));
@@ -534,6 +541,7 @@ fn rubbish_in_the_middle_of_a_connection_ends_it_with_a_clear_reason() {
     assert!(bench.last_reason().contains("CONNACK came out of place"));
 }
 
+// [MQTT3-3.14.4-1] [MQTT3-3.14.4-2] [MQTT5-3.14.4-1] [MQTT5-3.14.4-2]
 #[test]
 fn who_leaves_finishes_what_is_under_way() {
     let mut bench = Bench::connected(options(V5));
@@ -543,6 +551,7 @@ fn who_leaves_finishes_what_is_under_way() {
     bench.pubrec(1);
     bench.pubcomp(1);
     assert_eq!(bench.said(), ["PUBREL 1", "DISCONNECT 0x00 expiry 0"]);
+    assert_eq!(bench.closes, 1);
     assert!(bench.machine.ended().is_some());
     assert_eq!(bench.done(), [1]);
     assert_eq!(bench.machine.next_deadline(), None);
@@ -599,7 +608,7 @@ fn who_leaves_while_connecting_finishes_that_if_something_waits() {
     assert!(bench.machine.ended().is_some(), "not for longer than the leave timeout");
 }
 
-#[test] // [MQTT5-2.2.1-3]
+#[test] // [MQTT3-2.3.1-2] [MQTT5-2.2.1-3]
 fn messages_and_requests_never_share_an_identifier() {
     let mut bench = Bench::connected(options(V5));
     bench.subscribe(1, "a", 1);

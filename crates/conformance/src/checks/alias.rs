@@ -34,6 +34,8 @@ chapter! { "alias":
         "A retained message that came with an alias is kept under its topic.";
     to_clients ["MQTT5-3.1.2-26" "MQTT5-3.3.2-11" "MQTT5-3.3.2-8"]
         "To a client that allows two, aliases are 1 or 2, come with a topic first, and mean that topic afterwards.";
+    sent_again_with_topic ["MQTT5-3.3.2-7" "MQTT5-4.4.0-1"]
+        "A message that was sent with an alias alone comes again on the next connection with a topic, or with an alias of that connection.";
     none_to_clients_without_maximum ["MQTT5-3.1.2-27"]
         "To a client that allows none, ten messages to one topic come without alias.";
 }
@@ -206,6 +208,32 @@ fn none_to_clients_without_maximum(lab: &Lab<'_>) -> Verdict {
         sender.publish(&topic, "m", 0)?;
         let alias = receiver.expect_message(&topic, "m", 0)?.properties().topic_alias();
         ensure(alias.is_none(), "no topic alias", alias)?;
+    }
+    Ok(())
+}
+
+fn sent_again_with_topic(lab: &Lab<'_>) -> Verdict {
+    let topic = lab.topic("t");
+    let hello = || lab.lasting("receiver").with(Property::TopicAliasMaximum(2));
+    let mut receiver = lab.connect_as(&hello())?;
+    receiver.subscribe(&topic, 1)?;
+    let mut sender = lab.connect("sender")?;
+    let mut known = HashMap::new();
+    for payload in ["1", "2", "3"] {
+        sender.publish(&topic, payload, 1)?;
+        resolved(&mut receiver, &mut known, 2)?;
+    }
+    receiver.vanish();
+    // Once to a client that takes aliases, once to one that does not.
+    for (hello, maximum) in [(hello(), 2), (lab.lasting("receiver"), 0)] {
+        let mut again = lab.say_hello(&hello)?;
+        again.expect_accepted(true)?;
+        let mut known = HashMap::new();
+        for _ in 0..3 {
+            let came = resolved(&mut again, &mut known, maximum)?;
+            ensure(came == topic, format!("a message to {topic}"), came)?;
+        }
+        again.vanish();
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ chapter! { "expiry":
         "A message whose interval of one second is over is not delivered to the client that comes back, and the next one is.";
     not_over ["MQTT5-3.3.2-6"]
         "A message whose interval is not over is delivered to the client that comes back.";
+    behind_a_full_window ["MQTT5-3.3.2-5"]
+        "A message whose interval is over while it waits for the PUBACK of another one is not sent.";
     retained_over ["MQTT5-3.3.2-5"]
         "A retained message whose interval of one second is over is not sent for a new subscription.";
     retained_reduced ["MQTT5-3.3.2-6"]
@@ -122,4 +124,18 @@ fn begun_is_completed(lab: &Lab<'_>) -> Verdict {
     lab.pass(Duration::from_millis(2_500));
     receiver.acknowledge(&message)?;
     receiver.ping()
+}
+
+fn behind_a_full_window(lab: &Lab<'_>) -> Verdict {
+    let topic = lab.topic("t");
+    let mut receiver = lab.connect_as(&lab.hello("receiver").with(Property::ReceiveMaximum(1)))?;
+    receiver.subscribe(&topic, 1)?;
+    let mut sender = lab.connect("sender")?;
+    for (payload, seconds) in [("first", 100), ("short", 1), ("last", 100)] {
+        sender.complete(&expiring(lab, payload, seconds), 1)?;
+    }
+    let first = receiver.expect_message(&topic, "first", 1)?;
+    lab.pass(Duration::from_millis(2_500));
+    receiver.acknowledge(&first)?;
+    receiver.take(&topic, "last", 1).map(|_| ())
 }

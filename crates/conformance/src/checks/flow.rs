@@ -35,6 +35,8 @@ chapter! { "flow":
         "A waiting message that is too large for the client that comes back is left out, and the next one comes.";
     answers_fit ["MQTT5-3.4.2-2" "MQTT5-3.4.2-3" "MQTT5-3.5.2-2" "MQTT5-3.5.2-3" "MQTT5-3.7.2-2" "MQTT5-3.7.2-3" "MQTT5-3.9.2-1" "MQTT5-3.9.2-2" "MQTT5-3.11.2-1" "MQTT5-3.11.2-2" "MQTT5-3.14.2-3" "MQTT5-3.14.2-4"]
         "To a client that takes 40 bytes at most, no acknowledgement and no DISCONNECT is larger, whatever it reports.";
+    just_fits_the_server ["MQTT5-3.2.2.3.6"]
+        "A message of exactly the server's maximum packet size is taken and passed on.";
     too_large_for_the_server ["MQTT5-3.2.2-15" "MQTT5-3.2.2.3.6"]
         "A packet that claims to be larger than the server's maximum ends the connection, with 0x95 if anything.";
 }
@@ -264,4 +266,21 @@ fn too_large_for_the_server(lab: &Lab<'_>) -> Verdict {
     claim.push(left as u8);
     peer.send(&claim);
     peer.expect_end(&[0x95])
+}
+
+fn just_fits_the_server(lab: &Lab<'_>) -> Verdict {
+    // Four bytes of length from here on, and more than is worth sending in the end.
+    let fine = (2_097_160..=20_000_000, 16_400..=2_097_000);
+    let maximum = lab.granted().maximum_packet_size.unwrap_or(u32::MAX);
+    let header = match maximum {
+        _ if fine.0.contains(&maximum) => 5,
+        _ if fine.1.contains(&maximum) => 4,
+        _ => return Err(Stop::not_applicable("the broker announces no such maximum packet size")),
+    };
+    let topic = lab.topic("t");
+    let (mut sender, mut receiver) = lab.pair(&topic, 0)?;
+    let payload = "x".repeat(maximum as usize - header - 3 - topic.len());
+    sender.publish(&topic, &payload, 0)?;
+    let came = receiver.expect_publish()?;
+    receiver.ensure(came.payload.len() == payload.len(), "the whole payload", came)
 }

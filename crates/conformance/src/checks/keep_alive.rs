@@ -31,7 +31,9 @@ fn kept(lab: &Lab<'_>, seconds: u16, will: Option<WillWords>) -> Result<Peer, St
     if let Some(will) = will {
         hello = hello.will(will);
     }
-    let peer = lab.connect_as(&hello)?;
+    let mut peer = lab.connect_as(&hello)?;
+    // Whether a client without a subscription is left alone is the business of another check.
+    peer.subscribe(&lab.topic("none"), 0)?;
     match peer.connack().properties().server_keep_alive() {
         Some(other) if other != seconds => Err(Stop::not_applicable(format!(
             "the broker replaces a keep alive of {seconds} s by one of {other} s"

@@ -317,7 +317,8 @@ fn refused(lab: &Lab<'_>, qos: u8) -> Verdict {
     receiver.subscribe(&topic, qos)?;
     lab.connect("sender")?.publish(&topic, "m", qos)?;
     let id = receiver.expect_message(&topic, "m", qos)?.id;
-    receiver.ack_with(lab.acks()[usize::from(qos) - 1], id, 0x83);
+    let answer = if qos == 2 { PacketType::Pubrec } else { PacketType::Puback };
+    receiver.ack_with(answer, id, 0x83);
     receiver.expect_silence()?;
     receiver.leave();
     let mut again = lab.say_hello(&lab.lasting("receiver"))?;

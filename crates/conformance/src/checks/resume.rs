@@ -33,6 +33,8 @@ chapter! { "resume":
         "PUBREL on a new connection for a message of the one before is answered with PUBCOMP, and the message is delivered once.";
     qos_2_from_client_begun_anew ["MQTT3-3.1.2-6" "MQTT5-3.1.2-4"]
         "A client that begins anew uses the packet identifier of an unfinished message for a new one.";
+    taken_over ["MQTT3-4.4.0-1" "MQTT3-3.1.4-2" "MQTT5-4.4.0-1" "MQTT5-3.1.4-3"]
+        "A message that was not acknowledged comes again to a connection that takes its own over.";
     nothing_if_begun_anew ["MQTT3-3.1.2-6" "MQTT5-3.1.2-4"]
         "A client that begins anew gets nothing that was under way.";
     unsubscribed_meanwhile ["MQTT3-3.10.4-3" "MQTT5-3.10.4-3"]
@@ -244,4 +246,14 @@ fn qos_1_unsubscribed_and_lost(lab: &Lab<'_>) -> Verdict {
     receiver.unsubscribe(&[&lab.topic("t")])?;
     let mut again = back(lab, receiver)?;
     expect_again(&mut again, &message)
+}
+
+fn taken_over(lab: &Lab<'_>) -> Verdict {
+    let (mut receiver, message) = under_way(lab, 1)?;
+    let mut second = lab.say_hello(&lab.lasting("receiver"))?;
+    second.expect_accepted(true)?;
+    receiver.expect_end(&[0x8E])?;
+    expect_again(&mut second, &message)?;
+    second.acknowledge(&message)?;
+    second.expect_silence()
 }

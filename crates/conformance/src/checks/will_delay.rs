@@ -18,6 +18,8 @@ chapter! { "will_delay":
         "A will with a delay is published at once if the session ends with the connection.";
     cancelled_by_return ["MQTT5-3.1.3-9"]
         "A will whose client comes back to its session before the delay is over is not published.";
+    taken_over ["MQTT5-3.1.3-9" "MQTT5-3.1.2-8"]
+        "A will with a delay is not published when its client takes its own connection over and goes on with the session.";
     not_cancelled_by_beginning_anew ["MQTT5-3.1.2-8" "MQTT5-3.1.2-4"]
         "A will with a delay is published when its client begins anew, as that ends the session.";
     not_on_disconnect ["MQTT5-3.14.4-3"]
@@ -169,4 +171,12 @@ fn property_of_others(lab: &Lab<'_>) -> Verdict {
 
 fn format_2(lab: &Lab<'_>) -> Verdict {
     with_raw(lab, &[0x01, 2], WRONG)
+}
+
+fn taken_over(lab: &Lab<'_>) -> Verdict {
+    let mut watcher = watch(lab)?;
+    let _first = lab.connect_as(&lab.lasting("a").will(delayed(lab, 1)))?;
+    let mut second = lab.say_hello(&lab.lasting("a"))?;
+    second.expect_accepted(true)?;
+    watcher.expect_silence_for(Duration::from_millis(2_500))
 }

@@ -26,6 +26,8 @@ chapter! { "wills":
         "A will with the retain flag is there for a later subscription, with the retain flag.";
     empty ["MQTT3-3.1.3" "MQTT5-3.1.3.4"]
         "A will with an empty payload is published as an empty message.";
+    empty_and_retained ["MQTT3-3.3.1-10" "MQTT3-3.1.2-17" "MQTT5-3.3.1-6" "MQTT5-3.1.2-15"]
+        "An empty will with the retain flag removes the retained message of its topic.";
     once ["MQTT3-3.1.2-10" "MQTT5-3.1.2-10"]
         "A will that was published is gone: the same client, without a will now, is lost again and nothing is published.";
     replaced ["MQTT3-3.1.2-8" "MQTT5-3.1.2-7"]
@@ -172,4 +174,16 @@ fn reaches_a_session_that_is_away(lab: &Lab<'_>) -> Verdict {
     watcher.expect_message(&topic, "lost", 0)?;
     let mut again = lab.connect_as(&lab.lasting("b"))?;
     again.take(&topic, "lost", 1).map(|_| ())
+}
+
+fn empty_and_retained(lab: &Lab<'_>) -> Verdict {
+    let topic = lab.topic("will");
+    let mut watcher = watch(lab, &topic, 0)?;
+    lab.retain(&mut lab.connect("sender")?, &topic, "kept")?;
+    watcher.expect_message(&topic, "kept", 0)?;
+    lose(lab, WillWords::new(&topic, "").retain())?;
+    watcher.expect_message(&topic, "", 0)?;
+    let mut late = lab.connect("late")?;
+    late.subscribe(&topic, 0)?;
+    late.expect_silence()
 }

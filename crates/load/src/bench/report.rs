@@ -99,6 +99,9 @@ impl Report<'_> {
         if self.floor.is_some() && self.over_tls {
             lines.push("the floor is without TLS".into());
         }
+        if self.floor.is_some_and(|floor| !floor.is_whole) {
+            lines.push("the floor ended early".into());
+        }
         if let Some(floor) = self.floor.filter(|floor| !floor.is_clean()) {
             lines.push(format!("faults of the floor: {}", floor.faults));
         }

@@ -128,7 +128,7 @@ impl Fleet {
             Goal::MessagesEach(_) => Duration::MAX,
         };
         let (mut heard_at, mut looked_at) = (begin, begin);
-        let (mut is_open, mut left_out) = (true, 0);
+        let (mut is_open, mut closed_at, mut left_out) = (true, begin, 0);
         if let Some(stopwatch) = &mut self.stopwatch {
             stopwatch.start(begin);
         }
@@ -152,9 +152,18 @@ impl Fleet {
             }
             if is_open && end.is_some_and(|end| now >= end) {
                 is_open = false;
+                closed_at = now;
                 self.stop_sending();
             }
-            if self.is_quiet() || now.saturating_duration_since(heard_at) > self.stall {
+            if self.is_quiet() {
+                break;
+            }
+            let silence = now.saturating_duration_since(heard_at);
+            let is_waiting = is_open && schedule.is_some();
+            if is_waiting && silence > self.stall / 2 && self.is_all_back() {
+                // Nothing can come before the next message is due.
+                heard_at = now;
+            } else if silence > self.stall {
                 break;
             }
             let wait = end.map_or(TICK, |end| end.saturating_duration_since(now));
@@ -164,12 +173,12 @@ impl Fleet {
         }
         // A wait for what never came is no part of the time that the rest took.
         let delivered = self.delivered() - before.1;
-        let elapsed = if delivered > 0 { heard_at - begin } else { begin.elapsed() };
+        let over_at = if delivered > 0 { heard_at.max(closed_at) } else { Instant::now() };
         Ok(Outcome {
             sent: self.sent.iter().sum::<u64>() - before.0,
             delivered,
             left_out,
-            elapsed,
+            elapsed: over_at - begin,
             faults: self.faults(),
         })
     }
@@ -219,12 +228,15 @@ impl Fleet {
     /// Whether all is sent and has come back. A gap keeps the run open: what is missing may only
     /// be late.
     fn is_quiet(&self) -> bool {
-        let is_back = |(index, publisher): (usize, &Publisher)| {
-            let sent = self.sent[index];
-            sent == publisher.target && self.returned(index) == sent
-        };
-        self.publishers.iter().enumerate().all(is_back)
+        let mut all = self.publishers.iter().zip(&self.sent);
+        all.all(|(publisher, sent)| *sent == publisher.target)
+            && self.is_all_back()
             && self.sequences().all(|(_, sequence)| sequence.is_whole())
+    }
+
+    /// Whether nothing is under way.
+    fn is_all_back(&self) -> bool {
+        self.sent.iter().enumerate().all(|(index, sent)| self.returned(index) == *sent)
     }
 
     /// Polls once and reads what came; whether anything did.

@@ -1,5 +1,6 @@
 //! A client that looks at the retained messages, as somebody does who comes new.
 
+use noctule_mqtt::packet::Publish;
 use noctule_mqtt::{Packet, PacketType, codec};
 
 use super::books::Books;
@@ -22,7 +23,7 @@ pub(crate) struct Looker {
 enum Stage {
     Subscribing,
     Waiting,
-    /// All that must be there is; a PINGREQ asks whether there is more.
+    /// Nothing is wrong; a PINGREQ asks whether there is more.
     Asking,
     Done,
 }
@@ -48,12 +49,7 @@ impl Looker {
     ) -> bool {
         match packet {
             Packet::Publish(publish) => {
-                if let Some(mark) = mark(publish.payload).filter(|_| publish.retain)
-                    && let Some(found) = self.found.get_mut(usize::from(mark.publisher))
-                {
-                    *found = Some(mark.sequence);
-                    books.move_on();
-                }
+                self.find(publish, books);
                 match (publish.packet_id, publish.qos.bits()) {
                     (Some(id), 2) => pen.answer(PacketType::Pubrec, id, out),
                     (Some(id), _) => pen.answer(PacketType::Puback, id, out),
@@ -67,7 +63,18 @@ impl Looker {
         true
     }
 
-    /// Asks whether there is more, once everything is there that must be.
+    /// A value, or a deletion, is found: one that was retained, or one that is applied just now. Nobody
+    /// writes any, but a broker may have received some that it passes on a little later.
+    fn find(&mut self, publish: &Publish<'_>, books: &mut Books) {
+        let topic = publish.topic.map_or("", |topic| topic.as_str());
+        let lane = books.lanes.iter().position(|lane| lane.topic() == topic);
+        if let Some(found) = lane.and_then(|lane| self.found.get_mut(lane)) {
+            *found = mark(publish.payload).map(|mark| mark.sequence);
+            books.move_on();
+        }
+    }
+
+    /// Asks whether there is more, once nothing is wrong with what is there.
     pub(crate) fn go_on(
         &mut self,
         books: &Books,
@@ -75,9 +82,7 @@ impl Looker {
         out: &mut Vec<u8>,
     ) -> Result<(), LoadError> {
         let mut lanes = books.lanes.iter().zip(&self.found).skip(books.spoken);
-        if self.stage == Stage::Waiting
-            && lanes.all(|(lane, found)| found.is_some() || !shelf::is_due(lane))
-        {
+        if self.stage == Stage::Waiting && lanes.all(|(lane, found)| shelf::may_be(lane, *found)) {
             self.stage = Stage::Asking;
             codec::encode(&Packet::Pingreq, pen.version, out)
                 .map_err(|error| LoadError::new(format!("cannot write a packet: {error}")))?;

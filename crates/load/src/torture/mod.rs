@@ -30,7 +30,8 @@
 //!   *overtaken*.
 //!
 //! **What is retained** ([`shelf`]) on a topic must be the last acknowledged value or a later one,
-//! also where a value is a deletion; else it is **stale**. A new client looks after each start, before
+//! also where a value is a deletion; else it is **stale**. At QoS 2 a value must be there when PUBCOMP
+//! has come, as a broker may wait for PUBREL. A new client looks after each start, before
 //! anybody writes, and whenever everything has come to rest.
 //!
 //! **Sessions.** CONNACK must say "session present" to every client that has had a CONNACK before;

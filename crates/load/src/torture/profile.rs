@@ -99,10 +99,13 @@ impl Profile {
     }
 }
 
-/// Without `max_queued_messages` mosquitto drops what it has acknowledged when a thousand messages
-/// are queued; that is a setting and not a crash, so it is switched off.
-const MOSQUITTO_CONF: &str = "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
-                              persistence_location {data}/\nmax_queued_messages 0\n";
+/// Two limits are lifted that have nothing to do with crashes: mosquitto drops what it has
+/// acknowledged when a thousand messages are queued, and hangs up on publishers with more than twenty
+/// messages in flight, who cannot know that before MQTT 5. And when root starts it, it goes on as root:
+/// as the user `mosquitto` it could not write its file into a directory that is ours.
+const MOSQUITTO_CONF: &str = "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n\
+                              max_queued_messages 0\nmax_inflight_messages 1000\n\
+                              persistence true\npersistence_location {data}/\n";
 
 fn mosquitto() -> Result<PathBuf, LoadError> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -49,7 +49,7 @@ impl Publisher {
     /// Its session is gone, and with it the conversation about what was in flight: none of that is
     /// sent again `[MQTT5-3.2.2-5]`. What had not been acknowledged may have arrived or not.
     pub(crate) fn start_anew(&mut self, books: &mut Books) {
-        for message in self.flight.iter().filter(|message| is_open(message.stage())) {
+        for message in self.flight.iter() {
             books.lanes[message.message.lane].give_up(message.message.number);
         }
         self.flight = Outbound::default();
@@ -97,7 +97,10 @@ impl Publisher {
             Packet::Puback(ack) => self.on_puback(ack, books)?,
             Packet::Pubrec(ack) => self.on_pubrec(ack, books, pen, out)?,
             Packet::Pubcomp(ack) => {
-                self.flight.on_pubcomp(ack.packet_id).map_err(|error| unexpected(&error))?;
+                let answer = self.flight.on_pubcomp(ack.packet_id);
+                if let Acknowledged::Done(sent) = answer.map_err(|error| unexpected(&error))? {
+                    books.lanes[sent.lane].finish(sent.number);
+                }
             }
             _ => return Ok(false),
         }
@@ -111,6 +114,7 @@ impl Publisher {
                 books.refuse(lane, number);
             } else {
                 books.acknowledge(lane, number);
+                books.lanes[lane].finish(number);
             }
         }
         Ok(())

@@ -46,7 +46,7 @@ pub trait Trial {
     /// What the tables call it.
     fn name(&self) -> String;
 
-    /// Makes the trouble, saying with [`Scene::phase`] when a part of it begins.
+    /// Makes the trouble, saying with `Scene::phase` when a part of it begins.
     ///
     /// # Errors
     /// If the trouble cannot be made; what it does to the broker is no error.

@@ -102,8 +102,15 @@ impl<'a> Connect<'a> {
         })
     }
 
+    /// Appends CONNECT. A field is there exactly if its flag says so `[MQTT3-3.1.2-9]`
+    /// `[MQTT3-3.1.2-18]` `[MQTT3-3.1.2-19]` `[MQTT3-3.1.2-20]` `[MQTT3-3.1.2-21]` `[MQTT5-3.1.2-9]`
+    /// `[MQTT5-3.1.2-16]` `[MQTT5-3.1.2-17]` `[MQTT5-3.1.2-18]` `[MQTT5-3.1.2-19]`, in their order
+    /// and the client identifier first `[MQTT3-3.1.3-1]` `[MQTT3-3.1.3-3]` `[MQTT5-3.1.3-1]`
+    /// `[MQTT5-3.1.3-3]`. What is text is text `[MQTT3-3.1.3-4]` `[MQTT3-3.1.3-10]`
+    /// `[MQTT3-3.1.3-11]` `[MQTT5-3.1.3-4]` `[MQTT5-3.1.3-11]` `[MQTT5-3.1.3-12]`.
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let (name, level) = self.version.announced_as();
+        // [MQTT3-3.1.2-22]
         if self.password.is_some() && self.user_name.is_none() && !self.version.has_properties() {
             return Err(EncodeError::NotInVersion);
         }
@@ -128,6 +135,8 @@ impl<'a> Connect<'a> {
         })
     }
 
+    /// Without a will its QoS and retain flag are 0 `[MQTT3-3.1.2-11]` `[MQTT3-3.1.2-13]`
+    /// `[MQTT3-3.1.2-15]` `[MQTT5-3.1.2-11]` `[MQTT5-3.1.2-13]`.
     fn flags(&self) -> u8 {
         let will = self.will.as_ref().map_or(0, |will| {
             WILL | will.qos.bits() << WILL_QOS_SHIFT | if will.retain { WILL_RETAIN } else { 0 }

@@ -12,14 +12,14 @@ pub struct Subscribe<'a> {
     pub packet_id: PacketId,
     /// Subscription identifier, user properties.
     pub properties: Properties<'a>,
-    /// What is wanted; at least one `[MQTT5-3.8.3-2]`.
+    /// What is wanted; at least one `[MQTT3-3.8.3-3]` `[MQTT5-3.8.3-2]`.
     pub subscriptions: Vec<Subscription<'a>>,
 }
 
 /// One filter of a SUBSCRIBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subscription<'a> {
-    /// Which topics.
+    /// Which topics: text `[MQTT3-3.8.3-1]` `[MQTT5-3.8.3-1]`.
     pub filter: TopicFilter<'a>,
     /// On which terms.
     pub options: SubscriptionOptions,

@@ -12,7 +12,8 @@ pub struct Unsubscribe<'a> {
     pub packet_id: PacketId,
     /// User properties.
     pub properties: Properties<'a>,
-    /// The filters exactly as they were subscribed to; at least one `[MQTT5-3.10.3-2]`.
+    /// The filters exactly as they were subscribed to, text `[MQTT3-3.10.3-1]` `[MQTT5-3.10.3-1]`; at
+    /// least one `[MQTT3-3.10.3-2]` `[MQTT5-3.10.3-2]`.
     pub filters: Vec<TopicFilter<'a>>,
 }
 

@@ -52,7 +52,7 @@ fn short(field: &'static str, needed: usize, available: usize) -> Violation {
 fn identities() -> Vec<Row> {
     vec![
         good("MQTT 3.1 is MQIsdp, level 3", "MQTT31 section 3.1", (V31, SERVER), "10 0f 0006 'MQIsdp' 03 02 003c 0001 'a'", packet(connect(V::V31))),
-        good("MQTT 3.1.1 is MQTT, level 4", "MQTT3-3.1.2-1", (V311, SERVER), "10 0d 0004 'MQTT' 04 02 003c 0001 'a'", packet(connect(V::V311))),
+        good("MQTT 3.1.1 is MQTT, level 4", "MQTT3-3.1.2-1, MQTT3-3.1.2-11", (V311, SERVER), "10 0d 0004 'MQTT' 04 02 003c 0001 'a'", packet(connect(V::V311))),
         good("MQTT 5.0 is MQTT, level 5", "MQTT5-3.1.2-1", (V5, SERVER), "10 0e 0004 'MQTT' 05 02 003c 00 0001 'a'", packet(connect(V::V5))),
         good("a clean session that was not asked for is none", "MQTT3-3.1.2-4", (V311, SERVER), "10 0d 0004 'MQTT' 04 00 003c 0001 'a'", packet(Connect { clean_start: false, ..connect(V::V311) })),
         good("a clean start that was not asked for is none", "MQTT5-3.1.2-4", (V5, SERVER), "10 0e 0004 'MQTT' 05 00 003c 00 0001 'a'", packet(Connect { clean_start: false, ..connect(V::V5) })),
@@ -207,6 +207,8 @@ fn refused_fields() -> Vec<Row> {
         bad("the password flag needs a password in 5", "MQTT5-3.1.2-19", (V5, SERVER), "10 0e 0004 'MQTT' 05 42 003c 00 0001 'a'", short("password", 2, 0)),
         bad("no user name without its flag", "MQTT3-3.1.2-18", (V311, SERVER), "10 10 0004 'MQTT' 04 02 003c 0001 'a' 0001 'u'", Violation::TrailingBytes { packet: PacketType::Connect, extra: 3 }),
         bad("no user name without its flag in 5", "MQTT5-3.1.2-16", (V5, SERVER), "10 11 0004 'MQTT' 05 02 003c 00 0001 'a' 0001 'u'", Violation::TrailingBytes { packet: PacketType::Connect, extra: 3 }),
+        bad("no password without its flag in 5", "MQTT5-3.1.2-18", (V5, SERVER), "10 14 0004 'MQTT' 05 82 003c 00 0001 'a' 0001 'u' 0001 'p'", Violation::TrailingBytes { packet: PacketType::Connect, extra: 3 }),
+        bad("a client identifier is needed in 5", "MQTT5-3.1.3-3", (V5, SERVER), "10 0b 0004 'MQTT' 05 02 003c 00", short("client identifier", 2, 0)),
         bad("no password without its flag", "MQTT3-3.1.2-20", (V311, SERVER), "10 13 0004 'MQTT' 04 82 003c 0001 'a' 0001 'u' 0001 'p'", Violation::TrailingBytes { packet: PacketType::Connect, extra: 3 }),
     ]
 }

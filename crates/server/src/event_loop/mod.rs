@@ -97,6 +97,9 @@ pub(crate) struct EventLoop {
     lingering: VecDeque<(u64, ConnectionHandle)>,
     /// Since the order to stop came: when to end at the latest.
     stop_by_ms: Option<u64>,
+    /// Whether the others have been told that this loop has nothing to do any more but to read its
+    /// mail.
+    is_done: bool,
 }
 
 impl EventLoop {
@@ -144,6 +147,7 @@ impl EventLoop {
             ended: VecDeque::new(),
             lingering: VecDeque::new(),
             stop_by_ms: None,
+            is_done: false,
         };
         for mut listener in listeners {
             let token = Token(FIRST_LISTENER + event_loop.listeners.len());
@@ -568,11 +572,21 @@ impl EventLoop {
         }
     }
 
-    /// Stopping is done when every client has been told, or time is up.
+    /// Stopping is done when every client of every loop has been told and all mail is read, or time
+    /// is up. Mail that nobody reads would leave messages unrecorded which it is about.
     fn may_end(&mut self, now: Now) -> bool {
         let Some(stop_by) = self.stop_by_ms else {
             return false;
         };
-        stop_by <= now.mono_ms || self.sockets.all(|socket| socket.ending == Ending::Lingering)
+        if stop_by <= now.mono_ms {
+            return true;
+        }
+        if !self.sockets.all(|socket| socket.ending == Ending::Lingering) {
+            return false;
+        }
+        if !std::mem::replace(&mut self.is_done, true) {
+            self.mailboxes.one_is_done();
+        }
+        self.mailboxes.may_end(self.number)
     }
 }

@@ -4,26 +4,42 @@
 //! only if no source had a problem, even one that a stronger source would have overruled.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::environment::read_variables;
-use super::file::read_file;
+use super::file::{read_file, read_text};
 use super::limit::Auto;
 use super::listener::Listener;
 use super::problem::{Place, Problem, Problems};
 use super::spec::OptionSpec;
 use super::table::Config;
 use super::value::Given;
+use crate::mosquitto::{self, Note, Weight};
 
 /// Where settings come from, the weakest first.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The configuration file, if one was named; there is no file that is read unasked.
     pub file: Option<PathBuf>,
+    /// What it is written in.
+    pub dialect: Dialect,
     /// Environment variables; those without our prefix are ignored.
     pub environment: Vec<(OsString, OsString)>,
     /// Options that were given as flags, in their order, with their text.
     pub flags: Vec<(&'static OptionSpec, String)>,
+}
+
+/// What a configuration file is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// Our TOML.
+    #[default]
+    Ours,
+    /// Mosquitto's. Without a file Mosquitto's defaults hold.
+    Mosquitto {
+        /// Where to listen if the file does not say it.
+        port: Option<u16>,
+    },
 }
 
 /// A configuration, and what its operator should hear about it.
@@ -39,7 +55,8 @@ impl Sources {
     /// A file and flags, with the environment of this process.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static OptionSpec, String)>) -> Self {
-        Self { file, environment: std::env::vars_os().collect(), flags }
+        let dialect = Dialect::Ours;
+        Self { file, dialect, environment: std::env::vars_os().collect(), flags }
     }
 
     /// Reads all sources.
@@ -49,8 +66,12 @@ impl Sources {
     pub fn load(&self) -> Result<Loaded, Problems> {
         let mut config = Config::default();
         let mut problems = Vec::new();
-        if let Some(file) = &self.file {
-            problems.extend(read_file(file, &mut config));
+        match (self.dialect, &self.file) {
+            (Dialect::Mosquitto { port }, file) => {
+                problems.extend(read_mosquitto(file.as_deref(), port, &mut config));
+            }
+            (Dialect::Ours, Some(file)) => problems.extend(read_file(file, &mut config)),
+            (Dialect::Ours, None) => {}
         }
         let environment = read_variables(&self.environment, &mut config);
         problems.extend(environment.problems);
@@ -74,6 +95,24 @@ impl Sources {
             Some(Problem { place: Place::Flag(flag), message })
         };
         self.flags.iter().filter_map(problem).collect()
+    }
+}
+
+/// Reads a `mosquitto.conf` into `config` and returns what is wrong with it.
+fn read_mosquitto(file: Option<&Path>, port: Option<u16>, config: &mut Config) -> Vec<Problem> {
+    match mosquitto::translate(file, port) {
+        Ok(translation) => {
+            let file = file.unwrap_or(Path::new("mosquitto's defaults"));
+            read_text(file, &translation.toml, config)
+        }
+        Err(notes) => notes
+            .into_iter()
+            .filter(|note| note.weight == Weight::Refused)
+            .map(|Note { place, text, .. }| {
+                let line = |(file, line)| Place::Line { file, line, column: 1 };
+                Problem { place: place.map_or(Place::Together, line), message: text }
+            })
+            .collect(),
     }
 }
 
@@ -169,6 +208,7 @@ mod tests {
         let text = "port = 2\nbind = \"127.0.0.2\"\nverbose = true\n[limits]\nqos2_ids_max = 2\n";
         fs::write(file.path(), text).unwrap();
         let sources = Sources {
+            dialect: Dialect::Ours,
             file: Some(file.path().to_owned()),
             environment: vec![
                 variable("NOCTULE_PORT", "3"),
@@ -196,6 +236,7 @@ mod tests {
         let file = TestFile::new("all-problems");
         fs::write(file.path(), "prot = 1\n").unwrap();
         let sources = Sources {
+            dialect: Dialect::Ours,
             file: Some(file.path().to_owned()),
             environment: vec![variable("NOCTULE_TLS", "maybe")],
             flags: vec![flag("limits.memory_max", "0")],

@@ -49,8 +49,9 @@ pub use choice::{
 };
 pub use limit::{Auto, Limit, Optional};
 pub use listener::{Listener, ListenerTable};
-pub use load::{Loaded, Sources};
+pub use load::{Dialect, Loaded, Sources};
 pub use manual::manual;
+pub(crate) use nearest::nearest;
 pub use print::print_config;
 pub use problem::{Place, Problem, Problems};
 pub use quantity::{ByteSize, Seconds};

@@ -3,7 +3,7 @@
 use super::{Disk, DiskFile};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -133,8 +133,14 @@ impl DiskFile for RealFile {
         self.0.read_exact_at(into, offset)
     }
 
+    /// A file that was removed can be flushed as well, and nobody would ever find it.
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.sync_data()?;
+        if self.0.metadata()?.nlink() == 0 {
+            let words = "it was removed while it was in use, and what it held is gone with it";
+            return Err(io::Error::other(words));
+        }
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -78,11 +78,13 @@ impl<F: DiskFile + Debug> Engine<F> {
     }
 
     /// The records that follow are stored together or not at all, so they all go into one batch:
-    /// into the one that is begun if they fit, else into the next, which may be a large one.
+    /// into the one that is begun if they fit, else into the next.
     fn begin_unit(&mut self, unit: &[Record]) -> Result<(), StoreError> {
         self.encoder.unit_end = 0;
         let bytes = self.bytes_max(unit);
-        if bytes == 0 {
+        let most = (self.options.segment_bytes - DATA_START) as usize - HEADER_BYTES;
+        // What no segment of the usual size can hold is divided: far more than turns bring.
+        if bytes == 0 || bytes > most {
             return Ok(());
         }
         self.make_room(bytes)?;

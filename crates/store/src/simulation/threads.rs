@@ -5,7 +5,7 @@ use crate::store::{Answer, Store};
 use crate::testing::SimulatedDisk;
 use noctule_broker::{
     Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionHandle, SessionKey, ShardId,
-    Ticket,
+    Stage, Ticket,
 };
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -137,6 +137,51 @@ fn what_was_handed_in_before_closing_is_kept_in_every_mode() {
         let (store, answers) = opened(&disk, options());
         assert_eq!(loaded(&store, &answers), (2..800).collect::<Vec<_>>(), "{durability:?}");
     }
+}
+
+#[test]
+fn who_asks_for_more_than_the_rule_gets_it_for_all_that_came_before() {
+    for seed in 0..20 {
+        let disk = SimulatedDisk::new(seed);
+        let durability = Durability::Never;
+        let (store, answers) = opened(&disk, Options { durability, ..options() });
+        let shard = store.for_shard(ShardId(0));
+        shard.persist(Ticket(1), vec![session()]);
+        for number in 2..40 {
+            shard.persist(Ticket(number), vec![owed(number)]);
+        }
+        shard.persist_until(Stage::Flushed, Ticket(40), vec![owed(40)]);
+        let is_last = |answer: &Answer| {
+            matches!(answer, Answer::Event { event: Event::Persisted(Ticket(40)), .. })
+        };
+        while !is_last(&answers.recv_timeout(PATIENCE).unwrap()) {}
+        disk.cut_power_after(0);
+        drop(store);
+        disk.crash();
+        let (store, answers) = opened(&disk, options());
+        assert_eq!(loaded(&store, &answers), (2..=40).collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[test]
+fn who_asks_for_less_than_the_rule_is_told_before_the_flush() {
+    let disk = SimulatedDisk::new(1);
+    let (store, answers) = opened(&disk, Options { says_written: true, ..options() });
+    let shard = store.for_shard(ShardId(0));
+    let next = || match answers.recv_timeout(PATIENCE).unwrap() {
+        Answer::Event { event: Event::Written(ticket), .. } => ("written", ticket.0),
+        Answer::Event { event: Event::Persisted(ticket), .. } => ("persisted", ticket.0),
+        other => panic!("{other:?}"),
+    };
+    shard.persist_until(Stage::Written, Ticket(1), vec![session()]);
+    assert_eq!(next(), ("persisted", 1), "it asked for no more");
+    shard.persist_until(Stage::Flushed, Ticket(2), vec![owed(2)]);
+    assert_eq!((next(), next()), (("written", 2), ("persisted", 2)));
+    disk.cut_power_after(0);
+    drop(store);
+    disk.crash();
+    let (store, answers) = opened(&disk, options());
+    assert_eq!(loaded(&store, &answers), [2], "what was written before is flushed with it");
 }
 
 #[test]

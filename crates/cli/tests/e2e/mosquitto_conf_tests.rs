@@ -1,0 +1,127 @@
+//! `noctule mosquitto` in the place of mosquitto: the same files, the same command lines, the same
+//! clients.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::broker::noctule;
+use crate::foreign;
+use crate::mosquitto_broker::free_port;
+use crate::program::{Finished, Program};
+use crate::room::Room;
+
+/// `noctule mosquitto` with these arguments, once it serves.
+fn start(room: &Room, arguments: &[&str]) -> Program {
+    let program =
+        Program::start(noctule().arg("mosquitto").args(arguments).current_dir(room.path()));
+    program.expect("line that says ready", |line| line.contains("ready").then_some(()));
+    program
+}
+
+/// One of mosquitto's clients at this port.
+fn client(program: &str, port: u16, arguments: &[&str]) -> Finished {
+    let mut command: Command = foreign::mosquitto(program);
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
+    Program::start(&mut command).finish()
+}
+
+fn end(program: Program, signal: Signal) -> Finished {
+    program.signal(signal);
+    program.finish().well()
+}
+
+#[test]
+fn without_a_file_it_serves_this_machine_as_mosquitto_does_and_leaves_nothing_behind() {
+    let room = Room::new();
+    let port = free_port();
+    let broker = start(&room, &["-p", &port.to_string(), "-v"]);
+    client("mosquitto_pub", port, &["-t", "a", "-m", "kept", "-r", "-q", "1"]).well();
+    let heard = client("mosquitto_sub", port, &["-t", "a", "-C", "1", "-W", "30"]).well();
+    assert_eq!(heard.lines, ["kept"], "and no greeting");
+    let finished = end(broker, Signal::TERM);
+    assert!(!finished.complaints.contains("kept"), "messages are not logged");
+    let left: Vec<_> = fs::read_dir(room.path()).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_configuration_with_passwords_and_persistence_runs_unchanged() {
+    let room = Room::new();
+    let passwords = room.file("users", b"");
+    let add = ["-b", &passwords.to_string_lossy(), "anna", "secret"];
+    Program::start(foreign::mosquitto("mosquitto_passwd").args(add)).finish().well();
+    let port = free_port();
+    let config = format!(
+        "# as it was\nlistener {port} 127.0.0.1\n\nallow_anonymous false\npassword_file users\n\
+         persistence true\npersistence_location data/\nautosave_interval 1800\npid_file pid\n\
+         log_dest stderr\nlog_type all\n"
+    );
+    room.file("mosquitto.conf", config.as_bytes());
+    fs::create_dir(room.path().join("data")).unwrap();
+    let broker = start(&room, &["-c", "mosquitto.conf"]);
+    let pid = fs::read_to_string(room.path().join("pid")).unwrap();
+    assert_eq!(pid.trim(), broker.pid().to_string());
+    let said = ["-t", "a", "-m", "stored", "-r", "-q", "1"];
+    let refused = client("mosquitto_pub", port, &said);
+    assert!(!refused.status.success(), "nobody without a password: {refused:?}");
+    let wrong = ["-u", "anna", "-P", "wrong"];
+    assert!(!client("mosquitto_pub", port, &[&said[..], &wrong].concat()).status.success());
+    let right = ["-u", "anna", "-P", "secret"];
+    client("mosquitto_pub", port, &[&said[..], &right].concat()).well();
+
+    broker.signal(Signal::KILL);
+    broker.finish();
+    let broker = start(&room, &["-c", "mosquitto.conf"]);
+    let asked = [&["-t", "a", "-C", "1", "-W", "30"][..], &right].concat();
+    assert_eq!(client("mosquitto_sub", port, &asked).well().lines, ["stored"]);
+
+    // SIGHUP reads the file of users again.
+    let add = ["-b", &passwords.to_string_lossy(), "otto", "other"];
+    Program::start(foreign::mosquitto("mosquitto_passwd").args(add)).finish().well();
+    broker.signal(Signal::HUP);
+    let otto = [&["-t", "a", "-C", "1", "-W", "30"][..], &["-u", "otto", "-P", "other"]].concat();
+    broker.expect_complaint(&["password file read again", "users=2"]);
+    assert_eq!(client("mosquitto_sub", port, &otto).well().lines, ["stored"]);
+    end(broker, Signal::TERM);
+    assert!(!room.path().join("pid").exists());
+}
+
+#[test]
+fn what_cannot_be_done_without_is_named_with_its_line_and_nothing_starts() {
+    let room = Room::new();
+    room.file(
+        "m.conf",
+        b"listener 1884\nallow_anonymous true\nacl_file acl\nprotocol websockets\n",
+    );
+    let mut command = noctule();
+    let finished =
+        Program::start(command.args(["mosquitto", "-c", "m.conf"]).current_dir(room.path()))
+            .finish();
+    assert_eq!(finished.status.code(), Some(1));
+    let said = finished.complaints;
+    for line in ["m.conf:3: acl_file is not there", "m.conf:4: protocol: WebSocket"] {
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+#[test]
+fn what_convert_prints_is_a_configuration_that_the_broker_takes() {
+    let room = Room::new();
+    room.file(
+        "m.conf",
+        b"listener 1884 127.0.0.1\nallow_anonymous true\nmax_queued_messages 500\nlog_dest stderr\n",
+    );
+    let mut command = noctule();
+    let printed = Program::start(command.args(["convert", "m.conf"]).current_dir(room.path()))
+        .finish()
+        .well();
+    let text = printed.lines.join("\n");
+    assert!(text.contains("# m.conf:4: log_dest has no effect"), "{text}");
+    assert!(text.contains("queue_messages_max = 500"), "{text}");
+    room.file("noctule.toml", text.as_bytes());
+    let mut check = noctule();
+    check.args(["broker", "--config", "noctule.toml", "--check-config"]).current_dir(room.path());
+    Program::start(&mut check).finish().well();
+}

@@ -1,0 +1,262 @@
+//! Who is let in at the gate, without sockets: what it answers, and what it hands to its threads.
+
+use super::*;
+use crate::options::{Limit, Optional};
+use mio::{Poll, Token, Waker};
+use noctule_auth::PasswordFile;
+use noctule_broker::Now;
+use noctule_broker::{Settings, Shard};
+use noctule_cert::{Purpose, UnixTime, Validity, read_certificates, self_signed};
+use std::net::Ipv4Addr;
+
+const HERE: Origin<'_> =
+    Origin { entrance: EntranceId(0), certificate: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+const ELSEWHERE: Origin<'_> = Origin { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ..HERE };
+const CERTIFIED: Origin<'_> = Origin { certificate: Some(b"of somebody"), ..ELSEWHERE };
+
+fn somebody(user: Option<&str>, password: Option<&str>) -> Credentials {
+    Credentials {
+        client_id: "a".into(),
+        user_name: user.map(Into::into),
+        enhanced: None,
+        password: password.map(|text| text.as_bytes().into()),
+    }
+}
+
+fn ask(gate: &Gate, who: Credentials, origin: Origin<'_>) -> Option<Verdict> {
+    let limits = noctule_broker::Limits::default();
+    let settings = Settings { limits, next_key: 1, ..Settings::default() };
+    let connection =
+        Shard::new(settings, Now { mono_ms: 0, wall_ms: 0 }).open(Now { mono_ms: 0, wall_ms: 0 });
+    match gate.ask(who, origin, &mut None, (0, connection))? {
+        Event::Authenticated { verdict, .. } => Some(verdict),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn mailboxes() -> Arc<Mailboxes> {
+    let poll = Poll::new().unwrap();
+    Arc::new(Mailboxes::new(vec![Waker::new(poll.registry(), Token(0)).unwrap()]))
+}
+
+fn gate(config: &Config) -> Gate {
+    Gate::open(config, &mailboxes()).unwrap()
+}
+
+/// A password file with one user, `a` with the password `b`; removed at the end.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        let name = format!("noctule-gate-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        PasswordFile::create(&path, true).unwrap();
+        PasswordFile::set(&path, "a", b"b", None).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn without_passwords_this_machine_and_certificates_are_trusted() {
+    let closed = gate(&Config::default());
+    let nobody = || somebody(None, None);
+    assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::Accepted));
+    assert_eq!(ask(&closed, nobody(), ELSEWHERE), Some(NOT_AUTHORIZED));
+    let open = gate(&Config { allow_anonymous: true, ..Config::default() });
+    assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::Accepted));
+    let unknown = Origin { entrance: EntranceId(9), ..HERE };
+    assert_eq!(ask(&open, nobody(), unknown), Some(NOT_AUTHORIZED), "no such listener");
+}
+
+#[test]
+fn with_passwords_nobody_is_let_in_for_being_near() {
+    let file = File::new("near");
+    let password_file = Optional::Set(file.0.clone());
+    let gate = gate(&Config { password_file, ..Config::default() });
+    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(NOT_AUTHORIZED));
+    assert_eq!(ask(&gate, somebody(None, None), CERTIFIED), Some(Verdict::Accepted));
+    assert_eq!(ask(&gate, somebody(Some("a"), None), HERE), Some(BAD_PASSWORD));
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), None, "a thread decides");
+}
+
+/// A gate with a password file of which nobody checks passwords, but the test.
+fn unattended(file: &File, max: u32) -> (Gate, impl Fn() -> Option<Question>) {
+    let (checkers, asked) = checkers::tests::nobody(64);
+    let mut config = Config::default();
+    config.limits.login_failures_max = Limit::At(max);
+    let (gate, mailboxes) = (gate(&config), mailboxes());
+    let slowed = Slowed::start(checkers.clone(), &mailboxes).unwrap();
+    gate.workers.set(Workers { checkers, slowed }).unwrap();
+    config.password_file = Optional::Set(file.0.clone());
+    gate.replace(&config).unwrap();
+    (gate, asked)
+}
+
+#[test]
+fn a_login_that_was_right_needs_no_check_until_the_file_changes() {
+    let file = File::new("again");
+    let (gate, asked) = unattended(&file, 20);
+    let login = || ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE);
+    assert_eq!(login(), None);
+    let question = asked().unwrap();
+    assert!(question.passwords.verify(&question.user, &question.password));
+    assert_eq!(login(), Some(Verdict::Accepted));
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE), None, "another one");
+    assert!(!question.passwords.verify("a", b"c"));
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE), None, "still wrong");
+    PasswordFile::set(&file.0, "a", b"c", None).unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while login().is_some() {
+        assert!(Instant::now() < end, "the new file is not read");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
+    let file = File::new("often");
+    let (gate, asked) = unattended(&file, 6);
+    let wrong = || ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE);
+    let known = gate.known().remove(0);
+    assert!(known.verify("a", b"b"));
+    for _ in 0..5 {
+        assert_eq!(wrong(), None);
+        assert!(asked().is_some(), "it is checked at once");
+        checkers::note(&gate.failures, ELSEWHERE.address);
+    }
+    assert_eq!(wrong(), None);
+    assert!(asked().is_none(), "it has to wait");
+    let end = Instant::now() + Duration::from_secs(30);
+    while asked().is_none() {
+        assert!(Instant::now() < end, "it is not checked");
+        std::thread::yield_now();
+    }
+    checkers::note(&gate.failures, ELSEWHERE.address);
+    assert_eq!(wrong(), Some(TOO_OFTEN));
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), HERE), None, "another address");
+    let right = ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE);
+    assert_eq!(right, Some(Verdict::Accepted), "it was right before");
+    let scram = Enhanced {
+        method: "SCRAM-SHA-256".into(),
+        data: Some(b"n,,n=a,r=x"[..].into()),
+        step: noctule_broker::Step::First,
+    };
+    let proof = Credentials { enhanced: Some(scram), ..somebody(None, None) };
+    assert_eq!(ask(&gate, proof, ELSEWHERE), Some(TOO_OFTEN));
+}
+
+#[test]
+fn a_certificate_says_who_its_holder_is_if_that_is_asked_for() {
+    let validity = Validity::for_days(UnixTime(0), 1);
+    let made = self_signed(&Purpose::Client("sensor-1".into()), validity).unwrap();
+    let pem = File(std::env::temp_dir().join(format!("noctule-gate-{}", std::process::id())));
+    std::fs::write(&pem.0, made.certificate_pem).unwrap();
+    let certificate = read_certificates(&pem.0).unwrap().remove(0);
+    let shown = Origin { certificate: Some(&certificate), ..ELSEWHERE };
+    let file = File::new("named");
+    let config = Config {
+        certificate_user: CertificateUser::CommonName,
+        password_file: Optional::Set(file.0.clone()),
+        ..Config::default()
+    };
+    let gate = gate(&config);
+    let named = Some(Verdict::AcceptedAs(Principal::user("sensor-1")));
+    assert_eq!(ask(&gate, somebody(None, None), shown), named);
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), shown), named, "whatever it says");
+    assert_eq!(ask(&gate, somebody(None, None), CERTIFIED), Some(NOT_AUTHORIZED), "nobody");
+    assert_eq!(ask(&gate, somebody(None, None), ELSEWHERE), Some(NOT_AUTHORIZED));
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE), None, "a password");
+}
+
+#[test]
+fn when_too_many_wait_the_broker_is_busy() {
+    let file = File::new("busy");
+    let (gate, asked) = unattended(&file, 20);
+    for _ in 0..64 {
+        assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), None);
+    }
+    assert_eq!(ask(&gate, somebody(Some("a"), Some("b")), HERE), Some(BUSY), "so many wait");
+    assert_eq!(asked().map(|question| question.user), Some("a".into()));
+}
+
+#[test]
+fn each_listener_has_its_own_guard_and_a_new_configuration_replaces_them() {
+    let file = File::new("each");
+    let text = format!(
+        "[[listener]]\nport = 1\n[[listener]]\nport = 2\npassword_file = '{}'\n",
+        file.0.display()
+    );
+    let config = crate::options::config_of(&text);
+    let gate = gate(&config);
+    let second = Origin { entrance: EntranceId(1), ..HERE };
+    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&gate, somebody(None, None), second), Some(NOT_AUTHORIZED));
+    let bad = crate::options::config_of(&text.replace("each", "nowhere"));
+    let said = gate.replace(&bad).unwrap_err().to_string();
+    assert!(said.starts_with("listener 2 of the file: "), "{said}");
+    assert_eq!(ask(&gate, somebody(None, None), second), Some(NOT_AUTHORIZED), "as before");
+    let both = config.listeners[1].clone();
+    let without = Config { listeners: vec![config.listeners[0].clone(), both], ..config };
+    let open = Config { allow_anonymous: true, ..without };
+    assert_eq!(gate.replace(&open).map_err(|error| error.to_string()), Ok(()));
+    assert_eq!(ask(&gate, somebody(None, None), second), Some(Verdict::Accepted));
+}
+
+fn openness(config: &Config) -> Result<(), String> {
+    let check = |listener: &Listener| {
+        check_openness(listener).map_err(|error| error.of(listener).to_string())
+    };
+    config.all_listeners().iter().try_for_each(check)
+}
+
+#[test]
+fn the_network_is_listened_to_only_with_a_guard() {
+    let check = |change: fn(&mut Config)| {
+        let mut config = Config { bind: vec!["0.0.0.0".parse().unwrap()], ..Config::default() };
+        change(&mut config);
+        openness(&config)
+    };
+    let said = check(|_| ()).unwrap_err();
+    for word in ["0.0.0.0", "--password-file", "--client-ca", "--allow-anonymous"] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert_eq!(check(|config| config.allow_anonymous = true), Ok(()));
+    assert_eq!(check(|config| config.password_file = Optional::Set("p".into())), Ok(()));
+    assert_eq!(check(|config| config.client_ca = Optional::Set("p".into())), Ok(()));
+    assert_eq!(check(|config| config.bind = vec!["127.0.0.7".parse().unwrap()]), Ok(()));
+    assert!(
+        check(|config| {
+            config.client_ca = Optional::Set("p".into());
+            config.client_auth = ClientAuth::Optional;
+        })
+        .is_err()
+    );
+    assert!(
+        check(|config| {
+            config.client_ca = Optional::Set("p".into());
+            config.tls = false;
+        })
+        .is_err()
+    );
+}
+
+#[test]
+fn a_listener_of_its_own_needs_a_guard_of_its_own() {
+    let guarded = "[[listener]]\nname = \"far\"\nbind = \"0.0.0.0\"\nport = 1\n\
+                   transport = \"tls\"\nclient_ca = \"ca\"\n";
+    assert_eq!(openness(&crate::options::config_of(guarded)), Ok(()));
+    let plain = guarded.replace("\"tls\"", "\"tcp\"");
+    let said = openness(&crate::options::config_of(&plain)).unwrap_err();
+    assert!(said.starts_with("listener \"far\": listening on 0.0.0.0 would let"), "{said}");
+    assert!(said.contains("`allow_anonymous = true`"), "{said}");
+    let open = format!("{guarded}[[listener]]\nbind = \"::\"\nport = 2\n");
+    let said = openness(&crate::options::config_of(&open)).unwrap_err();
+    assert!(said.starts_with("listener 2 of the file: "), "{said}");
+}

@@ -1,0 +1,224 @@
+//! The configuration that is being written: options at the top, by section, and listeners.
+
+use super::{Note, Weight};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Keys with their values as TOML, in order.
+type Entries = Vec<(&'static str, String)>;
+
+/// A configuration of ours in the making.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Whether each listener has its own rules about who may come in.
+    pub(super) per_listener: bool,
+    pub(super) pid_file: Option<PathBuf>,
+    port: Option<u16>,
+    /// By section; that without a name is the top of the file.
+    sections: BTreeMap<&'static str, Entries>,
+    /// The first one is the default listener, which may not be one.
+    listeners: Vec<Listener>,
+    /// The one that lines are about.
+    current: usize,
+    in_all: bool,
+    /// Whether messages are kept on disk.
+    pub(super) is_persistent: bool,
+}
+
+/// A listener in the making.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
+    /// Whether there is one: a port was named for it.
+    is_there: bool,
+    pub(super) port: Option<u16>,
+    pub(super) bind: Option<Vec<IpAddr>>,
+    /// IPv4 alone, or IPv6 alone.
+    pub(super) only: Option<fn(&IpAddr) -> bool>,
+    pub(super) ca_file: Option<String>,
+    pub(super) requires_certificate: bool,
+    entries: Entries,
+}
+
+impl Draft {
+    pub(super) fn new(port: Option<u16>) -> Self {
+        let mut draft = Self {
+            per_listener: false,
+            pid_file: None,
+            port,
+            sections: BTreeMap::new(),
+            listeners: vec![Listener::default()],
+            current: 0,
+            in_all: false,
+            is_persistent: false,
+        };
+        // What Mosquitto does if nothing is said.
+        draft.set_in("limits", "inflight_out_max", "20".into());
+        draft.set_in("limits", "queue_messages_max", "1000".into());
+        draft
+    }
+
+    /// What comes next is about the whole broker.
+    pub(super) fn enter_all(&mut self) {
+        self.in_all = true;
+    }
+
+    /// What comes next is about the listener that was named last.
+    pub(super) fn enter_listener(&mut self) {
+        self.in_all = false;
+    }
+
+    /// Sets an option for the listener that was named last, or for all.
+    pub(super) fn set(&mut self, key: &'static str, value: String) {
+        if self.in_all {
+            self.set_in("", key, value);
+        } else {
+            set(&mut self.listener().entries, key, value);
+        }
+    }
+
+    /// Sets an option of a section.
+    pub(super) fn set_in(&mut self, section: &'static str, key: &'static str, value: String) {
+        set(self.sections.entry(section).or_default(), key, value);
+    }
+
+    /// The listener that was named last.
+    pub(super) fn listener(&mut self) -> &mut Listener {
+        &mut self.listeners[self.current]
+    }
+
+    /// Begins a listener.
+    pub(super) fn begin_listener(&mut self, port: u16) -> &mut Listener {
+        self.listeners.push(Listener { is_there: true, port: Some(port), ..Listener::default() });
+        self.current = self.listeners.len() - 1;
+        self.listener()
+    }
+
+    /// The default listener is one that is there.
+    pub(super) fn use_default_listener(&mut self) -> &mut Listener {
+        let listener = &mut self.listeners[0];
+        listener.is_there = true;
+        listener
+    }
+
+    /// How many listeners there are.
+    pub(super) fn count(&self) -> usize {
+        self.listeners.iter().filter(|listener| listener.is_there).count()
+    }
+
+    /// The text of the file.
+    pub(super) fn finish(mut self, notes: &mut Vec<Note>) -> (String, Option<PathBuf>) {
+        let is_local = self.count() == 0;
+        if is_local {
+            // Mosquitto's "local only mode".
+            let port = self.port.unwrap_or(1883);
+            let listener = self.use_default_listener();
+            listener.port = Some(port);
+            listener.bind = Some(vec![
+                std::net::Ipv4Addr::LOCALHOST.into(),
+                std::net::Ipv6Addr::LOCALHOST.into(),
+            ]);
+        } else if let (Some(port), true) = (self.port, self.listeners[0].is_there) {
+            self.listeners[0].port = Some(port);
+        }
+        if !self.is_persistent {
+            self.set_in("", "in_memory", "true".into());
+        }
+        let mut usual: Entries = Vec::new();
+        for (key, value) in [("hello", "\"never\""), ("log_messages", "\"none\"")] {
+            set(&mut usual, key, value.into());
+        }
+        let mut text = String::from("# Translated from a mosquitto.conf.\n\n");
+        write_entries(&mut text, &usual);
+        write_entries(&mut text, self.sections.get("").into_iter().flatten());
+        for (section, entries) in self.sections.iter().filter(|(name, _)| !name.is_empty()) {
+            let _ = write!(text, "\n[{section}]\n");
+            write_entries(&mut text, entries);
+        }
+        let of_all = |key| {
+            let top = self.sections.get("").into_iter().flatten();
+            top.into_iter().any(|(name, _)| *name == key)
+        };
+        let guarded = of_all("password_file") || of_all("allow_anonymous");
+        for listener in self.listeners.iter().filter(|listener| listener.is_there) {
+            listener.write(&mut text, is_local, guarded, notes);
+        }
+        (text, self.pid_file)
+    }
+}
+
+impl Listener {
+    fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| *name == key)
+    }
+
+    fn write(&self, text: &mut String, is_local: bool, guarded: bool, notes: &mut Vec<Note>) {
+        let port = self.port.unwrap_or(1883);
+        let every =
+            [IpAddr::from(std::net::Ipv4Addr::UNSPECIFIED), std::net::Ipv6Addr::UNSPECIFIED.into()];
+        let bind = self.bind.clone().unwrap_or(every.to_vec());
+        let wanted = |address: &&IpAddr| self.only.is_none_or(|only| only(address));
+        let bind: Vec<String> =
+            bind.iter().filter(wanted).map(|address| format!("\"{address}\"")).collect();
+        let _ = write!(text, "\n[[listener]]\nport = {port}\nbind = [{}]\n", bind.join(", "));
+        if self.has("cert") {
+            text.push_str("transport = \"tls\"\n");
+        }
+        write_entries(text, &self.entries);
+        match (&self.ca_file, self.requires_certificate) {
+            (Some(file), true) => {
+                let _ = writeln!(text, "client_ca = {}", quoted(file));
+            }
+            (None, true) => notes.push(Note {
+                place: None,
+                weight: Weight::Refused,
+                text: format!(
+                    "the listener on port {port} has require_certificate and no cafile: name the \
+                     CA that signed the clients' certificates"
+                ),
+            }),
+            (_, false) => {}
+        }
+        if is_local {
+            if !guarded && !self.has("allow_anonymous") && !self.has("password_file") {
+                text.push_str("allow_anonymous = true\n");
+            }
+        } else if !guarded
+            && !self.has("allow_anonymous")
+            && !self.has("password_file")
+            && !self.requires_certificate
+        {
+            notes.push(Note {
+                place: None,
+                weight: Weight::Refused,
+                text: format!(
+                    "nobody could log in at the listener on port {port}: it needs allow_anonymous \
+                     true or a password_file"
+                ),
+            });
+        }
+    }
+}
+
+/// What is said last holds, at the place where it was said first.
+fn set(entries: &mut Entries, key: &'static str, value: String) {
+    match entries.iter_mut().find(|(name, _)| *name == key) {
+        Some((_, old)) => *old = value,
+        None => entries.push((key, value)),
+    }
+}
+
+fn write_entries<'a>(
+    text: &mut String,
+    entries: impl IntoIterator<Item = &'a (&'static str, String)>,
+) {
+    for (key, value) in entries {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+}
+
+/// A string of TOML.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

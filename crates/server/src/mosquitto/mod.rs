@@ -1,0 +1,123 @@
+//! `mosquitto.conf`, said in our words: the text of a configuration file of ours, and what the
+//! operator should hear about the lines that have no counterpart.
+//!
+//! Nothing is run here, and no value is checked that our own reader checks: what comes out is read
+//! like any other configuration file. `lines` reads the file and those it includes, `options` knows
+//! what each option means here, `draft` is the configuration that is being written. Invariant: an
+//! option whose absence would let somebody in, lose a message or change what clients see is never
+//! left out in silence: the translation is [refused](Weight::Refused).
+//!
+//! What Mosquitto's options mean is from its manual, mosquitto.conf(5), versions 2.0 and 2.1.
+
+mod draft;
+mod lines;
+mod options;
+
+use self::draft::Draft;
+use self::lines::Line;
+use self::options::{OPTIONS, Scope, Treatment};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A `mosquitto.conf` in our words.
+#[derive(Debug)]
+pub struct Translation {
+    /// A configuration file of ours.
+    pub toml: String,
+    /// What to tell the operator, in the order of the lines.
+    pub notes: Vec<Note>,
+    /// Where the process is to write its number.
+    pub pid_file: Option<PathBuf>,
+}
+
+/// What is to be said of a line, or of the file as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Where it was written, if it was.
+    pub place: Option<(PathBuf, usize)>,
+    /// How much it matters.
+    pub weight: Weight,
+    /// In words, one line.
+    pub text: String,
+}
+
+/// How much a note matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// It has no effect, and nothing is missing without it.
+    Harmless,
+    /// It means something else here.
+    Different,
+    /// It cannot be done without, so the broker must not start.
+    Refused,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((file, line)) = &self.place {
+            write!(f, "{}:{line}: ", file.display())?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+/// Translates the file, or what Mosquitto does without one. `port` is that of the command line, for
+/// the listener that has none of its own.
+///
+/// # Errors
+/// What could not be read, and what cannot be done without.
+pub fn translate(file: Option<&Path>, port: Option<u16>) -> Result<Translation, Vec<Note>> {
+    let mut notes = Vec::new();
+    let lines = match file {
+        Some(file) => lines::read(file, &mut notes),
+        None => Vec::new(),
+    };
+    let mut draft = Draft::new(port);
+    // In one file, whatever is said of all listeners concerns those before it, too.
+    draft.per_listener = lines
+        .iter()
+        .any(|line| line.name == "per_listener_settings" && matches!(&*line.value, "true" | "1"));
+    for line in &lines {
+        take(line, &mut draft, &mut notes);
+    }
+    let (toml, pid_file) = draft.finish(&mut notes);
+    notes.sort_by_key(|note| note.place.as_ref().map(|(_, line)| *line));
+    if notes.iter().any(|note| note.weight == Weight::Refused) {
+        return Err(notes);
+    }
+    Ok(Translation { toml, notes, pid_file })
+}
+
+fn take(line: &Line, draft: &mut Draft, notes: &mut Vec<Note>) {
+    let name = &*line.name;
+    let mut note = |weight, text: String| {
+        let place = Some((line.file.clone(), line.number));
+        notes.push(Note { place, weight, text });
+    };
+    let Some(option) = OPTIONS.iter().find(|option| option.name == name) else {
+        let known = options::nearest_name(name).map(|near| format!("; did you mean {near}?"));
+        let known = known.unwrap_or_default();
+        return note(Weight::Refused, format!("{name} is no option of Mosquitto's{known}"));
+    };
+    match option.treatment {
+        Treatment::Harmless(why) => note(Weight::Harmless, format!("{name} has no effect: {why}")),
+        Treatment::Missing(why) => note(Weight::Refused, format!("{name} is not there: {why}")),
+        Treatment::Taken(scope, translate) => {
+            if scope == Scope::Security && !draft.per_listener {
+                draft.enter_all();
+            } else if scope == Scope::All {
+                draft.enter_all();
+            } else {
+                draft.enter_listener();
+            }
+            match translate(draft, &line.value) {
+                Ok(None) => {}
+                Ok(Some(differs)) => note(Weight::Different, format!("{name}: {differs}")),
+                Err(wrong) => note(Weight::Refused, format!("{name}: {wrong}")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+//! What each of Mosquitto's options means here: a row each.
+
+use super::draft::{Draft, quoted};
+use crate::options::nearest;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+/// One of Mosquitto's options.
+pub(super) struct MosquittoOption {
+    pub(super) name: &'static str,
+    pub(super) treatment: Treatment,
+}
+
+/// What is done with it. Puts it into the draft and says what is different here, if anything is; or
+/// what is wrong with its value.
+type Translate = fn(&mut Draft, &str) -> Result<Option<&'static str>, String>;
+
+#[derive(Clone, Copy)]
+pub(super) enum Treatment {
+    /// It has a counterpart.
+    Taken(Scope, Translate),
+    /// Leaving it out changes nothing that matters, for this reason.
+    Harmless(&'static str),
+    /// There is nothing like it, and that matters; what to do instead.
+    Missing(&'static str),
+}
+
+/// What it is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The whole broker.
+    All,
+    /// The listener named last.
+    Listener,
+    /// Who may come in: the listener named last if each has its own rules, or else the broker.
+    Security,
+}
+
+use Scope::{All, Listener, Security};
+use Treatment::{Harmless, Missing, Taken};
+
+/// The known option that looks most like a word.
+pub(super) fn nearest_name(word: &str) -> Option<&'static str> {
+    nearest(word, OPTIONS.iter().map(|option| (option.name.to_owned(), option.name)))
+}
+
+macro_rules! options {
+    ($($name:literal => $treatment:expr;)+) => {
+        pub(super) const OPTIONS: &[MosquittoOption] = &[
+            $(MosquittoOption { name: $name, treatment: $treatment },)+
+        ];
+    };
+}
+
+const BRIDGE: &str = "there are no bridges yet; remove it, or leave that connection to Mosquitto";
+const PLUGIN: &str = "plugins of Mosquitto's cannot be loaded";
+const PSK: &str = "TLS with shared keys is not offered; use certificates or a password_file";
+const RIGHTS: &str =
+    "there are no access rights yet, and without it every client could do everything";
+const STORED: &str = "what is acknowledged is on disk already";
+const LOG: &str = "the log goes to standard error, one form for all; see docs/observing.md";
+
+options! {
+    "accept_protocol_versions" => Taken(Listener, protocol_versions);
+    "acl_file" => Missing(RIGHTS);
+    "address" => Missing(BRIDGE);
+    "addresses" => Missing(BRIDGE);
+    "allow_anonymous" => Taken(Security, |draft, value| switch(draft, "allow_anonymous", value));
+    "allow_duplicate_messages" => Harmless(
+        "a client with overlapping subscriptions gets one copy of a message, with all its \
+         subscription identifiers",
+    );
+    "allow_zero_length_clientid" => Taken(All, |_, value| {
+        if boolean(value)? {
+            Ok(None)
+        } else {
+            Err("clients without an identifier cannot be refused: remove it or set it to true".into())
+        }
+    });
+    "auth_plugin" => Missing(PLUGIN);
+    "auth_plugin_deny_special_chars" => Harmless("there are no plugins");
+    "auto_id_prefix" => Harmless("identifiers that the broker gives are random and have no prefix");
+    "autosave_interval" => Harmless(STORED);
+    "autosave_on_changes" => Harmless(STORED);
+    "bind_address" => Taken(All, |draft, value| {
+        let bind = addresses(value)?;
+        draft.use_default_listener().bind = Some(bind);
+        Ok(None)
+    });
+    "bind_interface" => Missing("name the interface's addresses with `listener PORT ADDRESS`");
+    "cafile" => Taken(Listener, |draft, value| {
+        draft.listener().ca_file = Some(path(value)?.to_owned());
+        Ok(None)
+    });
+    "capath" => Missing("put the certificates of that directory into one file and name it with cafile");
+    "certfile" => Taken(Listener, |draft, value| text(draft, "cert", value));
+    "check_retain_source" => Harmless("retained messages are the broker's own, and there are no access rights yet");
+    "ciphers" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
+    "ciphers_tls1.3" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
+    "clientid_prefixes" => Missing("clients cannot be refused by their identifiers");
+    "connection" => Missing(BRIDGE);
+    "connection_messages" => Harmless(LOG);
+    "crlfile" => Taken(Listener, |draft, value| text(draft, "client_crl", value));
+    "dhparamfile" => Harmless("keys are agreed upon with elliptic curves");
+    "disable_client_cert_date_checks" => Taken(Listener, |_, value| {
+        if boolean(value)? {
+            Err("certificates that have expired are refused in any case: renew them".into())
+        } else {
+            Ok(None)
+        }
+    });
+    "enable_control_api" => Harmless("there is no control API");
+    "global_max_clients" => Taken(All, |draft, value| maximum(draft, "connections_max", value));
+    "global_max_connections" => Taken(All, |draft, value| maximum(draft, "connections_max", value));
+    "global_plugin" => Missing(PLUGIN);
+    "keyfile" => Taken(Listener, |draft, value| text(draft, "key", value));
+    "listener" => Taken(Listener, listener);
+    "listener_allow_anonymous" => Taken(Listener, |draft, value| {
+        switch(draft, "allow_anonymous", value)
+    });
+    "listener_auto_id_prefix" => Harmless("identifiers that the broker gives are random and have no prefix");
+    "log_dest" => Harmless(LOG);
+    "log_facility" => Harmless(LOG);
+    "log_timestamp" => Harmless(LOG);
+    "log_timestamp_format" => Harmless(LOG);
+    "log_type" => Taken(All, |draft, value| {
+        if matches!(value, "all" | "debug" | "subscribe" | "unsubscribe" | "notice" | "information") {
+            draft.set("verbose", "true".into());
+        }
+        Ok(None)
+    });
+    "max_connections" => Taken(Listener, |draft, value| {
+        maximum(draft, "connections_max", value)?;
+        Ok((draft.count() > 1).then_some("holds for all listeners together"))
+    });
+    "max_inflight_bytes" => Taken(All, |_, value| match number(value)? {
+        0 => Ok(None),
+        _ => Ok(Some("has no effect: messages under way are limited by number")),
+    });
+    "max_inflight_messages" => Taken(All, |draft, value| match number(value)? {
+        0 => limit(draft, "inflight_out_max", "65535"),
+        count => limit(draft, "inflight_out_max", &count.min(65_535).to_string()),
+    });
+    "max_keepalive" => Taken(All, |draft, value| match number(value)? {
+        0 => Ok(None),
+        seconds => {
+            draft.set_in("session", "keep_alive_max", quoted(&format!("{seconds}s")));
+            Ok(Some("clients of version 3, which cannot be told another keep-alive, keep theirs"))
+        }
+    });
+    "max_log_entries" => Harmless(LOG);
+    "max_packet_size" => Taken(All, packet_size);
+    "max_qos" => Taken(Listener, qos);
+    "max_queued_bytes" => Taken(All, |draft, value| match number(value)? {
+        0 => Ok(None),
+        bytes => {
+            limit(draft, "queue_memory_bytes_max", &bytes.max(1_024).to_string())?;
+            limit(draft, "queue_disk_bytes_max", &bytes.max(1_024).to_string())
+        }
+    });
+    "max_queued_messages" => Taken(All, |draft, value| maximum(draft, "queue_messages_max", value));
+    "max_topic_alias" => Taken(Listener, |draft, value| match number(value)? {
+        0 => Err("topic aliases cannot be turned off: the least is 1".into()),
+        count => limit(draft, "topic_aliases_in_max", &count.min(65_535).to_string()),
+    });
+    "max_topic_alias_broker" => Taken(Listener, |draft, value| match number(value)? {
+        0 => Err("topic aliases cannot be turned off: the least is 1".into()),
+        count => limit(draft, "topic_aliases_out_max", &count.min(65_535).to_string()),
+    });
+    "maximum_qos" => Taken(Listener, qos);
+    "memory_limit" => Taken(All, |draft, value| match number(value)? {
+        0 => Ok(None),
+        bytes => limit(draft, "memory_max", &bytes.max(1 << 20).to_string()),
+    });
+    "message_size_limit" => Taken(All, |draft, value| match number(value)? {
+        0 => Ok(None),
+        // The limit here is for the packet, with topic and properties.
+        bytes => {
+            let bytes = bytes.saturating_add(65_535 + 1_024).clamp(64, 268_435_460);
+            limit(draft, "packet_bytes_max", &bytes.to_string())?;
+            Ok(Some("limits the whole packet here, so it is allowed 65 kB more"))
+        }
+    });
+    "mount_point" => Missing("topics cannot be moved below another one");
+    "notification_topic" => Missing(BRIDGE);
+    "notifications" => Missing(BRIDGE);
+    "password_file" => Taken(Security, |draft, value| text(draft, "password_file", value));
+    "per_listener_settings" => Taken(All, |_, value| boolean(value).map(|_| None));
+    "persistence" => Taken(All, |draft, value| {
+        draft.is_persistent = boolean(value)?;
+        Ok(None)
+    });
+    "persistence_file" => Harmless("the store is a directory of several files");
+    "persistence_location" => Taken(All, |draft, value| {
+        let found = PathBuf::from(path(value)?).join("mosquitto.db").exists();
+        text(draft, "data_dir", value)?;
+        Ok(found.then_some(
+            "the mosquitto.db there is not read: sessions and retained messages begin anew",
+        ))
+    });
+    "persistent_client_expiration" => Taken(All, |draft, value| {
+        draft.set_in("session", "expiry_max", quoted(&expiration(value)?));
+        Ok(None)
+    });
+    "pid_file" => Taken(All, |draft, value| {
+        draft.pid_file = Some(path(value)?.into());
+        Ok(None)
+    });
+    "plugin" => Missing(PLUGIN);
+    "plugin_load" => Missing(PLUGIN);
+    "port" => Taken(All, |draft, value| {
+        let port = port(value)?;
+        draft.use_default_listener().port = Some(port);
+        Ok(None)
+    });
+    "protocol" => Taken(Listener, |_, value| match value {
+        "mqtt" => Ok(None),
+        "websockets" => Err("WebSocket is not offered yet: remove this listener".into()),
+        other => Err(format!("'{other}' is not offered: expected mqtt")),
+    });
+    "psk_file" => Missing(PSK);
+    "psk_hint" => Missing(PSK);
+    "queue_qos0_messages" => Taken(All, |_, value| {
+        if boolean(value)? {
+            Err("messages at QoS 0 do not wait for clients that are away: remove it".into())
+        } else {
+            Ok(None)
+        }
+    });
+    "require_certificate" => Taken(Listener, |draft, value| {
+        draft.listener().requires_certificate = boolean(value)?;
+        Ok(None)
+    });
+    "retain_available" => Taken(All, |draft, value| {
+        let retain = boolean(value)?.to_string();
+        draft.set_in("protocol", "retain", retain);
+        Ok(None)
+    });
+    "retain_expiry_interval" => Missing("retained messages stay until they are replaced or expire by themselves");
+    "set_tcp_nodelay" => Harmless("it is always set, and whole turns are written at once");
+    "socket_domain" => Taken(Listener, |draft, value| {
+        draft.listener().only = match value {
+            "ipv4" => Some(IpAddr::is_ipv4),
+            "ipv6" => Some(IpAddr::is_ipv6),
+            other => return Err(format!("'{other}' is neither ipv4 nor ipv6")),
+        };
+        Ok(None)
+    });
+    "sys_interval" => Taken(All, |draft, value| {
+        draft.set("sys_interval", quoted(&format!("{}s", number(value)?)));
+        Ok(None)
+    });
+    "tls_engine" => Missing("keys lie in files");
+    "tls_engine_kpass_sha1" => Missing("keys lie in files");
+    "tls_keyform" => Missing("keys lie in files of the form PEM");
+    "tls_version" => Taken(Listener, |_, value| match value {
+        "tlsv1.2" => Ok(Some("TLS 1.3 is offered as well")),
+        "tlsv1.3" => Ok(Some("TLS 1.2 is offered as well")),
+        other => Err(format!("'{other}' is not offered: expected tlsv1.2 or tlsv1.3")),
+    });
+    "upgrade_outgoing_qos" => Taken(All, |_, value| {
+        if boolean(value)? {
+            Err("messages are delivered with the QoS they came with, as MQTT says: remove it".into())
+        } else {
+            Ok(None)
+        }
+    });
+    "use_identity_as_username" => Taken(Listener, |draft, value| certificate_user(draft, "common-name", value));
+    "use_subject_as_username" => Taken(Listener, |draft, value| certificate_user(draft, "subject", value));
+    "use_username_as_clientid" => Missing("client identifiers are the clients' own");
+    "user" => Taken(All, |_, value| {
+        // Whoever is not root has nothing to give up.
+        let is_root = rustix::process::geteuid().is_root();
+        Ok((is_root && value != "root").then_some(
+            "has no effect: the broker stays root; have the service manager start it as that user",
+        ))
+    });
+    "websockets_headers_size" => Harmless("WebSocket is not offered yet");
+    "websockets_log_level" => Harmless("WebSocket is not offered yet");
+    "websockets_origin" => Harmless("WebSocket is not offered yet");
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        other => Err(format!("'{other}' is neither true nor false")),
+    }
+}
+
+fn number(value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("'{value}' is not a whole number"))
+}
+
+fn port(value: &str) -> Result<u16, String> {
+    let port = value.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| format!("'{value}' is no port: expected a number from 1 to 65535"))
+}
+
+fn path(value: &str) -> Result<&str, String> {
+    if value.is_empty() { Err("expected a path".into()) } else { Ok(value) }
+}
+
+type Outcome = Result<Option<&'static str>, String>;
+
+fn switch(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
+    draft.set(key, boolean(value)?.to_string());
+    Ok(None)
+}
+
+fn text(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
+    draft.set(key, quoted(path(value)?));
+    Ok(None)
+}
+
+fn limit(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
+    draft.set_in("limits", key, value.to_owned());
+    Ok(None)
+}
+
+/// A number of which zero, and for connections -1, means that there is none.
+fn maximum(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
+    let none = value == "-1" || (value == "0" && key != "connections_max");
+    let value = if none { "\"unlimited\"".into() } else { number(value)?.max(1).to_string() };
+    limit(draft, key, &value)
+}
+
+fn packet_size(draft: &mut Draft, value: &str) -> Outcome {
+    match number(value)? {
+        0 => limit(draft, "packet_bytes_max", "\"unlimited\""),
+        bytes => limit(draft, "packet_bytes_max", &bytes.clamp(64, 268_435_460).to_string()),
+    }
+}
+
+fn qos(draft: &mut Draft, value: &str) -> Outcome {
+    let qos = number(value).ok().filter(|qos| *qos <= 2);
+    let qos = qos.ok_or_else(|| format!("'{value}' is neither 0, 1 nor 2"))?;
+    draft.set_in("protocol", "qos_max", qos.to_string());
+    Ok((draft.count() > 1).then_some("holds for all listeners"))
+}
+
+fn certificate_user(draft: &mut Draft, which: &str, value: &str) -> Outcome {
+    if boolean(value)? {
+        draft.listener().requires_certificate = true;
+        draft.set("certificate_user", quoted(which));
+    }
+    Ok(None)
+}
+
+fn protocol_versions(draft: &mut Draft, value: &str) -> Outcome {
+    let mut versions = Vec::new();
+    for word in value.split(',') {
+        versions.push(match word.trim() {
+            "3" => "\"3.1\"",
+            "4" => "\"3.1.1\"",
+            "5" => "\"5\"",
+            other => return Err(format!("'{other}' is neither 3, 4 nor 5")),
+        });
+    }
+    draft.set("protocol_versions", format!("[{}]", versions.join(", ")));
+    Ok(None)
+}
+
+fn listener(draft: &mut Draft, value: &str) -> Outcome {
+    let mut words = value.split_whitespace();
+    let (number, address) = (words.next().unwrap_or_default(), words.next());
+    if number == "0" {
+        return Err("Unix sockets are not offered yet: name a port".into());
+    }
+    let port = port(number)?;
+    let bind = address.map(addresses).transpose()?;
+    draft.begin_listener(port).bind = bind;
+    Ok(None)
+}
+
+/// The addresses that a name stands for.
+fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+    let wrong = |error| format!("{name}: has no address: {error}");
+    let found = (name, 0).to_socket_addrs().map_err(wrong)?;
+    let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    addresses.sort();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+/// Mosquitto's `14d`, in our units.
+fn expiration(value: &str) -> Result<String, String> {
+    let wrong = || format!("'{value}' is no time such as 12h, 14d, 6w, 3m or 1y");
+    let unit = value.chars().last().ok_or_else(wrong)?;
+    let count: u64 = value[..value.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let days = match unit {
+        'h' => return Ok(format!("{count}h")),
+        'd' => 1,
+        'w' => 7,
+        'm' => 30,
+        'y' => 365,
+        _ => return Err(wrong()),
+    };
+    Ok(format!("{}d", count.saturating_mul(days)))
+}

@@ -1,0 +1,146 @@
+//! What comes of the lines of a `mosquitto.conf`.
+
+use super::*;
+use crate::options::{Config, Dialect, Sources};
+use std::fs;
+
+/// A directory with a `mosquitto.conf` of this text.
+struct Case {
+    directory: PathBuf,
+}
+
+impl Case {
+    fn new(name: &str, text: &str) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("noctule-conf-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let case = Self { directory };
+        fs::write(case.file(), text).unwrap();
+        case
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("mosquitto.conf")
+    }
+
+    fn translation(&self) -> Result<Translation, Vec<Note>> {
+        translate(Some(&self.file()), None)
+    }
+
+    fn config(&self) -> Config {
+        let dialect = Dialect::Mosquitto { port: None };
+        let sources = Sources { file: Some(self.file()), dialect, ..Sources::default() };
+        sources.load().unwrap_or_else(|problems| panic!("{problems}")).config
+    }
+
+    /// What is refused, one line each.
+    fn refused(&self) -> Vec<String> {
+        let notes = self.translation().expect_err("it is to be refused");
+        let refused = notes.iter().filter(|note| note.weight == Weight::Refused);
+        refused.map(|note| note.text.clone()).collect()
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn without_a_file_it_is_open_to_this_machine_alone_and_keeps_nothing() {
+    let dialect = Dialect::Mosquitto { port: Some(1884) };
+    let config = Sources { dialect, ..Sources::default() }.load().unwrap().config;
+    let listeners = config.all_listeners();
+    assert_eq!(listeners.len(), 1);
+    assert_eq!(listeners[0].config.port, 1884);
+    assert!(listeners[0].config.bind.iter().all(|address| address.is_loopback()));
+    assert!(listeners[0].config.allow_anonymous && config.in_memory);
+    assert_eq!(config.limits.inflight_out_max, 20);
+}
+
+#[test]
+fn a_listener_is_on_all_addresses_and_needs_a_way_in() {
+    let case = Case::new("way-in", "listener 1884\n");
+    assert!(case.refused()[0].contains("nobody could log in"), "{:?}", case.refused());
+    let case = Case::new("open", "listener 1884\nallow_anonymous true\npersistence true\n");
+    let config = case.config();
+    let listeners = config.all_listeners();
+    assert!(listeners[0].config.bind.iter().any(|address| address.is_unspecified()));
+    assert!(listeners[0].config.allow_anonymous && !config.in_memory);
+}
+
+#[test]
+fn a_listener_has_the_lines_behind_it_and_the_rules_of_the_whole_file() {
+    let text = "per_listener_settings true\nlistener 1884 127.0.0.1\nallow_anonymous true\n\
+                accept_protocol_versions 4,5\nlistener 8884 127.0.0.1\n\
+                cafile ca.pem\ncertfile server.pem\nkeyfile server.key\n\
+                require_certificate true\nuse_identity_as_username true\n";
+    let case = Case::new("two", text);
+    let toml = case.translation().unwrap().toml;
+    let listeners: Vec<&str> = toml.split("[[listener]]").skip(1).collect();
+    assert_eq!(listeners.len(), 2, "{toml}");
+    assert!(listeners[0].contains("allow_anonymous = true"), "{toml}");
+    assert!(listeners[0].contains("protocol_versions = [\"3.1.1\", \"5\"]"), "{toml}");
+    for line in [
+        "port = 8884",
+        "transport = \"tls\"",
+        "cert = \"server.pem\"",
+        "client_ca = \"ca.pem\"",
+        "certificate_user = \"common-name\"",
+    ] {
+        assert!(listeners[1].contains(line), "{line} in {toml}");
+    }
+    assert!(!listeners[1].contains("allow_anonymous"), "{toml}");
+    case.config();
+}
+
+#[test]
+fn an_option_that_cannot_be_left_out_stops_the_start_and_a_harmless_one_is_named() {
+    let case = Case::new(
+        "missing",
+        "listener 1884\nallow_anonymous true\nacl_file acl\nautosave_interval 10\nmax_qeued 3\n",
+    );
+    let refused = case.refused();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].starts_with("acl_file is not there"), "{refused:?}");
+    assert!(refused[1].contains("did you mean max_q"), "{refused:?}");
+    let notes = case.translation().unwrap_err();
+    let harmless = notes.iter().find(|note| note.weight == Weight::Harmless).unwrap();
+    assert!(harmless.to_string().contains("mosquitto.conf:4: autosave_interval has no effect"));
+}
+
+#[test]
+fn limits_are_ours_and_wrong_values_say_what_was_expected() {
+    let text = "max_queued_messages 0\nmax_packet_size 1000\npersistent_client_expiration 2w\n\
+                maximum_qos 1\nretain_available false\nsys_interval 5\nmax_inflight_messages 7\n";
+    let config = Case::new("limits", text).config();
+    assert_eq!(config.limits.inflight_out_max, 7);
+    assert_eq!(config.protocol.qos_max, 1);
+    assert!(!config.protocol.retain);
+    assert_eq!(config.sys_interval, std::time::Duration::from_secs(5));
+    let wrong = "maximum_qos 3\nport no\nallow_anonymous perhaps\npersistent_client_expiration 2\n";
+    let refused = Case::new("wrong", wrong).refused();
+    assert_eq!(refused.len(), 4, "{refused:?}");
+    assert!(refused.contains(&"maximum_qos: '3' is neither 0, 1 nor 2".to_owned()), "{refused:?}");
+}
+
+#[test]
+fn included_files_are_read_in_the_order_of_their_names() {
+    let case = Case::new("include", "");
+    let more = case.directory.join("more");
+    fs::create_dir_all(&more).unwrap();
+    fs::write(more.join("b.conf"), "max_inflight_messages 3\n").unwrap();
+    fs::write(more.join("a.conf"), "max_inflight_messages 2\n").unwrap();
+    fs::write(more.join("c.txt"), "nonsense\n").unwrap();
+    fs::write(case.file(), format!("include_dir {}\n", more.display())).unwrap();
+    assert_eq!(case.config().limits.inflight_out_max, 3);
+    fs::write(case.file(), "include_dir /no/such/directory\n").unwrap();
+    assert!(case.refused()[0].contains("cannot be read"));
+}
+
+#[test]
+fn every_option_is_named_once_and_in_order() {
+    let names: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
+    assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+}
