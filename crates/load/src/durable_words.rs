@@ -21,7 +21,7 @@ pub(crate) fn command() -> Command {
              messages under way at once.",
         )
         .arg(
-            with_default("loads", "LIST", "1x1,16x1,64x4,64x16,64x100", "PUBLISHERSxWINDOW")
+            with_default("loads", "LIST", "1x1,32x1,64x4,64x16,64x100", "PUBLISHERSxWINDOW")
                 .value_delimiter(',')
                 .value_parser(value_parser!(Load)),
         )
