@@ -137,8 +137,7 @@ fn staying(level: u8, id: &str, user: &str) -> Vec<u8> {
 /// SUBSCRIBE at QoS 1.
 fn subscribe(level: u8, filter: &str) -> Vec<u8> {
     let properties: &[u8] = if level == 5 { &[0] } else { &[] };
-    let rest =
-        [&[0, 1], properties, &[0, filter.len() as u8], filter.as_bytes(), &[1]].concat();
+    let rest = [&[0, 1], properties, &[0, filter.len() as u8], filter.as_bytes(), &[1]].concat();
     [vec![0x82, rest.len() as u8], rest].concat()
 }
 
