@@ -34,10 +34,21 @@ pub(crate) fn take_up(old: &Config, new: &Config) -> Config {
         (spec.copy)(&mut config, new);
     }
     if old.listeners.len() == new.listeners.len() {
-        let both = old.listeners.iter().zip(&new.listeners);
-        config.listeners = both.map(|(old, new)| old.with_live_of(new)).collect();
+        let both = old.listeners.iter().zip(&new.listeners).zip(are_same(old, new));
+        let taken = both.map(
+            |((old, new), is_same)| {
+                if is_same { old.with_live_of(new) } else { old.clone() }
+            },
+        );
+        config.listeners = taken.collect();
     }
     config
+}
+
+/// For each listener in the order of the file whether the one of `new` may be taken for it.
+fn are_same(old: &Config, new: &Config) -> Vec<bool> {
+    let both = old.all_listeners().into_iter().zip(new.all_listeners());
+    both.map(|(old, new)| old.is_same(&new)).collect()
 }
 
 fn of_listeners(old: &Config, new: &Config) -> Vec<Change> {
@@ -49,8 +60,14 @@ fn of_listeners(old: &Config, new: &Config) -> Vec<Change> {
     }
     let mut found = Vec::new();
     let numbered = old.all_listeners().into_iter().zip(old.listeners.iter().zip(&new.listeners));
-    for (listener, (before, after)) in numbered {
+    for ((listener, (before, after)), is_same) in numbered.zip(are_same(old, new)) {
         let label = listener.label().unwrap_or_default();
+        if !is_same {
+            let after = "another one that the file has in its place".to_owned();
+            let (what, before) = (label, "as it is".to_owned());
+            found.push(Change { what, before, after, is_live: false });
+            continue;
+        }
         for spec in listener_options() {
             let what = format!("{label}: `{}`", spec.name());
             found.extend(change(what, spec, said(before, spec), said(after, spec)));
@@ -118,6 +135,21 @@ mod tests {
         let listeners = take_up(&old, &new).all_listeners();
         assert_eq!(listeners[0].config.port, 1);
         assert_eq!(listeners[0].config.hello, super::super::Hello::Always);
+    }
+
+    #[test]
+    fn listeners_that_change_places_do_not_get_each_others_rules() {
+        let inside = "[[listener]]\nport = 1\nallow_anonymous = true\n";
+        let outside = "[[listener]]\nport = 2\nbind = \"0.0.0.0\"\npassword_file = \"p\"\n";
+        let old = config(&format!("{inside}{outside}"));
+        let new = config(&format!("{outside}{inside}"));
+        assert_eq!(take_up(&old, &new), old);
+        let found = changes(&old, &new);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|change| !change.is_live), "{found:?}");
+        // Nor does one that has come get those of one that has gone.
+        let new = config(&format!("{inside}[[listener]]\nport = 3\nallow_anonymous = true\n"));
+        assert_eq!(take_up(&old, &new), old);
     }
 
     #[test]

@@ -60,6 +60,18 @@ impl Listener {
         }
     }
 
+    /// Whether this may be taken for another one in another reading of the file: what is said of one
+    /// must not come to hold at the place of another.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (own, others) = (&self.config, &other.config);
+        let has_its_name =
+            !own.listener.name.is_empty() && own.listener.name == others.listener.name;
+        let has_its_place = own.port == others.port
+            && own.bind == others.bind
+            && self.transport() == other.transport();
+        has_its_name || has_its_place
+    }
+
     /// The flag or key that chooses its port.
     #[must_use]
     pub fn port_key(&self) -> &'static str {
