@@ -54,7 +54,7 @@ fn without_a_file_it_is_open_to_this_machine_alone_and_keeps_nothing() {
     let listeners = config.all_listeners();
     assert_eq!(listeners.len(), 1);
     assert_eq!(listeners[0].config.port, 1884);
-    assert!(listeners[0].config.bind.iter().all(|address| address.is_loopback()));
+    assert!(listeners[0].config.bind.iter().all(std::net::IpAddr::is_loopback));
     assert!(listeners[0].config.allow_anonymous && config.in_memory);
     assert_eq!(config.limits.inflight_out_max, 20);
 }
@@ -66,7 +66,7 @@ fn a_listener_is_on_all_addresses_and_needs_a_way_in() {
     let case = Case::new("open", "listener 1884\nallow_anonymous true\npersistence true\n");
     let config = case.config();
     let listeners = config.all_listeners();
-    assert!(listeners[0].config.bind.iter().any(|address| address.is_unspecified()));
+    assert!(listeners[0].config.bind.iter().any(std::net::IpAddr::is_unspecified));
     assert!(listeners[0].config.allow_anonymous && !config.in_memory);
 }
 
