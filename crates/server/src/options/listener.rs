@@ -113,10 +113,10 @@ impl ListenerTable {
         over
     }
 
-    /// What this one says, but of live options what `new` says.
-    pub(crate) fn with_live_of(&self, new: &Self) -> Self {
-        let own = self.entries.iter().filter(|(spec, _)| !spec.is_live());
-        let entries = own.chain(new.entries.iter().filter(|(spec, _)| spec.is_live()));
+    /// What this one says, but of those options that are `taken` what `new` says.
+    pub(crate) fn with_those_of(&self, new: &Self, taken: impl Fn(&OptionSpec) -> bool) -> Self {
+        let own = self.entries.iter().filter(|(spec, _)| !taken(spec));
+        let entries = own.chain(new.entries.iter().filter(|(spec, _)| taken(spec)));
         Self { entries: entries.cloned().collect() }
     }
 
