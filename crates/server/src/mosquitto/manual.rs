@@ -37,8 +37,9 @@ pub fn manual() -> String {
 
 /// What comes of an option in a file that has what every file needs.
 fn becomes(name: &str, example: &str) -> String {
-    let text = format!("{FILE}{name} {example}\n");
-    let (before, after) = match (translation(name, FILE), translation(name, &text)) {
+    let file = before(name);
+    let text = format!("{file}{name} {example}\n");
+    let (before, after) = match (translation(name, &file), translation(name, &text)) {
         (Ok(before), Ok(after)) => (before, after),
         (_, Err(reasons)) | (Err(reasons), _) => {
             return format!("**refused**: {}", reasons.join("; "));
@@ -120,10 +121,26 @@ fn translation(name: &str, text: &str) -> Result<Translation, Vec<String>> {
 /// What the examples stand behind.
 const FILE: &str = "allow_anonymous true\nlistener 1884\n";
 
+/// What an example stands behind, with what it would be refused without.
+fn before(name: &str) -> String {
+    let more = match name {
+        "allow_anonymous" | "listener_allow_anonymous" => "password_file /etc/mosquitto/users\n",
+        "cafile"
+        | "crlfile"
+        | "keyfile"
+        | "require_certificate"
+        | "use_identity_as_username"
+        | "use_subject_as_username" => "certfile /etc/ssl/broker.pem\n",
+        _ => "",
+    };
+    format!("{FILE}{more}")
+}
+
 const TAKEN: &str = "\
 ### Options with a counterpart
 
-Behind `allow_anonymous true` and `listener 1884`, each with an example or two.
+Behind `allow_anonymous true` and `listener 1884`, and a `password_file` or `certfile` where one has to be there; each with an
+example or two.
 
 | line | becomes |
 |---|---|
@@ -190,7 +207,7 @@ mod tests {
             let Treatment::Taken(_, examples, _) = option.treatment else { continue };
             assert!(!examples.is_empty(), "{}", option.name);
             for example in examples {
-                let text = format!("{FILE}{} {example}\n", option.name);
+                let text = format!("{}{} {example}\n", before(option.name), option.name);
                 let Ok(translation) = translation(option.name, &text) else { continue };
                 for set in settings(&translation.toml) {
                     let name = set.key().1.expect("a key");

@@ -85,9 +85,8 @@ fn translate_lines(
 ) -> Result<Translation, Vec<Note>> {
     let mut draft = Draft::new(port);
     // In one file, whatever is said of all listeners concerns those before it, too.
-    draft.per_listener = lines
-        .iter()
-        .any(|line| line.name == "per_listener_settings" && matches!(&*line.value, "true" | "1"));
+    let mut said = lines.iter().filter(|line| line.name == "per_listener_settings");
+    draft.per_listener = said.next_back().is_some_and(|line| matches!(&*line.value, "true" | "1"));
     for line in lines {
         take(line, &mut draft, &mut notes);
     }
@@ -120,8 +119,14 @@ fn take(line: &Line, draft: &mut Draft, notes: &mut Vec<Note>) {
                 Scope::All | Scope::Security => draft.enter_all(),
             }
             match translate(draft, &line.value) {
-                Ok(None) => {}
-                Ok(Some(differs)) => note(Weight::Different, format!("{name}: {differs}")),
+                Ok(differs) => {
+                    if let Some(differs) = differs {
+                        note(Weight::Different, format!("{name}: {differs}"));
+                    }
+                    if options::makes_listener(name, &line.value) {
+                        draft.note_listener();
+                    }
+                }
                 Err(wrong) => note(Weight::Refused, format!("{name}: {wrong}")),
             }
         }

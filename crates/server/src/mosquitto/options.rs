@@ -40,6 +40,19 @@ pub(super) enum Scope {
 use Scope::{All, Listener, Security};
 use Treatment::{Harmless, Missing, Taken};
 
+/// Whether such a line makes the default listener one that is there, beside those that are named.
+pub(super) fn makes_listener(name: &str, value: &str) -> bool {
+    match name {
+        "cafile" | "certfile" | "crlfile" | "keyfile" | "password_file" | "socket_domain" => true,
+        "require_certificate" | "use_identity_as_username" | "use_subject_as_username" => {
+            matches!(value, "true" | "1")
+        }
+        "max_connections" => value != "-1",
+        "max_qos" | "maximum_qos" => value != "2",
+        _ => false,
+    }
+}
+
 /// The known option that looks most like a word.
 pub(super) fn nearest_name(word: &str) -> Option<&'static str> {
     nearest(word, OPTIONS.iter().map(|option| (option.name.to_owned(), option.name)))
@@ -342,8 +355,9 @@ fn qos(draft: &mut Draft, value: &str) -> Outcome {
 
 fn certificate_user(draft: &mut Draft, which: &str, value: &str) -> Outcome {
     if boolean(value)? {
-        draft.listener().requires_certificate = true;
         draft.set("certificate_user", quoted(which));
+    } else {
+        draft.unset("certificate_user");
     }
     Ok(None)
 }
