@@ -158,7 +158,7 @@ fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
 
 #[test]
 fn an_address_that_is_wrong_too_often_is_refused_for_a_while_but_not_who_is_known() {
-    let broker = broker(&["--login-failures-max", "3", "--login-failures-time", "1s"]);
+    let broker = broker(&["--login-failures-max", "3", "--login-failures-time", "6s"]);
     assert_eq!(login(&broker, "x", Some("anna"), Some("secret")), 0);
     for _ in 0..3 {
         assert_eq!(login(&broker, "y", Some("anna"), Some("wrong")), 0x86);
