@@ -1,5 +1,5 @@
 //! The committed counts. One that rises by more than [`RISE_MAX`] fails until it is looked at: what
-//! was gained for it is said in `docs/performance.md`, and `way --write` commits the new count.
+//! was gained for it is said in `docs/benchmarks.md`, and `way --write` commits the new count.
 
 use crate::pattern::PATTERNS;
 use std::fmt::Write;

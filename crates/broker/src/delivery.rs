@@ -264,12 +264,12 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         publisher: Option<ConnectionHandle>,
         asks: Asks,
-    ) -> u16 {
+    ) -> u32 {
         let received_ms = self.stored_now().wall_ms;
         let mut replies = 0;
         for Elsewhere { shard, durable } in elsewhere {
             let reply = self.reply_to(own, asks, outgoing.view.qos, *durable);
-            replies += u16::from(reply.is_some());
+            replies += u32::from(reply.is_some());
             if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
                 let attribution = durable.then(|| {
                     let from = outgoing.from.and_then(|from| self.sessions.get(from));
@@ -900,13 +900,13 @@ impl Delivery {
         handle: SessionHandle,
         answer: Answer,
         ticket: Option<Ticket>,
-        replies: u16,
+        replies: u32,
     ) {
         let Some(session) = self.sessions.get_mut(handle) else {
             return;
         };
         let ticket = ticket.filter(|_| !fault(Fault::AckBeforeTicket));
-        let waits = replies + u16::from(ticket.is_some());
+        let waits = replies + u32::from(ticket.is_some());
         if waits == 0 && (session.answers.is_empty() || fault(Fault::AckOutOfOrder)) {
             self.write_answer(handle, answer);
             return;

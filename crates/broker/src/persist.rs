@@ -198,7 +198,7 @@ pub enum Record {
         /// What the batches have in common.
         together: Together,
         /// How many there are. One of them knows it.
-        batches: Option<u16>,
+        batches: Option<u32>,
     },
     /// PUBREL came: the packet identifier is free.
     Released {

@@ -218,7 +218,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
         let kept = kept.next().unwrap_or_default();
         loops.push(Plan { number, poll, doors, storage, kept, seed: random_seed()? });
     }
-    say_hello(&lines, &config, shards, started);
+    let promise_of_store = durability(&config);
     drop(doors);
     let statistics = Statistics::start(StatisticsPlan {
         ledger: Arc::clone(&building.ledger),
@@ -243,6 +243,8 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     }
     let read_again = (!watched.is_empty()).then(|| watch(watched)).transpose();
     let read_again = read_again.map_err(system("start a thread"))?;
+    // Files that are changed from here on are noticed.
+    say_hello(&lines, &promise_of_store, shards, started);
     supervisor::tell("READY=1");
     let served = serve(&building, loops, signals, read_again.as_ref());
     drop(read_again);
@@ -443,12 +445,12 @@ fn end_in_time(ended: Receiver<()>) -> Result<(), StartError> {
 }
 
 /// The lines on standard output by which people and programs know that it runs.
-fn say_hello(lines: &[String], config: &Config, shards: usize, started: Instant) {
+fn say_hello(lines: &[String], durability: &str, shards: usize, started: Instant) {
     say(&format!("Noctule {}", env!("CARGO_PKG_VERSION")));
     for line in lines {
         say(&format!("  {line}"));
     }
-    say(&format!("  {}", durability(config)));
+    say(&format!("  {durability}"));
     let loops = if shards == 1 { "1 loop".to_owned() } else { format!("{shards} loops") };
     let elapsed = started.elapsed().as_millis();
     say(&format!("  ready in {elapsed} ms, with {loops}; Ctrl-C stops it"));

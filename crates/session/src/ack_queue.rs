@@ -28,7 +28,7 @@ pub struct AckQueue<A> {
 struct Entry<A> {
     answer: A,
     /// How many events it waits for.
-    waits: u16,
+    waits: u32,
     abandoned: bool,
     /// The answer that takes its place, and waits for it.
     heir: Option<AckNumber>,
@@ -58,7 +58,7 @@ impl<A> AckQueue<A> {
 
     /// Puts `answer` at the end; it waits until [`complete`](Self::complete) has been called for it
     /// `waits` times.
-    pub fn push(&mut self, answer: A, waits: u16) -> AckNumber {
+    pub fn push(&mut self, answer: A, waits: u32) -> AckNumber {
         let number = self.next_number();
         self.entries.push_back(Entry { answer, waits, abandoned: false, heir: None });
         number
@@ -144,7 +144,7 @@ impl<A> AckQueue<A> {
         if !may_move {
             return false;
         }
-        let (answer, waits) = (entry.answer.clone(), u16::from(entry.waits > 0));
+        let (answer, waits) = (entry.answer.clone(), u32::from(entry.waits > 0));
         let heir = self.push(answer, waits);
         self.entries[index].heir = Some(heir);
         true

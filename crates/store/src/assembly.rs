@@ -62,7 +62,7 @@ impl Assembly {
         let ends = ends(&self.waiting);
         // Between two that belong together everything belongs to them: the log has one order.
         let mut joined = false;
-        let mut open: HashMap<Together, i32> = HashMap::new();
+        let mut open: HashMap<Together, i64> = HashMap::new();
         for (at, persist) in take(&mut self.waiting).into_iter().enumerate() {
             if ends.get(&persist.shard).is_some_and(|end| at >= *end) {
                 self.waiting.push(persist);
@@ -71,7 +71,7 @@ impl Assembly {
             let follows = joined;
             for (together, batches) in &persist.together {
                 let missing = open.entry(*together).or_default();
-                *missing += batches.map_or(0, i32::from) - 1;
+                *missing += batches.map_or(0, i64::from) - 1;
             }
             open.retain(|_, missing| *missing != 0);
             joined = !open.is_empty();
@@ -104,7 +104,7 @@ fn ends(batches: &[Persist]) -> HashMap<ShardId, usize> {
     let mut ends: HashMap<ShardId, usize> = HashMap::new();
     loop {
         let goes = |at: usize, shard: ShardId| ends.get(&shard).is_none_or(|end| at < *end);
-        let mut there: HashMap<Together, (u16, Option<u16>)> = HashMap::new();
+        let mut there: HashMap<Together, (u32, Option<u32>)> = HashMap::new();
         for (_, persist) in batches.iter().enumerate().filter(|(at, one)| goes(*at, one.shard)) {
             for (together, batches) in &persist.together {
                 let found = there.entry(*together).or_default();
@@ -163,10 +163,10 @@ mod tests {
 
     const FIRST: Together = Together { shard: ShardId(0), number: 1 };
     const SECOND: Together = Together { shard: ShardId(1), number: 1 };
-    const NOBODY: &[(Together, Option<u16>)] = &[];
+    const NOBODY: &[(Together, Option<u32>)] = &[];
 
     /// A batch with one record that tells it from the others.
-    fn batch(shard: u16, ticket: u64, together: &[(Together, Option<u16>)]) -> Persist {
+    fn batch(shard: u16, ticket: u64, together: &[(Together, Option<u32>)]) -> Persist {
         let record = Record::SessionEnded(SessionKey(u64::from(shard) * 100 + ticket));
         let together = together.to_vec();
         let (shard, ticket) = (ShardId(shard), Ticket(ticket));

@@ -102,7 +102,7 @@ pub(crate) struct Persist {
     pub(crate) stage: Stage,
     pub(crate) bytes: usize,
     /// What it has in common with batches of other shards, and how many there are if it knows.
-    pub(crate) together: Vec<(Together, Option<u16>)>,
+    pub(crate) together: Vec<(Together, Option<u32>)>,
 }
 
 #[derive(Debug)]
@@ -320,7 +320,7 @@ impl Shared {
 }
 
 /// Takes the demands out of a batch, which are nothing to be kept.
-pub(crate) fn take_together(records: &mut Vec<Record>) -> Vec<(Together, Option<u16>)> {
+pub(crate) fn take_together(records: &mut Vec<Record>) -> Vec<(Together, Option<u32>)> {
     let demand = |record: &Record| match record {
         Record::Together { together, batches } => Some((*together, *batches)),
         _ => None,

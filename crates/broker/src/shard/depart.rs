@@ -91,11 +91,11 @@ impl Shard {
         messages: Vec<(Owed, bool)>,
     ) {
         let together = self.delivery.journal.name_together(self.id);
-        let mut elsewhere = 0;
+        let mut elsewhere: u32 = 0;
         let mut settled: Vec<Sequence> = Vec::with_capacity(messages.len());
         for (owed, may) in messages {
             settled.push(owed.sequence);
-            elsewhere += u16::from(may && self.give_to_another(&owed, together));
+            elsewhere += u32::from(may && self.give_to_another(&owed, together));
         }
         let key = departing.key;
         let is_stored = departing.stored;

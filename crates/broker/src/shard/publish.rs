@@ -49,7 +49,7 @@ struct Routed {
     /// Whether somebody is owed it across a crash.
     durable: bool,
     /// How many other shards were asked to reply.
-    replies: u16,
+    replies: u32,
 }
 
 impl Shard {

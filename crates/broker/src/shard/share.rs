@@ -29,7 +29,7 @@ impl Origin {
         groups: &[GroupRoute],
         outgoing: &mut Outgoing<'_>,
         (sharing, placement): (Sharing, &Placement),
-    ) -> u16 {
+    ) -> u32 {
         let choice = Choice::new(sharing, || placement.topic_hash(outgoing.view.topic));
         let publisher = self.from.and_then(|session| delivery.connection_of(session));
         let mut replies = 0;
@@ -38,7 +38,7 @@ impl Origin {
             let reply = delivery.reply_to(self.own, self.asks, outgoing.view.qos, durable);
             let passage = Passage::new(self.own, publisher, reply);
             let fate = delivery.distribute(self.own, group, outgoing, passage, choice);
-            replies += u16::from(fate == Fate::HandedOn && reply.is_some());
+            replies += u32::from(fate == Fate::HandedOn && reply.is_some());
         }
         replies
     }

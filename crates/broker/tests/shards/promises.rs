@@ -50,7 +50,7 @@ fn pubrec_of_a_clean_publisher_waits_for_a_persistent_subscriber_on_another_shar
 
 /// The name that the only batch held from a shard's store has in common with others, and how many
 /// it says there are; and whether a session is owed something by it.
-fn together(w: &Shards, shard: usize) -> (Option<(Together, Option<u16>)>, bool) {
+fn together(w: &Shards, shard: usize) -> (Option<(Together, Option<u32>)>, bool) {
     let batches = w.held_batches(shard);
     assert_eq!(batches.len(), 1, "{batches:?}");
     let name = batches[0].iter().find_map(|record| match record {

@@ -97,6 +97,31 @@ fn each_message_comes_to_one_member_and_shards_get_as_many_as_they_have_members(
 }
 
 #[test]
+fn a_member_may_leave_more_messages_to_another_shard_than_two_bytes_can_count() {
+    let (mut w, senders, names) = with_members(Shards::new(2), &[1, 0], v5);
+    let other = w.name_at(1, 1);
+    w.connect(&other, 0, v5());
+    w.subscribe(&other, GROUP, 2);
+    w.lose(&other);
+    // One more than two bytes can count.
+    let all = usize::from(u16::MAX) + 1;
+    for count in 0..all {
+        w.send(&senders[0], publish("x/y", count.to_string()).qos(1).id(7));
+        if w.next_heard(&senders[0]).is_none() {
+            // The sender waits for the member, until that is known to be slow.
+            w.pass_ms(1_000);
+            w.expect(&senders[0], puback(7));
+        }
+    }
+    w.connect(&other, 0, v5());
+    w.subscribe(&other, GROUP, 2);
+    w.lose(&names[0]);
+    let mut heard = BTreeMap::new();
+    collect(&mut w, std::slice::from_ref(&other), &mut heard);
+    assert_eq!(heard[&other].len(), all);
+}
+
+#[test]
 fn a_shard_whose_members_are_away_hands_on() {
     for qos in 0..3 {
         let (mut w, senders, names) =

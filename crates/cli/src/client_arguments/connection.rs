@@ -1,42 +1,34 @@
-//! Where to connect and as whom: the flags, and the options of the client library made from them.
+//! The flags that all client commands share, and the options of the client library made from them.
+//!
+//! Where the broker is, is `place`'s matter, the last will is `will`'s, and encryption `security`'s.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use noctule_client::{
-    Address, Authentication, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS,
-    Session, TlsOptions, Will,
+    Authentication, Carrier, ClientOptions, Limits, PacketType, ProtocolVersion, QoS, Session, Will,
 };
 
 use super::property::{PROPERTY, PropertyOption};
-use super::{duration, security};
-use crate::output;
+use super::{duration, place, security, will};
 
-const HOST: &str = "host";
-const PORT: &str = "port";
-const URL: &str = "url";
-const PLACE: &str = "place";
-const USER: &str = "username";
-const PASSWORD: &str = "pw";
+pub(super) const USER: &str = "username";
+pub(super) const PASSWORD: &str = "pw";
 const AUTH_METHOD: &str = "auth-method";
 const ID: &str = "id";
 const ID_PREFIX: &str = "id-prefix";
 const KEEP_ALIVE: &str = "keepalive";
-const VERSION: &str = "protocol-version";
+pub(super) const VERSION: &str = "protocol-version";
 const KEEP_SESSION: &str = "disable-clean-session";
 const EXPIRY: &str = "session-expiry-interval";
 const INFLIGHT: &str = "max-inflight";
 const BIND: &str = "bind-address";
 const HELLO: &str = "hello";
-const QUIET: &str = "quiet";
+pub(super) const QUIET: &str = "quiet";
 const DEBUG: &str = "debug";
-const WAIT: &str = "wait";
-const OPTIONS_FILE: &str = "options-file";
-const WILL_TOPIC: &str = "will-topic";
-const WILL_PAYLOAD: &str = "will-payload";
-const WILL_QOS: &str = "will-qos";
-const WILL_RETAIN: &str = "will-retain";
+pub(super) const WAIT: &str = "wait";
+pub(super) const OPTIONS_FILE: &str = "options-file";
 
 /// What the shared flags say.
 #[derive(Debug)]
@@ -59,86 +51,13 @@ pub(crate) struct Connection {
     pub(crate) wait: bool,
 }
 
-/// Where to connect and as whom, for a command that makes its connections itself.
-#[derive(Debug)]
-pub(crate) struct Access {
-    /// Where, as whom.
-    pub(crate) address: Address,
-    /// Which MQTT is spoken.
-    pub(crate) version: ProtocolVersion,
-    /// How to encrypt, if that is wanted.
-    pub(crate) tls: Option<TlsOptions>,
-    /// Whether to wait for a broker that is not there yet.
-    pub(crate) wait: bool,
-    /// Whether to say nothing but the answer.
-    pub(crate) quiet: bool,
-}
-
-/// Those of the shared flags that [`access`] reads.
-pub(crate) fn access_arguments() -> Vec<Arg> {
-    let own = ["help", PLACE, HOST, PORT, URL, USER, PASSWORD, VERSION, WAIT, QUIET, OPTIONS_FILE];
-    let mut all = arguments();
-    let of_security: Vec<_> =
-        security::arguments().iter().map(|arg| arg.get_id().to_string()).collect();
-    all.retain(|arg| {
-        let id = arg.get_id().as_str();
-        own.contains(&id) || of_security.iter().any(|known| known == id)
-    });
-    all.into_iter()
-        .map(|arg| match arg.get_id().as_str() {
-            VERSION => {
-                arg.help("mqttv31, mqttv311 or mqttv5 (also 31, 311, 5) [default: mqttv311]")
-            }
-            QUIET => arg.help("Say nothing but the answer and errors"),
-            _ => arg,
-        })
-        .collect()
-}
-
-/// Reads the flags of [`access_arguments`].
-///
-/// # Errors
-/// What does not go together, or is not offered.
-pub(crate) fn access(arguments: &ArgMatches) -> Result<Access, String> {
-    let text = |id: &str| arguments.get_one::<String>(id).cloned();
-    let mut address = address(arguments)?;
-    address.user_name = text(USER).or(address.user_name);
-    address.password = text(PASSWORD).or(address.password);
-    let tls = security::tls(arguments, address.tls)?;
-    warn_if_insecure(tls.as_ref());
-    Ok(Access {
-        address,
-        version: arguments.get_one(VERSION).copied().unwrap_or(ProtocolVersion::V311),
-        tls,
-        wait: arguments.get_flag(WAIT),
-        quiet: arguments.get_flag(QUIET),
-    })
-}
-
-fn warn_if_insecure(tls: Option<&TlsOptions>) {
-    if tls.is_some_and(TlsOptions::is_insecure) {
-        output::complain("warning: --insecure accepts any certificate; the peer may be anybody");
-    }
-}
-
 /// The shared flags. `-h` is the host, so help is `--help` alone.
 pub(crate) fn arguments() -> Vec<Arg> {
     let text = |id: &'static str| Arg::new(id).long(id).value_name("TEXT");
     let switch = |id: &'static str| Arg::new(id).long(id).action(ArgAction::SetTrue);
-    let mut all = vec![
-        Arg::new("help").long("help").action(ArgAction::Help).help("Print help"),
-        Arg::new(PLACE).value_name("URL").help("As --url; a host alone is understood as well"),
-        text(HOST).short('h').value_name("HOST").help("Name or address of the broker [default: localhost]"),
-        Arg::new(PORT)
-            .short('p')
-            .long(PORT)
-            .value_name("PORT")
-            .value_parser(value_parser!(u16).range(1..))
-            .help("Port of the broker [default: 1883, with TLS 8883]"),
-        text(URL)
-            .short('L')
-            .value_name("URL")
-            .help("All in one: mqtt[s]://[user[:password]@]host[:port][/topic]"),
+    let mut all = vec![Arg::new("help").long("help").action(ArgAction::Help).help("Print help")];
+    all.extend(place::arguments());
+    all.extend([
         text(USER).short('u').value_name("NAME").help("User name"),
         text(PASSWORD).short('P').visible_alias("password").value_name("PASSWORD").help("Password"),
         text(AUTH_METHOD)
@@ -200,26 +119,10 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .long(OPTIONS_FILE)
             .value_name("FILE")
             .help("Take more options from this file, one per line"),
-    ];
-    all.extend(will_arguments());
+    ]);
+    all.extend(will::arguments());
     all.extend(security::arguments());
     all
-}
-
-fn will_arguments() -> Vec<Arg> {
-    let text = |id: &'static str, name: &'static str| Arg::new(id).long(id).value_name(name);
-    let all = [
-        text(WILL_TOPIC, "TOPIC").help("Leave a will on this topic"),
-        text(WILL_PAYLOAD, "TEXT").help("What the will says [default: nothing]"),
-        text(WILL_QOS, "QOS").value_parser(qos).help("QoS of the will [default: 0]"),
-        text(WILL_RETAIN, "").action(ArgAction::SetTrue).help("Make the will retained"),
-    ];
-    let headed = all.into_iter().map(|arg| {
-        let is_topic = arg.get_id() == WILL_TOPIC;
-        let arg = arg.help_heading("Will");
-        if is_topic { arg } else { arg.requires(WILL_TOPIC) }
-    });
-    headed.collect()
 }
 
 /// Reads the shared flags.
@@ -228,7 +131,7 @@ fn will_arguments() -> Vec<Arg> {
 /// What does not go together, or is not offered.
 pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     let text = |id: &str| arguments.get_one::<String>(id).map(String::as_str);
-    let place = address(arguments)?;
+    let place = place::address(arguments)?;
     let given: Vec<PropertyOption> =
         arguments.get_many(PROPERTY).into_iter().flatten().cloned().collect();
     let needs_v5 = !given.is_empty() || arguments.contains_id(AUTH_METHOD);
@@ -240,7 +143,7 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
         .session(session(arguments)?)
         .limits(limits(arguments));
     if let Some(tls) = security::tls(arguments, place.tls)? {
-        warn_if_insecure(Some(&tls));
+        security::warn_if_insecure(&tls);
         options = options.tls(tls);
     }
     if let Some(id) = text(ID) {
@@ -263,7 +166,7 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     if let Some(address) = arguments.get_one(BIND) {
         options = options.bind_address(*address);
     }
-    let (properties, will) = (given, will(arguments));
+    let (properties, will) = (given, will::will(arguments));
     let (options, properties) = with_properties(options, will, properties)?;
     Ok(Connection {
         options,
@@ -291,48 +194,6 @@ pub(crate) fn connection_v5(arguments: &ArgMatches) -> Result<Connection, String
     Ok(connection)
 }
 
-/// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
-///
-/// # Errors
-/// What does not go together, or is not offered.
-pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<TlsOptions>, String> {
-    security::tls(arguments, true)
-}
-
-/// Where the broker is: by URL, or by host and port.
-fn address(arguments: &ArgMatches) -> Result<Address, String> {
-    let text = |id: &str| arguments.get_one::<String>(id);
-    let mut place = match text(URL).or(text(PLACE)) {
-        Some(url) => {
-            // A host alone, or with a port, is understood as well.
-            let plain = !url.contains("://");
-            let url = if plain { format!("mqtt://{url}") } else { url.clone() };
-            let mut place = Address::from_url(&url).map_err(|error| error.to_string())?;
-            if plain && !url.ends_with(&format!(":{}", place.port)) {
-                place.port = 0;
-            }
-            place
-        }
-        None => Address::new("localhost", 0),
-    };
-    if let Some(host) = text(HOST) {
-        place.host.clone_from(host);
-    }
-    if let Some(port) = arguments.get_one(PORT) {
-        place.port = *port;
-    }
-    place.tls |= place.port == TLS_PORT;
-    if place.port == 0 {
-        // A file or a flag that only makes sense with TLS chooses its port, as --tls does.
-        let tls = security::tls(arguments, false)?.is_some();
-        place.port = if tls { TLS_PORT } else { PLAIN_PORT };
-    }
-    Ok(place)
-}
-
-const PLAIN_PORT: u16 = 1883;
-const TLS_PORT: u16 = 8883;
-
 fn session(arguments: &ArgMatches) -> Result<Session, String> {
     let keep = arguments.get_flag(KEEP_SESSION);
     if keep && !arguments.contains_id(ID) && !arguments.contains_id(ID_PREFIX) {
@@ -355,13 +216,6 @@ fn limits(arguments: &ArgMatches) -> Limits {
     // As mosquitto_sub does: whoever wants aliases asks for them with `-D connect`, and what is printed
     // of a message does not depend on what the broker makes of it.
     Limits { inflight_count_max, topic_alias_maximum: 0, ..Limits::default() }
-}
-
-fn will(arguments: &ArgMatches) -> Option<Will> {
-    let topic = arguments.get_one::<String>(WILL_TOPIC)?;
-    let payload = arguments.get_one::<String>(WILL_PAYLOAD).cloned().unwrap_or_default();
-    let qos = arguments.get_one(WILL_QOS).copied().unwrap_or_default();
-    Some(Will::new(topic, payload).qos(qos).retain(arguments.get_flag(WILL_RETAIN)))
 }
 
 /// Hands each property to whom it is for; those that are left are the command's.
@@ -418,13 +272,13 @@ pub(crate) fn qos(text: &str) -> Result<QoS, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::Command;
 
     use super::super::property_argument;
     use super::*;
 
-    fn read(line: &[&str]) -> Result<Connection, String> {
+    pub(in super::super) fn read(line: &[&str]) -> Result<Connection, String> {
         let command = Command::new("test")
             .disable_help_flag(true)
             .args_override_self(true)
@@ -433,28 +287,6 @@ mod tests {
         let line = [&["test"], line].concat();
         let matches = command.try_get_matches_from(line).map_err(|error| error.to_string())?;
         connection(&matches)
-    }
-
-    fn place(line: &[&str]) -> String {
-        read(line).unwrap().options.address().to_string()
-    }
-
-    #[test]
-    fn host_and_port_have_defaults_that_know_of_tls() {
-        assert_eq!(place(&[]), "localhost:1883");
-        assert_eq!(place(&["-h", "h", "-p", "7"]), "h:7");
-        assert_eq!(place(&["--tls"]), "localhost:8883");
-        assert_eq!(place(&["--ssl", "-p", "1"]), "localhost:1");
-        assert_eq!(place(&["--cert", "file"]), "localhost:8883");
-        assert_eq!(place(&["-L", "mqtts://u:p@h/t/x"]), "h:8883");
-        assert_eq!(place(&["h"]), "h:1883");
-        assert_eq!(place(&["h:7"]), "h:7");
-        assert_eq!(place(&["h", "--tls"]), "h:8883");
-        let by_place = read(&["mqtt://h:5/t/x", "-h", "other"]).unwrap();
-        assert_eq!(by_place.options.address().to_string(), "other:5");
-        assert_eq!(by_place.topic.as_deref(), Some("t/x"));
-        assert!(!read(&["--no-tls", "-p", "8883"]).unwrap().options.address().tls);
-        assert!(read(&["-p", "8883"]).unwrap().options.address().tls);
     }
 
     #[test]

@@ -3,18 +3,21 @@
 //! Flags are those of mosquitto_pub, mosquitto_sub and mosquitto_rr, so that fingers and scripts
 //! know them; `-h` is the host. What a command does with its connection is its own matter.
 
+mod access;
 mod connection;
 mod duration;
 mod line;
+mod place;
 mod property;
 mod security;
+mod will;
 
-pub(crate) use connection::{
-    Access, Connection, access, access_arguments, arguments, connection, connection_v5, qos, trust,
-};
+pub(crate) use access::{Access, access, access_arguments};
+pub(crate) use connection::{Connection, arguments, connection, connection_v5, qos};
 pub(crate) use duration::duration;
 pub(crate) use line::{joined, prepared};
 pub(crate) use property::{PROPERTY, PropertyOption, property_argument};
+pub(crate) use security::trust;
 
 /// The client commands, and the saved options of mosquitto's that they read if there are none of
 /// their own.

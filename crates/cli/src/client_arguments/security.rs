@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use noctule_client::TlsOptions;
 
+use crate::output;
+
 pub(super) const TLS: &str = "tls";
 const NO_TLS: &str = "no-tls";
 const CAFILE: &str = "cafile";
@@ -106,6 +108,21 @@ pub(super) fn tls(arguments: &ArgMatches, by_address: bool) -> Result<Option<Tls
         tls = tls.only_version(version).map_err(|error| error.to_string())?;
     }
     Ok(Some(tls))
+}
+
+/// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
+///
+/// # Errors
+/// What does not go together, or is not offered.
+pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<TlsOptions>, String> {
+    tls(arguments, true)
+}
+
+/// Says that an encrypted connection is not verified, if it is not.
+pub(super) fn warn_if_insecure(tls: &TlsOptions) {
+    if tls.is_insecure() {
+        output::complain("warning: --insecure accepts any certificate; the peer may be anybody");
+    }
 }
 
 /// The files of a directory that look like certificates.

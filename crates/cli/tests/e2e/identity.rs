@@ -1,7 +1,8 @@
 //! Who a client is: users named by certificates, sessions that belong to their users, and addresses
 //! that were wrong too often.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use crate::broker::{Broker, noctule};
 use crate::login::{answer, connect, passwd};
@@ -78,8 +79,86 @@ fn somebody_elses_session_is_refused_unless_that_is_meant() {
 }
 
 #[test]
+fn a_session_that_a_killed_broker_has_left_still_belongs_to_its_user() {
+    let room = Room::new();
+    passwd(&room, &["create", "p"], "");
+    for user in ["anna", "bert"] {
+        passwd(&room, &["add", "p", user, "--password-stdin"], "secret");
+    }
+    let flags = ["--password-file", "p"];
+    let broker = Broker::in_room(room, &flags);
+    for (level, id) in [(4, "four"), (5, "five")] {
+        let mut anna = broker.connect();
+        anna.write_all(&staying(level, id, "anna")).unwrap();
+        assert_eq!(packet(&mut anna).1[..2], [0, 0], "a new session");
+        anna.write_all(&subscribe(level, id)).unwrap();
+        assert_eq!(packet(&mut anna).0, 0x90);
+        anna.write_all(&[0xe0, 0]).unwrap();
+        assert_eq!(anna.read(&mut [0]).unwrap(), 0, "the broker has noticed that she went");
+        let mut other = broker.connect();
+        other.write_all(&connect(4, "other", Some("bert"), Some("secret"))).unwrap();
+        assert_eq!(answer(&mut other), 0);
+        other.write_all(&publish(id)).unwrap();
+        assert_eq!(packet(&mut other).0, 0x40, "acknowledged, so it is stored");
+    }
+
+    let broker = Broker::in_room(broker.kill(), &flags);
+    for (level, id, refused) in [(4, "four", 2), (5, "five", FOREIGN)] {
+        for attempt in
+            [staying(level, id, "bert"), connect(level, id, Some("bert"), Some("secret"))]
+        {
+            let mut bert = broker.connect();
+            bert.write_all(&attempt).unwrap();
+            assert_eq!(packet(&mut bert).1[..2], [0, refused]);
+        }
+        let mut anna = broker.connect();
+        anna.write_all(&staying(level, id, "anna")).unwrap();
+        assert_eq!(packet(&mut anna).1[..2], [1, 0], "her session is there");
+        let (kind, owed) = packet(&mut anna);
+        assert_eq!(kind & 0xf6, 0x32, "PUBLISH at QoS 1");
+        assert_eq!(owed[..6], [&[0, 4], id.as_bytes()].concat(), "what it was owed, too");
+    }
+}
+
+/// CONNECT of a user whose session is to outlive the connection.
+fn staying(level: u8, id: &str, user: &str) -> Vec<u8> {
+    let mut packet = connect(level, id, Some(user), Some("secret"));
+    const FLAGS_AT: usize = 9;
+    const PROPERTIES_AT: usize = 12;
+    packet[FLAGS_AT] &= !0x02;
+    if level == 5 {
+        let never_expires = [5, 0x11, 0xff, 0xff, 0xff, 0xff];
+        packet.splice(PROPERTIES_AT..=PROPERTIES_AT, never_expires);
+        packet[1] += 5;
+    }
+    packet
+}
+
+/// SUBSCRIBE at QoS 1.
+fn subscribe(level: u8, filter: &str) -> Vec<u8> {
+    let properties: &[u8] = if level == 5 { &[0] } else { &[] };
+    let rest = [&[0, 1], properties, &[0, filter.len() as u8], filter.as_bytes(), &[1]].concat();
+    [vec![0x82, rest.len() as u8], rest].concat()
+}
+
+/// PUBLISH of version 3.1.1 at QoS 1.
+fn publish(topic: &str) -> Vec<u8> {
+    let rest = [&[0, topic.len() as u8], topic.as_bytes(), &[0, 1], b"owed"].concat();
+    [vec![0x32, rest.len() as u8], rest].concat()
+}
+
+/// The next packet, a short one: its first byte, and what is behind its length.
+fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).expect("a packet");
+    let mut rest = vec![0; usize::from(head[1])];
+    stream.read_exact(&mut rest).expect("a packet");
+    (head[0], rest)
+}
+
+#[test]
 fn an_address_that_is_wrong_too_often_is_refused_for_a_while_but_not_who_is_known() {
-    let broker = broker(&["--login-failures-max", "3", "--login-failures-time", "1s"]);
+    let broker = broker(&["--login-failures-max", "3", "--login-failures-time", "6s"]);
     assert_eq!(login(&broker, "x", Some("anna"), Some("secret")), 0);
     for _ in 0..3 {
         assert_eq!(login(&broker, "y", Some("anna"), Some("wrong")), 0x86);

@@ -4,6 +4,9 @@
 
 /// The line with everything masked that no two runs have in common.
 pub(crate) fn masked(line: &str) -> String {
+    if let Some(name) = FIGURES.iter().find(|name| is_figure(line, name)) {
+        return format!("{name}  FIGURE");
+    }
     let words: Vec<_> = line.split(' ').collect();
     let next = |index: usize| words.get(index + 1).map_or("", |word| core(word));
     let masked = words.iter().enumerate().map(|(index, word)| mask(word, next(index)));
@@ -13,6 +16,23 @@ pub(crate) fn masked(line: &str) -> String {
 /// As [`masked`], for a row of a table whose columns are as wide as what is in them.
 pub(crate) fn masked_row(line: &str) -> String {
     masked(line).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The rows of a report whose figures differ from run to run.
+const FIGURES: &[&str] = &[
+    "seconds",
+    "slowest start",
+    "acknowledged",
+    "delivered",
+    "repeated at QoS 1, overtaken",
+    "sessions found again",
+    "retained values looked at",
+];
+
+/// Whether a line is the row of this name, with figures behind a gap.
+fn is_figure(line: &str, name: &str) -> bool {
+    let rest = line.strip_prefix(name).and_then(|rest| rest.strip_prefix("  "));
+    rest.is_some_and(|rest| rest.trim_start().starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
 fn mask(word: &str, next: &str) -> String {
@@ -102,6 +122,9 @@ fn what_no_two_runs_have_in_common_is_masked_and_nothing_else() {
         ("sensors/roof 23.5", "sensors/roof 23.5"),
         ("noctule: timed out", "noctule: timed out"),
         ("a-b-c 1 10:20", "a-b-c 1 10:20"),
+        ("slowest start              25 ms", "slowest start  FIGURE"),
+        ("acknowledged               none", "acknowledged               none"),
+        ("messages lost                  0", "messages lost                  0"),
     ] {
         assert_eq!(masked(line), wanted);
     }

@@ -27,11 +27,11 @@ fn change_at_once(broker: &Broker, text: &str) {
 fn what_can_be_taken_up_is_and_the_rest_is_said_to_need_a_restart() {
     let broker = broker("hello = \"never\"\n", &[]);
     let client = Subscriber::start(&broker, "mqttv311", &["-t", "x"]);
-    change_at_once(&broker, "hello = \"always\"\nshards = 7\nverbose = true\n");
+    change_at_once(&broker, "hello = \"always\"\nverbose = true\ndata_dir = \"elsewhere\"\n");
     let said = |words: &[&str]| broker.program().expect_complaint(words);
     said(&["INFO", "configuration: `hello` is \"always\" now, it was \"never\""]);
     said(&["INFO", "configuration: `verbose` is true now, it was false"]);
-    said(&["WARN", "configuration: `shards` stays \"auto\" until a restart makes it 7"]);
+    said(&["WARN", "configuration: `data_dir` stays \"./noctule-data\" until a restart makes it"]);
     // It is in use: whoever connects now is greeted, and what is said of it is said.
     let greeted = Subscriber::begin(&broker, "mqttv5", &["-t", "y", "-i", "new"]);
     assert_eq!(greeted.next().topic, "$SYS/broker/connection/new");

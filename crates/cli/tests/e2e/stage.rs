@@ -113,12 +113,17 @@ impl Stage {
         for name in environment {
             command.env_remove(name);
         }
-        let script = script.replace("8883", self.tls_port()).replace("1883", self.port());
+        let script = self.unusual(script);
         command.args(["-c", &format!("exec 2>&1; {script}")]);
         command.env("PATH", format!("{beside}:{path}")).current_dir(directory);
         // A second broker takes ports that are free.
         command.env("NOCTULE_PORT", "0").env("NOCTULE_TLS_PORT", "0");
         self.dressed(command)
+    }
+
+    /// A text with the ports of the stage's broker in place of the usual ones.
+    pub(crate) fn unusual(&self, text: &str) -> String {
+        text.replace("8883", self.tls_port()).replace("1883", self.port())
     }
 
     fn dressed(&self, mut command: Command) -> Command {

@@ -1,6 +1,9 @@
 //! `noctule store` as a user runs it, on what a broker has left behind.
 
+use serde_json::{Value, json};
+
 use crate::broker::{Broker, noctule};
+use crate::login::guarded;
 use crate::mosquitto::{Subscriber, publish};
 use crate::program::{Finished, Program};
 use crate::room::Room;
@@ -49,6 +52,36 @@ fn what_a_broker_has_left_can_be_read_and_shows_no_control_characters() {
     let kinds = ["session", "subscription", "owed", "retained"].map(of);
     assert_eq!(kinds, [1, 1, 2, 1], "{dump}");
     assert!(dump.contains("\"payload_text\":\"second\\u001b]\""), "{dump}");
+}
+
+#[test]
+fn a_dump_says_whose_a_session_is_and_who_published_what_when() {
+    let broker = guarded(&[]);
+    let anna = ["-u", "anna", "-P", "secret"];
+    let flags = ["-c", "-i", "away", "-q", "1", "-t", "$share/group/a/#", "-t", "b"];
+    Subscriber::start(&broker, "mqttv5", &[&flags[..], &["-x", "3600"], &anna].concat()).leave();
+    for topic in ["a/b", "b"] {
+        let flags = ["-i", "sensor-1", "-q", "1", "-r", "-t", topic, "-m", "x"];
+        publish(&broker, "mqttv5", &[&flags[..], &anna].concat());
+    }
+    let room = broker.kill();
+    let dump = answer(&room, &["dump", "--json"]);
+    let things: Vec<Value> =
+        dump.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |kind: &str| things.iter().filter(|thing| thing["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!(of("session")[0]["user_name"], "anna");
+    let shared: Vec<_> = of("owed").iter().map(|owed| &owed["shared_filter"]).collect();
+    assert_eq!(shared, [&json!("$share/group/a/#"), &Value::Null], "{dump}");
+    let messages = [of("owed"), of("retained")].concat();
+    assert_eq!(messages.len(), 4, "{dump}");
+    for thing in messages {
+        let message = &thing["message"];
+        let publisher = json!({ "client_id": "sensor-1", "user_name": "anna" });
+        assert_eq!(message["published_by"], publisher, "{dump}");
+        // Some time between the day this was written and a far future.
+        let received_ms = message["received_ms"].as_u64().expect("a time");
+        assert!((1_764_000_000_000..1_000_000_000_000_000).contains(&received_ms), "{dump}");
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! The transcripts in `docs/transcripts.md`: each line with `$` is typed, and what comes must be
+//! The transcripts in the documentation: each line with `$` is typed, and what comes must be
 //! what the page says, but for times, dates and the like.
 //!
 //! In a block, `^C` stands where an interrupt is sent, after the line before it has come; a line `…`
-//! stands for any number of lines. The words behind `console` say where: `alone` in a
-//! directory without a broker, `afterwards` where the broker was, after it was stopped. A block
-//! `text screen=NAME` is what a terminal shows at the end of the play of that name. With
-//! `NOCTULE_WRITE_DOCS=1` in the environment the page is rewritten as it should be.
+//! stands for any number of lines. The words behind `console` say where and when: `alone` in a
+//! directory without a broker, `afterwards` once the broker was stopped. A block
+//! `text screen=NAME` is what a terminal shows at the end of the play of that name, and one
+//! `text file=NAME` is a file that lies in the directory without a broker. With
+//! `NOCTULE_WRITE_DOCS=1` in the environment the pages are rewritten as they should be.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -16,29 +17,37 @@ use crate::mask::{masked, masked_row};
 use crate::plays;
 use crate::stage::Stage;
 
-const PAGE: &str = "../../docs/transcripts.md";
+/// The pages, each with so many lines that are typed, or more.
+const PAGES: &[(&str, usize)] = &[("transcripts.md", 30), ("moving-from-mosquitto.md", 5)];
 const WRITE: &str = "NOCTULE_WRITE_DOCS";
 const ANY: &str = "…";
 const INTERRUPT: &str = "^C";
 
 #[test]
 fn transcripts_are_what_the_program_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
-    let page = std::fs::read_to_string(&path).expect("the page");
-    let played = play_page(&page);
-    assert!(page.matches("\n$ noctule ").count() >= 20, "the page was read");
-    if std::env::var_os(WRITE).is_some() {
-        return std::fs::write(&path, played).expect("the page is writable");
+    for (name, typed_min) in PAGES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        let page = std::fs::read_to_string(&path).expect("the page");
+        let played = play_page(&page);
+        assert!(page.matches("\n$ noctule ").count() >= *typed_min, "{name} was read");
+        if std::env::var_os(WRITE).is_some() {
+            std::fs::write(&path, played).expect("the page is writable");
+        } else {
+            compare(name, &page, &played);
+        }
     }
+}
+
+fn compare(name: &str, page: &str, played: &str) {
     for (line, played) in page.lines().zip(played.lines()) {
         // Where a block was corrected, the first line that really differs is wanted.
         assert_eq!(
             masked(line),
             masked(played),
-            "\nrewrite it with {WRITE}=1 cargo test -p noctule transcripts"
+            "\n{name}: rewrite it with {WRITE}=1 cargo test -p noctule transcripts"
         );
     }
-    assert!(page.lines().count() == played.lines().count(), "the page would be\n{played}");
+    assert!(page.lines().count() == played.lines().count(), "{name} would be\n{played}");
 }
 
 /// The page with every block as it should be.
@@ -63,16 +72,17 @@ fn play_page(page: &str) -> String {
 
 fn play_block(stage: &mut Stage, fence: &str, block: Vec<String>) -> Vec<String> {
     let mut words = fence.split(' ');
-    match (words.next(), words.next()) {
-        (Some("console"), place) => {
-            if place == Some("afterwards") {
+    let (kind, words) = (words.next(), words.collect::<Vec<_>>());
+    match (kind, words.first().and_then(|word| word.split_once('='))) {
+        (Some("console"), _) => {
+            if words.contains(&"afterwards") {
                 stage.stop_broker();
             }
-            let directory = if place == Some("alone") { stage.alone() } else { stage.directory() };
+            let is_alone = words.contains(&"alone");
+            let directory = if is_alone { stage.alone() } else { stage.directory() };
             type_all(stage, &directory, &block)
         }
-        (Some("text"), Some(screen)) => {
-            let name = screen.strip_prefix("screen=").expect("the name of a screen");
+        (Some("text"), Some(("screen", name))) => {
             let shown = plays::screen(name, stage);
             let same = |a: &String, b: &String| masked_row(a) == masked_row(b);
             if block.len() == shown.len() && block.iter().zip(&shown).all(|(a, b)| same(a, b)) {
@@ -81,6 +91,13 @@ fn play_block(stage: &mut Stage, fence: &str, block: Vec<String>) -> Vec<String>
                 shown
             }
         }
+        (Some("text"), Some(("file", name))) => {
+            let text = format!("{}\n", block.join("\n"));
+            let path = stage.alone().join(name);
+            std::fs::write(path, stage.unusual(&text)).expect("the room is writable");
+            block
+        }
+        (Some("text"), Some((word, _))) => panic!("neither a screen nor a file: {word}"),
         _ => block,
     }
 }

@@ -41,6 +41,13 @@ pub(super) struct Listener {
     entries: Entries,
 }
 
+/// What the top of the file says of who may come in, where a listener says nothing of its own.
+#[derive(Debug, Clone, Copy)]
+struct Usual {
+    allow_anonymous: bool,
+    has_passwords: bool,
+}
+
 impl Draft {
     pub(super) fn new(port: Option<u16>) -> Self {
         let mut draft = Self {
@@ -75,6 +82,18 @@ impl Draft {
             self.set_in("", key, value);
         } else {
             set(&mut self.listener().entries, key, value);
+        }
+    }
+
+    /// Takes back an option of the listener that was named last.
+    pub(super) fn unset(&mut self, key: &'static str) {
+        self.listener().entries.retain(|(name, _)| *name != key);
+    }
+
+    /// The listener that was named last is one that is there, if the option was about one.
+    pub(super) fn note_listener(&mut self) {
+        if !self.in_all {
+            self.listener().is_there = true;
         }
     }
 
@@ -120,7 +139,7 @@ impl Draft {
                 std::net::Ipv6Addr::LOCALHOST.into(),
             ]);
         } else if let (Some(port), true) = (self.port, self.listeners[0].is_there) {
-            self.listeners[0].port = Some(port);
+            self.listeners[0].port.get_or_insert(port);
         }
         if !self.is_persistent {
             self.set_in("", "in_memory", "true".into());
@@ -136,13 +155,19 @@ impl Draft {
             let _ = write!(text, "\n[{section}]\n");
             write_entries(&mut text, entries);
         }
-        let of_all = |key| {
-            let top = self.sections.get("").into_iter().flatten();
-            top.into_iter().any(|(name, _)| *name == key)
+        let top = self.sections.get("").map_or(&[][..], Vec::as_slice);
+        let usual = Usual {
+            allow_anonymous: value(top, "allow_anonymous").map_or(is_local, is_true),
+            has_passwords: value(top, "password_file").is_some(),
         };
-        let guarded = of_all("password_file") || of_all("allow_anonymous");
         for listener in self.listeners.iter().filter(|listener| listener.is_there) {
-            listener.write(&mut text, is_local, guarded, notes);
+            listener.write(&mut text, is_local, usual);
+            let refused = listener.faults(is_local, usual).into_iter().map(|text| Note {
+                place: None,
+                weight: Weight::Refused,
+                text: format!("the listener on port {}: {text}", listener.port()),
+            });
+            notes.extend(refused);
         }
         (text, self.pid_file)
     }
@@ -150,55 +175,92 @@ impl Draft {
 
 impl Listener {
     fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, _)| *name == key)
+        value(&self.entries, key).is_some()
     }
 
-    fn write(&self, text: &mut String, is_local: bool, guarded: bool, notes: &mut Vec<Note>) {
-        let port = self.port.unwrap_or(1883);
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(1883)
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
         let every =
             [IpAddr::from(std::net::Ipv4Addr::UNSPECIFIED), std::net::Ipv6Addr::UNSPECIFIED.into()];
         let bind = self.bind.clone().unwrap_or(every.to_vec());
-        let wanted = |address: &&IpAddr| self.only.is_none_or(|only| only(address));
+        let wanted = |address: &IpAddr| self.only.is_none_or(|only| only(address));
+        bind.into_iter().filter(wanted).collect()
+    }
+
+    /// A certificate that names the user has to be there, whatever is said of it besides.
+    fn asks_for_certificates(&self) -> bool {
+        self.requires_certificate || self.has("certificate_user")
+    }
+
+    fn write(&self, text: &mut String, is_local: bool, usual: Usual) {
         let bind: Vec<String> =
-            bind.iter().filter(wanted).map(|address| format!("\"{address}\"")).collect();
-        let _ = write!(text, "\n[[listener]]\nport = {port}\nbind = [{}]\n", bind.join(", "));
+            self.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+        let _ =
+            write!(text, "\n[[listener]]\nport = {}\nbind = [{}]\n", self.port(), bind.join(", "));
         if self.has("cert") {
             text.push_str("transport = \"tls\"\n");
         }
         write_entries(text, &self.entries);
-        match (&self.ca_file, self.requires_certificate) {
-            (Some(file), true) => {
-                let _ = writeln!(text, "client_ca = {}", quoted(file));
-            }
-            (None, true) => notes.push(Note {
-                place: None,
-                weight: Weight::Refused,
-                text: format!(
-                    "the listener on port {port} has require_certificate and no cafile: name the \
-                     CA that signed the clients' certificates"
-                ),
-            }),
-            (_, false) => {}
+        if let (Some(file), true) = (&self.ca_file, self.asks_for_certificates()) {
+            let _ = writeln!(text, "client_ca = {}", quoted(file));
         }
-        if is_local {
-            if !guarded && !self.has("allow_anonymous") && !self.has("password_file") {
-                text.push_str("allow_anonymous = true\n");
-            }
-        } else if !guarded
+        if is_local
+            && usual.allow_anonymous
+            && !usual.has_passwords
             && !self.has("allow_anonymous")
             && !self.has("password_file")
-            && !self.requires_certificate
         {
-            notes.push(Note {
-                place: None,
-                weight: Weight::Refused,
-                text: format!(
-                    "nobody could log in at the listener on port {port}: it needs allow_anonymous \
-                     true or a password_file"
-                ),
-            });
+            text.push_str("allow_anonymous = true\n");
         }
     }
+
+    /// What would let somebody in here whom Mosquitto refuses, or nobody at all.
+    fn faults(&self, is_local: bool, usual: Usual) -> Vec<&'static str> {
+        let own = value(&self.entries, "allow_anonymous").map(is_true);
+        let allow_anonymous = own.unwrap_or(usual.allow_anonymous);
+        let has_passwords = usual.has_passwords || self.has("password_file");
+        let has_cert = self.has("cert");
+        let wants_tls = self.ca_file.is_some()
+            || self.asks_for_certificates()
+            || self.has("key")
+            || self.has("client_crl");
+        [
+            (self.addresses().is_empty(), "none of its addresses is of its socket_domain"),
+            (
+                wants_tls && !has_cert,
+                "it has options of TLS and no certfile, so nothing would be encrypted and no \
+                 certificate asked for: name certfile and keyfile, or remove the others",
+            ),
+            (
+                self.asks_for_certificates() && self.ca_file.is_none(),
+                "it asks for certificates and has no cafile: name the CA that signed those of the \
+                 clients",
+            ),
+            (
+                self.requires_certificate && !self.has("certificate_user") && !allow_anonymous,
+                "it has require_certificate and wants a user name as well, but here a certificate is \
+                 enough: say so with allow_anonymous true, or with use_identity_as_username true",
+            ),
+            (
+                !is_local && !allow_anonymous && !has_passwords && !self.asks_for_certificates(),
+                "nobody could log in: it needs allow_anonymous true or a password_file",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(is_so, fault)| is_so.then_some(fault))
+        .collect()
+    }
+}
+
+fn value<'a>(entries: &'a [(&'static str, String)], key: &str) -> Option<&'a str> {
+    entries.iter().find(|(name, _)| *name == key).map(|(_, value)| &**value)
+}
+
+fn is_true(value: &str) -> bool {
+    value == "true"
 }
 
 /// What is said last holds, at the place where it was said first.

@@ -16,7 +16,7 @@ pub(super) struct Line {
 }
 
 /// Reads a file, and at each `include_dir` those of the directory whose names end with `.conf`, in
-/// the order of their names.
+/// the order of their names, of which only the last resort is whether a letter is a capital.
 pub(super) fn read(file: &Path, notes: &mut Vec<Note>) -> Vec<Line> {
     let mut lines = Vec::new();
     read_into(file, None, &mut lines, notes);
@@ -85,7 +85,8 @@ fn include(
     let is_conf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conf");
     let mut files: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(is_conf).collect();
-    files.sort();
+    // As Mosquitto does it: which listener a line is about depends on it.
+    files.sort_by_key(|file| (file.to_string_lossy().to_lowercase(), file.clone()));
     for file in files {
         read_into(&file, Some(place.clone()), lines, notes);
     }

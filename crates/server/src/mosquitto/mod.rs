@@ -3,7 +3,8 @@
 //!
 //! Nothing is run here, and no value is checked that our own reader checks: what comes out is read
 //! like any other configuration file. `lines` reads the file and those it includes, `options` knows
-//! what each option means here, `draft` is the configuration that is being written. Invariant: an
+//! what each option means here, `draft` is the configuration that is being written, `manual` shows all of it to
+//! people. Invariant: an
 //! option whose absence would let somebody in, lose a message or change what clients see is never
 //! left out in silence: the translation is [refused](Weight::Refused).
 //!
@@ -11,10 +12,12 @@
 
 mod draft;
 mod lines;
+mod manual;
 mod options;
 
 use self::draft::Draft;
 use self::lines::Line;
+pub use self::manual::manual;
 use self::options::{OPTIONS, Scope, Treatment};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -72,12 +75,19 @@ pub fn translate(file: Option<&Path>, port: Option<u16>) -> Result<Translation, 
         Some(file) => lines::read(file, &mut notes),
         None => Vec::new(),
     };
+    translate_lines(&lines, port, notes)
+}
+
+fn translate_lines(
+    lines: &[Line],
+    port: Option<u16>,
+    mut notes: Vec<Note>,
+) -> Result<Translation, Vec<Note>> {
     let mut draft = Draft::new(port);
     // In one file, whatever is said of all listeners concerns those before it, too.
-    draft.per_listener = lines
-        .iter()
-        .any(|line| line.name == "per_listener_settings" && matches!(&*line.value, "true" | "1"));
-    for line in &lines {
+    let mut said = lines.iter().filter(|line| line.name == "per_listener_settings");
+    draft.per_listener = said.next_back().is_some_and(|line| matches!(&*line.value, "true" | "1"));
+    for line in lines {
         take(line, &mut draft, &mut notes);
     }
     let (toml, pid_file) = draft.finish(&mut notes);
@@ -102,15 +112,21 @@ fn take(line: &Line, draft: &mut Draft, notes: &mut Vec<Note>) {
     match option.treatment {
         Treatment::Harmless(why) => note(Weight::Harmless, format!("{name} has no effect: {why}")),
         Treatment::Missing(why) => note(Weight::Refused, format!("{name} is not there: {why}")),
-        Treatment::Taken(scope, translate) => {
+        Treatment::Taken(scope, _, translate) => {
             match scope {
                 Scope::Security if draft.per_listener => draft.enter_listener(),
                 Scope::Listener => draft.enter_listener(),
                 Scope::All | Scope::Security => draft.enter_all(),
             }
             match translate(draft, &line.value) {
-                Ok(None) => {}
-                Ok(Some(differs)) => note(Weight::Different, format!("{name}: {differs}")),
+                Ok(differs) => {
+                    if let Some(differs) = differs {
+                        note(Weight::Different, format!("{name}: {differs}"));
+                    }
+                    if options::makes_listener(name, &line.value) {
+                        draft.note_listener();
+                    }
+                }
                 Err(wrong) => note(Weight::Refused, format!("{name}: {wrong}")),
             }
         }

@@ -17,8 +17,9 @@ type Translate = fn(&mut Draft, &str) -> Result<Option<&'static str>, String>;
 
 #[derive(Clone, Copy)]
 pub(super) enum Treatment {
-    /// It has a counterpart.
-    Taken(Scope, Translate),
+    /// It has a counterpart. The values are examples for the manual, where what comes of each is shown;
+    /// behind a line break, one may have lines that it is nothing without.
+    Taken(Scope, &'static [&'static str], Translate),
     /// Leaving it out changes nothing that matters, for this reason.
     Harmless(&'static str),
     /// There is nothing like it, and that matters; what to do instead.
@@ -39,6 +40,19 @@ pub(super) enum Scope {
 use Scope::{All, Listener, Security};
 use Treatment::{Harmless, Missing, Taken};
 
+/// Whether such a line makes the default listener one that is there, beside those that are named.
+pub(super) fn makes_listener(name: &str, value: &str) -> bool {
+    match name {
+        "cafile" | "certfile" | "crlfile" | "keyfile" | "password_file" | "socket_domain" => true,
+        "require_certificate" | "use_identity_as_username" | "use_subject_as_username" => {
+            matches!(value, "true" | "1")
+        }
+        "max_connections" => value != "-1",
+        "max_qos" | "maximum_qos" => value != "2",
+        _ => false,
+    }
+}
+
 /// The known option that looks most like a word.
 pub(super) fn nearest_name(word: &str) -> Option<&'static str> {
     nearest(word, OPTIONS.iter().map(|option| (option.name.to_owned(), option.name)))
@@ -57,20 +71,20 @@ const PLUGIN: &str = "plugins of Mosquitto's cannot be loaded";
 const PSK: &str = "TLS with shared keys is not offered; use certificates or a password_file";
 const RIGHTS: &str =
     "there are no access rights yet, and without it every client could do everything";
-const STORED: &str = "what is acknowledged is on disk already";
+const STORED: &str = "with persistence true, what is acknowledged is on disk already";
 const LOG: &str = "the log goes to standard error, one form for all; see docs/observing.md";
 
 options! {
-    "accept_protocol_versions" => Taken(Listener, protocol_versions);
+    "accept_protocol_versions" => Taken(Listener, &["4,5"], protocol_versions);
     "acl_file" => Missing(RIGHTS);
     "address" => Missing(BRIDGE);
     "addresses" => Missing(BRIDGE);
-    "allow_anonymous" => Taken(Security, |draft, value| switch(draft, "allow_anonymous", value));
+    "allow_anonymous" => Taken(Security, &["false"], |draft, value| switch(draft, "allow_anonymous", value));
     "allow_duplicate_messages" => Harmless(
         "a client with overlapping subscriptions gets one copy of a message, with all its \
          subscription identifiers",
     );
-    "allow_zero_length_clientid" => Taken(All, |_, value| {
+    "allow_zero_length_clientid" => Taken(All, &["true", "false"], |_, value| {
         if boolean(value)? {
             Ok(None)
         } else {
@@ -82,27 +96,27 @@ options! {
     "auto_id_prefix" => Harmless("identifiers that the broker gives are random and have no prefix");
     "autosave_interval" => Harmless(STORED);
     "autosave_on_changes" => Harmless(STORED);
-    "bind_address" => Taken(All, |draft, value| {
+    "bind_address" => Taken(All, &["192.0.2.2"], |draft, value| {
         let bind = addresses(value)?;
         draft.use_default_listener().bind = Some(bind);
         Ok(None)
     });
     "bind_interface" => Missing("name the interface's addresses with `listener PORT ADDRESS`");
-    "cafile" => Taken(Listener, |draft, value| {
+    "cafile" => Taken(Listener, &["/etc/ssl/devices.pem\nrequire_certificate true"], |draft, value| {
         draft.listener().ca_file = Some(path(value)?.to_owned());
         Ok(None)
     });
     "capath" => Missing("put the certificates of that directory into one file and name it with cafile");
-    "certfile" => Taken(Listener, |draft, value| text(draft, "cert", value));
+    "certfile" => Taken(Listener, &["/etc/ssl/broker.pem"], |draft, value| text(draft, "cert", value));
     "check_retain_source" => Harmless("retained messages are the broker's own, and there are no access rights yet");
     "ciphers" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
     "ciphers_tls1.3" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
     "clientid_prefixes" => Missing("clients cannot be refused by their identifiers");
     "connection" => Missing(BRIDGE);
     "connection_messages" => Harmless(LOG);
-    "crlfile" => Taken(Listener, |draft, value| text(draft, "client_crl", value));
+    "crlfile" => Taken(Listener, &["/etc/ssl/revoked.pem"], |draft, value| text(draft, "client_crl", value));
     "dhparamfile" => Harmless("keys are agreed upon with elliptic curves");
-    "disable_client_cert_date_checks" => Taken(Listener, |_, value| {
+    "disable_client_cert_date_checks" => Taken(Listener, &["false", "true"], |_, value| {
         if boolean(value)? {
             Err("certificates that have expired are refused in any case: renew them".into())
         } else {
@@ -110,12 +124,12 @@ options! {
         }
     });
     "enable_control_api" => Harmless("there is no control API");
-    "global_max_clients" => Taken(All, |draft, value| maximum(draft, "connections_max", value));
-    "global_max_connections" => Taken(All, |draft, value| maximum(draft, "connections_max", value));
+    "global_max_clients" => Taken(All, &["5000"], |draft, value| maximum(draft, "connections_max", value));
+    "global_max_connections" => Taken(All, &["5000", "-1"], |draft, value| maximum(draft, "connections_max", value));
     "global_plugin" => Missing(PLUGIN);
-    "keyfile" => Taken(Listener, |draft, value| text(draft, "key", value));
-    "listener" => Taken(Listener, listener);
-    "listener_allow_anonymous" => Taken(Listener, |draft, value| {
+    "keyfile" => Taken(Listener, &["/etc/ssl/broker.key"], |draft, value| text(draft, "key", value));
+    "listener" => Taken(Listener, &["8883", "1885 192.0.2.2", "0 /run/mqtt.sock"], listener);
+    "listener_allow_anonymous" => Taken(Listener, &["false"], |draft, value| {
         switch(draft, "allow_anonymous", value)
     });
     "listener_auto_id_prefix" => Harmless("identifiers that the broker gives are random and have no prefix");
@@ -123,25 +137,25 @@ options! {
     "log_facility" => Harmless(LOG);
     "log_timestamp" => Harmless(LOG);
     "log_timestamp_format" => Harmless(LOG);
-    "log_type" => Taken(All, |draft, value| {
+    "log_type" => Taken(All, &["all", "error"], |draft, value| {
         if matches!(value, "all" | "debug" | "subscribe" | "unsubscribe" | "notice" | "information") {
             draft.set("verbose", "true".into());
         }
         Ok(None)
     });
-    "max_connections" => Taken(Listener, |draft, value| {
+    "max_connections" => Taken(Listener, &["1000", "-1"], |draft, value| {
         maximum(draft, "connections_max", value)?;
         Ok((draft.count() > 1).then_some("holds for all listeners together"))
     });
-    "max_inflight_bytes" => Taken(All, |_, value| match number(value)? {
+    "max_inflight_bytes" => Taken(All, &["0", "1000000"], |_, value| match number(value)? {
         0 => Ok(None),
         _ => Ok(Some("has no effect: messages under way are limited by number")),
     });
-    "max_inflight_messages" => Taken(All, |draft, value| match number(value)? {
+    "max_inflight_messages" => Taken(All, &["50", "0"], |draft, value| match number(value)? {
         0 => limit(draft, "inflight_out_max", "65535"),
         count => limit(draft, "inflight_out_max", &count.min(65_535).to_string()),
     });
-    "max_keepalive" => Taken(All, |draft, value| match number(value)? {
+    "max_keepalive" => Taken(All, &["600", "0"], |draft, value| match number(value)? {
         0 => Ok(None),
         seconds => {
             draft.set_in("session", "keep_alive_max", quoted(&format!("{seconds}s")));
@@ -149,30 +163,30 @@ options! {
         }
     });
     "max_log_entries" => Harmless(LOG);
-    "max_packet_size" => Taken(All, packet_size);
-    "max_qos" => Taken(Listener, qos);
-    "max_queued_bytes" => Taken(All, |draft, value| match number(value)? {
+    "max_packet_size" => Taken(All, &["100000"], packet_size);
+    "max_qos" => Taken(Listener, &["1"], qos);
+    "max_queued_bytes" => Taken(All, &["0", "10000000"], |draft, value| match number(value)? {
         0 => Ok(None),
         bytes => {
             limit(draft, "queue_memory_bytes_max", &bytes.max(1_024).to_string())?;
             limit(draft, "queue_disk_bytes_max", &bytes.max(1_024).to_string())
         }
     });
-    "max_queued_messages" => Taken(All, |draft, value| maximum(draft, "queue_messages_max", value));
-    "max_topic_alias" => Taken(Listener, |draft, value| match number(value)? {
+    "max_queued_messages" => Taken(All, &["500", "0"], |draft, value| maximum(draft, "queue_messages_max", value));
+    "max_topic_alias" => Taken(Listener, &["10", "0"], |draft, value| match number(value)? {
         0 => Err("topic aliases cannot be turned off: the least is 1".into()),
         count => limit(draft, "topic_aliases_in_max", &count.min(65_535).to_string()),
     });
-    "max_topic_alias_broker" => Taken(Listener, |draft, value| match number(value)? {
+    "max_topic_alias_broker" => Taken(Listener, &["10", "0"], |draft, value| match number(value)? {
         0 => Err("topic aliases cannot be turned off: the least is 1".into()),
         count => limit(draft, "topic_aliases_out_max", &count.min(65_535).to_string()),
     });
-    "maximum_qos" => Taken(Listener, qos);
-    "memory_limit" => Taken(All, |draft, value| match number(value)? {
+    "maximum_qos" => Taken(Listener, &["1"], qos);
+    "memory_limit" => Taken(All, &["0", "100000000"], |draft, value| match number(value)? {
         0 => Ok(None),
         bytes => limit(draft, "memory_max", &bytes.max(1 << 20).to_string()),
     });
-    "message_size_limit" => Taken(All, |draft, value| match number(value)? {
+    "message_size_limit" => Taken(All, &["0", "100000"], |draft, value| match number(value)? {
         0 => Ok(None),
         // The limit here is for the packet, with topic and properties.
         bytes => {
@@ -184,61 +198,61 @@ options! {
     "mount_point" => Missing("topics cannot be moved below another one");
     "notification_topic" => Missing(BRIDGE);
     "notifications" => Missing(BRIDGE);
-    "password_file" => Taken(Security, |draft, value| text(draft, "password_file", value));
-    "per_listener_settings" => Taken(All, |_, value| boolean(value).map(|_| None));
-    "persistence" => Taken(All, |draft, value| {
+    "password_file" => Taken(Security, &["/etc/mosquitto/passwd"], |draft, value| text(draft, "password_file", value));
+    "per_listener_settings" => Taken(All, &["true\nallow_anonymous true"], |_, value| boolean(value).map(|_| None));
+    "persistence" => Taken(All, &["true", "false"], |draft, value| {
         draft.is_persistent = boolean(value)?;
         Ok(None)
     });
     "persistence_file" => Harmless("the store is a directory of several files");
-    "persistence_location" => Taken(All, |draft, value| {
+    "persistence_location" => Taken(All, &["/srv/mqtt/"], |draft, value| {
         let found = PathBuf::from(path(value)?).join("mosquitto.db").exists();
         text(draft, "data_dir", value)?;
         Ok(found.then_some(
             "the mosquitto.db there is not read: sessions and retained messages begin anew",
         ))
     });
-    "persistent_client_expiration" => Taken(All, |draft, value| {
+    "persistent_client_expiration" => Taken(All, &["14d"], |draft, value| {
         draft.set_in("session", "expiry_max", quoted(&expiration(value)?));
         Ok(None)
     });
-    "pid_file" => Taken(All, |draft, value| {
+    "pid_file" => Taken(All, &["/run/mosquitto.pid"], |draft, value| {
         draft.pid_file = Some(path(value)?.into());
         Ok(None)
     });
     "plugin" => Missing(PLUGIN);
     "plugin_load" => Missing(PLUGIN);
-    "port" => Taken(All, |draft, value| {
+    "port" => Taken(All, &["1885"], |draft, value| {
         let port = port(value)?;
         draft.use_default_listener().port = Some(port);
         Ok(None)
     });
-    "protocol" => Taken(Listener, |_, value| match value {
+    "protocol" => Taken(Listener, &["mqtt", "websockets"], |_, value| match value {
         "mqtt" => Ok(None),
         "websockets" => Err("WebSocket is not offered yet: remove this listener".into()),
         other => Err(format!("'{other}' is not offered: expected mqtt")),
     });
     "psk_file" => Missing(PSK);
     "psk_hint" => Missing(PSK);
-    "queue_qos0_messages" => Taken(All, |_, value| {
+    "queue_qos0_messages" => Taken(All, &["false", "true"], |_, value| {
         if boolean(value)? {
             Err("messages at QoS 0 do not wait for clients that are away: remove it".into())
         } else {
             Ok(None)
         }
     });
-    "require_certificate" => Taken(Listener, |draft, value| {
+    "require_certificate" => Taken(Listener, &["true\ncafile /etc/ssl/devices.pem"], |draft, value| {
         draft.listener().requires_certificate = boolean(value)?;
         Ok(None)
     });
-    "retain_available" => Taken(All, |draft, value| {
+    "retain_available" => Taken(All, &["false"], |draft, value| {
         let retain = boolean(value)?.to_string();
         draft.set_in("protocol", "retain", retain);
         Ok(None)
     });
     "retain_expiry_interval" => Missing("retained messages stay until they are replaced or expire by themselves");
     "set_tcp_nodelay" => Harmless("it is always set, and whole turns are written at once");
-    "socket_domain" => Taken(Listener, |draft, value| {
+    "socket_domain" => Taken(Listener, &["ipv4"], |draft, value| {
         draft.listener().only = match value {
             "ipv4" => Some(IpAddr::is_ipv4),
             "ipv6" => Some(IpAddr::is_ipv6),
@@ -246,29 +260,29 @@ options! {
         };
         Ok(None)
     });
-    "sys_interval" => Taken(All, |draft, value| {
+    "sys_interval" => Taken(All, &["30"], |draft, value| {
         draft.set("sys_interval", quoted(&format!("{}s", number(value)?)));
         Ok(None)
     });
     "tls_engine" => Missing("keys lie in files");
     "tls_engine_kpass_sha1" => Missing("keys lie in files");
     "tls_keyform" => Missing("keys lie in files of the form PEM");
-    "tls_version" => Taken(Listener, |_, value| match value {
+    "tls_version" => Taken(Listener, &["tlsv1.2", "tlsv1.3", "tlsv1.1"], |_, value| match value {
         "tlsv1.2" => Ok(Some("TLS 1.3 is offered as well")),
         "tlsv1.3" => Ok(Some("TLS 1.2 is offered as well")),
         other => Err(format!("'{other}' is not offered: expected tlsv1.2 or tlsv1.3")),
     });
-    "upgrade_outgoing_qos" => Taken(All, |_, value| {
+    "upgrade_outgoing_qos" => Taken(All, &["false", "true"], |_, value| {
         if boolean(value)? {
             Err("messages are delivered with the QoS they came with, as MQTT says: remove it".into())
         } else {
             Ok(None)
         }
     });
-    "use_identity_as_username" => Taken(Listener, |draft, value| certificate_user(draft, "common-name", value));
-    "use_subject_as_username" => Taken(Listener, |draft, value| certificate_user(draft, "subject", value));
+    "use_identity_as_username" => Taken(Listener, &["true\ncafile /etc/ssl/devices.pem"], |draft, value| certificate_user(draft, "common-name", value));
+    "use_subject_as_username" => Taken(Listener, &["true\ncafile /etc/ssl/devices.pem"], |draft, value| certificate_user(draft, "subject", value));
     "use_username_as_clientid" => Missing("client identifiers are the clients' own");
-    "user" => Taken(All, |_, value| {
+    "user" => Taken(All, &["root"], |_, value| {
         // Whoever is not root has nothing to give up.
         let is_root = rustix::process::geteuid().is_root();
         Ok((is_root && value != "root").then_some(
@@ -341,8 +355,9 @@ fn qos(draft: &mut Draft, value: &str) -> Outcome {
 
 fn certificate_user(draft: &mut Draft, which: &str, value: &str) -> Outcome {
     if boolean(value)? {
-        draft.listener().requires_certificate = true;
         draft.set("certificate_user", quoted(which));
+    } else {
+        draft.unset("certificate_user");
     }
     Ok(None)
 }

@@ -70,6 +70,75 @@ fn a_listener_is_on_all_addresses_and_needs_a_way_in() {
     assert!(listeners[0].config.allow_anonymous && !config.in_memory);
 }
 
+const TLS: &str = "cafile ca.pem\ncertfile server.pem\nkeyfile server.key\n";
+
+#[test]
+fn nobody_comes_in_whom_mosquitto_refuses() {
+    let local = "listener 1884 127.0.0.1\n";
+    for (name, text, words) in [
+        // Here this machine is trusted where nobody is asked for a password.
+        ("closed", format!("{local}allow_anonymous false\n"), "nobody could log in"),
+        ("closed-all", format!("allow_anonymous false\n{local}"), "nobody could log in"),
+        ("both", format!("{local}{TLS}require_certificate true\npassword_file p\n"), "as well"),
+        ("name", format!("{local}{TLS}require_certificate true\n"), "as well"),
+        ("plain", format!("{local}cafile ca.pem\nuse_identity_as_username true\n"), "no certfile"),
+        ("clear", format!("{local}cafile ca.pem\nallow_anonymous true\n"), "no certfile"),
+        (
+            "no-ca",
+            format!("{local}certfile c\nkeyfile k\nuse_identity_as_username true\n"),
+            "no cafile",
+        ),
+        (
+            "taken-back",
+            format!(
+                "{local}{TLS}require_certificate true\nuse_identity_as_username true\n\
+                 use_identity_as_username false\npassword_file p\n"
+            ),
+            "as well",
+        ),
+        ("family", format!("{local}allow_anonymous true\nsocket_domain ipv6\n"), "socket_domain"),
+    ] {
+        let refused = Case::new(name, &text).refused();
+        assert!(refused.iter().any(|line| line.contains(words)), "{name}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_names_the_user_is_required_in_whatever_order_it_is_said() {
+    let case = Case::new(
+        "order",
+        &format!("listener 1884\n{TLS}use_identity_as_username true\nrequire_certificate false\n"),
+    );
+    let listeners = case.config().all_listeners();
+    assert!(listeners[0].config.client_ca.get().is_some());
+}
+
+#[test]
+fn options_of_a_listener_before_the_first_one_make_the_default_listener_one_besides() {
+    let text = format!("{TLS}allow_anonymous true\nlistener 1884 127.0.0.1\n");
+    let listeners = Case::new("default", &text).config().all_listeners();
+    let ports: Vec<u16> = listeners.iter().map(|listener| listener.config.port).collect();
+    assert_eq!(ports, [1883, 1884]);
+    let text = "require_certificate false\nmax_qos 2\nlistener 1884\nallow_anonymous true\n";
+    assert_eq!(Case::new("no-default", text).config().all_listeners().len(), 1);
+}
+
+#[test]
+fn a_port_of_the_command_line_is_for_whoever_has_none() {
+    let case = Case::new("port", "port 1884\nallow_anonymous true\n");
+    let toml = translate(Some(&case.file()), Some(1885)).unwrap().toml;
+    assert!(toml.contains("port = 1884") && !toml.contains("1885"), "{toml}");
+}
+
+#[test]
+fn of_rules_for_each_listener_the_last_word_holds() {
+    let text = "per_listener_settings true\nper_listener_settings false\nlistener 1884\n\
+                password_file p\nlistener 1885\nallow_anonymous true\n";
+    let toml = Case::new("last-word", text).translation().unwrap().toml;
+    let top = toml.split("[[listener]]").next().unwrap();
+    assert!(top.contains("password_file") && top.contains("allow_anonymous = true"), "{toml}");
+}
+
 #[test]
 fn a_listener_has_the_lines_behind_it_and_the_rules_of_the_whole_file() {
     let text = "per_listener_settings true\nlistener 1884 127.0.0.1\nallow_anonymous true\n\
@@ -113,7 +182,7 @@ fn an_option_that_cannot_be_left_out_stops_the_start_and_a_harmless_one_is_named
 #[test]
 fn limits_are_ours_and_wrong_values_say_what_was_expected() {
     let text = "max_queued_messages 0\nmax_packet_size 1000\npersistent_client_expiration 2w\n\
-                maximum_qos 1\nretain_available false\nsys_interval 5\nmax_inflight_messages 7\n";
+                maximum_qos 1\nallow_anonymous true\nretain_available false\nsys_interval 5\nmax_inflight_messages 7\n";
     let config = Case::new("limits", text).config();
     assert_eq!(config.limits.inflight_out_max, 7);
     assert_eq!(config.protocol.qos_max, 1);
@@ -135,6 +204,10 @@ fn included_files_are_read_in_the_order_of_their_names() {
     fs::write(more.join("c.txt"), "nonsense\n").unwrap();
     fs::write(case.file(), format!("include_dir {}\n", more.display())).unwrap();
     assert_eq!(case.config().limits.inflight_out_max, 3);
+    fs::write(more.join("C.conf"), "max_inflight_messages 4\n").unwrap();
+    fs::write(more.join("d.conf"), "max_inflight_messages 5\n").unwrap();
+    fs::write(more.join("D.conf"), "max_inflight_messages 6\n").unwrap();
+    assert_eq!(case.config().limits.inflight_out_max, 5);
     fs::write(case.file(), "include_dir /no/such/directory\n").unwrap();
     assert!(case.refused()[0].contains("cannot be read"));
 }

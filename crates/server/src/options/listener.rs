@@ -60,6 +60,18 @@ impl Listener {
         }
     }
 
+    /// Whether this may be taken for another one in another reading of the file: what is said of one
+    /// must not come to hold at the place of another.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (own, others) = (&self.config, &other.config);
+        let has_its_name =
+            !own.listener.name.is_empty() && own.listener.name == others.listener.name;
+        let has_its_place = own.port == others.port
+            && own.bind == others.bind
+            && self.transport() == other.transport();
+        has_its_name || has_its_place
+    }
+
     /// The flag or key that chooses its port.
     #[must_use]
     pub fn port_key(&self) -> &'static str {
@@ -101,10 +113,10 @@ impl ListenerTable {
         over
     }
 
-    /// What this one says, but of live options what `new` says.
-    pub(crate) fn with_live_of(&self, new: &Self) -> Self {
-        let own = self.entries.iter().filter(|(spec, _)| !spec.is_live());
-        let entries = own.chain(new.entries.iter().filter(|(spec, _)| spec.is_live()));
+    /// What this one says, but of those options that are `taken` what `new` says.
+    pub(crate) fn with_those_of(&self, new: &Self, taken: impl Fn(&OptionSpec) -> bool) -> Self {
+        let own = self.entries.iter().filter(|(spec, _)| !taken(spec));
+        let entries = own.chain(new.entries.iter().filter(|(spec, _)| taken(spec)));
         Self { entries: entries.cloned().collect() }
     }
 

@@ -63,6 +63,10 @@ restart. A file with a problem changes nothing: the broker says what is wrong an
 variables and flags have said at the start stays stronger than the file. Certificates, revocation lists
 and password files are read again in the same way.
 
+Options that say who may come in (`allow_anonymous`, `password_file`, `certificate_user` and those for tokens) wait for
+the restart, too, if the same change concerns where the broker listens or whose certificates it asks for: half of it could
+open a door that neither configuration opens. So do all options of a listener that has another name and another place.
+
 Limits that a client is told when it connects stay as it was told. A change of how many messages may be
 in flight applies to a client from its next connection on.
 ";

@@ -56,6 +56,7 @@ fn session(session: &RecoveredSession) -> Value {
     json!({
         "kind": "session",
         "client_id": session.client_id,
+        "user_name": session.user_name,
         "key": session.key.0,
         "expiry_seconds": session.expiry,
         "away_since_ms": session.away_since_ms,
@@ -78,6 +79,7 @@ fn owed(client_id: &str, owed: &Owed) -> Value {
         "qos": owed.qos.bits(),
         "retain": owed.retain,
         "subscription_identifiers": Some(owed.identifiers()).filter(|numbers| !numbers.is_empty()),
+        "shared_filter": owed.shared(),
         "message": message(&owed.message),
     })
 }
@@ -89,6 +91,11 @@ fn message(message: &Message) -> Value {
         "qos": message.qos().bits(),
         "retain": message.retain(),
         "payload_size": payload.len(),
+        "published_by": message.published_by().map(|publisher| {
+            json!({ "client_id": publisher.client_id, "user_name": publisher.user_name })
+        }),
+        // Zero stands for a message of which that was not noted.
+        "received_ms": Some(message.received_ms()).filter(|received_ms| *received_ms > 0),
     });
     match std::str::from_utf8(payload) {
         Ok(text) => value["payload_text"] = json!(text),
