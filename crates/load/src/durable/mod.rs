@@ -2,9 +2,9 @@
 //! beside what the disk itself allows, and how long a full store takes to open.
 //!
 //! Messages of QoS 1 go to a persistent session that is present or absent, so that each is owed
-//! durably. Here live the plan and the rounds; the connections are in [`crew`], the disk alone in
-//! [`floor`], what is counted from outside in [`flushes`], the large stores in [`backlog`] and
-//! [`crowded`], the words in [`report`]. No bound is judged here. The invariant: what is compared was
+//! durably. Here live the plan and the rounds; the connections are in `crew`, the disk alone in
+//! `floor`, what is counted from outside in `flushes`, the large stores in `backlog` and
+//! `crowded`, the words in `report`. No bound is judged here. The invariant: what is compared was
 //! measured in the same round, and a round with a fault has no figure.
 
 mod backlog;
