@@ -12,7 +12,7 @@ use noctule_load::plan::{Pace, Plan, Shape};
 use noctule_load::target::Target;
 use noctule_mqtt::QoS;
 
-use crate::trials;
+use crate::{durable_words, trials};
 
 /// All commands and options.
 pub(crate) fn command() -> Command {
@@ -24,6 +24,7 @@ pub(crate) fn command() -> Command {
         .subcommand(compare_command())
         .subcommand(drive_command())
         .subcommand(idle_command())
+        .subcommand(durable_words::command())
         .subcommands(trials::commands())
         .subcommand(
             Command::new("relay")
@@ -293,7 +294,8 @@ fn noctules(matches: &ArgMatches) -> Result<Vec<Target>, LoadError> {
     Ok(targets.into_iter().map(|target| target.with_options(&options)).collect())
 }
 
-fn noctule(program: &Path) -> Result<PathBuf, LoadError> {
+/// The program, wherever it is run from.
+pub(crate) fn noctule(program: &Path) -> Result<PathBuf, LoadError> {
     // Brokers run in directories of their own, so a relative path would lead nowhere.
     program.canonicalize().map_err(|error| {
         let hint = "build it with `cargo build --release`, or name it with --noctule";

@@ -2,6 +2,7 @@
 //! findings into text here; what is measured, and how, is in the library.
 
 mod arguments;
+mod durable_words;
 mod trials;
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use noctule_load::compare::{self, Effort, Sample, faults_json};
 use noctule_load::fleet::Fleet;
 use noctule_load::plan::{Goal, Plan};
 use noctule_load::target::{Broker, Target};
-use noctule_load::{LoadError, idle, process, relay, table, trial};
+use noctule_load::{LoadError, durable, idle, process, relay, table, trial};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some(("drive", matches)) => drive(matches),
         Some(("idle", matches)) => measure_idle(matches),
         Some(("relay", matches)) => relay(matches),
+        Some((durable_words::NAME, matches)) => measure_durable(matches),
         Some((name, matches)) if trials::NAMES.contains(&name) => bear(name, matches),
         _ => Err(LoadError::new("there is no such command")),
     };
@@ -215,6 +217,19 @@ fn measure_idle(matches: &ArgMatches) -> Result<bool, LoadError> {
         print!("{}", idle::table(&costs));
     }
     Ok(true)
+}
+
+/// True if every message that was acknowledged came once and in order.
+fn measure_durable(matches: &ArgMatches) -> Result<bool, LoadError> {
+    let plan = durable_words::plan(matches)?;
+    eprintln!("{}", machine(processors()?.len(), false));
+    let findings = durable::measure(&plan, |done| eprintln!("{done}"))?;
+    if matches.get_flag("json") {
+        println!("{:#}", durable::json(&findings));
+    } else {
+        print!("{}", durable::table(&findings));
+    }
+    Ok(findings.is_clean())
 }
 
 fn relay(matches: &ArgMatches) -> Result<bool, LoadError> {

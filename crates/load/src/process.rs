@@ -91,6 +91,28 @@ pub fn resident(pid: u32) -> Result<u64, LoadError> {
         .ok_or_else(|| LoadError::new(format!("/proc/{pid}/status has no VmRSS")))
 }
 
+/// The most memory that was resident since the process began, in bytes.
+///
+/// # Errors
+/// If there is no such process.
+pub fn resident_peak(pid: u32) -> Result<u64, LoadError> {
+    let status = read(pid, "status")?;
+    parse_kib(&status, "VmHWM")
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| LoadError::new(format!("/proc/{pid}/status has no VmHWM")))
+}
+
+/// How many bytes a process has caused to be written to disks.
+///
+/// # Errors
+/// If there is no such process, it is somebody else's, or the kernel does not count.
+pub fn bytes_written(pid: u32) -> Result<u64, LoadError> {
+    let text = read(pid, "io")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|number| number.trim().parse().ok())
+        .ok_or_else(|| LoadError::new(format!("/proc/{pid}/io has no write_bytes")))
+}
+
 /// How many files and sockets a process has open.
 ///
 /// # Errors
@@ -188,6 +210,8 @@ mod tests {
         }
         assert!(memory(pid).unwrap().resident > 100_000);
         assert!(resident(pid).unwrap() > 100_000);
+        assert!(resident_peak(pid).unwrap() > 100_000);
+        assert!(bytes_written(pid).is_ok() && bytes_written(1 << 23).is_err());
         let held: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/stat").unwrap()).collect();
         assert!(open_files(pid).unwrap() > held.len());
     }

@@ -66,6 +66,7 @@ mod shell_tests;
 mod specification_tests;
 mod stage;
 mod store;
+mod store_costs;
 mod sub_pty_tests;
 mod tls;
 mod tls_client;
