@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use noctule_load::durable::{self, Load, Plan};
+use noctule_load::latency::Latency;
 
 use crate::room::Room;
 
@@ -32,7 +33,7 @@ fn the_store_is_measured_beside_memory_and_the_disk() {
             let all = [round.durable.rate(), round.memory.rate(), round.floor.rate()];
             assert!(all.iter().all(|rate| *rate > Some(0.0)), "{round:?}");
             assert!(round.durable.broker_us() > Some(0.0), "{round:?}");
-            let answers = [&round.durable.answer, &round.memory.answer].map(|one| one.count());
+            let answers = [&round.durable.answer, &round.memory.answer].map(Latency::count);
             let is_single = series.load.window == 1;
             assert!(answers.iter().all(|count| (*count > 0) == is_single), "{round:?}");
         }
