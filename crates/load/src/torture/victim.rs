@@ -1,8 +1,8 @@
 //! The broker under torture: a command with its directory, started, killed and started again.
 //!
 //! The broker runs in a process group of its own, so that Ctrl-C on the terminal reaches only us,
-//! and whatever it has started dies with it. Dropping a [`Victim`] kills it. If this process is
-//! killed before it can, the kernel kills the broker: it is started through [`keep_to`], by the same
+//! and whatever it has started dies with it. Dropping a `Victim` kills it. If this process is
+//! killed before it can, the kernel kills the broker: it is started through `keep_to`, by the same
 //! program in another role, because a process can only ask this for itself.
 
 use std::fs::{self, File, OpenOptions};
