@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what the bytes mean, and nothing waits: what cannot be done now says
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock). A [`Pipe`] is a socket of TCP or of this machine, or
-//! TLS over it. What a proxy says of its client in front of all that is read by `proxy`.
+//! TLS over it, or WebSocket over either. What a proxy says of its client in front of all that is read by `proxy`.
 
 mod listener;
 mod peer;
@@ -12,6 +12,7 @@ mod stream;
 mod tcp;
 mod tls;
 mod unix;
+mod websocket;
 
 pub use listener::{Listener, Place};
 pub use peer::{Peer, Source};
@@ -22,8 +23,9 @@ pub use proxy::{
 };
 pub use stream::Stream;
 pub use tcp::bind_all;
-pub use unix::{SocketFile, bind_unix};
 pub use tls::{
     BadTlsSettings, ClientCertificates, ClientTrust, FirstBytes, TlsAcceptor, TlsFacts, TlsFailure,
     TlsSettings, TlsStream, looks_like_client_hello,
 };
+pub use unix::{SocketFile, bind_unix};
+pub use websocket::{WebSocketFailure, WebSocketRules, WebSocketStream};

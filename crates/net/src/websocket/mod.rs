@@ -1,0 +1,9 @@
+//! WebSocket over any other pipe.
+//!
+//! `noctule-ws` knows what the bytes mean; here they come and go.
+
+mod failure;
+mod stream;
+
+pub use failure::WebSocketFailure;
+pub use stream::{WebSocketRules, WebSocketStream};
