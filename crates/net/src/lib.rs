@@ -15,6 +15,7 @@ mod unix;
 mod websocket;
 
 pub use listener::{Listener, Place};
+pub use noctule_ws::Refusal;
 pub use peer::{Peer, Source};
 pub use pipe::Pipe;
 pub use proxy::{
@@ -28,4 +29,4 @@ pub use tls::{
     TlsSettings, TlsStream, looks_like_client_hello,
 };
 pub use unix::{SocketFile, bind_unix};
-pub use websocket::{WebSocketFailure, WebSocketRules, WebSocketStream};
+pub use websocket::{Origins, WebSocketFailure, WebSocketRules, WebSocketStream};

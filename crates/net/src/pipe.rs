@@ -11,6 +11,7 @@
 //!
 //! [`Pipe::read`] may also say `WouldBlock` and hold input: there was much that is no payload.
 
+use crate::Peer;
 use crate::proxy::{Announcement, skip_announcement};
 use crate::stream::Stream;
 use crate::tls::{TlsFacts, TlsStream};
@@ -18,7 +19,6 @@ use crate::websocket::{WebSocketRules, WebSocketStream};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A two-way stream of bytes. It can be sent to another thread at any time, with what it holds.
@@ -160,12 +160,14 @@ impl Pipe {
         matches!(self, Self::WebSocket(_))
     }
 
-    /// Where a request for WebSocket says that it comes from (`X-Forwarded-For`), once it is read. Whoever
-    /// sends it can say so: it counts if the peer is a proxy of ours.
-    pub fn claimed_address(&self) -> Option<IpAddr> {
+    /// Whose the connection is, if its other end is `peer`'s: a proxy of ours may say so in its request for
+    /// WebSocket (`X-Forwarded-For`), once that is read. Who comes by way of another proxy is not `peer`
+    /// either, but nobody knows who it is.
+    #[must_use]
+    pub fn forwarded(&self, peer: Peer) -> Peer {
         match self {
-            Self::Plain(_) | Self::Tls(_) => None,
-            Self::WebSocket(stream) => stream.claimed(),
+            Self::Plain(_) | Self::Tls(_) => peer,
+            Self::WebSocket(stream) => stream.forwarded(peer),
         }
     }
 

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn the_first_is_said_and_the_others_are_summed_up_each_minute() {
-        let (mut complaints, one, other) = (Complaints::default(), Source::User(1), Source::User(2));
+        let (mut complaints, one, other) =
+            (Complaints::default(), Source::User(1), Source::User(2));
         assert!(complaints.note(one, 0));
         assert!(complaints.note(other, 10));
         (0..99).for_each(|_| assert!(!complaints.note(one, 20)));
@@ -92,8 +93,7 @@ mod tests {
     #[test]
     fn so_many_addresses_are_remembered_and_no_more() {
         let mut complaints = Complaints::default();
-        let said =
-            (0..5_000_u32).filter(|number| complaints.note(Source::User(*number), 0));
+        let said = (0..5_000_u32).filter(|number| complaints.note(Source::User(*number), 0));
         assert_eq!(said.count(), ADDRESSES_MAX);
     }
 }

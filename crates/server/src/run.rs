@@ -127,9 +127,9 @@ impl fmt::Display for StartError {
             Self::ListenUnix { path, error } => {
                 write!(f, "cannot listen on the Unix socket {}: ", path.display())?;
                 match error.kind() {
-                    io::ErrorKind::AddrInUse => f.write_str(
-                        "another program listens on it; stop it or choose another path",
-                    ),
+                    io::ErrorKind::AddrInUse => {
+                        f.write_str("another program listens on it; stop it or choose another path")
+                    }
                     io::ErrorKind::AlreadyExists => {
                         f.write_str("there is something else at that path, which is left alone")
                     }

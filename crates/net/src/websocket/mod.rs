@@ -3,7 +3,9 @@
 //! `noctule-ws` knows what the bytes mean; here they come and go.
 
 mod failure;
+mod rules;
 mod stream;
 
 pub use failure::WebSocketFailure;
-pub use stream::{WebSocketRules, WebSocketStream};
+pub use rules::{Origins, WebSocketRules};
+pub use stream::WebSocketStream;

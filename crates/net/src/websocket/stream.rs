@@ -13,55 +13,23 @@
 //! pongs, a close frame) wait for the end of the frame that is under way; and what this end holds is bounded:
 //! the head of a request, an answer to it, and the answers to control frames.
 
-use super::WebSocketFailure;
-use crate::{FirstBytes, Pipe};
+use super::{WebSocketFailure, WebSocketRules};
+use crate::{FirstBytes, Peer, Pipe};
 use noctule_ws::{
     CloseCode, Conversation, End, HEAD_BYTES_MAX, OutgoingFrame, Refusal, head_end, read_request,
 };
-use std::fmt;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Slices that leave at once, the header among them. Not more than TLS encrypts at once.
 const SLICES_MAX: usize = 64;
 
-/// What applies to those who connect.
-pub struct WebSocketRules {
-    /// Bytes of payload that a frame may have.
-    pub frame_bytes_max: u64,
-    /// Bytes that are not MQTT (head, headers, control frames) which a peer may send before somebody says
-    /// that it is [known](Pipe::acquaint).
-    pub stranger_bytes_max: usize,
-    /// Origins of pages that may connect, such as `https://example.org`; empty for all. Who is no page says
-    /// none, and may connect.
-    pub origins: Vec<String>,
-    /// Whether there is a proxy at an address which says truly where its clients are.
-    pub is_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-}
-
-impl WebSocketRules {
-    fn allow(&self, origin: Option<&str>) -> bool {
-        let Some(origin) = origin.filter(|_| !self.origins.is_empty()) else {
-            return true;
-        };
-        self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-    }
-}
-
-impl fmt::Debug for WebSocketRules {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocketRules")
-            .field("frame_bytes_max", &self.frame_bytes_max)
-            .field("origins", &self.origins)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The server's end of a WebSocket connection.
 #[derive(Debug)]
 pub struct WebSocketStream {
     inner: Pipe,
+    rules: Arc<WebSocketRules>,
     phase: Phase,
     conversation: Conversation,
     frame: OutgoingFrame,
@@ -79,7 +47,7 @@ pub struct WebSocketStream {
 #[derive(Debug)]
 enum Phase {
     /// The head of a request is awaited, of which these bytes have come.
-    Upgrading { head: Vec<u8>, rules: Arc<WebSocketRules> },
+    Upgrading { head: Vec<u8> },
     /// Frames come.
     Open,
     /// What comes is thrown away.
@@ -105,7 +73,8 @@ impl WebSocketStream {
             frame: OutgoingFrame::default(),
             reply: Vec::new(),
             stranger_bytes: Some(rules.stranger_bytes_max),
-            phase: Phase::Upgrading { head: Vec::new(), rules },
+            phase: Phase::Upgrading { head: Vec::new() },
+            rules,
             claimed: None,
             has_more: false,
             end: Ending::NotYet,
@@ -125,8 +94,15 @@ impl WebSocketStream {
         self.stranger_bytes = None;
     }
 
-    pub(crate) fn claimed(&self) -> Option<IpAddr> {
-        self.claimed
+    /// Whose the connection is, if its other end is `peer`'s.
+    pub(crate) fn forwarded(&self, peer: Peer) -> Peer {
+        match ((self.rules.is_proxy)(&peer), self.claimed) {
+            // Which port it has there nobody says.
+            (true, Some(address)) => Peer::Address(SocketAddr::new(address, 0)),
+            // Who comes by way of somebody else is somebody else, whether it is believed or not.
+            (true, None) | (false, Some(_)) => Peer::Behind(peer.source()),
+            (false, None) => peer,
+        }
     }
 
     pub(crate) fn is_upgraded(&self) -> bool {
@@ -227,7 +203,7 @@ impl WebSocketStream {
     }
 
     fn take_head(&mut self, bytes: &mut [u8]) -> usize {
-        let Phase::Upgrading { head, rules } = &mut self.phase else {
+        let Phase::Upgrading { head } = &mut self.phase else {
             return 0;
         };
         if head.is_empty() && !bytes.first().is_some_and(u8::is_ascii_uppercase) {
@@ -246,8 +222,10 @@ impl WebSocketStream {
             return 0;
         };
         let granted = read_request(&head[..end]).and_then(|request| {
-            let claimed = request.forwarded_for(&rules.is_proxy);
-            let is_allowed = rules.allow(request.origin);
+            let is_proxy =
+                |address| (self.rules.is_proxy)(&Peer::Address(SocketAddr::new(address, 0)));
+            let claimed = request.forwarded_for(is_proxy);
+            let is_allowed = self.rules.allow(request.origin);
             if is_allowed { Ok((request.response(), claimed)) } else { Err(Refusal::Origin) }
         });
         match granted {
@@ -379,7 +357,7 @@ impl WebSocketStream {
     /// Bytes that wait here: for the pipe, or for the rest of a head.
     pub(crate) fn unsent(&mut self) -> usize {
         let head = match &self.phase {
-            Phase::Upgrading { head, .. } => head.len(),
+            Phase::Upgrading { head } => head.len(),
             Phase::Open | Phase::Over => 0,
         };
         head + self.reply.len() + self.conversation.answers().len() + self.inner.unsent()

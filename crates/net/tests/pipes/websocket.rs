@@ -1,23 +1,24 @@
 //! WebSocket as a pipe: what a loop sees of it, over plain sockets and over TLS.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use noctule_net::{Pipe, WebSocketFailure, WebSocketRules};
+use noctule_net::{Origins, Peer, Pipe, Source, WebSocketFailure, WebSocketRules};
 use noctule_ws::{FrameHeader, MaskKey, Opcode, Refusal, Violation, apply_mask};
 
 use crate::peers::{House, Served};
 
 const LIMIT: u64 = 100_000;
+const PROXY: Source = Source::Address(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
 
 fn rules() -> Arc<WebSocketRules> {
     Arc::new(WebSocketRules {
         frame_bytes_max: LIMIT,
         stranger_bytes_max: 20_000,
-        origins: vec!["https://example.org".to_owned()],
-        is_proxy: Box::new(|address| address == IpAddr::from([10, 0, 0, 1])),
+        origins: Origins::Listed(vec!["https://example.org".to_owned()]),
+        is_proxy: Box::new(|peer| peer.source() == PROXY),
     })
 }
 
@@ -256,14 +257,21 @@ fn pages_of_an_allowed_origin_and_programs_without_one_may_connect() {
 }
 
 #[test]
-fn the_address_that_a_request_claims_is_told() {
-    let (mut client, mut served) = connect();
-    let fields = "X-Forwarded-For: 192.0.2.9, 10.0.0.1\r\n";
-    client.write_all(request(fields).as_bytes()).unwrap();
-    client.write_all(&frame(BINARY, b"x")).unwrap();
-    assert_eq!(served.pipe.claimed_address(), None);
-    assert_eq!(served.read_exactly(1, 10), b"x");
-    assert_eq!(served.pipe.claimed_address(), Some([192, 0, 2, 9].into()));
+fn a_proxy_of_ours_says_whose_a_connection_is_and_others_say_that_it_is_not_theirs() {
+    let address = |text: &str| Peer::Address(SocketAddr::new(text.parse().unwrap(), 0));
+    let (proxy, other) = (address("10.0.0.1"), address("127.0.0.1"));
+    for (is_said, from_proxy, from_other) in [
+        (true, address("192.0.2.9"), Peer::Behind(other.source())),
+        (false, Peer::Behind(PROXY), other),
+    ] {
+        let (mut client, mut served) = connect();
+        let fields = if is_said { "X-Forwarded-For: 6.6.6.6, 192.0.2.9, 10.0.0.1\r\n" } else { "" };
+        client.write_all(request(fields).as_bytes()).unwrap();
+        client.write_all(&frame(BINARY, b"x")).unwrap();
+        assert_eq!(served.read_exactly(1, 10), b"x");
+        assert_eq!(served.pipe.forwarded(proxy), from_proxy);
+        assert_eq!(served.pipe.forwarded(other), from_other);
+    }
 }
 
 #[test]

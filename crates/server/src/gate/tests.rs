@@ -13,8 +13,12 @@ const fn at([a, b, c, d]: [u8; 4]) -> Peer {
     Peer::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), 9))
 }
 
-const HERE: Origin<'_> =
-    Origin { entrance: EntranceId(0), certificate: None, announced: None, peer: at([127, 0, 0, 1]) };
+const HERE: Origin<'_> = Origin {
+    entrance: EntranceId(0),
+    certificate: None,
+    announced: None,
+    peer: at([127, 0, 0, 1]),
+};
 const ELSEWHERE: Origin<'_> = Origin { peer: at([192, 0, 2, 1]), ..HERE };
 const CERTIFIED: Origin<'_> = Origin { certificate: Some(b"of somebody"), ..ELSEWHERE };
 
@@ -89,9 +93,8 @@ fn what_a_proxy_says_of_a_certificate_counts_where_it_is_believed() {
                 proxies_only = true\nbind = \"0.0.0.0\"\ntls = false\n";
     let known = crate::options::config_of(text);
     assert_ne!(known.proxies, proxies);
-    let said = |gate: &Gate, announced| {
-        ask(gate, somebody(None, None), Origin { announced, ..ELSEWHERE })
-    };
+    let said =
+        |gate: &Gate, announced| ask(gate, somebody(None, None), Origin { announced, ..ELSEWHERE });
     let trusted = gate(&known);
     assert_eq!(said(&trusted, Some(&anna)), Some(Verdict::Accepted));
     assert_eq!(said(&trusted, None), Some(NOT_AUTHORIZED), "none was shown to the proxy");
