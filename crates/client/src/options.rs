@@ -32,6 +32,11 @@ pub enum Session {
     Fresh(Duration),
     /// It is resumed if it is there and outlives the client for this long; before MQTT 5 for as
     /// long as the broker likes. Needs a client identifier of its own.
+    ///
+    /// A process takes the session of an earlier one up without knowing what was under way in it.
+    /// Messages for it come, some perhaps for the second time; and before a packet identifier is
+    /// used at QoS 2, the message that the broker may still hold under it is completed (PUBREL), as
+    /// the new one would otherwise count as its repetition and be lost.
     Persistent(Duration),
 }
 
@@ -204,7 +209,8 @@ impl ClientOptions {
         self
     }
 
-    /// Sets the client identifier. Empty: the broker chooses one.
+    /// Sets the client identifier. Empty: the broker chooses one, which (MQTT 5) is kept for later
+    /// connections of this client.
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
@@ -339,6 +345,7 @@ impl ClientOptions {
         {
             return invalid("before MQTT 5 a password needs a user name");
         }
+        // [MQTT3-3.1.3-7]
         if self.client_id.is_empty() && matches!(self.session, Session::Persistent(_)) {
             return invalid("a persistent session needs a client identifier");
         }
@@ -372,7 +379,7 @@ fn random_client_id() -> String {
 mod tests {
     use super::*;
 
-    #[test]
+    #[test] // [MQTT3-3.1.3-7]
     fn what_cannot_work_is_found_before_anything_is_tried() {
         let options = || ClientOptions::new("h", 1).version(ProtocolVersion::V311);
         assert!(options().check().is_ok());

@@ -10,6 +10,7 @@ use noctule_mqtt::{
     packet,
 };
 
+use super::adopting::Adopted;
 use super::requests::Kind;
 use super::{Action, Link, Machine, Phase, milliseconds, proving};
 use crate::connected::Connected;
@@ -44,7 +45,8 @@ impl Machine {
             Ok(first) => first,
             Err(reason) => return self.lose(reason),
         };
-        match connect_packet(&self.options, clean_start, first.as_deref(), self.output.buffer()) {
+        let who = Who { client_id: &self.client_id, clean_start, first: first.as_deref() };
+        match connect_packet(&self.options, &who, self.output.buffer()) {
             Ok(()) => self.phase = Phase::AwaitConnack { until_ms },
             Err(error) => self.lose(Reason::Network(format!("CONNECT cannot be sent: {error}"))),
         }
@@ -62,7 +64,8 @@ impl Machine {
         }
     }
 
-    /// Whether the broker shall forget what it knows: what we know ourselves decides.
+    /// Whether the broker shall forget what it knows: what we know ourselves decides
+    /// `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]`.
     fn clean_start(&self) -> bool {
         match self.options.session {
             Session::Connection => true,
@@ -85,26 +88,24 @@ impl Machine {
         if let Err(reason) = self.is_proved_by(connack) {
             return self.lose(reason);
         }
-        let session_present = connack.session_present && !self.clean_start();
+        if connack.session_present && self.clean_start() {
+            return self.refuse_session();
+        }
         let options = &self.options;
-        let mut granted = Connected::new(
-            connack,
-            options.version,
-            &options.client_id,
-            options.keep_alive_seconds,
-        );
-        granted.session_present = session_present;
+        let mut granted =
+            Connected::new(connack, options.version, &self.client_id, options.keep_alive_seconds);
         granted.peer_certificates = std::mem::take(&mut self.link.certificates);
         let granted = Arc::new(granted);
         self.phase = Phase::Connected;
         self.failed = 0;
-        self.has_session = true;
+        let knew_session = std::mem::replace(&mut self.has_session, true);
+        self.client_id.clone_from(&granted.client_id);
         self.link.connected_ms = self.now_ms;
         self.link.granted = Some(Arc::clone(&granted));
-        if session_present {
-            self.outbound.resume();
-        } else {
-            self.begin_session();
+        match (granted.session_present, knew_session) {
+            (true, true) => self.resume_session(),
+            (true, false) => self.adopted = Adopted::unknown(),
+            (false, _) => self.begin_session(),
         }
         self.tell(Event::Connected(granted));
         self.send_requests();
@@ -112,10 +113,28 @@ impl Machine {
         self.finish_leaving();
     }
 
+    /// A session goes on that we did not want: its messages and packet identifiers could be mistaken for
+    /// ours, so the broker is left `[MQTT5-3.2.2-4]`; before MQTT 5 that is a client's choice (MQTT
+    /// 3.1.1 section 3.2.2.2). [`Session::Persistent`] wants whatever session there is, and begins
+    /// with what is known of it: nothing (see `adopting`).
+    fn refuse_session(&mut self) {
+        let last_words = self.words_of_leaving(ReasonCode::ProtocolError);
+        self.lose_saying(Reason::SessionUnexpected, &last_words);
+    }
+
+    /// The broker goes on where we are.
+    fn resume_session(&mut self) {
+        for packet_id in self.adopted.freeing().collect::<Vec<_>>() {
+            self.send(&Packet::Pubrel(packet::Ack::new(packet_id, ReasonCode::Success)));
+        }
+        self.outbound.resume();
+    }
+
     /// The broker knows nothing of us: what was received is forgotten `[MQTT5-3.2.2-5]`, and everything
     /// that it ought to know is told again.
     fn begin_session(&mut self) {
         self.inbound = noctule_session::Inbound::default();
+        self.adopted = Adopted::default();
         for done in self.outbound.start_anew() {
             // It had said PUBREC: the message is its own since.
             self.answer(done.token, Ok(ReasonCode::Success));
@@ -142,26 +161,35 @@ impl Machine {
         self.lose(Reason::NoAnswer { expected, waited });
     }
 
-    /// The peer broke a rule: it is told, where MQTT has words for it, and left.
+    /// The peer broke a rule: it is told, where MQTT has words for it, and left `[MQTT3-4.8.0-1]`.
     pub(super) fn violated(&mut self, violation: Violation) {
-        let mut last_words = Vec::new();
-        if self.phase == Phase::Connected && self.version().has_reason_codes() {
-            let code = match violation.reason_code() {
-                code if code.allowed_in(PacketType::Disconnect) => code,
-                _ => ReasonCode::ProtocolError,
-            };
+        let code = match violation.reason_code() {
+            code if code.allowed_in(PacketType::Disconnect) => code,
+            _ => ReasonCode::ProtocolError,
+        };
+        let is_connected = self.phase == Phase::Connected;
+        let last_words = if is_connected { self.words_of_leaving(code) } else { Vec::new() };
+        self.lose_saying(Reason::Violation(violation), &last_words);
+    }
+
+    /// DISCONNECT with a reason, where MQTT has reasons: the connection is closed behind it
+    /// `[MQTT5-4.13.2-1]`.
+    fn words_of_leaving(&self, code: ReasonCode) -> Vec<u8> {
+        let mut words = Vec::new();
+        if self.version().has_reason_codes() {
             let disconnect = Packet::Disconnect(packet::Disconnect::new(code));
             // A DISCONNECT with nothing but a reason can be written.
-            let _ = codec::encode(&disconnect, self.version(), &mut last_words);
+            let _ = codec::encode(&disconnect, self.version(), &mut words);
         }
-        self.lose_saying(Reason::Violation(violation), &last_words);
+        words
     }
 
     pub(super) fn lose(&mut self, reason: Reason) {
         self.lose_saying(reason, &[]);
     }
 
-    /// There is no connection any more; what follows depends on why.
+    /// There is no connection any more; what follows depends on why. The session stays, whatever
+    /// CONNACK will say about the broker's `[MQTT3-4.1.0-1]` `[MQTT5-3.1.2-23]` `[MQTT5-4.1.0-1]`.
     fn lose_saying(&mut self, reason: Reason, disconnect: &[u8]) {
         let was_connected = self.phase == Phase::Connected;
         let lasted_ms = self.now_ms.saturating_sub(self.link.connected_ms);
@@ -322,7 +350,8 @@ impl Machine {
         self.actions.push_back(Action::End(reason));
     }
 
-    /// Sends what has been asked for, as far as identifiers reach.
+    /// Sends what has been asked for, as far as identifiers reach, and however many messages are in
+    /// flight `[MQTT5-3.3.4-8]` `[MQTT5-4.9.0-3]`, but not before CONNACK `[MQTT5-3.1.2-30]`.
     pub(super) fn send_requests(&mut self) {
         while self.phase == Phase::Connected && self.outbound.has_room(u16::MAX) {
             let Some(request) = self.requests.first_unsent() else { break };
@@ -351,7 +380,7 @@ impl Machine {
     fn free_packet_id(&mut self) -> noctule_mqtt::PacketId {
         loop {
             let packet_id = self.outbound.pass_over();
-            if !self.requests.uses(packet_id) {
+            if !self.requests.uses(packet_id) && !self.adopted.is_freeing(packet_id) {
                 return packet_id;
             }
         }
@@ -361,23 +390,27 @@ impl Machine {
 /// So many connections in a row may be lost soon before waits get longer.
 const SHORT_LIVED_FORGIVEN: u32 = 2;
 
-/// Appends CONNECT.
-fn connect_packet(
-    options: &ClientOptions,
+/// What CONNECT says besides the options.
+struct Who<'a> {
+    client_id: &'a str,
     clean_start: bool,
-    first: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
+    /// What is said first to prove who we are.
+    first: Option<&'a [u8]>,
+}
+
+/// Appends CONNECT, which names the session by the client identifier `[MQTT3-3.1.3-2]`
+/// `[MQTT5-3.1.3-2]`.
+fn connect_packet(options: &ClientOptions, who: &Who<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut properties = connect_properties(options)?;
-    if let Some(first) = first {
+    if let Some(first) = who.first {
         proving::introduce(&mut properties, first)?;
     }
     let (user_name, password) = proving::said(options);
     let connect = packet::Connect {
         version: options.version,
-        clean_start,
+        clean_start: who.clean_start,
         keep_alive: options.keep_alive_seconds,
-        client_id: &options.client_id,
+        client_id: who.client_id,
         will: options.will.as_ref().map(crate::publish::Will::packet).transpose()?,
         user_name,
         password,
