@@ -1,22 +1,19 @@
-//! From no connection to an accepted one and back: attempts, CONNECT, CONNACK, loss, the end.
+//! From no connection to an accepted one and back: attempts, CONNACK, loss, the end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use noctule_mqtt::property::Carrier;
-use noctule_mqtt::{
-    Packet, PacketType, Property, PropertyBuffer, ProtocolVersion, ReasonCode, Violation, codec,
-    packet,
-};
+use noctule_mqtt::{Packet, PacketType, ProtocolVersion, ReasonCode, Violation, codec, packet};
 
 use super::adopting::Adopted;
+use super::introduction::{Who, connect_packet};
 use super::requests::Kind;
-use super::{Action, Link, Machine, Phase, milliseconds, proving};
+use super::{Action, Link, Machine, Phase, milliseconds};
 use crate::connected::Connected;
 use crate::error::Error;
 use crate::event::Event;
-use crate::options::{ClientOptions, Session};
+use crate::options::Session;
 use crate::reason::{Reason, Refusal};
 
 impl Machine {
@@ -221,7 +218,7 @@ impl Machine {
 
     /// Forgets the connection; returns what was still to be written if there is something to say
     /// after it.
-    fn leave_link(&mut self, disconnect: &[u8]) -> Vec<u8> {
+    pub(super) fn leave_link(&mut self, disconnect: &[u8]) -> Vec<u8> {
         let link = std::mem::take(&mut self.link);
         self.answer(link.proving_for, Err(Error::ConnectionLost));
         self.requests.forget_sent();
@@ -255,88 +252,8 @@ impl Machine {
         self.tell(Event::Reconnecting { attempt, delay, reason });
     }
 
-    /// The user wants to leave: what is under way is finished, if it does not take too long. An
-    /// attempt to connect that is under way is, too, if something waits for it; no other follows.
-    pub(crate) fn leave(&mut self, now_ms: u64) {
-        self.now_ms = now_ms;
-        if self.leave_ms.is_some() {
-            return;
-        }
-        match self.phase {
-            Phase::Connected => {
-                self.leave_ms = Some(now_ms + milliseconds(self.options.leave_timeout));
-                self.finish_leaving();
-            }
-            Phase::Closing | Phase::Ended(_) => {}
-            Phase::Idle | Phase::Waiting { .. } => self.end(Arc::new(Reason::Asked)),
-            Phase::Opening { .. } | Phase::AwaitConnack { .. } => {
-                self.leave_ms = Some(now_ms + milliseconds(self.options.leave_timeout));
-                if self.backlog.is_empty() && self.outbound.is_empty() {
-                    self.give_attempt_up();
-                }
-            }
-        }
-    }
-
-    /// Leaves before there is a connection.
-    pub(super) fn give_attempt_up(&mut self) {
-        self.leave_link(&[]);
-        self.actions.push_back(Action::Close { last_words: Vec::new() });
-        self.end(Arc::new(Reason::Asked));
-    }
-
-    /// Says DISCONNECT if the user wants to leave and nothing is under way.
-    pub(super) fn finish_leaving(&mut self) {
-        let wants = self.leave_ms.is_some() && self.phase == Phase::Connected;
-        if wants && self.backlog.is_empty() && self.outbound.is_empty() && self.requests.is_empty()
-        {
-            self.say_goodbye();
-        }
-    }
-
-    /// DISCONNECT is the last word, and the connection is closed behind it `[MQTT3-3.14.4-1]`
-    /// `[MQTT3-3.14.4-2]` `[MQTT5-3.14.4-1]` `[MQTT5-3.14.4-2]`.
-    pub(super) fn say_goodbye(&mut self) {
-        let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Disconnect));
-        if self.ends_session() {
-            // Allowed once in this packet, and a number.
-            let _ = properties.push(Property::SessionExpiryInterval(0));
-        }
-        let disconnect = Packet::Disconnect(packet::Disconnect {
-            properties: properties.as_properties(),
-            ..packet::Disconnect::new(ReasonCode::Success)
-        });
-        self.send(&disconnect);
-        // Requests at QoS 0 are answered when the outcome of the last words is known.
-        self.actions.push_back(Action::Close { last_words: self.output.bytes().to_vec() });
-        self.phase = Phase::Closing;
-    }
-
-    /// Whether the session shall end with DISCONNECT although it outlives lost connections.
-    fn ends_session(&self) -> bool {
-        let kept = matches!(self.options.session, Session::Client(expiry) if !expiry.is_zero());
-        kept && self.version().has_properties()
-    }
-
-    /// The last words have been written, or could not be.
-    pub(crate) fn closed(&mut self, now_ms: u64, all_written: bool) {
-        self.now_ms = now_ms;
-        if self.phase != Phase::Closing {
-            return;
-        }
-        let (_, waiting) = self.output.reset();
-        for token in waiting {
-            let outcome =
-                if all_written { Ok(ReasonCode::Success) } else { Err(Error::ConnectionLost) };
-            self.answer(Some(token), outcome);
-        }
-        let reason = Arc::new(Reason::Asked);
-        self.tell(Event::Disconnected(Arc::clone(&reason)));
-        self.end(reason);
-    }
-
     /// Nothing follows; whoever waits is told why.
-    fn end(&mut self, reason: Arc<Reason>) {
+    pub(super) fn end(&mut self, reason: Arc<Reason>) {
         self.phase = Phase::Ended(Arc::clone(&reason));
         let mut waiting: Vec<_> = self.outbound.iter().map(|sent| sent.message.token).collect();
         while let Some(sent) = self.backlog.pop() {
@@ -389,58 +306,3 @@ impl Machine {
 
 /// So many connections in a row may be lost soon before waits get longer.
 const SHORT_LIVED_FORGIVEN: u32 = 2;
-
-/// What CONNECT says besides the options.
-struct Who<'a> {
-    client_id: &'a str,
-    clean_start: bool,
-    /// What is said first to prove who we are.
-    first: Option<&'a [u8]>,
-}
-
-/// Appends CONNECT, which names the session by the client identifier `[MQTT3-3.1.3-2]`
-/// `[MQTT5-3.1.3-2]`.
-fn connect_packet(options: &ClientOptions, who: &Who<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-    let mut properties = connect_properties(options)?;
-    if let Some(first) = who.first {
-        proving::introduce(&mut properties, first)?;
-    }
-    let (user_name, password) = proving::said(options);
-    let connect = packet::Connect {
-        version: options.version,
-        clean_start: who.clean_start,
-        keep_alive: options.keep_alive_seconds,
-        client_id: who.client_id,
-        will: options.will.as_ref().map(crate::publish::Will::packet).transpose()?,
-        user_name,
-        password,
-        properties: properties.as_properties(),
-    };
-    Ok(codec::encode(&Packet::Connect(Box::new(connect)), options.version, out)?)
-}
-
-/// The user's own properties, and those of the options that the user has not set that way.
-fn connect_properties(options: &ClientOptions) -> Result<PropertyBuffer, Error> {
-    let mut properties = options.properties.clone();
-    let own = options.properties.as_properties();
-    let expiry = match options.session {
-        Session::Connection => 0,
-        Session::Client(expiry) | Session::Fresh(expiry) | Session::Persistent(expiry) => {
-            u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
-        }
-    };
-    let limits = options.limits;
-    if expiry != 0 && own.session_expiry_interval().is_none() {
-        properties.push(Property::SessionExpiryInterval(expiry))?;
-    }
-    if own.receive_maximum().is_none() {
-        properties.push(Property::ReceiveMaximum(limits.receive_maximum))?;
-    }
-    if own.maximum_packet_size().is_none() {
-        properties.push(Property::MaximumPacketSize(limits.packet_bytes_max))?;
-    }
-    if limits.topic_alias_maximum != 0 && own.topic_alias_maximum().is_none() {
-        properties.push(Property::TopicAliasMaximum(limits.topic_alias_maximum))?;
-    }
-    Ok(properties)
-}

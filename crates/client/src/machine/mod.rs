@@ -16,6 +16,8 @@ mod adopting;
 mod backlog;
 mod connecting;
 mod incoming;
+mod introduction;
+mod leaving;
 mod output;
 mod proving;
 mod requests;
