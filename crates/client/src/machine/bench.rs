@@ -378,6 +378,7 @@ fn words(packet: &Packet<'_>) -> String {
             let expiry = expiry.map_or(String::new(), |seconds| format!(" expiry {seconds}"));
             format!("DISCONNECT {:#04x}{expiry}", disconnect.reason.byte())
         }
+        Packet::Auth(auth) => format!("AUTH {:#04x}", auth.reason.byte()),
         other => other.packet_type().to_string(),
     }
 }

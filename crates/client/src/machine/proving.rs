@@ -199,7 +199,7 @@ mod tests {
         let mut bench = started();
         let word = challenge(&mut bench, b"pencil");
         accept(&mut bench, &word);
-        assert_eq!(bench.said(), ["CONNECT clean expiry 3600", "AUTH"]);
+        assert_eq!(bench.said(), ["CONNECT clean expiry 3600", "AUTH 0x18"]);
         bench
     }
 
@@ -213,7 +213,7 @@ mod tests {
         assert!(bench.refusal().contains("already"));
         let word = challenge(&mut bench, b"pencil");
         hear(&mut bench, ReasonCode::Success, &word);
-        assert_eq!((bench.said(), bench.done()), (vec!["AUTH".into(), "AUTH".into()], vec![1]));
+        assert_eq!((bench.said(), bench.done()), (vec!["AUTH 0x19".into(), "AUTH 0x18".into()], vec![1]));
         assert_eq!(bench.closes, 0);
     }
 
@@ -246,7 +246,7 @@ mod tests {
         bench.subscribe(2, "b", 1);
         let word = challenge(&mut bench, b"pencil");
         bench.pass_ms(9_000);
-        assert_eq!(bench.said(), ["CONNECT clean expiry 3600", "AUTH"]);
+        assert_eq!(bench.said(), ["CONNECT clean expiry 3600", "AUTH 0x18"]);
         accept(&mut bench, &word);
         assert_eq!(bench.said(), ["SUBSCRIBE 1 b #1", "PUBLISH 0 a q0"]);
     }

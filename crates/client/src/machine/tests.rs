@@ -423,7 +423,7 @@ fn a_repetition_that_comes_is_none_when_it_is_published_on() {
         bench.message("a", "1", 1, AtLeastOnce);
         bench.repetition("a", "2", 1, AtLeastOnce);
         assert_eq!(bench.delivered(), ["a=1 to []", "a=2 to []"], "an identifier that was free");
-        bench.said();
+        assert_eq!(bench.said(), ["PUBACK 1", "PUBACK 1"]);
         bench.publish(1, "a", AtLeastOnce);
         assert_eq!(bench.said(), ["PUBLISH 1 a q1"]);
     }
