@@ -1,7 +1,8 @@
 //! WebSocket over a stream of bytes: the upgrade, and then a stream of bytes again. No MQTT here.
 //!
-//! What frames are is `noctule-ws`'s matter. One write becomes one frame; what is read is left where it
-//! was read to. Pings are answered whenever something is read.
+//! What frames are is `noctule-ws`'s matter: binary ones `[MQTT3-6.0.0-1]` `[MQTT5-6.0.0-1]`, and packets
+//! begin wherever they like in them `[MQTT3-6.0.0-2]` `[MQTT5-6.0.0-2]`. One write becomes one frame; what
+//! is read is left where it was read to. Pings are answered whenever something is read.
 
 use std::io;
 use std::pin::Pin;

@@ -144,7 +144,7 @@ mod tests {
         wire
     }
 
-    #[test] // [MQTT5-6.0.0-1] [MQTT5-6.0.0-2] [MQTT3-6.0.0-1] [MQTT3-6.0.0-2]
+    #[test]
     fn what_is_said_arrives_whatever_the_pieces_are() {
         let mut stream = ClientStream::default();
         let (mut wire, mut said) = (Vec::new(), Vec::new());

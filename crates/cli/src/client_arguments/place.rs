@@ -53,8 +53,9 @@ pub(super) fn arguments() -> Vec<Arg> {
 pub(super) fn address(arguments: &ArgMatches) -> Result<Address, String> {
     let text = |id: &str| arguments.get_one::<String>(id);
     let port = arguments.get_one::<u16>(PORT).copied();
-    let (mut place, has_port) = match (text(URL).or(text(PLACE)), arguments.get_one(UNIX)) {
-        (_, Some(path)) => (Address::unix::<&PathBuf>(path), true),
+    let unix = arguments.get_one::<PathBuf>(UNIX);
+    let (mut place, has_port) = match (text(URL).or(text(PLACE)), unix) {
+        (_, Some(path)) => (Address::unix(path), true),
         (Some(url), None) => by_url(url)?,
         (None, None) => (Address::new("localhost", 0), false),
     };
