@@ -15,13 +15,14 @@ use crate::limits::{Limits, OnQueueFull};
 use crate::losses::{Losses, Lost};
 use crate::mail::{Asker, Asks, Mail, ReplyTo};
 use crate::memory::{CommonMemory, Memory, Pressure};
-use crate::message::{Attribution, Message, MessagePool};
+use crate::message::{Attribution, Message, MessagePool, PublishedBy};
 use crate::outbox::{COPY_MAX, Outbox};
 use crate::outgoing::{FormKey, FormTerms, Forms, OneDelivery, Outgoing, put_publish};
 use crate::persist::{Extras, Journal, Owed, Record, Sequence, Stage, StoreState, Ticket};
 use crate::postbag::{Covering, Postbag};
 use crate::queue::Place;
 use crate::restore::Unrouted;
+use crate::rights::{Authority, Denial, Law, Readers, Subject, Wish};
 use crate::router::{Elsewhere, Route, Target};
 use crate::session::{Answer, Session, SessionHandle, Terms};
 use noctule_mqtt::packet::Ack;
@@ -156,6 +157,8 @@ pub(crate) struct Delivery {
     /// Sessions whose client is connected.
     pub(crate) connected: usize,
     pub(crate) dropped: Dropped,
+    /// Who decides what clients may do.
+    pub(crate) authority: Authority,
     pub(crate) losses: Losses,
     /// Sessions whose spilled messages are to be loaded.
     pub(crate) loads: Vec<SessionHandle>,
@@ -223,6 +226,7 @@ impl Delivery {
             tls: Traffic::default(),
             connected: 0,
             dropped: Dropped::default(),
+            authority: Authority::default(),
             losses: Losses::default(),
             loads: Vec::new(),
             replays: VecDeque::new(),
@@ -241,6 +245,14 @@ impl Delivery {
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.marks.press(self.pressure, &limits);
         self.limits = limits;
+    }
+
+    /// What a route depends on besides subscriptions.
+    #[inline]
+    pub(crate) fn law(&self) -> Law<'_> {
+        let (authority, sessions) = (&self.authority, &self.sessions);
+        let readers = authority.in_force.then_some(Readers { authority, sessions });
+        Law { limits: &self.limits, readers }
     }
 
     /// The connection that a session has, once its CONNACK is written.
@@ -384,6 +396,9 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
+        if self.authority.in_force {
+            self.authority.denied.read += u64::from(route.denied);
+        }
         let mut targets = route.targets.as_slice();
         if targets.is_empty() {
             return;
@@ -685,6 +700,9 @@ impl Delivery {
         terms: Terms,
         message: &Message,
     ) {
+        if self.authority.in_force && !self.permits_retained(session, message) {
+            return;
+        }
         let target = Target {
             session,
             qos: terms.options.qos,
@@ -700,6 +718,16 @@ impl Delivery {
         outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);
+    }
+
+    /// Whether a session may be given a retained message.
+    #[inline(never)]
+    fn permits_retained(&mut self, session: SessionHandle, message: &Message) -> bool {
+        let topic = message.view().topic;
+        let found = self.sessions.get(session);
+        found.is_some_and(|found| {
+            self.authority.permits_retained(found, topic, message.published_by())
+        })
     }
 
     /// Whether a message of so many bytes is too much for a session's queue, when those of it that
@@ -785,6 +813,7 @@ impl Delivery {
         let Some(connection) = self.connections.get_mut(connection_handle) else {
             return;
         };
+        session.have_judged_by(self.authority.generation);
         loop {
             if connection.outbox.len() > self.limits.unsent_bytes_max {
                 connection.stalled = true;
@@ -801,6 +830,21 @@ impl Delivery {
                 Some(ToSend::Publish { packet_id, dup, message: owed }) => {
                     let view = owed.message.view();
                     let terms = owed.form_terms(has_properties);
+                    if owed.sequence <= session.recheck_through && self.authority.in_force {
+                        let by = PublishedBy {
+                            client_id: &session.client_id,
+                            user_name: session.user_name.as_deref(),
+                        };
+                        let reader = Subject::author(by, &session.standing);
+                        let wish = Wish::Read(view.topic);
+                        let ruling = self.authority.rule(reader, wish);
+                        if !self.authority.heed(ruling, Denial::Queued, reader, wish) {
+                            if let Some(owed) = discard(session, packet_id, &mut self.journal) {
+                                self.memory.owed -= session.settle(&owed);
+                            }
+                            continue;
+                        }
+                    }
                     // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
                     let expired = !dup && view.expires.has_passed(self.now);
                     let alias = connection.choose_alias(&view, &terms).filter(|_| !expired);
@@ -1128,7 +1172,9 @@ pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
         ReasonCode::QuotaExceeded => {
             "a limit is reached: a queue is full, or memory or the disk is short"
         }
-        ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
+        ReasonCode::NotAuthorized => {
+            "this client has no right to it; topics below $SYS/ are the broker's own"
+        }
         ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",
         ReasonCode::TopicFilterInvalid => "a topic filter is longer or deeper than allowed",
         other => other.words(),
