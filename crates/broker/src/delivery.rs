@@ -1126,7 +1126,8 @@ fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
 pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
     match reason {
         ReasonCode::QuotaExceeded => {
-            "a limit is reached: a queue is full, or memory or the disk is short"
+            "a limit is reached: of connections, retained messages, user properties or a queue, or \
+             memory or the disk is short"
         }
         ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
         ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",

@@ -15,6 +15,8 @@ mod slowed;
 mod tokens;
 mod watched;
 
+use crate::arrivals::Arrivals;
+use crate::limits::arrival_rules;
 use crate::mailboxes::Mailboxes;
 use crate::options::{CertificateUser, ClientAuth, Config, Listener, Transport};
 use crate::run::StartError;
@@ -44,6 +46,7 @@ pub(crate) struct Gate {
     /// Once there is a password file.
     workers: OnceLock<Workers>,
     failures: Arc<Failures>,
+    arrivals: Arc<Arrivals>,
     mailboxes: Arc<Mailboxes>,
     /// How long somebody may wait for an answer.
     patience: Duration,
@@ -99,6 +102,7 @@ impl Gate {
             guards: RwLock::default(),
             workers: OnceLock::new(),
             failures: Arc::new(failures),
+            arrivals: Arc::default(),
             mailboxes: Arc::clone(mailboxes),
             patience: limits.connect_timeout,
         };
@@ -123,7 +127,13 @@ impl Gate {
             let _ = self.workers.set(Workers::start(self).map_err(failed)?);
         }
         *self.guards.write().unwrap_or_else(PoisonError::into_inner) = guards;
+        self.arrivals.set(arrival_rules(&config.limits));
         Ok(())
+    }
+
+    /// Those who come, before anything is known of them.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
     }
 
     /// The password files that are in use.
@@ -252,7 +262,7 @@ impl Guard {
     fn without_passwords(&self, origin: Origin<'_>) -> Verdict {
         let is_local = origin.address.to_canonical().is_loopback();
         let accepted = origin.certificate.is_some() || is_local || self.allow_anonymous;
-        if accepted { Verdict::Accepted } else { NOT_AUTHORIZED }
+        if accepted { Verdict::AcceptedUnasked } else { NOT_AUTHORIZED }
     }
 
     /// What follows from a client's certificate, if certificates say who their holders are.

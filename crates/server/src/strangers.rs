@@ -1,6 +1,7 @@
 //! Lines about those who come to the wrong door or fail at it: what they did, what to do about it,
 //! and not as often as it happens.
 
+use noctule_mqtt::ReasonCode;
 use noctule_net::{FirstBytes, TlsFailure, looks_like_client_hello};
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,9 @@ pub(crate) struct Strangers {
     tls_on_plain: Sluice,
     plain_on_tls: Sluice,
     failed: Sluice,
+    turned_away: Sluice,
+    duels: Sluice,
+    quotas: Sluice,
 }
 
 impl Strangers {
@@ -27,6 +31,28 @@ impl Strangers {
             let what = "TLS on the plain port: the client has to use the TLS port";
             self.tls_on_plain.say(peer, what, now_ms);
         }
+    }
+
+    /// A connection was turned away when it came.
+    pub(crate) fn turned_away(&mut self, peer: SocketAddr, reason: ReasonCode, now_ms: u64) {
+        let what = if reason == ReasonCode::ConnectionRateExceeded {
+            "turned away: this address connects too often (limits.connect_rate_per_address_max)"
+        } else {
+            "turned away: this address has as many connections as it may \
+             (limits.connections_per_address_max)"
+        };
+        self.turned_away.say(peer, what, now_ms);
+    }
+
+    /// Whether it may be said now that clients fight for a client identifier; if so, of how many it was
+    /// not said.
+    pub(crate) fn duel_passes(&mut self, now_ms: u64) -> Option<u64> {
+        self.duels.pass(now_ms)
+    }
+
+    /// The same, of clients that meet a quota.
+    pub(crate) fn quota_passes(&mut self, now_ms: u64) -> Option<u64> {
+        self.quotas.pass(now_ms)
     }
 
     /// A connection failed with this error, which may be one of TLS.

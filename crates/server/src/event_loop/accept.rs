@@ -1,11 +1,13 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
 use super::{APPETITE_MIN, EventLoop, Taps};
+use crate::arrivals::Visit;
 use crate::door::Door;
 use crate::gate::Origin;
 use crate::sockets::{Ending, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Credentials, Now, Transport};
+use noctule_mqtt::ReasonCode;
 use noctule_net::Pipe;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +29,8 @@ pub(super) struct Listening {
     pub(super) ready_at_ms: Option<u64>,
     /// When it may be said again that accepting fails.
     pub(super) complain_at_ms: u64,
+    /// When it may be said again that connections come too fast.
+    pub(super) rest_said_at_ms: u64,
 }
 
 impl EventLoop {
@@ -37,6 +41,9 @@ impl EventLoop {
             return;
         }
         for _ in 0..ACCEPTS_PER_TURN {
+            if let Some(rest_ms) = self.gate.arrivals().rest_ms(now.mono_ms) {
+                return self.rest(index, rest_ms, now);
+            }
             let listening = &mut self.listeners[index];
             let (pipe, peer) = match listening.listener.accept() {
                 Ok(accepted) => accepted,
@@ -65,6 +72,12 @@ impl EventLoop {
             };
             if self.sockets.len() >= self.connections_max.saturating_add(ANSWERED_OVER_LIMIT) {
                 debug!(%peer, "closed at once: too many connections");
+                self.shard.note_unheard(ReasonCode::QuotaExceeded);
+                continue;
+            }
+            let (visit, verdict) = self.gate.arrivals().come(peer.ip(), now.mono_ms);
+            if let Err(reason) = verdict {
+                self.turn_away(index, (pipe, peer), visit, reason, now);
                 continue;
             }
             let transport = match pipe {
@@ -73,10 +86,48 @@ impl EventLoop {
             };
             let entrance = listening.listener.entrance();
             let connection = self.shard.open_at(entrance, transport, now);
-            self.adopt(connection, pipe, peer, now);
+            self.adopt(connection, pipe, peer, Some(visit), now);
         }
         // There may be more; the next turn comes at once.
         self.listeners[index].ready_at_ms = Some(now.mono_ms);
+    }
+
+    /// Connections come faster than they may: the next ones wait outside.
+    fn rest(&mut self, index: usize, rest_ms: u64, now: Now) {
+        let listening = &mut self.listeners[index];
+        listening.ready_at_ms = Some(now.mono_ms + rest_ms);
+        if listening.rest_said_at_ms <= now.mono_ms {
+            listening.rest_said_at_ms = now.mono_ms + COMPLAINT_REST_MS;
+            let address = listening.listener.address();
+            warn!(
+                %address,
+                "connections come faster than limits.connect_rate_max, and wait; said once a minute"
+            );
+        }
+    }
+
+    /// Somebody has come who may not come in. It is told why, unless that would cost a handshake, or
+    /// there are many to be told.
+    fn turn_away(
+        &mut self,
+        index: usize,
+        (pipe, peer): (Pipe, SocketAddr),
+        visit: Visit,
+        reason: ReasonCode,
+        now: Now,
+    ) {
+        self.strangers.turned_away(peer, reason, now.mono_ms);
+        if !matches!(pipe, Pipe::Tcp(_)) || self.turned_away >= ANSWERED_OVER_LIMIT {
+            return self.shard.note_unheard(reason);
+        }
+        let entrance = self.listeners[index].listener.entrance();
+        let connection = self.shard.open_at(entrance, Transport::Plain, now);
+        self.shard.turn_away(connection, reason);
+        self.adopt(connection, pipe, peer, Some(visit), now);
+        if let Some(socket) = self.sockets.of(connection) {
+            socket.turned_away = true;
+            self.turned_away += 1;
+        }
     }
 
     /// Has the gate decide upon a client.
@@ -106,6 +157,7 @@ impl EventLoop {
         connection: ConnectionHandle,
         mut pipe: Pipe,
         peer: SocketAddr,
+        visit: Option<Visit>,
         now: Now,
     ) {
         let token = Token(connection.slot());
@@ -127,6 +179,8 @@ impl EventLoop {
             begun: None,
             appetite: 4 * APPETITE_MIN,
             ending: Ending::No,
+            visit,
+            turned_away: false,
         });
     }
 }

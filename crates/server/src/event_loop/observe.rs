@@ -111,6 +111,7 @@ impl EventLoop {
             self.observers.log.not_shown(unseen);
         }
         self.observers.ledger.put(self.number, self.shard.snapshot());
+        self.observers.ledger.note_pressure(self.shard.pressure(), now.mono_ms);
         // Sessions may be left to be counted.
         self.observers.news = self.shard.is_surveying();
         for (address, times) in self.observers.complaints.take_due(now.mono_ms) {

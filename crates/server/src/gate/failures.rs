@@ -5,8 +5,9 @@
 //! out the others behind its address. An IPv6 address counts with its whole /64, which one machine can
 //! have for itself. Invariant: there are never more records than [`ADDRESSES_MAX`].
 
+use crate::arrivals::network;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -98,16 +99,6 @@ impl Failures {
 
     fn holds(&self, record: &Record, now: Instant) -> bool {
         now.saturating_duration_since(record.last) < self.memory
-    }
-}
-
-/// What counts as one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
-        address => address,
     }
 }
 

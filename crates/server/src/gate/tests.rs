@@ -66,11 +66,13 @@ impl Drop for File {
 fn without_passwords_this_machine_and_certificates_are_trusted() {
     let closed = gate(&Config::default());
     let nobody = || somebody(None, None);
-    assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::Accepted));
-    assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::Accepted));
+    assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::AcceptedUnasked));
+    assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::AcceptedUnasked));
+    let claims = || somebody(Some("anna"), None);
+    assert_eq!(ask(&closed, claims(), HERE), Some(Verdict::AcceptedUnasked), "who claims a name");
     assert_eq!(ask(&closed, nobody(), ELSEWHERE), Some(NOT_AUTHORIZED));
     let open = gate(&Config { allow_anonymous: true, ..Config::default() });
-    assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::AcceptedUnasked));
     let unknown = Origin { entrance: EntranceId(9), ..HERE };
     assert_eq!(ask(&open, nobody(), unknown), Some(NOT_AUTHORIZED), "no such listener");
 }
@@ -196,7 +198,7 @@ fn each_listener_has_its_own_guard_and_a_new_configuration_replaces_them() {
     let config = crate::options::config_of(&text);
     let gate = gate(&config);
     let second = Origin { entrance: EntranceId(1), ..HERE };
-    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::AcceptedUnasked));
     assert_eq!(ask(&gate, somebody(None, None), second), Some(NOT_AUTHORIZED));
     let bad = crate::options::config_of(&text.replace("each", "nowhere"));
     let said = gate.replace(&bad).unwrap_err().to_string();
