@@ -9,19 +9,21 @@
 
 #[cfg(feature = "bench")]
 pub mod bench;
+mod epochs;
+mod groups;
 
-use crate::commons::{Commons, EPOCHS, Epochs, GroupInterest, Placement, ShardId};
+use crate::commons::{Commons, Epochs, Placement, ShardId};
 use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::persist::Extras;
 use crate::session::SessionHandle;
-use crate::sharing::{Group, GroupKey, GroupRoute, GroupShard};
-use crate::subscriptions::{Change, FilterIndex, Listed, Presence, Subscriber, SubscriptionIndex};
+use crate::sharing::{GroupKey, GroupRoute};
+use crate::subscriptions::{Change, FilterIndex, Presence, Subscriber, SubscriptionIndex};
+use epochs::Note;
 use foldhash::quality::FixedState;
+use groups::{Joined, Member};
 use hashbrown::HashMap;
-use noctule_mqtt::topic::SharedFilter;
 use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -118,36 +120,6 @@ pub(crate) struct Router {
     late: [Vec<(Box<str>, Subscriber)>; 2],
 }
 
-/// A group with members here.
-#[derive(Debug)]
-struct Joined {
-    /// With `$share` and share name.
-    filter: Arc<str>,
-    group: Rc<Group>,
-    members: u32,
-    /// How many of them are persistent.
-    durable: u32,
-}
-
-/// A session's membership in a group.
-#[derive(Debug, Clone, Copy)]
-struct Member {
-    group: GroupKey,
-    subscriber: Subscriber,
-}
-
-impl Listed for Member {
-    type Key = (GroupKey, SessionHandle);
-
-    fn key(&self) -> Self::Key {
-        (self.group, self.subscriber.session)
-    }
-
-    fn is_durable(&self) -> bool {
-        self.subscriber.durable
-    }
-}
-
 /// A place in the cache. What [`Router::cached`] found there is good until the next change or
 /// look-up, and a hint for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,16 +130,6 @@ struct Cached {
     topic: Box<[u8]>,
     holds: Note,
     route: Route,
-}
-
-/// The state of both sets of epochs at which a route was found to hold.
-#[derive(Debug, Clone, Copy)]
-struct Note {
-    /// All changes, to tell quickly that there was none.
-    changes: (u64, u64),
-    /// The counters that can concern the topic.
-    counters: [u16; 4],
-    epochs: [(u32, u32); 4],
 }
 
 impl Router {
@@ -382,107 +344,6 @@ impl Router {
         Route { targets, elsewhere: self.find_elsewhere(topic), groups, refusal }
     }
 
-    /// The groups that want a topic, here and elsewhere.
-    fn find_groups(&mut self, topic: TopicName<'_>) -> Vec<GroupRoute> {
-        let mut groups: BTreeMap<GroupKey, GroupRoute> = BTreeMap::new();
-        let (lookups, known) = (&mut self.lookups, &self.groups);
-        let mut begin = |key| {
-            let group = known.get(&key).map(|joined: &Joined| Rc::clone(&joined.group));
-            let group = group.unwrap_or_else(|| {
-                // Nobody remembers whose turn it was: each look-up begins with another shard.
-                *lookups = lookups.wrapping_add(1);
-                Rc::new(Group::beginning_with(*lookups))
-            });
-            GroupRoute { key, group, members: Vec::new(), shards: Vec::new() }
-        };
-        self.shared.matching(topic, |member| {
-            let shared = known.get(&member.group).map(|joined| Arc::clone(&joined.filter));
-            let extras = Extras::of(member.subscriber.identifier.as_slice(), shared);
-            let target = Target { extras, ..Target::merged(&[member.subscriber]) };
-            let group = groups.entry(member.group).or_insert_with(|| begin(member.group));
-            group.members.push(target);
-        });
-        for group in groups.values_mut() {
-            group.members.sort_unstable_by_key(|member| member.session);
-            let members = group.members.len() as u32;
-            let durable = known.get(&group.key).is_some_and(|joined| joined.durable > 0);
-            group.shards.push(GroupShard { shard: self.shard, members, durable });
-        }
-        if self.commons.shards() > 1 {
-            for part in self.placement.interest_parts_of_topic(topic) {
-                self.commons.read_interest(part, &mut |interest| {
-                    interest.matching_groups(topic, |found| {
-                        if found.shard != self.shard {
-                            let begin = || begin(found.group);
-                            groups
-                                .entry(found.group)
-                                .or_insert_with(begin)
-                                .shards
-                                .push(found.part());
-                        }
-                    });
-                });
-            }
-        }
-        let mut groups: Vec<_> = groups.into_values().collect();
-        for group in &mut groups {
-            group.shards.sort_unstable_by_key(|one| one.shard);
-        }
-        groups
-    }
-
-    /// Adds or replaces a member of a group.
-    pub(crate) fn join(&mut self, shared: SharedFilter<'_>, full: &str, subscriber: Subscriber) {
-        let key = self.placement.group(full);
-        let joined = self.groups.entry(key).or_insert_with(|| Joined {
-            filter: full.into(),
-            group: Rc::default(),
-            members: 0,
-            durable: 0,
-        });
-        let member = Member { group: key, subscriber };
-        let (new, old) = self.shared.replace(shared.filter, member);
-        joined.members += u32::from(new);
-        joined.durable += u32::from(subscriber.durable);
-        joined.durable -= u32::from(old.is_some_and(|old| old.subscriber.durable));
-        self.announce_group(shared.filter, key);
-    }
-
-    /// Removes a member of a group.
-    pub(crate) fn leave(&mut self, shared: SharedFilter<'_>, full: &str, session: SessionHandle) {
-        let key = self.placement.group(full);
-        let old = self.shared.take(shared.filter, (key, session));
-        if let (Some(old), Some(joined)) = (old, self.groups.get_mut(&key)) {
-            joined.members -= 1;
-            joined.durable -= u32::from(old.subscriber.durable);
-        }
-        self.announce_group(shared.filter, key);
-        if self.groups.get(&key).is_some_and(|joined| joined.members == 0) {
-            self.groups.remove(&key);
-        }
-    }
-
-    /// The members of a group have changed: as with other subscriptions.
-    fn announce_group(&mut self, filter: TopicFilter<'_>, key: GroupKey) {
-        let counter = self.counter_of(filter);
-        self.own.touch(counter);
-        if self.commons.shards() == 1 {
-            return;
-        }
-        let (members, durable) =
-            self.groups.get(&key).map_or((0, 0), |joined| (joined.members, joined.durable));
-        let part = self.placement.interest_part_of_filter(filter);
-        let interest =
-            GroupInterest { group: key, shard: self.shard, members, durable: durable > 0 };
-        self.commons.change_interest(part, &mut |parts| parts.set_group(filter, interest));
-        self.common.touch(counter);
-    }
-
-    /// What a group is called on all shards.
-    pub(crate) fn group_key(&self, full: &str) -> GroupKey {
-        self.placement.group(full)
-    }
-
     /// The other shards that want a topic, each once.
     fn find_elsewhere(&self, topic: TopicName<'_>) -> Vec<Elsewhere> {
         let mut elsewhere: Vec<Elsewhere> = Vec::new();
@@ -506,51 +367,6 @@ impl Router {
             });
         }
         elsewhere
-    }
-
-    /// The counter that a filter's literal part is hashed to.
-    fn counter_of(&self, filter: TopicFilter<'_>) -> u16 {
-        if filter.has_wildcard() {
-            self.prefix_counter(literal_levels(filter))
-        } else {
-            self.exact_counter(filter.as_str())
-        }
-    }
-
-    /// The present state of the counters of the filters that can match `topic`: the topic itself,
-    /// and wildcard filters with none, one, or two and more literal levels in front.
-    fn note(&self, topic: TopicName<'_>) -> Note {
-        let changes = (self.own.changes(), self.common.changes());
-        let text = topic.as_str();
-        let mut separators = text.match_indices('/').map(|(at, _)| at);
-        let first = separators.next().unwrap_or(text.len());
-        let second = separators.next().unwrap_or(text.len());
-        let counters = [
-            self.exact_counter(text),
-            self.prefix_counter(""),
-            self.prefix_counter(&text[..first]),
-            self.prefix_counter(&text[..second]),
-        ];
-        let epochs = counters.map(|counter| (self.own.epoch(counter), self.common.epoch(counter)));
-        Note { changes, counters, epochs }
-    }
-
-    fn exact_counter(&self, text: &str) -> u16 {
-        (self.placement.counter(0, text.as_bytes()) % EPOCHS) as u16
-    }
-
-    fn prefix_counter(&self, levels: &str) -> u16 {
-        (self.placement.counter(1, levels.as_bytes()) % EPOCHS) as u16
-    }
-}
-
-/// The literal levels in front of the first wildcard, two at most, without a separator at the end.
-fn literal_levels(filter: TopicFilter<'_>) -> &str {
-    let prefix = filter.literal_prefix();
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    match prefix.match_indices('/').nth(1) {
-        Some((second_end, _)) => &prefix[..second_end],
-        None => prefix,
     }
 }
 

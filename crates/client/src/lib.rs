@@ -45,7 +45,7 @@ mod tls;
 mod transport;
 mod verifier;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Transport};
 pub use client::{Client, Publishing, Subscribing};
 pub use connected::Connected;
 pub use error::Error;

@@ -40,6 +40,9 @@ pub enum Reason {
     Authentication(ScramError),
     /// What answered CONNECT is no MQTT: its first bytes.
     NotMqtt(Vec<u8>),
+    /// The broker went on with a session (Session Present) although we had asked for a new one
+    /// `[MQTT5-3.2.2-4]`.
+    SessionUnexpected,
     /// A packet that is well-formed came when it must not.
     OutOfPlace(PacketType),
     /// As many attempts as allowed have failed.
@@ -82,6 +85,7 @@ impl Reason {
             | Self::NoAnswer { .. }
             | Self::NotMqtt(_)
             | Self::OutOfPlace(_)
+            | Self::SessionUnexpected
             | Self::Violation(_) => true,
         }
     }
@@ -121,6 +125,10 @@ impl fmt::Display for Reason {
             }
             Self::Authentication(error) => write!(f, "authentication failed: {error}"),
             Self::NotMqtt(bytes) => not_mqtt(f, bytes),
+            Self::SessionUnexpected => f.write_str(
+                "the peer does not speak MQTT as it should: it went on with a session although a \
+                 new one was asked for",
+            ),
             Self::OutOfPlace(packet) => {
                 write!(f, "the peer does not speak MQTT as it should: {packet} came out of place")
             }

@@ -9,19 +9,19 @@
 //! - When there is room, [`Pipe::flush`] comes first if [`Pipe::wants_write`]: bytes that were taken
 //!   may not have left. It may become true by reading, too, as TLS answers by itself.
 
+use crate::proxy::{Announcement, skip_announcement};
+use crate::stream::Stream;
 use crate::tls::{TlsFacts, TlsStream};
 use mio::event::Source;
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
 
 /// A two-way stream of bytes. It can be sent to another thread at any time, with what it holds.
 #[derive(Debug)]
 pub enum Pipe {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// TLS over TCP.
+    /// The socket itself.
+    Plain(Stream),
+    /// TLS over it.
     Tls(Box<TlsStream>),
 }
 
@@ -33,7 +33,7 @@ impl Pipe {
     /// TLS, [`io::ErrorKind::InvalidData`] around a [`TlsFailure`](crate::TlsFailure).
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
+            Self::Plain(stream) => stream.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
         }
     }
@@ -42,7 +42,7 @@ impl Pipe {
     /// that were decrypted already, or the end.
     pub fn holds_input(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Plain(_) => false,
             Self::Tls(stream) => stream.holds_input(),
         }
     }
@@ -53,7 +53,7 @@ impl Pipe {
     /// As [`read`](Self::read).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
+            Self::Plain(stream) => stream.write(bytes),
             Self::Tls(stream) => stream.write_vectored(&[IoSlice::new(bytes)]),
         }
     }
@@ -64,7 +64,7 @@ impl Pipe {
     /// As [`read`](Self::read).
     pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Plain(stream) => stream.write_vectored(slices),
             Self::Tls(stream) => stream.write_vectored(slices),
         }
     }
@@ -72,7 +72,7 @@ impl Pipe {
     /// Whether bytes that were taken are still here, because the socket was full.
     pub fn wants_write(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Plain(_) => false,
             Self::Tls(stream) => stream.wants_write(),
         }
     }
@@ -80,7 +80,7 @@ impl Pipe {
     /// How many bytes were taken and are still here.
     pub fn unsent(&mut self) -> usize {
         match self {
-            Self::Tcp(_) => 0,
+            Self::Plain(_) => 0,
             Self::Tls(stream) => stream.unsent(),
         }
     }
@@ -91,7 +91,7 @@ impl Pipe {
     /// [`io::ErrorKind::WouldBlock`] if some are still here, or what the operating system says.
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(_) => Ok(()),
+            Self::Plain(_) => Ok(()),
             Self::Tls(stream) => stream.flush(),
         }
     }
@@ -100,9 +100,7 @@ impl Pipe {
     /// about may be lost. That the peer is gone already is no error.
     pub fn finish_writing(&mut self) {
         match self {
-            Self::Tcp(stream) => {
-                let _ = stream.shutdown(Shutdown::Write);
-            }
+            Self::Plain(stream) => stream.finish_writing(),
             Self::Tls(stream) => stream.finish_writing(),
         }
     }
@@ -111,7 +109,7 @@ impl Pipe {
     /// the caller's to decide.
     pub fn is_handshaking(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Plain(_) => false,
             Self::Tls(stream) => stream.is_handshaking(),
         }
     }
@@ -119,26 +117,24 @@ impl Pipe {
     /// What was agreed on in the handshake; none without TLS, or before it is through.
     pub fn tls_facts(&self) -> Option<TlsFacts> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Plain(_) => None,
             Self::Tls(stream) => stream.facts(),
         }
     }
 
-    /// The peer's address, while the connection stands.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.socket().peer_addr().ok()
+    /// Reads from the socket, before anything else is, how a proxy announces its client, and nothing of
+    /// what follows. `buffer` is for looking at it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] until it is there as a whole, [`io::ErrorKind::InvalidData`] around
+    /// a [`ProxyFailure`](crate::ProxyFailure) if it cannot be read, or what the operating system says.
+    pub fn read_announcement(&mut self, buffer: &mut [u8]) -> io::Result<Announcement> {
+        skip_announcement(self.socket_mut(), buffer)
     }
 
-    fn socket(&self) -> &TcpStream {
+    fn socket_mut(&mut self) -> &mut Stream {
         match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(stream) => stream.socket(),
-        }
-    }
-
-    fn socket_mut(&mut self) -> &mut TcpStream {
-        match self {
-            Self::Tcp(stream) => stream,
+            Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket_mut(),
         }
     }

@@ -13,6 +13,7 @@ mod bench_tests;
 mod both_ways_tests;
 mod broker;
 mod cert;
+mod client_adopting;
 mod client_cuts;
 mod client_restarts;
 mod command_tests;

@@ -60,7 +60,7 @@ impl House {
         let (socket, _) = self.listener.accept().expect("a connection");
         socket.set_nonblocking(true).expect("a socket");
         let socket = mio::net::TcpStream::from_std(socket);
-        let pipe = self.acceptor.accept(Pipe::Tcp(socket)).expect("a TLS pipe");
+        let pipe = self.acceptor.accept(Pipe::Plain(socket.into())).expect("a TLS pipe");
         (client, Served::new(pipe))
     }
 
