@@ -22,8 +22,8 @@ pub use proxy::{
 };
 pub use stream::Stream;
 pub use tcp::bind_all;
-pub use unix::{SocketFile, bind_unix};
 pub use tls::{
     BadTlsSettings, ClientCertificates, ClientTrust, FirstBytes, TlsAcceptor, TlsFacts, TlsFailure,
     TlsSettings, TlsStream, looks_like_client_hello,
 };
+pub use unix::{SocketFile, bind_unix};

@@ -250,11 +250,11 @@ mod tests {
         let arrivals = arrivals(0, 1, 0);
         let numbered = |number: u32| IpAddr::V4(number.into());
         for number in 0..1_000 {
-            arrivals.come(numbered(number), 0);
+            assert_eq!(arrivals.come(numbered(number), 0).1, Ok(()));
         }
         assert_eq!(arrivals.remembered(), 1_000);
         for number in 1_000..1_500 {
-            arrivals.come(numbered(number), MEMORY_MS);
+            assert_eq!(arrivals.come(numbered(number), MEMORY_MS).1, Ok(()));
         }
         assert_eq!(arrivals.remembered(), 500);
     }

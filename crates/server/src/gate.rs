@@ -3,8 +3,7 @@
 //! What can be decided without checking a password is decided at once: certificates, proofs by SCRAM,
 //! and logins that were found right before. A password that has to be checked is checked by threads
 //! of their own; the loop goes on, and the answer comes as a letter. When too many wait, a client is
-//! told that the broker is busy; when its address has been wrong too often, it has to wait, and then
-//! is refused. What a client may *do* is not decided here.
+//! told that the broker is busy; when it has been wrong too often, it has to wait, and then is refused. What a client may *do* is not decided here.
 
 mod chance;
 mod checkers;
@@ -22,10 +21,10 @@ use crate::options::{CertificateUser, ClientAuth, Config, Listener, Transport};
 use crate::run::StartError;
 use checkers::{Checkers, Claim, Question};
 pub(crate) use exchange::Begun;
-use failures::{Failures, Standing};
+use failures::{Failures, Standing, Whom};
 use noctule_auth::is_token;
 use noctule_broker::{
-    ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Principal, Verdict,
+    ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Principal, Step, Verdict,
 };
 use noctule_cert::{IdentityField, identity};
 use noctule_mqtt::ReasonCode;
@@ -184,7 +183,7 @@ impl Gate {
         let password = match (password, tokens) {
             (Some(token), Some(tokens)) if is_token(&token) => {
                 let claim = Claim::Token { tokens: Arc::clone(tokens), user, token, client_id };
-                return self.check(Question { claim, address, asker });
+                return self.check(claim, address, asker);
             }
             (password, _) => password,
         };
@@ -200,15 +199,22 @@ impl Gate {
             return Some(Verdict::Accepted);
         }
         let claim = Claim::Password { passwords: Arc::clone(passwords), user, password };
-        self.check(Question { claim, address, asker })
+        self.check(claim, address, asker)
     }
 
     /// Has a password or a token checked, at once or later; or says why not.
-    fn check(&self, question: Question) -> Option<Verdict> {
+    fn check(
+        &self,
+        claim: Claim,
+        address: IpAddr,
+        asker: (usize, ConnectionHandle),
+    ) -> Option<Verdict> {
         let Some(workers) = self.workers.get() else {
             return Some(BUSY);
         };
-        match self.failures.standing(question.address, Instant::now()) {
+        let key = self.failures.claim(address, claim.whom());
+        let question = Question { claim, address, key, asker };
+        match self.failures.standing(key, Instant::now()) {
             Standing::Good => workers.checkers.ask(question),
             Standing::Slowed(delay) => {
                 let waits = workers.slowed.wait(delay, Then::Check(question));
@@ -228,19 +234,28 @@ impl Gate {
         (shard, connection): (usize, ConnectionHandle),
     ) -> Option<Event> {
         let refused = |verdict| Some(Event::Authenticated { connection, verdict });
-        let standing = self.failures.standing(origin.address, Instant::now());
+        let user_of = |begun: &Begun| begun.as_ref().map(|exchange| exchange.user().to_owned());
+        // The first step says who it is to be, the next one proves it and ends the exchange.
+        let user = user_of(begun).filter(|_| said.step == Step::Next);
+        let answer = exchange::step(passwords, begun, said, connection);
+        let user = user.or_else(|| user_of(begun)).unwrap_or_default();
+        let key = self.failures.claim(origin.address, Whom::User(&user));
+        let standing = self.failures.standing(key, Instant::now());
         if standing == Standing::Refused {
             *begun = None;
             return refused(TOO_OFTEN);
         }
-        let answer = match exchange::step(passwords, begun, said, connection) {
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 debug!("{error}");
-                checkers::note(&self.failures, origin.address);
+                checkers::note(&self.failures, key, origin.address);
                 return refused(NOT_AUTHORIZED);
             }
         };
+        if matches!(answer, Event::Proven { .. }) {
+            self.failures.forgive(key, Instant::now());
+        }
         match (standing, self.workers.get()) {
             (Standing::Slowed(delay), Some(workers)) => {
                 let waits = workers.slowed.wait(delay, Then::Answer(shard, answer));

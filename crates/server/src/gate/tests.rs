@@ -23,12 +23,16 @@ fn somebody(user: Option<&str>, password: Option<&str>) -> Credentials {
     }
 }
 
-fn ask(gate: &Gate, who: Credentials, origin: Origin<'_>) -> Option<Verdict> {
+/// Somebody who wants to know.
+fn asker() -> (usize, ConnectionHandle) {
     let limits = noctule_broker::Limits::default();
     let settings = Settings { limits, next_key: 1, ..Settings::default() };
-    let connection =
-        Shard::new(settings, Now { mono_ms: 0, wall_ms: 0 }).open(Now { mono_ms: 0, wall_ms: 0 });
-    match gate.ask(who, origin, &mut None, (0, connection))? {
+    let now = Now { mono_ms: 0, wall_ms: 0 };
+    (0, Shard::new(settings, now).open(now))
+}
+
+fn ask(gate: &Gate, who: Credentials, origin: Origin<'_>) -> Option<Verdict> {
+    match gate.ask(who, origin, &mut None, asker())? {
         Event::Authenticated { verdict, .. } => Some(verdict),
         other => panic!("{other:?}"),
     }
@@ -122,16 +126,17 @@ fn a_login_that_was_right_needs_no_check_until_the_file_changes() {
 }
 
 #[test]
-fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
+fn who_was_wrong_too_often_has_to_wait_and_is_refused_then_and_not_his_neighbours() {
     let file = File::new("often");
     let (gate, asked) = unattended(&file, 6);
     let wrong = || ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE);
+    let anna = gate.failures.claim(ELSEWHERE.address, Whom::User("a"));
     let known = gate.known().remove(0);
     assert!(known.verify("a", b"b"));
     for _ in 0..5 {
         assert_eq!(wrong(), None);
         assert!(asked().is_some(), "it is checked at once");
-        checkers::note(&gate.failures, ELSEWHERE.address);
+        checkers::note(&gate.failures, anna, ELSEWHERE.address);
     }
     assert_eq!(wrong(), None);
     assert!(asked().is_none(), "it has to wait");
@@ -140,18 +145,22 @@ fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
         assert!(Instant::now() < end, "it is not checked");
         std::thread::yield_now();
     }
-    checkers::note(&gate.failures, ELSEWHERE.address);
+    checkers::note(&gate.failures, anna, ELSEWHERE.address);
     assert_eq!(wrong(), Some(TOO_OFTEN));
     assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), HERE), None, "another address");
     let right = ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE);
     assert_eq!(right, Some(Verdict::Accepted), "it was right before");
-    let scram = Enhanced {
-        method: "SCRAM-SHA-256".into(),
-        data: Some(b"n,,n=a,r=x"[..].into()),
-        step: noctule_broker::Step::First,
+    let neighbour = somebody(Some("b"), Some("b"));
+    assert_eq!(ask(&gate, neighbour, ELSEWHERE), None, "somebody else is checked");
+    let proof = |data: &[u8]| {
+        let (method, step) = ("SCRAM-SHA-256".into(), Step::First);
+        let scram = Enhanced { method, data: Some(data.into()), step };
+        Credentials { enhanced: Some(scram), ..somebody(None, None) }
     };
-    let proof = Credentials { enhanced: Some(scram), ..somebody(None, None) };
-    assert_eq!(ask(&gate, proof, ELSEWHERE), Some(TOO_OFTEN));
+    assert_eq!(ask(&gate, proof(b"n,,n=a,r=x"), ELSEWHERE), Some(TOO_OFTEN));
+    let mut begun = None;
+    let other = gate.ask(proof(b"n,,n=b,r=x"), ELSEWHERE, &mut begun, asker());
+    assert!(matches!(other, Some(Event::Challenged { .. })), "{other:?}");
 }
 
 #[test]
