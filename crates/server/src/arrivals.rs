@@ -1,7 +1,8 @@
 //! Those who come to the doors: how many of them an address may have inside, and how fast they may
 //! come.
 //!
-//! An address is counted as what one machine can have for itself: an IPv6 address with its /64. Who
+//! An address is counted as what one machine can have for itself: an IPv6 address with its /64. Users
+//! of this machine count one by one, and who comes by a proxy as whom the proxy says. Who
 //! comes when too many come altogether waits outside, in the operating system's queue; who has too
 //! many connections, or comes too often, is turned away. One table for all loops behind one lock,
 //! which is taken when a connection comes and when it goes and at no other time. Invariant: there is
@@ -9,6 +10,7 @@
 
 use noctule_broker::Bucket;
 use noctule_mqtt::ReasonCode;
+use noctule_net::Source;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -39,9 +41,9 @@ pub(crate) struct Arrivals(Mutex<Book>);
 struct Book {
     rules: ArrivalRules,
     all: Option<Bucket>,
-    places: HashMap<IpAddr, Place>,
+    places: HashMap<Source, Place>,
     /// Addresses without a connection, to be forgotten.
-    empty: VecDeque<IpAddr>,
+    empty: VecDeque<Source>,
 }
 
 /// An address.
@@ -56,7 +58,7 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Visit {
     arrivals: Arc<Arrivals>,
-    place: IpAddr,
+    place: Source,
 }
 
 impl Drop for Visit {
@@ -91,10 +93,10 @@ impl Arrivals {
     /// somebody has it.
     pub(crate) fn come(
         self: &Arc<Self>,
-        address: IpAddr,
+        source: Source,
         now_ms: u64,
     ) -> (Visit, Result<(), ReasonCode>) {
-        let place = network(address);
+        let place = network(source);
         let verdict = self.book().come(place, now_ms);
         (Visit { arrivals: Arc::clone(self), place }, verdict)
     }
@@ -106,7 +108,7 @@ impl Arrivals {
 }
 
 impl Book {
-    fn come(&mut self, address: IpAddr, now_ms: u64) -> Result<(), ReasonCode> {
+    fn come(&mut self, address: Source, now_ms: u64) -> Result<(), ReasonCode> {
         self.forget_some(now_ms);
         let rules = self.rules;
         let place = self.places.entry(address).or_insert_with(|| Place {
@@ -133,7 +135,7 @@ impl Book {
         Ok(())
     }
 
-    fn leave(&mut self, address: IpAddr) {
+    fn leave(&mut self, address: Source) {
         let Entry::Occupied(mut entry) = self.places.entry(address) else {
             return;
         };
@@ -168,22 +170,25 @@ impl Book {
     }
 }
 
-/// What counts as one address.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+/// What counts as one address. Users of this machine, who come by a Unix socket, have one each.
+pub(crate) fn network(source: Source) -> Source {
+    let Source::Address(address) = source else {
+        return source;
+    };
+    Source::Address(match address.to_canonical() {
         IpAddr::V6(address) => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
         }
         address => address,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> Source {
+        Source::Address(text.parse().unwrap())
     }
 
     fn arrivals(per_address: u32, rate_per_address: u32, rate: u32) -> Arc<Arrivals> {
@@ -229,6 +234,9 @@ mod tests {
         ] {
             assert_eq!(arrivals.come(address(other), 0).1, verdict, "{other}");
         }
+        let _third = arrivals.come(Source::User(7), 0);
+        assert_eq!(arrivals.come(Source::User(7), 0).1, FULL);
+        assert_eq!(arrivals.come(Source::User(8), 0).1, Ok(()), "another user of this machine");
     }
 
     #[test]
@@ -248,7 +256,7 @@ mod tests {
     #[test]
     fn addresses_that_are_gone_are_forgotten_as_fast_as_others_come() {
         let arrivals = arrivals(0, 1, 0);
-        let numbered = |number: u32| IpAddr::V4(number.into());
+        let numbered = |number: u32| Source::Address(IpAddr::V4(number.into()));
         for number in 0..1_000 {
             assert_eq!(arrivals.come(numbered(number), 0).1, Ok(()));
         }

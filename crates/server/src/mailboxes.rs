@@ -13,8 +13,7 @@ use crate::entrances::Rules;
 use crate::event_loop::Taps;
 use mio::Waker;
 use noctule_broker::{Departure, Event, Mail, Parcel};
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use noctule_net::{Peer, Pipe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +25,7 @@ pub(crate) enum Letter {
     /// A connection whose session lives there.
     Arrival {
         pipe: Pipe,
-        peer: SocketAddr,
+        peer: Peer,
         taps: Option<Box<Taps>>,
         visit: Option<Visit>,
         departure: Departure,

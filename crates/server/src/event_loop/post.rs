@@ -5,10 +5,9 @@ use super::{EventLoop, LINGER_MS, Taps};
 use crate::arrivals::Visit;
 use crate::entrances::Rules;
 use crate::mailboxes::Letter;
-use crate::sockets::Socket;
+use crate::sockets::{Announced, Socket};
 use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use noctule_net::{Peer, Pipe};
 
 impl EventLoop {
     /// Reads what is in the boxes.
@@ -58,14 +57,14 @@ impl EventLoop {
     /// A connection comes from the loop that accepted it, to stay.
     fn welcome(
         &mut self,
-        (pipe, peer): (Pipe, SocketAddr),
+        (pipe, peer): (Pipe, Peer),
         taps: Option<Box<Taps>>,
         visit: Option<Visit>,
         departure: Departure,
         now: Now,
     ) {
         let connection = self.shard.arrive(departure, now);
-        self.adopt(connection, pipe, peer, visit, now);
+        self.adopt(connection, pipe, (peer, Announced::No), visit, now);
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
             socket.taps = taps;

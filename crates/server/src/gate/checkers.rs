@@ -10,9 +10,9 @@ use super::{BAD_PASSWORD, BUSY, OTHER_CLIENT, TOO_OFTEN};
 use crate::mailboxes::{Letter, Mailboxes};
 use noctule_auth::TokenError;
 use noctule_broker::{ConnectionHandle, Event, Principal, Verdict};
+use noctule_net::Source;
 use rustix::process::setpriority_process;
 use std::io;
-use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -33,7 +33,7 @@ const NICE: i32 = 10;
 pub(super) struct Question {
     pub(super) claim: Claim,
     /// Where it comes from.
-    pub(super) address: IpAddr,
+    pub(super) source: Source,
     /// As what it counts if it is wrong.
     pub(super) key: ClaimKey,
     /// Which loop wants to know, and about whom.
@@ -152,7 +152,7 @@ impl Checker {
         }
         let (verdict, may_be_guess) = question.claim.check();
         if may_be_guess {
-            note(&self.failures, question.key, question.address);
+            note(&self.failures, question.key, question.source);
         } else if !matches!(verdict, Verdict::Refused(_)) {
             self.failures.forgive(question.key, Instant::now());
         }
@@ -161,15 +161,15 @@ impl Checker {
 }
 
 /// A login of this address was wrong.
-pub(super) fn note(failures: &Failures, key: ClaimKey, address: IpAddr) {
+pub(super) fn note(failures: &Failures, key: ClaimKey, source: Source) {
     match failures.note(key, Instant::now()) {
         None => {}
         Some(Crossed::Claim) => warn!(
-            %address,
+            address = %source,
             "too many wrong logins of one user: further ones from there are refused for a while"
         ),
         Some(Crossed::Place) => warn!(
-            %address,
+            address = %source,
             "too many wrong logins: further ones from there, but of users who were right before, are \
              refused for a while"
         ),

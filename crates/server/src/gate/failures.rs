@@ -12,9 +12,9 @@
 //! longest is forgotten.
 
 use crate::arrivals::network;
+use noctule_net::Source;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ const DELAY_MAX: Duration = Duration::from_secs(4);
 const RIGHT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What counts as one address.
-pub(super) type Place = IpAddr;
+pub(super) type Place = Source;
 
 /// Whom a login said to be.
 #[derive(Debug, Clone, Copy)]
@@ -110,12 +110,12 @@ impl Failures {
     }
 
     /// Names a claim.
-    pub(super) fn claim(&self, address: IpAddr, whom: Whom<'_>) -> ClaimKey {
+    pub(super) fn claim(&self, source: Source, whom: Whom<'_>) -> ClaimKey {
         let whom = match whom {
             Whom::User(name) => self.hasher.hash_one((0_u8, name)),
             Whom::Token(token) => self.hasher.hash_one((1_u8, token)),
         };
-        ClaimKey { place: network(address), whom }
+        ClaimKey { place: network(source), whom }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -210,11 +210,12 @@ fn make_room<K: Copy + Eq + Hash>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     const MEMORY: Duration = Duration::from_secs(300);
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> Source {
+        Source::Address(text.parse().unwrap())
     }
 
     fn user(failures: &Failures, at: &str, name: &str) -> ClaimKey {
@@ -338,13 +339,20 @@ mod tests {
         ] {
             assert_eq!(failures.standing(user(&failures, other, "a"), now), standing, "{other}");
         }
+        failures.note(failures.claim(Source::User(7), Whom::User("a")), now);
+        for (number, standing) in [(7, Standing::Refused), (8, Standing::Good)] {
+            let claim = failures.claim(Source::User(number), Whom::User("a"));
+            assert_eq!(failures.standing(claim, now), standing, "of this machine: {number}");
+        }
     }
 
     #[test]
     fn as_many_are_remembered_as_there_may_be() {
         let failures = Failures::new(Some(1), MEMORY);
         let now = Instant::now();
-        let numbered = |number: u32| failures.claim(IpAddr::V4(number.into()), Whom::User("a"));
+        let numbered = |number: u32| {
+            failures.claim(Source::Address(IpAddr::V4(number.into())), Whom::User("a"))
+        };
         for number in 0..RECORDS_MAX as u32 + 10 {
             failures.note(numbered(number), now + Duration::from_millis(number.into()));
         }
