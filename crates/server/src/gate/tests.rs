@@ -102,7 +102,7 @@ fn what_a_proxy_says_of_a_certificate_counts_where_it_is_believed() {
     let said =
         |gate: &Gate, announced| ask(gate, somebody(None, None), Origin { announced, ..ELSEWHERE });
     let trusted = gate(&known);
-    assert_eq!(said(&trusted, Some(&anna)), Some(Verdict::Accepted));
+    assert_eq!(said(&trusted, Some(&anna)), Some(Verdict::AcceptedUnasked));
     assert_eq!(said(&trusted, None), Some(NOT_AUTHORIZED), "none was shown to the proxy");
     let certificate_user = CertificateUser::CommonName;
     let naming = gate(&Config { certificate_user, ..known.clone() });
@@ -123,7 +123,7 @@ fn users_of_this_machine_are_near_and_whoever_a_proxy_hides_is_not() {
     let local = Peer::Local { user: 1_000, process: 7 };
     let gate = gate(&Config::default());
     let from = |peer| ask(&gate, somebody(None, None), Origin { peer, ..HERE });
-    assert_eq!(from(local), Some(Verdict::Accepted));
+    assert_eq!(from(local), Some(Verdict::AcceptedUnasked));
     assert_eq!(from(Peer::Behind(local.source())), Some(NOT_AUTHORIZED));
     assert_eq!(from(Peer::Behind(HERE.peer.source())), Some(NOT_AUTHORIZED));
 }

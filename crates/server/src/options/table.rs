@@ -369,8 +369,7 @@ option_table! {
         connect_rate_per_address_max: Limit<u32> = Limit::Unlimited
             => flags(&["connect-rate-per-address-max"]).at_least(1).live();
 
-        /// How often a session may be taken over, each time within a minute of the last, before it counts
-        /// as fought for.
+        /// Most take-overs of a session, each within a minute of the last, until it is fought for.
         /// Then whoever comes with its client identifier waits for CONNACK, 250 ms at first and twice as
         /// long each time, 4 s at most, and a warning names both addresses. Of several who wait the last
         /// stays; the others are refused (reason code 0x9F; return code 3 in version 3).
