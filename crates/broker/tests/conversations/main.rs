@@ -18,6 +18,7 @@ mod offers;
 mod owners;
 mod properties;
 mod queues;
+mod quotas;
 mod restoring;
 mod resuming;
 mod retained;
