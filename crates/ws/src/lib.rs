@@ -19,6 +19,7 @@
 //! an end.
 
 mod answers;
+mod client_stream;
 mod close;
 mod conversation;
 mod decoder;
@@ -28,6 +29,7 @@ mod outgoing;
 mod upgrade;
 mod violation;
 
+pub use client_stream::{CHUNK_BYTES_MAX, ClientStream, good_end};
 pub use close::CloseCode;
 pub use conversation::{Conversation, End, Taken};
 pub use decoder::{Cursor, Decoder, Met};
