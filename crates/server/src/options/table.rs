@@ -284,8 +284,8 @@ option_table! {
         /// A name for messages of the broker; empty for none.
         name: String = String::new() => flags(&[]).live();
 
-        /// What is spoken under MQTT: nothing but `tcp`, `tls`, or WebSocket without (`ws`) or with TLS
-        /// (`wss`).
+        /// What is spoken under MQTT.
+        /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
     }
 

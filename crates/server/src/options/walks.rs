@@ -228,6 +228,8 @@ fn zero_is_accepted_only_where_it_is_no_limit_or_turns_something_off() {
     let expected = [
         "port",
         "tls_port",
+        "ws_port",
+        "wss_port",
         "unix",
         "unix_mode",
         "cert",
