@@ -11,6 +11,7 @@
 //! 4. write the output of every connection in [`Shard::take_dirty`], once.
 
 mod arena;
+mod clients;
 mod commons;
 mod connection;
 mod counters;
@@ -37,6 +38,7 @@ mod queue;
 mod restore;
 mod retained;
 mod router;
+mod run;
 mod session;
 mod shard;
 mod sharing;

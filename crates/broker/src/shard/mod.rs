@@ -15,6 +15,7 @@ mod leftovers;
 mod mail;
 mod publish;
 mod retain;
+mod runs;
 mod share;
 mod subscribe;
 mod system;
@@ -23,6 +24,7 @@ mod turn;
 pub use leftovers::Leftovers;
 
 use crate::arena::Handle;
+use crate::clients::Clients;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
@@ -46,7 +48,6 @@ use crate::statistics::Survey;
 use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
 use depart::Departing;
-use hashbrown::HashMap;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
@@ -281,7 +282,7 @@ pub struct Shard {
     placement: Placement,
     id: ShardId,
     /// Sessions by client identifier.
-    clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
+    clients: Clients,
     entrances: Vec<Entrance>,
     pub(crate) timers: Wheel<Timer>,
     pub(crate) actions: VecDeque<Action>,
@@ -360,7 +361,7 @@ impl Shard {
             retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
-            clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
+            clients: Clients::new(hash_seed),
             entrances: settings.entrances,
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),

@@ -20,6 +20,7 @@ mod queues;
 mod restoring;
 mod resuming;
 mod retained;
+mod runs;
 mod sessions;
 mod sharing;
 mod slow_consumers;
