@@ -11,6 +11,7 @@
 //! 4. write the output of every connection in [`Shard::take_dirty`], once.
 
 mod arena;
+mod clients;
 mod commons;
 mod connection;
 mod counters;
@@ -39,6 +40,7 @@ mod restore;
 mod retained;
 mod rights;
 mod router;
+mod run;
 mod session;
 mod shard;
 mod sharing;
