@@ -8,6 +8,7 @@ mod commons;
 mod complaints;
 mod door;
 mod durable;
+mod ending;
 mod entrances;
 mod event_loop;
 mod gate;
