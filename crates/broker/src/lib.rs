@@ -60,7 +60,7 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::{Message, MessageParts, PublishedBy};
+pub use message::{Message, MessageBytes, MessageParts, PublishedBy};
 pub use meter::{Bucket, Rates};
 /// Words of MQTT that records are made of.
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
