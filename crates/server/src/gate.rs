@@ -3,8 +3,8 @@
 //! What can be decided without checking a password is decided at once: certificates, proofs by SCRAM,
 //! and logins that were found right before. A password that has to be checked, or somebody who has to
 //! be asked about it, is the business of threads of their own; the loop goes on, and the answer comes as
-//! a letter. When too many wait, a client is told that the broker is busy; when its address has been wrong
-//! too often, it has to wait, and then is refused. What a client may *do* is not decided here.
+//! a letter. When too many wait, a client is told that the broker is busy; when it has been wrong too often,
+//! it has to wait, and then is refused. What a client may *do* is not decided here.
 
 mod callers;
 mod chance;
@@ -18,14 +18,16 @@ mod slowed;
 mod tokens;
 mod watched;
 
+use crate::arrivals::Arrivals;
+use crate::limits::arrival_rules;
 use crate::mailboxes::Mailboxes;
 use crate::options::Config;
 use crate::run::StartError;
 use checkers::{Answers, Checkers, Question};
 pub(crate) use exchange::Begun;
-use failures::{Failures, Standing};
+use failures::{Failures, Standing, Whom};
 use guard::{Finding, Guard, Login};
-use noctule_broker::{ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Verdict};
+use noctule_broker::{ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Step, Verdict};
 use noctule_mqtt::ReasonCode;
 use noctule_net::{AnnouncedCertificate, Peer};
 use passwords::Passwords;
@@ -44,6 +46,7 @@ pub(crate) struct Gate {
     /// Once a listener asks who somebody is.
     workers: OnceLock<Workers>,
     failures: Arc<Failures>,
+    arrivals: Arc<Arrivals>,
     answers: Answers,
 }
 
@@ -89,7 +92,13 @@ impl Gate {
             failures: Arc::clone(&failures),
             patience: limits.connect_timeout,
         };
-        let gate = Self { guards: RwLock::default(), workers: OnceLock::new(), failures, answers };
+        let gate = Self {
+            guards: RwLock::default(),
+            workers: OnceLock::new(),
+            failures,
+            arrivals: Arc::default(),
+            answers,
+        };
         gate.replace(config)?;
         Ok(gate)
     }
@@ -120,7 +129,13 @@ impl Gate {
             guards.push(guard);
         }
         *self.guards.write().unwrap_or_else(PoisonError::into_inner) = guards;
+        self.arrivals.set(arrival_rules(&config.limits));
         Ok(())
+    }
+
+    /// Those who come, before anything is known of them.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
     }
 
     /// The answer to a connection that asks to be let in, or none if it comes as a letter. `begun` is
@@ -156,7 +171,10 @@ impl Gate {
         let login = Login::new(guard, credentials, origin, asker);
         match guard.look(&login, 0) {
             Finding::Verdict(verdict) => Some(verdict),
-            Finding::Work(at) => self.check(Question { login, at }),
+            Finding::Work(at) => {
+                let key = self.failures.claim(login.source(), login.whom());
+                self.check(Question { login, at, key })
+            }
         }
     }
 
@@ -165,7 +183,7 @@ impl Gate {
         let Some(workers) = self.workers.get() else {
             return Some(BUSY);
         };
-        match self.failures.standing(question.login.source(), Instant::now()) {
+        match self.failures.standing(question.key, Instant::now()) {
             Standing::Good => workers.checkers.ask(question),
             Standing::Slowed(delay) => {
                 let waits = workers.slowed.wait(delay, Then::Check(question));
@@ -185,20 +203,29 @@ impl Gate {
         (shard, connection): (usize, ConnectionHandle),
     ) -> Option<Event> {
         let refused = |verdict| Some(Event::Authenticated { connection, verdict });
+        let user_of = |begun: &Begun| begun.as_ref().map(|exchange| exchange.user().to_owned());
+        // The first step says who it is to be, the next one proves it and ends the exchange.
+        let user = user_of(begun).filter(|_| said.step == Step::Next);
+        let answer = exchange::step(passwords, begun, said, connection);
+        let user = user.or_else(|| user_of(begun)).unwrap_or_default();
         let source = origin.peer.source();
-        let standing = self.failures.standing(source, Instant::now());
+        let key = self.failures.claim(source, Whom::User(&user));
+        let standing = self.failures.standing(key, Instant::now());
         if standing == Standing::Refused {
             *begun = None;
             return refused(TOO_OFTEN);
         }
-        let answer = match exchange::step(passwords, begun, said, connection) {
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 debug!("{error}");
-                checkers::note(&self.failures, source);
+                checkers::note(&self.failures, key, source);
                 return refused(NOT_AUTHORIZED);
             }
         };
+        if matches!(answer, Event::Proven { .. }) {
+            self.failures.forgive(key, Instant::now());
+        }
         match (standing, self.workers.get()) {
             (Standing::Slowed(delay), Some(workers)) => {
                 let waits = workers.slowed.wait(delay, Then::Answer(shard, answer));

@@ -1,7 +1,7 @@
 //! Chains of methods, and somebody who is asked over HTTP: a server in the test, which answers what the
 //! test says and keeps what it was asked.
 
-use super::tests::{ELSEWHERE, File, HERE, ask, checked, mailboxes, somebody, unattended};
+use super::tests::{ELSEWHERE, File, HERE, ask, asker, checked, mailboxes, somebody, unattended};
 use super::*;
 use crate::options::{AuthMethods, Optional, config_of};
 use std::io::{Read, Write};
@@ -98,17 +98,14 @@ fn watched(name: &str, config: &Config) -> (Gate, Check) {
         let login = Login::new(&guard, who, ELSEWHERE, asker());
         match guard.look(&login, 0) {
             Finding::Verdict(verdict) => (verdict, false),
-            Finding::Work(at) => checked(Some(Question { login, at })),
+            Finding::Work(at) => {
+                let key = Failures::new(None, Duration::ZERO).claim(login.source(), login.whom());
+                checked(Some(Question { login, at, key }))
+            }
         }
     };
     assert!(asked().is_none());
     (gate, Box::new(check))
-}
-
-fn asker() -> (usize, ConnectionHandle) {
-    let settings = noctule_broker::Settings { next_key: 1, ..Default::default() };
-    let now = noctule_broker::Now { mono_ms: 0, wall_ms: 0 };
-    (0, noctule_broker::Shard::new(settings, now).open(now))
 }
 
 #[test]
@@ -224,7 +221,7 @@ fn anonymous_is_whoever_says_nothing_and_no_method_before_it_knows() {
     assert_eq!(check(somebody(Some("u"), Some("x"))), (BAD_PASSWORD, true));
     let alone = Config { auth_methods: methods("\"anonymous\""), ..Config::default() };
     let (gate, _) = watched("alone", &alone);
-    assert_eq!(ask(&gate, somebody(None, None), ELSEWHERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&gate, somebody(None, None), ELSEWHERE), Some(Verdict::AcceptedUnasked));
     // This machine is not trusted for being near when methods are named.
     let file = File::new("near-named");
     let password_file = Optional::Set(file.0.clone());

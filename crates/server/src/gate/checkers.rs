@@ -4,7 +4,7 @@
 //! They are nice to everybody else: whatever the loops want to do comes first.
 
 use super::callers::Callers;
-use super::failures::{Failures, Standing};
+use super::failures::{ClaimKey, Crossed, Failures, Standing};
 use super::guard::{Finding, Login, Method, Opinion};
 use super::passwords::{Found, Passwords};
 use super::tokens::Tokens;
@@ -37,6 +37,8 @@ const NICE: i32 = 10;
 pub(super) struct Question {
     pub(super) login: Login,
     pub(super) at: usize,
+    /// As what it counts if it is wrong.
+    pub(super) key: ClaimKey,
 }
 
 impl Question {
@@ -177,9 +179,9 @@ impl Answers {
 
     /// The verdict, or none if others go on with the question.
     fn verdict(&self, mut question: Question, checkers: Option<&Checkers>) -> Option<Verdict> {
-        let source = question.login.source();
-        // Its address may have failed too often while this one waited.
-        if self.failures.standing(source, Instant::now()) == Standing::Refused {
+        let (key, source) = (question.key, question.login.source());
+        // It may have failed too often while this one waited.
+        if self.failures.standing(key, Instant::now()) == Standing::Refused {
             return Some(TOO_OFTEN);
         }
         let verdict = loop {
@@ -194,17 +196,30 @@ impl Answers {
                 _ => {}
             }
         };
-        if question.login.may_be_guess && matches!(verdict, Verdict::Refused(_)) {
-            note(&self.failures, source);
+        match verdict {
+            Verdict::Refused(_) if question.login.may_be_guess => {
+                note(&self.failures, key, source);
+            }
+            Verdict::Refused(_) => {}
+            _ => self.failures.forgive(key, Instant::now()),
         }
         Some(verdict)
     }
 }
 
 /// A login of this address was wrong.
-pub(super) fn note(failures: &Failures, source: Source) {
-    if failures.note(source, Instant::now()) {
-        warn!(address = %source, "too many wrong logins: further ones are refused for a while");
+pub(super) fn note(failures: &Failures, key: ClaimKey, source: Source) {
+    match failures.note(key, Instant::now()) {
+        None => {}
+        Some(Crossed::Claim) => warn!(
+            address = %source,
+            "too many wrong logins of one user: further ones from there are refused for a while"
+        ),
+        Some(Crossed::Place) => warn!(
+            address = %source,
+            "too many wrong logins: further ones from there, but of users who were right before, are \
+             refused for a while"
+        ),
     }
 }
 

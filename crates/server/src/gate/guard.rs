@@ -11,6 +11,7 @@
 //! Invariant: who is known by no method is refused, and a method that fails lets nobody in.
 
 use super::callers::Callers;
+use super::failures::Whom;
 use super::passwords::Passwords;
 use super::tokens::Tokens;
 use super::{BAD_PASSWORD, NOT_AUTHORIZED, Origin};
@@ -118,6 +119,14 @@ impl Login {
         self.peer.source()
     }
 
+    /// Whom it says to be: the bearer of a token, a user, or else whoever has its client identifier.
+    pub(super) fn whom(&self) -> Whom<'_> {
+        match &self.password {
+            Some(token) if self.shows_token() => Whom::Token(token),
+            _ => Whom::User(self.user.as_deref().unwrap_or(&self.client_id)),
+        }
+    }
+
     /// The address from which it comes, if it has one of its own.
     pub(super) fn host(&self) -> Option<String> {
         match self.peer {
@@ -145,10 +154,15 @@ impl Guard {
         Finding::Verdict(self.last_word(login))
     }
 
+    /// What becomes of a client that need not say who it is.
+    fn welcome(&self) -> Verdict {
+        if self.asks() { Verdict::Accepted } else { Verdict::AcceptedUnasked }
+    }
+
     /// Nobody knows it.
     fn last_word(&self, login: &Login) -> Verdict {
         if self.trusts_this_machine && login.peer.is_on_this_machine() {
-            return Verdict::Accepted;
+            return self.welcome();
         }
         if login.user.is_some() && self.asks() { BAD_PASSWORD } else { NOT_AUTHORIZED }
     }
@@ -224,7 +238,7 @@ impl Method {
                 }
                 Shown::Nobody => Opinion::Decided(NOT_AUTHORIZED),
                 Shown::Valid if says_nothing && !login.shows_token() => {
-                    Opinion::Decided(Verdict::Accepted)
+                    Opinion::Decided(login.guard.welcome())
                 }
                 Shown::Valid | Shown::Nothing => Opinion::Unknown,
             },
@@ -240,7 +254,7 @@ impl Method {
             },
             Self::Http(callers) if callers.knows(login) => Opinion::Decided(Verdict::Accepted),
             Self::Http(_) => Opinion::Works,
-            Self::Anonymous if says_nothing => Opinion::Decided(Verdict::Accepted),
+            Self::Anonymous if says_nothing => Opinion::Decided(login.guard.welcome()),
             Self::Anonymous => Opinion::Unknown,
         }
     }
