@@ -9,6 +9,7 @@
 
 mod aiomqtt_tests;
 mod announced_tests;
+mod asking;
 mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;
