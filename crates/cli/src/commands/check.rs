@@ -122,11 +122,13 @@ fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
         Transport::Unix(_) => (true, address.to_string()),
         _ => (false, address.host.clone()),
     };
-    let doors = doors(arguments, &connection.options, trust.as_ref());
-    let tls = match trust {
-        _ if is_unix => Err("a Unix socket is not encrypted"),
-        Some(trust) => Ok((tls_port(arguments, address), trust)),
-        None => Err("left out by --no-tls"),
+    let doors = doors(arguments, &connection.options, &trust);
+    let tls = if is_unix {
+        Err("a Unix socket is not encrypted")
+    } else if client_arguments::is_tls_left_out(arguments) {
+        Err("left out by --no-tls")
+    } else {
+        Ok((tls_port(arguments, address), trust))
     };
     let subject = Subject {
         plain: connection.options.clone().plain_port(port),
@@ -142,7 +144,7 @@ fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
 fn doors(
     arguments: &ArgMatches,
     options: &ClientOptions,
-    trust: Option<&TlsOptions>,
+    trust: &TlsOptions,
 ) -> Vec<(&'static str, ClientOptions)> {
     let web_socket = Transport::web_socket();
     let port = |flag: &str, tls: bool| {
@@ -154,15 +156,15 @@ fn doors(
         options.clone().plain_port(port).web_socket(path.as_str())
     };
     let plain = port(WS_PORT, false).map(|port| ("WebSocket", to(port)));
-    let encrypted = port(WSS_PORT, true)
-        .map(|port| ("WebSocket over TLS", to(port).tls(trust.cloned().unwrap_or_default())));
+    let encrypted =
+        port(WSS_PORT, true).map(|port| ("WebSocket over TLS", to(port).tls(trust.clone())));
     plain.into_iter().chain(encrypted).collect()
 }
 
 /// The connection of the shell.
 fn over_tls(arguments: &ArgMatches) -> Result<Connection, String> {
     let mut connection = connection_v5(arguments)?;
-    let trust = client_arguments::trust(arguments)?.unwrap_or_default();
+    let trust = client_arguments::trust(arguments)?;
     let port = tls_port(arguments, connection.options.address());
     connection.options = connection.options.plain_port(port).tls(trust);
     Ok(connection)

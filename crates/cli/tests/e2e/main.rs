@@ -75,3 +75,4 @@ mod tls_command_tests;
 mod tls_files;
 mod torture_tests;
 mod transcript_tests;
+mod ways_in_tests;

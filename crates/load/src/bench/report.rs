@@ -25,6 +25,29 @@ pub struct Figure {
     pub value: Option<f64>,
 }
 
+/// What carried a run, beyond TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Carried {
+    /// TLS.
+    pub over_tls: bool,
+    /// WebSocket.
+    pub over_web_socket: bool,
+    /// A Unix socket, in place of TCP.
+    pub over_unix: bool,
+}
+
+impl Carried {
+    /// What the floor lacks, or has instead.
+    fn floor_is(self) -> Vec<&'static str> {
+        let all = [
+            (self.over_tls, "the floor is without TLS"),
+            (self.over_web_socket, "the floor is without WebSocket"),
+            (self.over_unix, "the floor is over TCP"),
+        ];
+        all.into_iter().filter_map(|(is, words)| is.then_some(words)).collect()
+    }
+}
+
 /// A run beside others.
 #[derive(Debug)]
 pub struct Report<'a> {
@@ -34,10 +57,10 @@ pub struct Report<'a> {
     pub place: &'a str,
     /// What came of it.
     pub run: &'a Run,
-    /// The same against the relay, which speaks no TLS.
+    /// The same against the relay, which speaks plain TCP alone.
     pub floor: Option<&'a Run>,
-    /// Whether this run was encrypted.
-    pub over_tls: bool,
+    /// What carried this run.
+    pub carried: Carried,
     /// What an earlier report says.
     pub earlier: Option<&'a Earlier>,
 }
@@ -96,8 +119,8 @@ impl Report<'_> {
             let (sent, delivered) = (counts.sent, counts.delivered);
             lines.push(format!("{sent} sent, {delivered} delivered, faults: {}", run.faults));
         }
-        if self.floor.is_some() && self.over_tls {
-            lines.push("the floor is without TLS".into());
+        if self.floor.is_some() {
+            lines.extend(self.carried.floor_is().into_iter().map(str::to_owned));
         }
         if self.floor.is_some_and(|floor| !floor.is_whole) {
             lines.push("the floor ended early".into());
@@ -328,7 +351,7 @@ mod tests {
     }
 
     fn report<'a>(job: &'a Job, run: &'a Run) -> Report<'a> {
-        Report { job, place: "here", run, floor: None, over_tls: false, earlier: None }
+        Report { job, place: "here", run, floor: None, carried: Carried::default(), earlier: None }
     }
 
     fn cells(text: &str, label: &str) -> Vec<String> {
