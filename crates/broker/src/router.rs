@@ -9,19 +9,22 @@
 
 #[cfg(feature = "bench")]
 pub mod bench;
+mod epochs;
+mod groups;
 
-use crate::commons::{Commons, EPOCHS, Epochs, GroupInterest, Placement, ShardId};
+use crate::commons::{Commons, Epochs, Placement, ShardId};
 use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::persist::Extras;
+use crate::rights::{Law, Ruling, Withheld};
 use crate::session::SessionHandle;
-use crate::sharing::{Group, GroupKey, GroupRoute, GroupShard};
-use crate::subscriptions::{Change, FilterIndex, Listed, Presence, Subscriber, SubscriptionIndex};
+use crate::sharing::{GroupKey, GroupRoute};
+use crate::subscriptions::{Change, FilterIndex, Presence, Subscriber, SubscriptionIndex};
+use epochs::Note;
 use foldhash::quality::FixedState;
+use groups::{Joined, Member};
 use hashbrown::HashMap;
-use noctule_mqtt::topic::SharedFilter;
 use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +57,10 @@ pub(crate) struct Route {
     pub(crate) groups: Vec<GroupRoute>,
     /// Why messages of this topic are not taken at all.
     pub(crate) refusal: Option<Refusal>,
+    /// How many sessions want it here and may not read it.
+    pub(crate) denied: u32,
+    /// A number of its own, if it is cached.
+    pub(crate) number: u64,
 }
 
 impl Route {
@@ -91,6 +98,8 @@ const CACHED: usize = 1_024;
 const CACHED_TOPIC_BYTES_MAX: usize = 1_024;
 /// Targets in all cached routes together.
 const CACHED_TARGETS_MAX: usize = 1 << 20;
+/// So many readers without a right are noted until somebody asks for them.
+const WITHHELD_MAX: usize = 64;
 /// The subscription index with its cache, and the shard's part in the interest map.
 #[derive(Debug)]
 pub(crate) struct Router {
@@ -113,39 +122,13 @@ pub(crate) struct Router {
     groups: HashMap<GroupKey, Joined, FixedState>,
     /// Counts look-ups of groups without members here.
     lookups: u64,
+    /// Counts the routes that were cached.
+    numbers: u64,
+    /// Readers that were found to have no right, the last few.
+    withheld: Vec<Withheld>,
     /// Subscriptions that come late, and those that come next.
     #[cfg(feature = "planted-faults")]
     late: [Vec<(Box<str>, Subscriber)>; 2],
-}
-
-/// A group with members here.
-#[derive(Debug)]
-struct Joined {
-    /// With `$share` and share name.
-    filter: Arc<str>,
-    group: Rc<Group>,
-    members: u32,
-    /// How many of them are persistent.
-    durable: u32,
-}
-
-/// A session's membership in a group.
-#[derive(Debug, Clone, Copy)]
-struct Member {
-    group: GroupKey,
-    subscriber: Subscriber,
-}
-
-impl Listed for Member {
-    type Key = (GroupKey, SessionHandle);
-
-    fn key(&self) -> Self::Key {
-        (self.group, self.subscriber.session)
-    }
-
-    fn is_durable(&self) -> bool {
-        self.subscriber.durable
-    }
 }
 
 /// A place in the cache. What [`Router::cached`] found there is good until the next change or
@@ -158,16 +141,6 @@ struct Cached {
     topic: Box<[u8]>,
     holds: Note,
     route: Route,
-}
-
-/// The state of both sets of epochs at which a route was found to hold.
-#[derive(Debug, Clone, Copy)]
-struct Note {
-    /// All changes, to tell quickly that there was none.
-    changes: (u64, u64),
-    /// The counters that can concern the topic.
-    counters: [u16; 4],
-    epochs: [(u32, u32); 4],
 }
 
 impl Router {
@@ -189,6 +162,8 @@ impl Router {
             shared: FilterIndex::new(seed),
             groups: HashMap::with_hasher(FixedState::with_seed(seed)),
             lookups: 0,
+            numbers: 0,
+            withheld: Vec::new(),
             #[cfg(feature = "planted-faults")]
             late: [Vec::new(), Vec::new()],
         }
@@ -330,23 +305,41 @@ impl Router {
     }
 
     /// Where messages of `topic` go.
-    pub(crate) fn route(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
+    pub(crate) fn route(&mut self, topic: TopicName<'_>, law: Law<'_>) -> &Route {
         match self.cached(topic.as_bytes(), None) {
             Some(found) => self.at(found),
-            None => self.look_up(topic, limits),
+            None => self.look_up(topic, law),
         }
     }
 
-    fn look_up(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
+    /// Forgets where anything goes, as who may read what has changed.
+    pub(crate) fn forget_routes(&mut self) {
+        self.cache.fill_with(|| None);
+        self.cached_targets = 0;
+    }
+
+    /// Forgets where messages go that match a filter, as who has it may read others now.
+    pub(crate) fn forget_routes_of(&mut self, filter: TopicFilter<'_>) {
+        self.own.touch(self.counter_of(filter));
+    }
+
+    /// Readers that were found to have no right since the last call; not all of them if there were many.
+    pub(crate) fn take_withheld(&mut self) -> Vec<Withheld> {
+        std::mem::take(&mut self.withheld)
+    }
+
+    fn look_up(&mut self, topic: TopicName<'_>, law: Law<'_>) -> &Route {
         let bytes = topic.as_bytes();
         // Noted before anything is looked up, see [`Epochs`].
         let holds = self.note(topic);
-        let route = self.find(topic, limits);
+        let mut route = self.find(topic, law);
         let holds = if fault(Fault::EpochNotedLate) { self.note(topic) } else { holds };
         if bytes.len() > CACHED_TOPIC_BYTES_MAX {
             self.uncached = route;
             return &self.uncached;
         }
+        self.numbers += 1;
+        route.number = self.numbers;
         let place = usize::from(self.place(bytes).0);
         if let Some(old) = self.cache[place].take() {
             self.cached_targets -= old.route.weight();
@@ -367,8 +360,8 @@ impl Router {
         CachedRoute((hasher.finish() as usize % CACHED) as u16)
     }
 
-    fn find(&mut self, topic: TopicName<'_>, limits: &Limits) -> Route {
-        let refusal = refusal(topic, limits);
+    fn find(&mut self, topic: TopicName<'_>, law: Law<'_>) -> Route {
+        let refusal = refusal(topic, law.limits);
         let mut matches = std::mem::take(&mut self.matches);
         self.index.matching(topic, |subscriber| matches.push(*subscriber));
         matches.sort_unstable_by_key(|subscriber| subscriber.session);
@@ -379,108 +372,33 @@ impl Router {
         matches.clear();
         self.matches = matches;
         let groups = self.find_groups(topic);
-        Route { targets, elsewhere: self.find_elsewhere(topic), groups, refusal }
+        let elsewhere = self.find_elsewhere(topic);
+        let mut route = Route { targets, elsewhere, groups, refusal, denied: 0, number: 0 };
+        if law.readers.is_some() {
+            self.withhold(&mut route, topic, law);
+        }
+        route
     }
 
-    /// The groups that want a topic, here and elsewhere.
-    fn find_groups(&mut self, topic: TopicName<'_>) -> Vec<GroupRoute> {
-        let mut groups: BTreeMap<GroupKey, GroupRoute> = BTreeMap::new();
-        let (lookups, known) = (&mut self.lookups, &self.groups);
-        let mut begin = |key| {
-            let group = known.get(&key).map(|joined: &Joined| Rc::clone(&joined.group));
-            let group = group.unwrap_or_else(|| {
-                // Nobody remembers whose turn it was: each look-up begins with another shard.
-                *lookups = lookups.wrapping_add(1);
-                Rc::new(Group::beginning_with(*lookups))
-            });
-            GroupRoute { key, group, members: Vec::new(), shards: Vec::new() }
-        };
-        self.shared.matching(topic, |member| {
-            let shared = known.get(&member.group).map(|joined| Arc::clone(&joined.filter));
-            let extras = Extras::of(member.subscriber.identifier.as_slice(), shared);
-            let target = Target { extras, ..Target::merged(&[member.subscriber]) };
-            let group = groups.entry(member.group).or_insert_with(|| begin(member.group));
-            group.members.push(target);
-        });
-        for group in groups.values_mut() {
-            group.members.sort_unstable_by_key(|member| member.session);
-            let members = group.members.len() as u32;
-            let durable = known.get(&group.key).is_some_and(|joined| joined.durable > 0);
-            group.shards.push(GroupShard { shard: self.shard, members, durable });
-        }
-        if self.commons.shards() > 1 {
-            for part in self.placement.interest_parts_of_topic(topic) {
-                self.commons.read_interest(part, &mut |interest| {
-                    interest.matching_groups(topic, |found| {
-                        if found.shard != self.shard {
-                            let begin = || begin(found.group);
-                            groups
-                                .entry(found.group)
-                                .or_insert_with(begin)
-                                .shards
-                                .push(found.part());
-                        }
-                    });
-                });
-            }
-        }
-        let mut groups: Vec<_> = groups.into_values().collect();
-        for group in &mut groups {
-            group.shards.sort_unstable_by_key(|one| one.shard);
-        }
-        groups
-    }
-
-    /// Adds or replaces a member of a group.
-    pub(crate) fn join(&mut self, shared: SharedFilter<'_>, full: &str, subscriber: Subscriber) {
-        let key = self.placement.group(full);
-        let joined = self.groups.entry(key).or_insert_with(|| Joined {
-            filter: full.into(),
-            group: Rc::default(),
-            members: 0,
-            durable: 0,
-        });
-        let member = Member { group: key, subscriber };
-        let (new, old) = self.shared.replace(shared.filter, member);
-        joined.members += u32::from(new);
-        joined.durable += u32::from(subscriber.durable);
-        joined.durable -= u32::from(old.is_some_and(|old| old.subscriber.durable));
-        self.announce_group(shared.filter, key);
-    }
-
-    /// Removes a member of a group.
-    pub(crate) fn leave(&mut self, shared: SharedFilter<'_>, full: &str, session: SessionHandle) {
-        let key = self.placement.group(full);
-        let old = self.shared.take(shared.filter, (key, session));
-        if let (Some(old), Some(joined)) = (old, self.groups.get_mut(&key)) {
-            joined.members -= 1;
-            joined.durable -= u32::from(old.subscriber.durable);
-        }
-        self.announce_group(shared.filter, key);
-        if self.groups.get(&key).is_some_and(|joined| joined.members == 0) {
-            self.groups.remove(&key);
-        }
-    }
-
-    /// The members of a group have changed: as with other subscriptions.
-    fn announce_group(&mut self, filter: TopicFilter<'_>, key: GroupKey) {
-        let counter = self.counter_of(filter);
-        self.own.touch(counter);
-        if self.commons.shards() == 1 {
+    /// Takes those out of a route who may not read its topic.
+    fn withhold(&mut self, route: &mut Route, topic: TopicName<'_>, law: Law<'_>) {
+        let Some(readers) = law.readers else {
             return;
-        }
-        let (members, durable) =
-            self.groups.get(&key).map_or((0, 0), |joined| (joined.members, joined.durable));
-        let part = self.placement.interest_part_of_filter(filter);
-        let interest =
-            GroupInterest { group: key, shard: self.shard, members, durable: durable > 0 };
-        self.commons.change_interest(part, &mut |parts| parts.set_group(filter, interest));
-        self.common.touch(counter);
-    }
-
-    /// What a group is called on all shards.
-    pub(crate) fn group_key(&self, full: &str) -> GroupKey {
-        self.placement.group(full)
+        };
+        let withheld = &mut self.withheld;
+        let mut may_read = |target: &Target| {
+            let ruling = readers.rule(target.session, topic);
+            if ruling != Ruling::Permitted && withheld.len() < WITHHELD_MAX {
+                let session = target.session;
+                withheld.push(Withheld { session, topic: topic.as_str().into(), ruling });
+            }
+            ruling.permits()
+        };
+        // Of a group another member gets it.
+        route.groups.iter_mut().for_each(|group| group.members.retain(&mut may_read));
+        let wanting = route.targets.len();
+        route.targets.retain(&mut may_read);
+        route.denied = (wanting - route.targets.len()) as u32;
     }
 
     /// The other shards that want a topic, each once.
@@ -506,51 +424,6 @@ impl Router {
             });
         }
         elsewhere
-    }
-
-    /// The counter that a filter's literal part is hashed to.
-    fn counter_of(&self, filter: TopicFilter<'_>) -> u16 {
-        if filter.has_wildcard() {
-            self.prefix_counter(literal_levels(filter))
-        } else {
-            self.exact_counter(filter.as_str())
-        }
-    }
-
-    /// The present state of the counters of the filters that can match `topic`: the topic itself,
-    /// and wildcard filters with none, one, or two and more literal levels in front.
-    fn note(&self, topic: TopicName<'_>) -> Note {
-        let changes = (self.own.changes(), self.common.changes());
-        let text = topic.as_str();
-        let mut separators = text.match_indices('/').map(|(at, _)| at);
-        let first = separators.next().unwrap_or(text.len());
-        let second = separators.next().unwrap_or(text.len());
-        let counters = [
-            self.exact_counter(text),
-            self.prefix_counter(""),
-            self.prefix_counter(&text[..first]),
-            self.prefix_counter(&text[..second]),
-        ];
-        let epochs = counters.map(|counter| (self.own.epoch(counter), self.common.epoch(counter)));
-        Note { changes, counters, epochs }
-    }
-
-    fn exact_counter(&self, text: &str) -> u16 {
-        (self.placement.counter(0, text.as_bytes()) % EPOCHS) as u16
-    }
-
-    fn prefix_counter(&self, levels: &str) -> u16 {
-        (self.placement.counter(1, levels.as_bytes()) % EPOCHS) as u16
-    }
-}
-
-/// The literal levels in front of the first wildcard, two at most, without a separator at the end.
-fn literal_levels(filter: TopicFilter<'_>) -> &str {
-    let prefix = filter.literal_prefix();
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    match prefix.match_indices('/').nth(1) {
-        Some((second_end, _)) => &prefix[..second_end],
-        None => prefix,
     }
 }
 
@@ -629,7 +502,7 @@ mod tests {
     }
 
     fn qos_of(router: &mut Router, topic: &str) -> Option<QoS> {
-        let route = router.route(TopicName::new(topic).unwrap(), &Limits::default());
+        let route = router.route(TopicName::new(topic).unwrap(), Law::of(&Limits::default()));
         route.targets.first().map(|target| target.qos)
     }
 
@@ -640,7 +513,7 @@ mod tests {
             let filter = TopicFilter::new(filter).unwrap();
             router.subscribe(filter, subscriber(session, QoS::from_bits(qos).unwrap()));
         }
-        let route = router.route(TopicName::new("a/b").unwrap(), &Limits::default());
+        let route = router.route(TopicName::new("a/b").unwrap(), Law::of(&Limits::default()));
         assert_eq!(route.targets.len(), 1);
         assert_eq!(route.targets[0].qos, QoS::ExactlyOnce);
     }
@@ -687,9 +560,9 @@ mod tests {
         router.subscribe(TopicFilter::new("a/b").unwrap(), subscriber(session, QoS::AtMostOnce));
         let topic = TopicName::new("a/b").unwrap();
         let limits = Limits::default();
-        let before: *const Route = router.route(topic, &limits);
+        let before: *const Route = router.route(topic, Law::of(&limits));
         router.subscribe(TopicFilter::new("x/y/#").unwrap(), subscriber(session, QoS::AtMostOnce));
-        let after: *const Route = router.route(topic, &limits);
+        let after: *const Route = router.route(topic, Law::of(&limits));
         assert_eq!(before, after);
     }
 }

@@ -63,8 +63,7 @@ mod tests {
     fn one_free_port_is_taken_on_every_address() {
         let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         let listeners = bind_all(&addresses, 0).unwrap();
-        let ports: Vec<_> =
-            listeners.iter().map(|one| one.address().unwrap().port()).collect();
+        let ports: Vec<_> = listeners.iter().map(|one| one.address().unwrap().port()).collect();
         assert_ne!(ports[0], 0);
         assert_eq!(ports[0], ports[1]);
         let (address, error) = bind_all(&addresses, ports[0]).unwrap_err();

@@ -24,9 +24,7 @@ const UNIX_STREAM: u8 = 0x31;
 /// Bytes of both paths.
 const UNIX_ADDRESSES: usize = 2 * 108;
 
-pub(super) fn parse(
-    bytes: &[u8],
-) -> Result<Option<(Announcement, usize)>, ProxyFailure> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Announcement, usize)>, ProxyFailure> {
     if let Some(command) = bytes.get(12)
         && !matches!(*command, LOCAL | PROXY)
     {

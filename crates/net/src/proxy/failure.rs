@@ -34,7 +34,9 @@ impl fmt::Display for ProxyFailure {
             Self::TooLong => f.write_str("the header is too long"),
             Self::BadLine => f.write_str("the line of version 1 is malformed"),
             Self::UnknownCommand(byte) => write!(f, "unknown version or command 0x{byte:02X}"),
-            Self::UnknownFamily(byte) => write!(f, "family or protocol 0x{byte:02X} is not offered"),
+            Self::UnknownFamily(byte) => {
+                write!(f, "family or protocol 0x{byte:02X} is not offered")
+            }
             Self::Truncated => f.write_str("a part of the header is longer than the header"),
             Self::NotText => f.write_str("a text in the header is not UTF-8"),
             Self::Twice(kind) => write!(f, "the field 0x{kind:02X} is there twice"),

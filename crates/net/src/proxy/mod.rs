@@ -13,10 +13,10 @@
 //! what follows, a TLS handshake or a CONNECT, is left to whoever reads next. Invariant: no header
 //! takes more than [`HEADER_BYTES_MAX`], and nothing is allocated for one that is not whole.
 
+mod binary;
 mod failure;
 mod text;
 mod tlv;
-mod binary;
 
 pub use self::failure::ProxyFailure;
 

@@ -175,7 +175,8 @@ fn a_certificate_counts_if_it_was_shown_by_tls_and_found_valid() {
 fn a_checksum_is_over_all_but_itself() {
     // The value that the definition of CRC-32C gives for these digits.
     assert_eq!(crc32c_without(b"123456789", 100), 0xE306_9283);
-    let mut bytes = over_ipv4(&[field(0x04, b"pad"), field(0x03, &[0; 4]), field(1, b"x")].concat());
+    let mut bytes =
+        over_ipv4(&[field(0x04, b"pad"), field(0x03, &[0; 4]), field(1, b"x")].concat());
     let at = bytes.len() - 4 - 4;
     let checksum = crc32c_without(&bytes, at);
     bytes[at..at + 4].copy_from_slice(&checksum.to_be_bytes());

@@ -14,9 +14,7 @@ pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 /// With CR LF, as the protocol promises.
 const LINE_BYTES_MAX: usize = 107;
 
-pub(super) fn parse(
-    bytes: &[u8],
-) -> Result<Option<(Announcement, usize)>, ProxyFailure> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Announcement, usize)>, ProxyFailure> {
     let seen = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
     let Some(end) = seen.windows(2).position(|pair| pair == b"\r\n") else {
         let is_full = seen.len() == LINE_BYTES_MAX;

@@ -4,10 +4,9 @@
 use super::{EventLoop, LINGER_MS, Taps};
 use crate::entrances::Rules;
 use crate::mailboxes::Letter;
-use crate::sockets::Socket;
-use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use crate::sockets::{Announced, Socket};
+use noctule_broker::{ConnectionHandle, Departure, Now, Policies, ShardId};
+use noctule_net::{Peer, Pipe};
 
 impl EventLoop {
     /// Reads what is in the boxes.
@@ -32,6 +31,9 @@ impl EventLoop {
                 Letter::StoreState => self.look_at_store(),
                 Letter::Answer(event) => self.shard.handle(event, now),
                 Letter::Rules(rules) => self.take_up(&rules),
+                Letter::Policies(policies) => {
+                    self.shard.set_authority(Policies::clone(&policies), now)
+                }
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();
                     self.stop_by_ms = Some(now.mono_ms + LINGER_MS);
@@ -58,13 +60,13 @@ impl EventLoop {
     fn welcome(
         &mut self,
         pipe: Pipe,
-        peer: SocketAddr,
+        peer: Peer,
         taps: Option<Box<Taps>>,
         departure: Departure,
         now: Now,
     ) {
         let connection = self.shard.arrive(departure, now);
-        self.adopt(connection, pipe, peer, now);
+        self.adopt(connection, pipe, (peer, Announced::No), now);
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
             socket.taps = taps;

@@ -1,0 +1,299 @@
+//! What a session is owed and cannot be sent yet: into its queue, and out of it when there is room.
+
+use super::Delivery;
+use super::answering::push_ack;
+use super::waiting::Continuation;
+use crate::connection::{ConnectionHandle, Transport};
+use crate::faults::{Fault, fault};
+use crate::limits::OnQueueFull;
+use crate::losses::Lost;
+use crate::memory::Pressure;
+use crate::message::{Message, PublishedBy};
+use crate::outbox::COPY_MAX;
+use crate::outgoing::{FormKey, FormTerms, OneDelivery, Outgoing, put_publish};
+use crate::persist::{Extras, Journal, Owed, Record};
+use crate::queue::Place;
+use crate::rights::{Denial, Subject, Wish};
+use crate::router::{Route, Target};
+use crate::session::{Session, SessionHandle, Terms};
+use noctule_mqtt::{PacketId, PacketType, QoS};
+use noctule_session::{Acknowledged, Stage as Progress, ToSend};
+
+impl Delivery {
+    /// Whether one more retained message can be sent without filling the session's queue or
+    /// output with them.
+    pub(crate) fn has_room_for_retained(&self, session: SessionHandle) -> bool {
+        let Some(found) = self.sessions.get(session) else {
+            return false;
+        };
+        let connection = found.connection.and_then(|handle| self.connections.get(handle));
+        found.queue.is_empty()
+            && found.owing.bytes <= self.limits.queue_bytes_max
+            && connection.is_some_and(|connection| {
+                found.outbound.has_room(connection.window)
+                    && connection.outbox.len() <= self.limits.unsent_bytes_max / 2
+            })
+    }
+
+    /// Hands a message to one session on the terms of one subscription: a retained one.
+    pub(crate) fn deliver_retained(
+        &mut self,
+        session: SessionHandle,
+        terms: Terms,
+        message: &Message,
+    ) {
+        if self.authority.in_force && !self.permits_retained(session, message) {
+            return;
+        }
+        let target = Target {
+            session,
+            qos: terms.options.qos,
+            own_qos: None,
+            // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
+            // before the subscription.
+            retain_as_published: true,
+            // Each copy has that of its own subscription [MQTT5-3.3.4-5].
+            extras: Extras::of(terms.identifier.as_slice(), None),
+            since: 0,
+        };
+        let mut outgoing = Outgoing::of_message(message);
+        outgoing.paced = true;
+        let route = Route { targets: vec![target], ..Route::default() };
+        self.route(&route, &mut outgoing, None);
+    }
+
+    /// Whether a session may be given a retained message.
+    #[inline(never)]
+    fn permits_retained(&mut self, session: SessionHandle, message: &Message) -> bool {
+        let topic = message.view().topic;
+        let found = self.sessions.get(session);
+        found.is_some_and(|found| {
+            self.authority.permits_retained(found, topic, message.published_by())
+        })
+    }
+
+    /// Whether a message of so many bytes is too much for a session's queue, when those of it that
+    /// have expired are gone.
+    pub(crate) fn is_full_for(&mut self, handle: SessionHandle, bytes: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return false;
+        };
+        if !session.is_full_for(bytes, &self.limits) {
+            return false;
+        }
+        let restored = session.restored.as_deref();
+        let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
+        for expired in session.queue.take_expired(self.now, begun) {
+            self.dropped.expired += 1;
+            self.memory.owed -= session.settle(&expired);
+            forget(session, &expired, &mut self.journal);
+        }
+        session.is_full_for(bytes, &self.limits)
+    }
+
+    /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
+    /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
+    /// One that is `paced` has waited for room.
+    pub(super) fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
+        let bytes = owed.bytes();
+        let is_full = self.is_full_for(handle, bytes);
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return Queued::Waiting { durable: false };
+        };
+        let durable = session.is_persistent();
+        if !paced && (is_full || self.pressure >= Pressure::NewWork) {
+            if is_full {
+                self.dropped.queue_full += 1;
+            } else {
+                self.dropped.memory_queued += 1;
+            }
+            self.losses.note(handle, Lost { at_most_once: 0, queued: 1 });
+            return match self.limits.on_queue_full {
+                OnQueueFull::DropNew => Queued::Waiting { durable: false },
+                OnQueueFull::Refuse => Queued::Refused,
+            };
+        }
+        let sequence = owed.sequence;
+        let place = session.queue.next_place(bytes, durable, &self.limits);
+        let record =
+            |owed| Record::Owed { key: session.key, owed, spilled: place == Place::Spilled };
+        match place {
+            Place::Spilled => {
+                self.journal.push(record(owed));
+                session.queue.push_spilled(sequence, bytes);
+                if self.limits.spills_to_memory {
+                    self.memory.spilled += bytes;
+                }
+            }
+            Place::Resident => {
+                if durable {
+                    self.journal.push(record(owed.clone()));
+                }
+                self.memory.owed += session.owe(&owed);
+                session.queue.push(owed);
+            }
+        }
+        Queued::Waiting { durable }
+    }
+
+    /// Puts out what a session's client may be sent now: messages in flight that have not been sent
+    /// on this connection, then the queue.
+    pub(crate) fn pump(&mut self, handle: SessionHandle) {
+        let Some(connection) = self.connection_of(handle) else {
+            return;
+        };
+        self.pump_out(handle, connection);
+        if self.connections.get(connection).is_some_and(|found| found.crowd.is_some()) {
+            self.ease(connection);
+        }
+    }
+
+    fn pump_out(&mut self, handle: SessionHandle, connection_handle: ConnectionHandle) {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(connection_handle) else {
+            return;
+        };
+        session.have_judged_by(self.authority.generation);
+        loop {
+            if connection.outbox.len() > self.limits.unsent_bytes_max {
+                connection.stalled = true;
+                return;
+            }
+            let has_properties = connection.version.has_properties();
+            match session.outbound.next_to_send(connection.window) {
+                Some(ToSend::Pubrel(packet_id)) => {
+                    let outbox = self.outputs.open(connection_handle, connection);
+                    push_ack(outbox, PacketType::Pubrel, packet_id);
+                    self.packets.leaves(PacketType::Pubrel);
+                    continue;
+                }
+                Some(ToSend::Publish { packet_id, dup, message: owed }) => {
+                    let view = owed.message.view();
+                    let terms = owed.form_terms(has_properties);
+                    if owed.sequence <= session.recheck_through && self.authority.in_force {
+                        let by = PublishedBy {
+                            client_id: &session.client_id,
+                            user_name: session.user_name.as_deref(),
+                        };
+                        let reader = Subject::author(by, &session.standing);
+                        let wish = Wish::Read(view.topic);
+                        let ruling = self.authority.rule(reader, wish);
+                        if !self.authority.heed(ruling, Denial::Queued, reader, wish) {
+                            if let Some(owed) = discard(session, packet_id, &mut self.journal) {
+                                self.memory.owed -= session.settle(&owed);
+                            }
+                            continue;
+                        }
+                    }
+                    // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
+                    let expired = !dup && view.expires.has_passed(self.now);
+                    let alias = connection.choose_alias(&view, &terms).filter(|_| !expired);
+                    let Some(alias) = alias else {
+                        if expired {
+                            self.dropped.expired += 1;
+                        } else {
+                            self.dropped.packet_too_large += 1;
+                        }
+                        if let Some(owed) = discard(session, packet_id, &mut self.journal) {
+                            self.memory.owed -= session.settle(&owed);
+                        }
+                        continue;
+                    };
+                    let delivery = OneDelivery { terms, dup, packet_id, now: self.now, alias };
+                    let large = view.payload.len() > COPY_MAX;
+                    let shared = large.then(|| owed.message.clone());
+                    let outbox = self.outputs.open(connection_handle, connection);
+                    put_publish(outbox, &view, &delivery, shared, &mut self.scratch);
+                    connection.note_alias(alias, view.topic);
+                    if connection.transport == Transport::Tls {
+                        self.tls.publish_sent += 1;
+                    }
+                    self.packets.publish_leaves(owed.qos, 1, view.payload.len());
+                    continue;
+                }
+                None => {}
+            }
+            if !session.outbound.has_room(connection.window) {
+                return;
+            }
+            if session.queue.first().is_some_and(|first| !session.has_number_for(first)) {
+                return;
+            }
+            let Some(owed) = session.queue.pop() else {
+                // As much as may be in flight: what is loaded is on its way there.
+                if session.owing.bytes <= self.limits.queue_bytes_max
+                    && session.queue.start_load(&self.limits)
+                {
+                    self.loads.push(handle);
+                }
+                return;
+            };
+            let (qos, sequence) = (owed.qos, owed.sequence);
+            let perhaps_sent = session.perhaps_sent.take(sequence) && qos == QoS::AtLeastOnce;
+            let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
+            if let Some((packet_id, received)) = old {
+                // What was begun is completed, or its identifier would be given to another message
+                // while the client still holds it.
+                let stage = if received { Progress::AwaitPubcomp } else { Progress::AwaitPubrec };
+                session.outbound.push_restored(packet_id, owed, stage);
+                continue;
+            }
+
+            if owed.message.expires().has_passed(self.now) {
+                self.dropped.expired += 1;
+                self.memory.owed -= session.settle(&owed);
+                forget(session, &owed, &mut self.journal);
+                continue;
+            }
+            if perhaps_sent && !fault(Fault::IdentifiersBeginAnew) {
+                session.outbound.push_restored(sequence.packet_id(), owed, Progress::AwaitPuback);
+                continue;
+            }
+            let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
+            if !fault(Fault::IdentifiersBeginAnew) {
+                session.outbound.skip_to(sequence.packet_id());
+            }
+            let packet_id = session.outbound.push(qos, owed, storing);
+            if storing {
+                let key = session.key;
+                let ticket = self.journal.push(Record::PacketIdGiven { key, sequence, packet_id });
+                let next = Continuation::Publish { session: handle, packet_id };
+                // One after another, so that they leave in their order.
+                let stage = self.journal.usual();
+                self.journal.ask(stage);
+                self.waiting.push(ticket, stage, next);
+            }
+        }
+    }
+}
+
+/// What became of a message for a session's queue.
+pub(super) enum Queued {
+    Waiting { durable: bool },
+    Refused,
+}
+
+/// A message is given up: its place in flight is free, and the session is not owed it any more.
+fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) -> Option<Owed> {
+    let Acknowledged::Done(owed) = session.outbound.discard(packet_id) else {
+        return None;
+    };
+    forget(session, &owed, journal);
+    Some(owed)
+}
+
+/// A session is not owed this message any more: the store need not keep it.
+fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
+    if session.is_persistent() {
+        journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
+    }
+}
+
+impl Owed {
+    fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
+        let key = FormKey::new(has_properties, self.qos, self.retain);
+        FormTerms::new(key, &self.extras)
+    }
+}

@@ -1,0 +1,63 @@
+//! What keeps a cached route true: the state of the counters that a filter matching its topic can
+//! touch.
+
+use super::Router;
+use crate::commons::EPOCHS;
+use noctule_mqtt::{TopicFilter, TopicName};
+
+/// The state of both sets of epochs at which a route was found to hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Note {
+    /// All changes, to tell quickly that there was none.
+    pub(super) changes: (u64, u64),
+    /// The counters that can concern the topic.
+    pub(super) counters: [u16; 4],
+    pub(super) epochs: [(u32, u32); 4],
+}
+
+impl Router {
+    /// The counter that a filter's literal part is hashed to.
+    pub(super) fn counter_of(&self, filter: TopicFilter<'_>) -> u16 {
+        if filter.has_wildcard() {
+            self.prefix_counter(literal_levels(filter))
+        } else {
+            self.exact_counter(filter.as_str())
+        }
+    }
+
+    /// The present state of the counters of the filters that can match `topic`: the topic itself,
+    /// and wildcard filters with none, one, or two and more literal levels in front.
+    pub(super) fn note(&self, topic: TopicName<'_>) -> Note {
+        let changes = (self.own.changes(), self.common.changes());
+        let text = topic.as_str();
+        let mut separators = text.match_indices('/').map(|(at, _)| at);
+        let first = separators.next().unwrap_or(text.len());
+        let second = separators.next().unwrap_or(text.len());
+        let counters = [
+            self.exact_counter(text),
+            self.prefix_counter(""),
+            self.prefix_counter(&text[..first]),
+            self.prefix_counter(&text[..second]),
+        ];
+        let epochs = counters.map(|counter| (self.own.epoch(counter), self.common.epoch(counter)));
+        Note { changes, counters, epochs }
+    }
+
+    fn exact_counter(&self, text: &str) -> u16 {
+        (self.placement.counter(0, text.as_bytes()) % EPOCHS) as u16
+    }
+
+    fn prefix_counter(&self, levels: &str) -> u16 {
+        (self.placement.counter(1, levels.as_bytes()) % EPOCHS) as u16
+    }
+}
+
+/// The literal levels in front of the first wildcard, two at most, without a separator at the end.
+fn literal_levels(filter: TopicFilter<'_>) -> &str {
+    let prefix = filter.literal_prefix();
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    match prefix.match_indices('/').nth(1) {
+        Some((second_end, _)) => &prefix[..second_end],
+        None => prefix,
+    }
+}
