@@ -216,6 +216,8 @@ fn listener_or_ready(line: &str) -> Option<Option<(SocketAddr, bool)>> {
     let is_tls = match transport.split([',', ')']).next() {
         Some("(MQTT") => false,
         Some("(MQTT over TLS") => true,
+        // Whoever wants one has said at which port.
+        Some(other) if other.contains("WebSocket") => return None,
         _ => panic!("an unknown transport: {line}"),
     };
     Some(Some((address.parse().unwrap_or_else(|_| panic!("no address: {line}")), is_tls)))

@@ -13,6 +13,7 @@ mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;
 mod broker;
+mod browser_tests;
 mod cert;
 mod client_adopting;
 mod client_cuts;

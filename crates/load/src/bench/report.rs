@@ -102,8 +102,13 @@ impl Report<'_> {
     fn remarks(&self) -> Vec<String> {
         let (run, counts) = (self.run, &self.run.counts);
         let mut lines = Vec::new();
-        if !run.is_whole {
-            lines.push(format!("ended early, after {:.1} s", run.elapsed.as_secs_f64()));
+        let seconds = run.elapsed.as_secs_f64();
+        match &run.broke {
+            Some(why) => lines.push(format!(
+                "broke off after {seconds:.1} s, and what was under way counts as lost: {why}"
+            )),
+            None if !run.is_whole => lines.push(format!("ended early, after {seconds:.1} s")),
+            None => {}
         }
         if counts.left_out > 0 {
             let left_out = counts.left_out;
@@ -218,6 +223,7 @@ fn run_json(job: &Job, run: &Run) -> Value {
     let counts = &run.counts;
     json!({
         "whole": run.is_whole,
+        "broke_off": run.broke,
         "seconds": run.elapsed.as_secs_f64(),
         "sent": counts.sent,
         "delivered": counts.delivered,
@@ -347,6 +353,7 @@ mod tests {
             resident: Some(resident),
             generator_ns: 500_000_000,
             is_whole: true,
+            broke: None,
         }
     }
 
@@ -420,5 +427,18 @@ mod tests {
         for words in ["generator was at its limit", "7 were due", "ended early"] {
             assert!(text.contains(words), "{words}: {text}");
         }
+    }
+
+    #[test]
+    fn a_run_that_broke_off_is_told_with_what_was_seen_and_is_not_clean() {
+        let (job, mut run) = (job(), run(1_000_000));
+        run.is_whole = false;
+        run.broke = Some("the connection of x was closed by the broker".into());
+        let text = report(&job, &run).text();
+        for words in ["broke off after 2.0 s", "closed by the broker", "500000"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("ended early") && !run.is_clean(), "{text}");
+        assert_eq!(report(&job, &run).json()["broke_off"], run.broke.clone().unwrap());
     }
 }
