@@ -66,11 +66,10 @@ impl Socket {
             Self::Tcp(socket) => (socket.take_error()?, socket.peer_addr().map(drop)),
             Self::Unix(socket) => (socket.take_error()?, socket.peer_addr().map(drop)),
         };
-        match (failed, peer) {
-            (Some(error), _) => Err(error),
-            (None, Ok(())) => Ok(true),
-            (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            (None, Err(error)) => Err(error),
+        match failed.map_or(peer, Err) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -74,7 +74,7 @@ async function main() {
   // Containers have no user namespaces for its sandbox; the page is ours.
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
   try {
-    const page = await browser.newPage({ viewport: { width: 1000, height: 460 }, colorScheme: 'light' });
+    const page = await browser.newPage({ viewport: { width: 1000, height: 530 }, colorScheme: 'light' });
     page.on('pageerror', (error) => console.error(`the page: ${error.message}`));
     await page.goto(url.href);
     for await (const line of readline.createInterface({ input: process.stdin })) {
