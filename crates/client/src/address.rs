@@ -151,7 +151,9 @@ impl Address {
         let transport = match path {
             _ if !is_web_socket => Transport::Tcp,
             None => Transport::web_socket(),
-            Some(path) if Transport::is_path(path) => Transport::WebSocket { path: path.to_owned() },
+            Some(path) if Transport::is_path(path) => {
+                Transport::WebSocket { path: path.to_owned() }
+            }
             Some(_) => return Err(wrong("has a path that HTTP does not allow")),
         };
         let topic = path.filter(|_| !is_web_socket).map(|path| path[1..].to_owned());
@@ -186,7 +188,9 @@ const FORM: &str = "expected mqtt://[user[:password]@]host[:port][/topic], ws://
 /// The path behind `unix:`.
 fn unix_path(text: &str) -> Result<&Path, &'static str> {
     let path = match text.strip_prefix("//") {
-        Some(path) if !path.starts_with('/') => return Err("has a host, which a Unix socket has not"),
+        Some(path) if !path.starts_with('/') => {
+            return Err("has a host, which a Unix socket has not");
+        }
         Some(path) => path,
         None => text,
     };
@@ -266,10 +270,7 @@ mod tests {
             (address.port, address.tls, path.clone(), address.topic.clone(), address.to_string())
         };
         let shown = |text: &str| text.to_owned();
-        assert_eq!(
-            read("ws://h"),
-            (8083, false, shown("/mqtt"), None, shown("ws://h:8083/mqtt"))
-        );
+        assert_eq!(read("ws://h"), (8083, false, shown("/mqtt"), None, shown("ws://h:8083/mqtt")));
         assert_eq!(read("wss://h/").0, 8084);
         assert_eq!(
             read("wss://u:p@[::1]:443/a/b?c=d"),

@@ -13,6 +13,7 @@ mod hello;
 mod input;
 mod leftovers;
 mod mail;
+mod mounted;
 mod publish;
 mod retain;
 mod share;
@@ -27,7 +28,7 @@ use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
-use crate::entrance::{Entrance, EntranceId, entrance};
+use crate::entrance::{Entrance, EntranceId, Mounts, entrance};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::Limits;
@@ -350,6 +351,7 @@ impl Shard {
         let mut delivery =
             Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
+        delivery.mounts = Mounts::of_table(&settings.entrances);
         Self {
             delivery,
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
@@ -412,7 +414,10 @@ impl Shard {
         let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
         let over_limit = others >= self.delivery.limits.connections_max;
         let mut connection = Connection::new(now.mono_ms, over_limit, transport, entrance);
-        connection.stage = self.entrance(entrance).stage.unwrap_or(self.delivery.journal.usual());
+        let rules = self.entrance(entrance);
+        connection.mounted = rules.is_some_and(|rules| rules.mount.is_some());
+        let stage = rules.and_then(|rules| rules.stage);
+        connection.stage = stage.unwrap_or(self.delivery.journal.usual());
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
         self.delivery.counters.connections_opened += 1;
@@ -431,6 +436,7 @@ impl Shard {
 
     /// Replaces the rules of the entrances. Who is connected keeps how safe things have to be for him.
     pub fn set_entrances(&mut self, entrances: Vec<Entrance>) {
+        self.delivery.mounts = Mounts::of_table(&entrances);
         self.entrances = entrances;
     }
 
@@ -440,8 +446,14 @@ impl Shard {
         self.delivery.set_limits(limits);
     }
 
-    pub(super) fn entrance(&self, id: EntranceId) -> Entrance {
+    /// The rules of an entrance, if it has any.
+    pub(super) fn entrance(&self, id: EntranceId) -> Option<&Entrance> {
         entrance(&self.entrances, id)
+    }
+
+    /// The rules of the entrance that a connection came in by.
+    pub(super) fn rules_for(&self, handle: ConnectionHandle) -> Option<&Entrance> {
+        self.entrance(self.entrance_of(handle)?)
     }
 
     /// Bytes were read from a connection.

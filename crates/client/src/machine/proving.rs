@@ -213,7 +213,10 @@ mod tests {
         assert!(bench.refusal().contains("already"));
         let word = challenge(&mut bench, b"pencil");
         hear(&mut bench, ReasonCode::Success, &word);
-        assert_eq!((bench.said(), bench.done()), (vec!["AUTH 0x19".into(), "AUTH 0x18".into()], vec![1]));
+        assert_eq!(
+            (bench.said(), bench.done()),
+            (vec!["AUTH 0x19".into(), "AUTH 0x18".into()], vec![1])
+        );
         assert_eq!(bench.closes, 0);
     }
 
