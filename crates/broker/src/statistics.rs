@@ -3,7 +3,7 @@
 //! A snapshot is a copy of plain numbers, made when it is asked for. Only how many messages wait is
 //! not counted as it happens: sessions are gone through for it, so many at a time.
 
-use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
+use crate::counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
 use crate::memory::Memory;
 use crate::shard::Shard;
 
@@ -14,12 +14,18 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Deliveries that did not happen.
     pub dropped: Dropped,
+    /// What clients wanted and may not.
+    pub denied: Denied,
     /// Refused CONNECTs by reason.
     pub refused: Refused,
     /// Packets and messages.
     pub packets: Packets,
     /// What connections over TLS had of all this.
     pub tls: Traffic,
+    /// Connections by WebSocket that were ever accepted, as whoever has the sockets counts them.
+    pub websocket_opened: u64,
+    /// Those of them that have ended.
+    pub websocket_closed: u64,
     /// What is taken of memory.
     pub memory: Memory,
     /// Connections now, accepted as clients or not.
@@ -51,9 +57,12 @@ impl Snapshot {
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
         self.dropped.add(&other.dropped);
+        self.denied.add(&other.denied);
         self.refused.add(&other.refused);
         self.packets.add(&other.packets);
         self.tls.add(&other.tls);
+        self.websocket_opened += other.websocket_opened;
+        self.websocket_closed += other.websocket_closed;
         self.memory.add(&other.memory);
         self.connections += other.connections;
         self.sessions += other.sessions;
@@ -99,9 +108,12 @@ impl Shard {
         Snapshot {
             counters: delivery.counters.clone(),
             dropped: delivery.dropped.clone(),
+            denied: delivery.authority.denied.clone(),
             refused: delivery.refused.clone(),
             packets: delivery.packets.clone(),
             tls: delivery.tls.clone(),
+            websocket_opened: 0,
+            websocket_closed: 0,
             memory: delivery.memory(),
             connections: delivery.connections.len(),
             sessions: delivery.sessions.len(),

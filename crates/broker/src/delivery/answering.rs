@@ -226,7 +226,9 @@ pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
         ReasonCode::QuotaExceeded => {
             "a limit is reached: a queue is full, or memory or the disk is short"
         }
-        ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
+        ReasonCode::NotAuthorized => {
+            "this client has no right to it; topics below $SYS/ are the broker's own"
+        }
         ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",
         ReasonCode::TopicFilterInvalid => "a topic filter is longer or deeper than allowed",
         other => other.words(),

@@ -6,6 +6,7 @@
 mod accept;
 mod acknowledge;
 mod authenticate;
+mod authorise;
 mod close;
 mod connack;
 mod depart;
@@ -41,6 +42,7 @@ use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Stage, Ticket};
 use crate::principal::Principal;
 use crate::restore::Unrouted;
+use crate::rights::{Authority, Policies, Refusals};
 use crate::router::Router;
 use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
@@ -67,6 +69,8 @@ pub struct Settings {
     pub offer: Offer,
     /// The ways in, by their numbers. Whoever comes by one that is not here has no rules of his own.
     pub entrances: Vec<Entrance>,
+    /// Who decides what clients may do; without any, everything is allowed.
+    pub policies: Policies,
     /// How safe things have to be before they are acknowledged.
     pub stage: Stage,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
@@ -254,6 +258,9 @@ pub enum Report {
         /// How many since it was last said.
         lost: Lost,
     },
+    /// Something was denied to a client that it has no right to. Said once, and then every minute as
+    /// long as it goes on.
+    Denied(Box<Refusals>),
 }
 
 /// A packet with which a client has broken the rules.
@@ -295,6 +302,8 @@ pub struct Shard {
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
+    /// Sessions whose subscriptions are to be judged by new policies.
+    to_be_judged: Vec<SessionHandle>,
     /// When this shard will look for expired retained messages, by part.
     retained_watch: Vec<Option<u64>>,
     offer: Offer,
@@ -325,6 +334,8 @@ pub(crate) enum Timer {
     Retained(u16),
     /// It may be said again that messages for a session are lost.
     Losses(SessionHandle),
+    /// It may be said again what was denied to whom.
+    Refusals,
 }
 
 /// While memory is short, who sends as much as this at once is not read for so long.
@@ -352,6 +363,7 @@ impl Shard {
             Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
         delivery.mounts = Mounts::of_table(&settings.entrances);
+        delivery.authority = Authority::new(settings.policies);
         Self {
             delivery,
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
@@ -359,6 +371,7 @@ impl Shard {
             refused_publish_flags: settings.offer.refused_publish_flags(),
             offer: settings.offer,
             unaliased: Vec::new(),
+            to_be_judged: Vec::new(),
             retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
@@ -531,6 +544,13 @@ impl Shard {
         }
     }
 
+    /// What carries a connection cannot go on, and its peer may still be told why: the client is treated as
+    /// one that broke the rules, and [`Action::Close`] follows. [`on_closed`](Self::on_closed) comes last.
+    pub fn on_broken(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
+        self.delivery.now = now;
+        self.close(handle, cause, now);
+    }
+
     /// The connections with new output since the last call, each once. They count as taken care of
     /// when their [`output`](Self::output) is asked for.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {
@@ -615,6 +635,7 @@ impl Shard {
         !self.delivery.replays.is_empty()
             || !self.delivery.released.is_empty()
             || !self.leaving.is_empty()
+            || !self.to_be_judged.is_empty()
     }
 
     /// What has happened so far.

@@ -168,11 +168,11 @@ fn a_listener_has_the_lines_behind_it_and_the_rules_of_the_whole_file() {
 fn an_option_that_cannot_be_left_out_stops_the_start_and_a_harmless_one_is_named() {
     let case = Case::new(
         "missing",
-        "listener 1884\nallow_anonymous true\nacl_file acl\nautosave_interval 10\nmax_qeued 3\n",
+        "listener 1884\nallow_anonymous true\npsk_file psk\nautosave_interval 10\nmax_qeued 3\n",
     );
     let refused = case.refused();
     assert_eq!(refused.len(), 2, "{refused:?}");
-    assert!(refused[0].starts_with("acl_file is not there"), "{refused:?}");
+    assert!(refused[0].starts_with("psk_file is not there"), "{refused:?}");
     assert!(refused[1].contains("did you mean max_q"), "{refused:?}");
     let notes = case.translation().unwrap_err();
     let harmless = notes.iter().find(|note| note.weight == Weight::Harmless).unwrap();

@@ -26,6 +26,7 @@ mod load;
 mod manual;
 mod nearest;
 mod network;
+mod origins;
 mod print;
 mod problem;
 mod quantity;
@@ -46,8 +47,8 @@ pub(crate) fn config_of(text: &str) -> Config {
 
 pub(crate) use change::{changes, take_up};
 pub use choice::{
-    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
-    Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
+    OnQueueFull, Sharing, Transport,
 };
 pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};
@@ -56,6 +57,7 @@ pub use load::{Dialect, Loaded, Sources};
 pub use manual::manual;
 pub(crate) use nearest::nearest;
 pub use network::Networks;
+pub use origins::Origins;
 pub use print::print_config;
 pub use problem::{Place, Problem, Problems};
 pub use quantity::{ByteSize, Seconds};

@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choice::{
-    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
-    Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
+    OnQueueFull, Sharing, Transport,
 };
 use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};
 use super::listener::ListenerTable;
 use super::network::Networks;
+use super::origins::Origins;
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
 use super::value::Value;
@@ -50,6 +51,26 @@ option_table! {
         /// TCP port for MQTT over TLS.
         /// `0` takes any free one; the broker prints it.
         tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES);
+
+        /// TCP port for MQTT over WebSocket, without encryption; `none` for none.
+        /// 8083 is the usual one, and any path will do, such as `/mqtt`. `0` takes any free port.
+        ws_port: Optional<u16> = Optional::None => flags(&["ws-port"]).range(0, TWO_BYTES);
+
+        /// TCP port for MQTT over WebSocket with TLS; `none` for none.
+        /// 8084 is the usual one. The certificate is that of the TLS port.
+        wss_port: Optional<u16> = Optional::None => flags(&["wss-port"]).range(0, TWO_BYTES);
+
+        /// Origins of web pages that may connect by WebSocket.
+        /// Others are refused (HTTP status 403); programs that are no browser name none, and may connect.
+        /// With `auto` a listener for this machine alone takes pages of this machine (such as
+        /// `http://localhost:3000`) and no others, as any page that somebody here visits could connect to
+        /// it; elsewhere it takes `any`, as clients have to say who they are.
+        ws_origins: Auto<Origins> = Auto::Auto => flags(&["ws-origins"]).per_listener();
+
+        /// Proxies that say truly whose a WebSocket connection is, in the header `X-Forwarded-For`.
+        /// The nearest address in it that is none of these counts as the client's. From others the header
+        /// is not believed; who sends it does not count as a client of this machine.
+        ws_proxies: Networks = Networks::NONE => flags(&["ws-proxies"]).per_listener();
 
         /// Unix socket to listen on, for programs on this machine; `none` for none.
         /// It is there beside the ports, or in a `[[listener]]` in place of `port` and `bind`. A socket
@@ -140,6 +161,32 @@ option_table! {
         jwt_client_id_claim: String = String::new() => flags(&["jwt-client-id-claim"])
             .per_listener().live();
 
+        /// A claim of a token that says what its bearer may do; empty for none.
+        /// A JSON object such as `{"publish": ["a/#"], "subscribe": ["b/#"]}`. What neither it nor a rule
+        /// of `acl_file` allows is denied then, also if a token has no such claim; one that cannot be
+        /// understood refuses the token.
+        jwt_acl_claim: String = String::new() => flags(&["jwt-acl-claim"]).per_listener().live();
+
+        /// File with the rules about what clients may do.
+        /// In Mosquitto's language, or in TOML if its name ends in `.toml`. With it, what no rule allows
+        /// is denied (reason code 0x87). A changed file holds at once, also for what is subscribed to and
+        /// queued already; a broken or empty one does not start, and later changes nothing.
+        acl_file: Optional<PathBuf> = Optional::None => flags(&["acl-file"])
+            .per_listener().live();
+
+        /// Whether what the rules deny is only logged and counted, and permitted.
+        acl_shadow: bool = false => flags(&["acl-shadow"]).off(&["no-acl-shadow"])
+            .per_listener().live();
+
+        /// What becomes of a client that may not publish its own will.
+        /// `refuse` refuses it (reason code 0x87; return code 5 in version 3); `drop` lets it in without
+        /// its will. A will is judged again when it is published, and then dropped in either case.
+        acl_denied_will: DeniedWill = DeniedWill::Refuse => flags(&["acl-denied-will"]).live();
+
+        /// Whether a retained message is given out only if its publisher may still publish it.
+        acl_check_retain_source: bool = true => flags(&["acl-check-retain-source"])
+            .off(&["no-acl-check-retain-source"]).live();
+
         /// Whether clients may connect without saying who they are.
         /// Without a password file those of this machine may in any case, and the broker does not start
         /// on other addresses unless clients have to show certificates or this is set.
@@ -218,14 +265,15 @@ option_table! {
 
     /// A listener of its own, of which there may be any number up to 200. Without one the broker
     /// listens on `port`, and on `tls_port` if `tls` is on; with one it listens where the listeners say
-    /// and nowhere else, and `tls` and `tls_port` say nothing, but that `tls_port` is the port of a
-    /// TLS listener that names none. What a listener does not say for itself it has from the top of
+    /// and nowhere else, and `tls` and the other ports say nothing, but that `tls_port`, `ws_port` and
+    /// `wss_port` are those of listeners of their kind that name none. What a listener does not say for itself it has from the top of
     /// the file.
     [[listener]] ListenerOptions {
         /// A name for messages of the broker; empty for none.
         name: String = String::new() => flags(&[]).live();
 
-        /// What is spoken under MQTT.
+        /// What is spoken under MQTT: nothing but `tcp`, `tls`, or WebSocket without (`ws`) or with TLS
+        /// (`wss`).
         transport: Transport = Transport::Tcp => flags(&[]);
     }
 

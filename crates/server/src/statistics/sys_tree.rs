@@ -192,6 +192,9 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
     for (reason, count) in sum.refused.each() {
         round.say(&format!("refused/{reason}"), count);
     }
+    for (right, count) in sum.denied.each() {
+        round.say(&format!("denied/{right}"), count);
+    }
     round.say("refused/connect_timeout", sum.counters.connect_timeouts);
     round.say("violations", sum.counters.violations);
     for (qos, count) in sum.packets.publish_received.iter().enumerate() {
@@ -216,6 +219,9 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
     }
     by_transport(round, "plain", &plain(sum));
     by_transport(round, "tls", &sum.tls);
+    let now = sum.websocket_opened.saturating_sub(sum.websocket_closed);
+    round.say("transport/websocket/connections/now", now);
+    round.say("transport/websocket/connections/ever", sum.websocket_opened);
 }
 
 fn by_transport(round: &mut Round, name: &str, traffic: &Traffic) {
