@@ -48,6 +48,10 @@ counters! {
         publishers_slowed_by_mail,
         /// Times that a receiver counted as slow, having been waited for.
         slow_consumers,
+        /// Times that a client was not read because it sent faster than it may.
+        clients_slowed_by_rate,
+        /// Connections that waited because others fought with them for a client identifier.
+        duels_slowed,
         /// Sessions that ended because their expiry interval passed.
         sessions_expired,
     }
@@ -79,6 +83,9 @@ counters! {
         memory_queued,
         /// Not retained, and not routed, because memory is short.
         memory_retained,
+        /// Not retained, and refused if its client can be told, because there are as many retained
+        /// messages as may be.
+        retained_quota,
         /// Subscriptions refused because memory is short.
         memory_subscriptions,
         /// New sessions refused because memory is short.
@@ -105,8 +112,13 @@ counters! {
         not_authorized,
         /// There are as many connections as may be, or memory is short.
         quota,
+        /// Too many connections, or wrong logins, from one address; or too many for one client
+        /// identifier.
+        connection_rate,
         /// Anything else, such as a CONNECT that cannot be read.
         other,
+        /// Those of all these who were not told, but closed as soon as they were accepted.
+        unheard,
     }
 }
 
@@ -118,6 +130,7 @@ impl Refused {
             ReasonCode::BadUserNameOrPassword => &mut self.user_or_password,
             ReasonCode::NotAuthorized => &mut self.not_authorized,
             ReasonCode::QuotaExceeded => &mut self.quota,
+            ReasonCode::ConnectionRateExceeded => &mut self.connection_rate,
             _ => &mut self.other,
         } += 1;
     }

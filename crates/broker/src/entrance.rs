@@ -6,6 +6,7 @@
 
 use crate::connection::Connection;
 use crate::message::MessageView;
+use crate::meter::Rates;
 use crate::persist::Stage;
 use crate::shard::Hello;
 use noctule_mqtt::{ProtocolVersion, TopicFilter, TopicName};
@@ -35,6 +36,8 @@ pub struct Entrance {
     pub assigned_prefix: AssignedPrefix,
     /// Whether clients without an identifier are refused `[MQTT3-3.1.3-8]`.
     pub requires_client_id: bool,
+    /// How fast each of these clients may send.
+    pub rates: Rates,
 }
 
 /// What stands before the topics of clients.

@@ -3,7 +3,10 @@
 
 use crate::limits;
 use crate::options::{self, Config, Durability, LogMessages};
-use noctule_broker::{AcceptedVersions, AssignedPrefix, Entrance, Hello, Limits, Mount, Stage};
+use noctule_broker::{
+    AcceptedVersions, AssignedPrefix, Entrance, Hello, Limits, Mount, Rates, Stage,
+};
+use std::num::NonZeroU32;
 
 /// What loops may be given anew while they run.
 #[derive(Debug, Clone)]
@@ -39,8 +42,18 @@ fn entrances(config: &Config) -> Vec<Entrance> {
         client_id_prefix: listener.config.client_id_prefix.as_str().into(),
         assigned_prefix: AssignedPrefix(listener.config.assigned_id_prefix.as_str().into()),
         requires_client_id: listener.config.client_id_required,
+        rates: rates(&listener.config),
     };
     config.all_listeners().into_iter().map(entrance).collect()
+}
+
+/// How fast clients may send.
+fn rates(config: &Config) -> Rates {
+    let bytes = config.byte_rate_max.get().map(|bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX));
+    Rates {
+        messages: config.message_rate_max.get().and_then(NonZeroU32::new),
+        bytes: bytes.and_then(NonZeroU32::new),
+    }
 }
 
 /// Who is greeted, in the terms of the broker.

@@ -177,7 +177,7 @@ impl Delivery {
                     if owed.sequence <= session.recheck_through && self.authority.in_force {
                         let by = PublishedBy {
                             client_id: &session.client_id,
-                            user_name: session.user_name.as_deref(),
+                            user_name: session.principal.user_name.as_deref(),
                         };
                         let reader = Subject::author(by, &session.standing);
                         let wish = Wish::Read(view.topic);

@@ -208,6 +208,13 @@ impl Shard {
         if session.connection.take().is_some() {
             self.delivery.connected -= 1;
         }
+        if !self.duels.is_empty() {
+            let client_id = session.client_id.clone();
+            self.end_duel(&client_id, now);
+        }
+        let Some(session) = self.delivery.sessions.get_mut(handle) else {
+            return;
+        };
         session.claimant = None;
         session.answers.abandon_all();
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {

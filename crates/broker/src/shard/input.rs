@@ -182,10 +182,12 @@ impl Shard {
                 Ok(())
             }
             Packet::Subscribe(subscribe) => {
+                self.check_user_properties(subscribe.properties)?;
                 self.on_subscribe(sender, subscribe);
                 Ok(())
             }
             Packet::Unsubscribe(unsubscribe) => {
+                self.check_user_properties(unsubscribe.properties)?;
                 self.on_unsubscribe(sender, unsubscribe);
                 Ok(())
             }

@@ -19,6 +19,7 @@ mod offers;
 mod owners;
 mod properties;
 mod queues;
+mod quotas;
 mod restoring;
 mod resuming;
 mod retained;
