@@ -78,3 +78,6 @@ mod tls_files;
 mod torture_tests;
 mod transcript_tests;
 mod unix_tests;
+mod ws_client;
+mod ws_foreign_tests;
+mod ws_tests;
