@@ -98,9 +98,12 @@ impl WebSocketStream {
     pub(crate) fn forwarded(&self, peer: Peer) -> Peer {
         match ((self.rules.is_proxy)(&peer), self.claimed) {
             // Which port it has there nobody says.
-            (true, Some(address)) => Peer::Address(SocketAddr::new(address, 0)),
-            // Who comes by way of somebody else is somebody else, whether it is believed or not.
-            (true, None) | (false, Some(_)) => Peer::Behind(peer.source()),
+            (true, Some(address)) if !address.to_canonical().is_loopback() => {
+                Peer::Address(SocketAddr::new(address, 0))
+            }
+            // Who comes by way of somebody else is somebody else, whether it is believed or not, and not a
+            // program of this machine: a loopback address is one of another machine's, or a forged one.
+            (true, _) | (false, Some(_)) => Peer::Behind(peer.source()),
             (false, None) => peer,
         }
     }
