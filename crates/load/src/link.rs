@@ -13,8 +13,8 @@ use noctule_mqtt::{Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonC
 use crate::LoadError;
 use crate::carrier::{Carrier, Waiting};
 use crate::endpoint::Endpoint;
-use crate::packets::{self, DISCONNECT};
-use crate::socket::WaitingSocket;
+use crate::packets::{self, DISCONNECT, PINGREQ};
+use crate::socket::{Socket, WaitingSocket};
 
 /// The largest packet read.
 const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -125,6 +125,17 @@ impl Opening {
         self.ask(message, PacketType::Puback).map(|_| ())
     }
 
+    /// Writes packets that nobody answers.
+    pub(crate) fn write(&mut self, packets: &[u8]) -> Result<(), LoadError> {
+        let written = self.stream.write_all(packets);
+        written.map_err(|error| LoadError::io(format!("{}: cannot write", self.client_id), error))
+    }
+
+    /// Returns when the broker has taken in everything that was written before.
+    pub(crate) fn ping(&mut self) -> Result<(), LoadError> {
+        self.ask(&PINGREQ, PacketType::Pingresp).map(|_| ())
+    }
+
     /// Goes on without blocking, with readiness reported under `token`.
     pub(crate) fn start(self, registry: &Registry, token: Token) -> Result<Link, LoadError> {
         let mut carrier = self
@@ -145,6 +156,12 @@ impl Opening {
     /// What CONNACK said.
     pub(crate) fn granted(&self) -> Granted {
         self.granted
+    }
+
+    /// The socket, for a connection that has nothing more to say and only looks whether it is open.
+    pub(crate) fn into_quiet(self) -> Result<Socket, LoadError> {
+        let socket = self.stream.into_socket().into_socket();
+        socket.map_err(|error| LoadError::io("a connection cannot go on without waiting", error))
     }
 
     /// The socket, for a connection without frames and encryption.

@@ -59,6 +59,7 @@ mod production;
 mod program;
 mod proxy;
 mod pty;
+mod quotas;
 mod readme;
 mod reloading;
 mod room;

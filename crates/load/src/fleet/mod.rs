@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Events, Poll};
-use noctule_mqtt::{PacketType, QoS};
+use noctule_mqtt::QoS;
 
 use crate::LoadError;
 use crate::alarm::{ALARM, Alarm};
@@ -23,6 +23,7 @@ use crate::checker::{Faults, Sequence};
 use crate::endpoint::Endpoint;
 use crate::latency::Latency;
 use crate::link::Link;
+use crate::packets::PINGREQ;
 use crate::plan::{Goal, Pace, Plan};
 use crate::watcher::{Moment, Nobody, Watcher};
 use publisher::Publisher;
@@ -99,13 +100,27 @@ impl Fleet {
         }
     }
 
-    /// The same for a watcher, who may end it early, with the time that messages took, and why it broke
-    /// off if it did: what was seen until then is told all the same, and what was under way counts as
-    /// lost. The fleet is of no use then.
+    /// The same for a watcher, who may end it early, with the time that messages took.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_timed(
+        &mut self,
+        goal: Goal,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(Outcome, Times), LoadError> {
+        match self.run_while_connected(goal, watcher)? {
+            (outcome, times, None) => Ok((outcome, times)),
+            (_, _, Some(broke)) => Err(broke),
+        }
+    }
+
+    /// The same with why it broke off, if it did: what was seen until then is told all the same, and what
+    /// was under way counts as lost. The fleet is of no use then.
     ///
     /// # Errors
     /// If time cannot be taken.
-    pub fn run_timed(
+    pub fn run_while_connected(
         &mut self,
         goal: Goal,
         watcher: &mut dyn Watcher,
@@ -329,8 +344,6 @@ impl Fleet {
         self.subscribers.iter().flat_map(Subscriber::sequences)
     }
 }
-
-const PINGREQ: [u8; 2] = [(PacketType::Pingreq as u8) << 4, 0];
 
 const SCRATCH_BYTES: usize = 256 * 1024;
 const EVENTS_MAX: usize = 1024;
