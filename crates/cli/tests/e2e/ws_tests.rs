@@ -270,6 +270,25 @@ fn a_proxy_is_believed_if_it_is_listed() {
 }
 
 #[test]
+fn connections_count_for_the_address_that_a_proxy_says() {
+    let flags = ["--ws-proxies", "127.0.0.1", "--allow-anonymous", "--verbose"];
+    let broker = broker(&[&flags[..], &["--connections-per-address-max", "1"]].concat());
+    let come = |from: u8| {
+        let fields = format!("X-Forwarded-For: 192.0.2.{from}\r\n");
+        let mut client = WsClient::asking(&broker.ws_port(), &request(&fields));
+        client.send(&connect(4, &broker.id(&from.to_string())));
+        (client.receive(4)[3], client)
+    };
+    let (first, held) = come(1);
+    let (second, _other) = come(2);
+    assert_eq!((first, second), (0, 0), "two addresses behind one proxy");
+    assert_eq!(come(1).0, 3, "one address twice");
+    drop(held);
+    broker.program().expect_complaint(&["disconnected", "peer=\"192.0.2.1:0\"", "client_id"]);
+    assert_eq!(come(1).0, 0, "it has left");
+}
+
+#[test]
 fn a_listener_of_the_file_may_be_websocket_on_a_unix_socket_too() {
     let room = crate::room::Room::new();
     let file = room.path().join("n.toml");

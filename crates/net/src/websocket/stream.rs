@@ -94,9 +94,13 @@ impl WebSocketStream {
         self.stranger_bytes = None;
     }
 
+    pub(crate) fn is_of_proxy(&self, peer: &Peer) -> bool {
+        (self.rules.is_proxy)(peer)
+    }
+
     /// Whose the connection is, if its other end is `peer`'s.
     pub(crate) fn forwarded(&self, peer: Peer) -> Peer {
-        match ((self.rules.is_proxy)(&peer), self.claimed) {
+        match (self.is_of_proxy(&peer), self.claimed) {
             // Which port it has there nobody says.
             (true, Some(address)) if !address.to_canonical().is_loopback() => {
                 Peer::Address(SocketAddr::new(address, 0))

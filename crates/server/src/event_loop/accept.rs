@@ -83,7 +83,8 @@ impl EventLoop {
                 }
             };
             // Of a proxy's connection it is not known yet whose it is.
-            let (visit, verdict) = if matches!(announced, Announced::Awaited) {
+            let is_of_proxy = matches!(announced, Announced::Awaited) || pipe.is_of_proxy(&peer);
+            let (visit, verdict) = if is_of_proxy {
                 (None, Ok(()))
             } else {
                 let (visit, verdict) = self.gate.arrivals().come(peer.source(), now.mono_ms);
@@ -158,7 +159,9 @@ impl EventLoop {
             return true;
         };
         self.strangers.turned_away(socket.peer, reason, now.mono_ms);
-        if matches!(socket.pipe, Pipe::Plain(_)) && self.turned_away < ANSWERED_OVER_LIMIT {
+        // What a handshake costs it has cost already, if something was heard.
+        let is_cheap = socket.heard || matches!(socket.pipe, Pipe::Plain(_));
+        if is_cheap && self.turned_away < ANSWERED_OVER_LIMIT {
             self.have_told(connection, reason);
             return true;
         }
