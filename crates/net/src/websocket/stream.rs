@@ -35,7 +35,7 @@ pub struct WebSocketStream {
     frame: OutgoingFrame,
     /// An answer of HTTP that has not wholly left.
     reply: Vec<u8>,
-    /// What a stranger may still send that is not MQTT; none for somebody known.
+    /// What a stranger may still send that is not payload; none for somebody known.
     stranger_bytes: Option<usize>,
     /// What the request says about where it comes from.
     claimed: Option<IpAddr>,
@@ -72,7 +72,7 @@ impl WebSocketStream {
             conversation: Conversation::server(rules.frame_bytes_max),
             frame: OutgoingFrame::default(),
             reply: Vec::new(),
-            stranger_bytes: Some(rules.stranger_bytes_max),
+            stranger_bytes: Some(rules.stranger_bytes_max.saturating_add(HEAD_BYTES_MAX)),
             phase: Phase::Upgrading { head: Vec::new() },
             rules,
             claimed: None,
@@ -263,7 +263,7 @@ impl WebSocketStream {
         self.end = Ending::ToTell(Some(failure.into()));
     }
 
-    /// So many bytes came that are not MQTT.
+    /// So many bytes came that are not payload.
     fn charge(&mut self, bytes: usize) {
         if let Some(left) = &mut self.stranger_bytes {
             match left.checked_sub(bytes) {

@@ -16,7 +16,7 @@ const PROXY: Source = Source::Address(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
 fn rules() -> Arc<WebSocketRules> {
     Arc::new(WebSocketRules {
         frame_bytes_max: LIMIT,
-        stranger_bytes_max: 20_000,
+        stranger_bytes_max: 12_000,
         origins: Origins::Listed(vec!["https://example.org".to_owned()]),
         is_proxy: Box::new(|peer| peer.source() == PROXY),
     })

@@ -208,6 +208,7 @@ impl EventLoop {
         let both = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut pipe, token, both) {
             warn!(%peer, %error, "cannot wait for events of a connection");
+            self.observers.web_closed += u64::from(pipe.is_websocket());
             return self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
         }
         self.sockets.insert(Socket {
