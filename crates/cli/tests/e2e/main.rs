@@ -81,3 +81,6 @@ mod torture_tests;
 mod transcript_tests;
 mod unix_tests;
 mod ways_in_tests;
+mod ws_client;
+mod ws_foreign_tests;
+mod ws_tests;
