@@ -32,6 +32,11 @@ pub(crate) fn prepare() -> Result<(), Failure> {
     node::prepare(&home.join("node"))
 }
 
+/// Sees to it that the Debian packages are there, for those who need nothing else.
+pub(crate) fn prepare_debian() -> Result<(), Failure> {
+    debian::prepare()
+}
+
 /// Whether `home` was filled for exactly these `pins`.
 fn is_stamped(home: &Path, pins: &[&str]) -> bool {
     std::fs::read_to_string(home.join(STAMP)).is_ok_and(|stamp| stamp == stamp_text(pins))

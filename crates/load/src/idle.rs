@@ -71,7 +71,7 @@ fn connect(address: SocketAddr, keep_alive: u16, number: u32) -> Result<TcpStrea
         .map(Opening::into_stream)
 }
 
-fn check_open(stream: &TcpStream) -> Result<(), LoadError> {
+pub(crate) fn check_open(stream: &TcpStream) -> Result<(), LoadError> {
     let answer = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     match answer {
         Ok(count) if count > 0 => Ok(()),

@@ -13,7 +13,7 @@ use noctule_mqtt::{Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonC
 use crate::LoadError;
 use crate::carrier::{Carrier, Waiting};
 use crate::endpoint::Endpoint;
-use crate::packets::{self, DISCONNECT};
+use crate::packets::{self, DISCONNECT, PINGREQ};
 
 /// The largest packet read.
 const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -122,6 +122,17 @@ impl Opening {
     /// Sends a PUBLISH at QoS 1, and returns when it is acknowledged.
     pub(crate) fn publish(&mut self, message: &[u8]) -> Result<(), LoadError> {
         self.ask(message, PacketType::Puback).map(|_| ())
+    }
+
+    /// Writes packets that nobody answers.
+    pub(crate) fn write(&mut self, packets: &[u8]) -> Result<(), LoadError> {
+        let written = self.stream.write_all(packets);
+        written.map_err(|error| LoadError::io(format!("{}: cannot write", self.client_id), error))
+    }
+
+    /// Returns when the broker has taken in everything that was written before.
+    pub(crate) fn ping(&mut self) -> Result<(), LoadError> {
+        self.ask(&PINGREQ, PacketType::Pingresp).map(|_| ())
     }
 
     /// Goes on without blocking, with readiness reported under `token`.

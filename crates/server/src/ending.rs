@@ -46,7 +46,7 @@ pub(crate) fn end_in_time(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use noctule_broker::{Record, SessionKey, ShardId, Stage, Ticket};
+    use noctule_broker::{Principal, Record, SessionKey, ShardId, Stage, Ticket};
     use noctule_store::testing::SimulatedDisk;
     use noctule_store::{Answer, Durability, Options};
     use std::sync::mpsc::channel;
@@ -54,7 +54,13 @@ mod tests {
     fn session(key: u64) -> Record {
         let client_id = key.to_string().into();
         let key = SessionKey(key);
-        Record::Session { key, client_id, user_name: None, expiry: None, will: None }
+        Record::Session {
+            key,
+            client_id,
+            principal: Principal::default(),
+            expiry: None,
+            will: None,
+        }
     }
 
     fn opened(

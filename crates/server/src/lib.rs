@@ -4,6 +4,7 @@
 //! this crate reads the configuration file and the environment.
 
 mod acl_files;
+mod arrivals;
 mod clock;
 mod commons;
 mod complaints;

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use noctule_broker::{
-    Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionKey, ShardId, Ticket,
+    Event, Message, MessageParts, Owed, Principal, QoS, Record, Sequence, SessionKey, ShardId,
+    Ticket,
 };
 use noctule_store::{Answer, Options, ShardStore, Store};
 use std::fs;
@@ -61,7 +62,7 @@ impl Writer {
         writer.persist(vec![Record::Session {
             key,
             client_id,
-            user_name: None,
+            principal: Principal::default(),
             expiry: None,
             will: None,
         }]);

@@ -103,6 +103,7 @@ impl Shard {
             return Err(ReasonCode::QuotaExceeded);
         }
         if is_new {
+            found.subscription_bytes += subscription_bytes(text);
             self.delivery.memory.sessions += subscription_bytes(text);
         }
         let durable = found.is_persistent();
@@ -165,6 +166,7 @@ impl Shard {
         self.delivery.memory.sessions += subscription_bytes(filter.as_str());
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             found.subscriptions.insert(filter.as_str().into(), terms);
+            found.subscription_bytes += subscription_bytes(filter.as_str());
         }
     }
 
@@ -234,6 +236,7 @@ impl Shard {
             return ReasonCode::NoSubscriptionExisted;
         }
         found.replays.remove(filter.as_str());
+        found.subscription_bytes -= subscription_bytes(filter.as_str());
         if let Some(suspended) = &mut found.suspended {
             suspended.remove(filter.as_str());
         }

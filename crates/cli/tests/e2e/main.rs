@@ -58,6 +58,7 @@ mod production;
 mod program;
 mod proxy;
 mod pty;
+mod quotas;
 mod readme;
 mod reloading;
 mod room;

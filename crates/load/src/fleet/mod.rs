@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Events, Poll};
-use noctule_mqtt::{PacketType, QoS};
+use noctule_mqtt::QoS;
 
 use crate::LoadError;
 use crate::alarm::{ALARM, Alarm};
@@ -23,6 +23,7 @@ use crate::checker::{Faults, Sequence};
 use crate::endpoint::Endpoint;
 use crate::latency::Latency;
 use crate::link::Link;
+use crate::packets::PINGREQ;
 use crate::plan::{Goal, Pace, Plan};
 use crate::watcher::{Moment, Nobody, Watcher};
 use publisher::Publisher;
@@ -312,8 +313,6 @@ impl Fleet {
         self.subscribers.iter().flat_map(Subscriber::sequences)
     }
 }
-
-const PINGREQ: [u8; 2] = [(PacketType::Pingreq as u8) << 4, 0];
 
 const SCRATCH_BYTES: usize = 256 * 1024;
 const EVENTS_MAX: usize = 1024;

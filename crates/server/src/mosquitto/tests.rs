@@ -217,3 +217,27 @@ fn every_option_is_named_once_and_in_order() {
     let names: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
     assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
 }
+
+#[test]
+fn listeners_of_websocket_take_pages_as_they_did() {
+    let text = format!(
+        "listener 8083\nprotocol websockets\nallow_anonymous true\n\
+         listener 8084\nprotocol websockets\n{TLS}websockets_origin https://a.example\n\
+         websockets_origin https://b.example:8443\nlistener 1884\nprotocol mqtt\n"
+    );
+    let case = Case::new("websockets", &text);
+    let toml = case.translation().unwrap().toml;
+    let listener =
+        |port: &str| toml.split("[[listener]]").find(|part| part.contains(port)).unwrap();
+    assert!(
+        listener("port = 8083").contains("transport = \"ws\"\nws_origins = \"any\"\n"),
+        "{toml}"
+    );
+    let two =
+        "transport = \"wss\"\nws_origins = [\"https://a.example\", \"https://b.example:8443\"]\n";
+    assert!(listener("port = 8084").contains(two), "{toml}");
+    assert!(!listener("port = 1884").contains("transport"), "{toml}");
+    assert_eq!(case.config().all_listeners().len(), 3);
+    let case = Case::new("http", "listener 8083\nallow_anonymous true\nprotocol http_api\n");
+    assert!(case.refused()[0].contains("expected mqtt or websockets"), "{:?}", case.refused());
+}
