@@ -17,8 +17,8 @@ pub enum Peer {
         /// The number of the process that connected.
         process: i32,
     },
-    /// Whoever is behind the proxy with this address, which did not say who.
-    Behind(SocketAddr),
+    /// Whoever is behind this proxy, which did not say who.
+    Behind(Source),
 }
 
 /// What counts as one when connections or failures are counted.
@@ -35,7 +35,8 @@ impl Peer {
     #[must_use]
     pub fn source(&self) -> Source {
         match self {
-            Self::Address(address) | Self::Behind(address) => Source::Address(address.ip()),
+            Self::Address(address) => Source::Address(address.ip()),
+            Self::Behind(proxy) => *proxy,
             Self::Local { user, .. } => Source::User(*user),
         }
     }
@@ -56,7 +57,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Local { user, process } => write!(f, "unix:user={user},process={process}"),
-            Self::Behind(address) => write!(f, "unknown,behind={address}"),
+            Self::Behind(proxy) => write!(f, "unknown,behind={proxy}"),
         }
     }
 }
@@ -81,9 +82,9 @@ mod tests {
             (Peer::Local { user: 1, process: 7 }, Peer::Local { user: 2, process: 8 });
         assert_ne!(one.source(), other.source());
         assert_eq!(one.source(), Peer::Local { user: 1, process: 9 }.source());
-        assert_eq!(Peer::Behind(address).source(), Peer::Address(address).source());
+        assert_eq!(Peer::Behind(one.source()).source(), one.source());
         assert!(one.is_on_this_machine() && Peer::Address(address).is_on_this_machine());
-        assert!(!Peer::Behind(address).is_on_this_machine());
+        assert!(!Peer::Behind(one.source()).is_on_this_machine());
         assert_eq!(one.to_string(), "unix:user=1,process=7");
         assert_eq!(one.source().to_string(), "unix:user=1");
     }

@@ -1,9 +1,9 @@
 //! A listener, and what a connection has to do at it first: nothing, or a TLS handshake.
 
-use crate::options;
+use crate::options::{self, Networks};
 use mio::{Interest, Registry, Token};
 use noctule_broker::EntranceId;
-use noctule_net::{Listener, Pipe, TlsAcceptor};
+use noctule_net::{Listener, Peer, Pipe, Place, TlsAcceptor};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +29,26 @@ pub(crate) struct Door {
     entrance: EntranceId,
     /// How the listener is called, if somebody has written it.
     label: Option<Arc<str>>,
+    proxies: Option<Arc<Proxies>>,
+}
+
+/// Who says whose a connection is.
+#[derive(Debug)]
+struct Proxies {
+    networks: Networks,
+    /// Nobody else may come.
+    only: bool,
+}
+
+/// How somebody is received at a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    /// As a client.
+    Client,
+    /// As a proxy, which has to say whose the connection is.
+    Proxy,
+    /// Not at all.
+    Nobody,
 }
 
 impl Door {
@@ -39,7 +59,9 @@ impl Door {
         tls: Option<Arc<TlsAcceptor>>,
     ) -> Self {
         let (entrance, label) = (entrance_of(listener), listener.label().map(Arc::from));
-        Self { listener: socket, tls, entrance, label }
+        let (networks, only) = (listener.config.proxies.clone(), listener.config.proxies_only);
+        let proxies = (!networks.is_empty()).then(|| Arc::new(Proxies { networks, only }));
+        Self { listener: socket, tls, entrance, label, proxies }
     }
 
     /// Another handle of the same listener, for another loop.
@@ -49,11 +71,28 @@ impl Door {
             tls: self.tls.clone(),
             entrance: self.entrance,
             label: self.label.clone(),
+            proxies: self.proxies.clone(),
         })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it is.
+    pub(crate) fn place(&self) -> &Place {
+        self.listener.place()
+    }
+
+    /// Its address, if it is not a Unix socket.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.listener.address()
+    }
+
+    /// How somebody is received who connects.
+    pub(crate) fn welcome(&self, peer: &Peer) -> Welcome {
+        match &self.proxies {
+            None => Welcome::Client,
+            Some(proxies) if proxies.networks.has(peer) => Welcome::Proxy,
+            Some(proxies) if proxies.only => Welcome::Nobody,
+            Some(_) => Welcome::Client,
+        }
     }
 
     /// What applies to those who come by it.
@@ -75,7 +114,7 @@ impl Door {
     pub(crate) fn described(&self) -> String {
         let transport = if self.tls.is_some() { "MQTT over TLS" } else { "MQTT" };
         let label = self.label.as_ref().map_or_else(String::new, |label| format!(", {label}"));
-        format!("listening on {} ({transport}{label})", self.address())
+        format!("listening on {} ({transport}{label})", self.place())
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -83,7 +122,7 @@ impl Door {
     }
 
     /// Accepts a connection. Its handshake is done by reading.
-    pub(crate) fn accept(&self) -> io::Result<(Pipe, SocketAddr)> {
+    pub(crate) fn accept(&self) -> io::Result<(Pipe, Peer)> {
         let (pipe, peer) = self.listener.accept()?;
         match &self.tls {
             Some(acceptor) => Ok((acceptor.accept(pipe)?, peer)),

@@ -12,8 +12,7 @@ use crate::entrances::Rules;
 use crate::event_loop::Taps;
 use mio::Waker;
 use noctule_broker::{Departure, Event, Mail, Parcel, Policies};
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use noctule_net::{Peer, Pipe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +22,7 @@ pub(crate) enum Letter {
     /// From its shard to the other's.
     Mail(Mail),
     /// A connection whose session lives there.
-    Arrival { pipe: Pipe, peer: SocketAddr, taps: Option<Box<Taps>>, departure: Departure },
+    Arrival { pipe: Pipe, peer: Peer, taps: Option<Box<Taps>>, departure: Departure },
     /// Topics below `$SYS/` with what the broker has to say on them.
     System(Vec<(String, String)>),
     /// From the store to the shard.

@@ -32,6 +32,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -60,6 +61,13 @@ pub enum StartError {
         address: SocketAddr,
         /// The flag or key that chooses another port.
         port_key: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A Unix socket cannot be listened on.
+    ListenUnix {
+        /// Which.
+        path: PathBuf,
         /// Why not.
         error: io::Error,
     },
@@ -120,6 +128,18 @@ impl fmt::Display for StartError {
             Self::Listen { address, error, .. } => {
                 write!(f, "cannot listen on {address}: {error}")
             }
+            Self::ListenUnix { path, error } => {
+                write!(f, "cannot listen on the Unix socket {}: ", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        f.write_str("another program listens on it; stop it or choose another path")
+                    }
+                    io::ErrorKind::AlreadyExists => {
+                        f.write_str("there is something else at that path, which is left alone")
+                    }
+                    _ => error.fmt(f),
+                }
+            }
             Self::Listener { label, error } => write!(f, "{label}: {error}"),
             Self::Open { address, is_written: true } => write!(
                 f,
@@ -146,7 +166,9 @@ impl fmt::Display for StartError {
 impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Listen { error, .. } | Self::System { error, .. } => Some(error),
+            Self::Listen { error, .. }
+            | Self::ListenUnix { error, .. }
+            | Self::System { error, .. } => Some(error),
             Self::Store(error) => error.source(),
             Self::Open { .. } => None,
             Self::Listener { error, .. } => error.source(),
@@ -187,7 +209,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     let mailboxes = Arc::new(mailboxes);
     let gate = Arc::new(Gate::open(&config, &mailboxes)?);
     let acl_files = Arc::new(AclFiles::open(&config, &mailboxes)?);
-    let Opened { doors, lines, mut watched } = open(&config)?;
+    let Opened { doors, socket_files, lines, mut watched } = open(&config)?;
     let rules = Rules::of(&config, open_files);
     let shared = Arc::new(Shared::new(shards as u16, random_number()?));
     let mut clock = Clock::start();
@@ -260,7 +282,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     say_hello(&lines, &promise_of_store, shards, started);
     supervisor::tell("READY=1");
     let served = serve(&building, loops, signals, read_again.as_ref());
-    drop(read_again);
+    drop((read_again, socket_files));
     let closed = store.map_or(Ok(()), Store::close).map_err(StartError::Store);
     if served.is_ok() && closed.is_ok() {
         say("goodbye");

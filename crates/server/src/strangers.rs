@@ -1,9 +1,8 @@
 //! Lines about those who come to the wrong door or fail at it: what they did, what to do about it,
 //! and not as often as it happens.
 
-use noctule_net::{FirstBytes, TlsFailure, looks_like_client_hello};
+use noctule_net::{FirstBytes, Peer, ProxyFailure, TlsFailure, looks_like_client_hello};
 use std::io;
-use std::net::SocketAddr;
 use tracing::warn;
 
 /// Milliseconds between two lines.
@@ -18,11 +17,13 @@ pub(crate) struct Strangers {
     tls_on_plain: Sluice,
     plain_on_tls: Sluice,
     failed: Sluice,
+    uninvited: Sluice,
+    not_announced: Sluice,
 }
 
 impl Strangers {
     /// A plain connection begins with these bytes.
-    pub(crate) fn begins(&mut self, peer: SocketAddr, bytes: &[u8], now_ms: u64) {
+    pub(crate) fn begins(&mut self, peer: Peer, bytes: &[u8], now_ms: u64) {
         if looks_like_client_hello(bytes) {
             let what = "TLS on the plain port: the client has to use the TLS port";
             self.tls_on_plain.say(peer, what, now_ms);
@@ -30,7 +31,7 @@ impl Strangers {
     }
 
     /// A connection failed with this error, which may be one of TLS.
-    pub(crate) fn fails(&mut self, peer: SocketAddr, error: &io::Error, now_ms: u64) {
+    pub(crate) fn fails(&mut self, peer: Peer, error: &io::Error, now_ms: u64) {
         let failure = error.get_ref().and_then(|error| error.downcast_ref::<TlsFailure>());
         match failure {
             Some(TlsFailure::NotTls(first)) => {
@@ -39,6 +40,17 @@ impl Strangers {
             Some(failure) => self.failed.say(peer, &failure.to_string(), now_ms),
             None => {}
         }
+        let failure = error.get_ref().and_then(|error| error.downcast_ref::<ProxyFailure>());
+        if let Some(failure) = failure {
+            self.not_announced.say(peer, &failure.to_string(), now_ms);
+        }
+    }
+
+    /// Somebody who is no proxy comes where only proxies may.
+    pub(crate) fn is_no_proxy(&mut self, peer: Peer, now_ms: u64) {
+        let what =
+            "closed at once: it is none of the listener's proxies, and `proxies_only` is set";
+        self.uninvited.say(peer, what, now_ms);
     }
 }
 
@@ -50,7 +62,7 @@ struct Sluice {
 }
 
 impl Sluice {
-    fn say(&mut self, peer: SocketAddr, what: &str, now_ms: u64) {
+    fn say(&mut self, peer: Peer, what: &str, now_ms: u64) {
         match self.pass(now_ms) {
             Some(0) => warn!(%peer, "{what}"),
             Some(unsaid) => warn!(%peer, unsaid, "{what}"),

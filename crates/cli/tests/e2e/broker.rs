@@ -210,6 +210,9 @@ fn listener_or_ready(line: &str) -> Option<Option<(SocketAddr, bool)>> {
         return Some(None);
     }
     let (address, transport) = line.strip_prefix("  listening on ")?.split_once(' ')?;
+    if address.ends_with(".sock") {
+        return None;
+    }
     let is_tls = match transport.split([',', ')']).next() {
         Some("(MQTT") => false,
         Some("(MQTT over TLS") => true,

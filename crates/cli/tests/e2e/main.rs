@@ -8,6 +8,7 @@
 //! already, for instance to see what another broker does with the same scripts.
 
 mod aiomqtt_tests;
+mod announced_tests;
 mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;
@@ -31,6 +32,7 @@ mod faulty_proxy;
 mod foreign;
 mod format_tests;
 mod gmqtt_tests;
+mod haproxy;
 mod hello_tests;
 mod hostile;
 mod identity;
@@ -75,3 +77,4 @@ mod tls_command_tests;
 mod tls_files;
 mod torture_tests;
 mod transcript_tests;
+mod unix_tests;

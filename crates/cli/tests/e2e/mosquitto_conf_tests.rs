@@ -93,7 +93,7 @@ fn what_cannot_be_done_without_is_named_with_its_line_and_nothing_starts() {
     let room = Room::new();
     room.file(
         "m.conf",
-        b"listener 1884\nallow_anonymous true\nacl_file acl\nprotocol websockets\n",
+        b"listener 1884\nallow_anonymous true\npsk_file psk\nprotocol websockets\n",
     );
     let mut command = noctule();
     let finished =
@@ -101,7 +101,7 @@ fn what_cannot_be_done_without_is_named_with_its_line_and_nothing_starts() {
             .finish();
     assert_eq!(finished.status.code(), Some(1));
     let said = finished.complaints;
-    for line in ["m.conf:3: acl_file is not there", "m.conf:4: protocol: WebSocket"] {
+    for line in ["m.conf:3: psk_file is not there", "m.conf:4: protocol: WebSocket"] {
         assert!(said.contains(line), "{said}");
     }
 }

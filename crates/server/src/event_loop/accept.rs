@@ -1,14 +1,13 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
 use super::{APPETITE_MIN, EventLoop, Taps};
-use crate::door::Door;
+use crate::door::{Door, Welcome};
 use crate::gate::Origin;
-use crate::sockets::{Ending, Socket};
+use crate::sockets::{Announced, Ending, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Credentials, Now, Transport};
-use noctule_net::Pipe;
+use noctule_net::{Peer, Pipe};
 use std::io;
-use std::net::SocketAddr;
 use tracing::{debug, warn};
 
 /// Connections accepted from one listener in one turn.
@@ -54,7 +53,7 @@ impl EventLoop {
                     continue;
                 }
                 Err(error) => {
-                    let address = listening.listener.address();
+                    let address = listening.listener.place();
                     if listening.complain_at_ms <= now.mono_ms {
                         listening.complain_at_ms = now.mono_ms + COMPLAINT_REST_MS;
                         warn!(%address, %error, "cannot accept connections; trying again");
@@ -67,13 +66,21 @@ impl EventLoop {
                 debug!(%peer, "closed at once: too many connections");
                 continue;
             }
+            let announced = match listening.listener.welcome(&peer) {
+                Welcome::Client => Announced::No,
+                Welcome::Proxy => Announced::Awaited,
+                Welcome::Nobody => {
+                    self.strangers.is_no_proxy(peer, now.mono_ms);
+                    continue;
+                }
+            };
             let transport = match pipe {
-                Pipe::Tcp(_) => Transport::Plain,
+                Pipe::Plain(_) => Transport::Plain,
                 Pipe::Tls(_) => Transport::Tls,
             };
             let entrance = listening.listener.entrance();
             let connection = self.shard.open_at(entrance, transport, now);
-            self.adopt(connection, pipe, peer, now);
+            self.adopt(connection, pipe, (peer, announced), now);
         }
         // There may be more; the next turn comes at once.
         self.listeners[index].ready_at_ms = Some(now.mono_ms);
@@ -92,8 +99,12 @@ impl EventLoop {
             return;
         };
         let certificate = socket.pipe.tls_facts().and_then(|facts| facts.client_certificate);
-        let origin =
-            Origin { entrance, certificate: certificate.as_deref(), address: socket.peer.ip() };
+        let origin = Origin {
+            entrance,
+            certificate: certificate.as_deref(),
+            announced: socket.announced.certificate(),
+            peer: socket.peer,
+        };
         let asker = (self.number, connection);
         if let Some(event) = self.gate.ask(credentials, origin, &mut socket.begun, asker) {
             self.shard.handle(event, now);
@@ -105,7 +116,7 @@ impl EventLoop {
         &mut self,
         connection: ConnectionHandle,
         mut pipe: Pipe,
-        peer: SocketAddr,
+        (peer, announced): (Peer, Announced),
         now: Now,
     ) {
         let token = Token(connection.slot());
@@ -118,6 +129,7 @@ impl EventLoop {
             pipe,
             connection,
             peer,
+            announced,
             readable: false,
             read_closed: false,
             heard: false,

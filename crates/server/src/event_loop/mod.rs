@@ -13,6 +13,7 @@
 //! nothing is there.
 
 mod accept;
+mod announce;
 mod observe;
 mod post;
 mod report;
@@ -21,17 +22,16 @@ use crate::clock::Clock;
 use crate::door::Door;
 use crate::gate::Gate;
 use crate::mailboxes::{Letter, Mailboxes};
-use crate::sockets::{Ending, Socket, Sockets};
+use crate::sockets::{Announced, Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
 use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{Action, Cause, ConnectionHandle, Mail, Now, Parcel, Shard, StoreState};
-use noctule_net::Pipe;
+use noctule_net::{Peer, Pipe};
 pub(crate) use observe::{Observers, Taps};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ pub(crate) struct EventLoop {
     to_read: VecDeque<ConnectionHandle>,
     dirty: Vec<ConnectionHandle>,
     /// The peers of sockets dropped in this turn, which reports may still be about.
-    gone: Vec<(ConnectionHandle, SocketAddr)>,
+    gone: Vec<(ConnectionHandle, Peer)>,
     /// Connections whose peer has finished or that have failed. They go after the turn's writing, so
     /// that a peer that has closed only its half gets its answers.
     ended: VecDeque<(ConnectionHandle, Cause)>,
@@ -311,6 +311,12 @@ impl EventLoop {
                 // `Resume` will list it again.
                 return spent;
             }
+            if matches!(socket.announced, Announced::Awaited) && !discard {
+                if self.read_announcement(connection, now) {
+                    continue;
+                }
+                return spent;
+            }
             if socket.pipe.is_handshaking() {
                 if self.handshakes == 0 {
                     self.list(connection);
@@ -328,7 +334,7 @@ impl EventLoop {
                     let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
                     if !std::mem::replace(&mut socket.heard, true)
-                        && matches!(socket.pipe, Pipe::Tcp(_))
+                        && matches!(socket.pipe, Pipe::Plain(_))
                     {
                         self.strangers.begins(socket.peer, &self.scratch[..read], now.mono_ms);
                     }

@@ -4,10 +4,9 @@
 use super::{EventLoop, LINGER_MS, Taps};
 use crate::entrances::Rules;
 use crate::mailboxes::Letter;
-use crate::sockets::Socket;
+use crate::sockets::{Announced, Socket};
 use noctule_broker::{ConnectionHandle, Departure, Now, Policies, ShardId};
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use noctule_net::{Peer, Pipe};
 
 impl EventLoop {
     /// Reads what is in the boxes.
@@ -61,13 +60,13 @@ impl EventLoop {
     fn welcome(
         &mut self,
         pipe: Pipe,
-        peer: SocketAddr,
+        peer: Peer,
         taps: Option<Box<Taps>>,
         departure: Departure,
         now: Now,
     ) {
         let connection = self.shard.arrive(departure, now);
-        self.adopt(connection, pipe, peer, now);
+        self.adopt(connection, pipe, (peer, Announced::No), now);
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
             socket.taps = taps;

@@ -5,7 +5,7 @@ use crate::door::transport;
 use crate::raw_log::hex_of_broken;
 use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Refusals, Report};
 use noctule_mqtt::ProtocolVersion;
-use noctule_net::looks_like_client_hello;
+use noctule_net::{Peer, looks_like_client_hello};
 use tracing::{debug, info, warn};
 
 /// So many bytes of a packet that breaks the rules are shown.
@@ -71,7 +71,7 @@ impl EventLoop {
         let peer = self.address_of(*connection);
         let text = peer.map_or_else(String::new, |peer| peer.to_string());
         let is_first =
-            peer.is_none_or(|peer| self.observers.complaints.note(peer.ip(), now.mono_ms));
+            peer.is_none_or(|peer| self.observers.complaints.note(peer.source(), now.mono_ms));
         // Who speaks TLS to a plain port was told apart from its first bytes, and said.
         let is_stranger = client_id.is_none() && looks_like_client_hello(packet);
         if is_first && !is_stranger {
@@ -94,7 +94,7 @@ impl EventLoop {
     }
 
     /// The address of a connection's peer, if it is still known.
-    fn address_of(&mut self, connection: ConnectionHandle) -> Option<std::net::SocketAddr> {
+    fn address_of(&mut self, connection: ConnectionHandle) -> Option<Peer> {
         let here = self.sockets.of(connection).map(|socket| socket.peer);
         here.or_else(|| {
             self.gone.iter().find(|(gone, _)| *gone == connection).map(|(_, peer)| *peer)

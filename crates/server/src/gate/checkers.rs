@@ -12,9 +12,9 @@ use crate::mailboxes::{Letter, Mailboxes};
 use noctule_acl::Rules;
 use noctule_auth::{TokenBearer, TokenError};
 use noctule_broker::{ConnectionHandle, Event, Grant, Principal, Verdict};
+use noctule_net::Source;
 use rustix::process::setpriority_process;
 use std::io;
-use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -35,7 +35,7 @@ const NICE: i32 = 10;
 pub(super) struct Question {
     pub(super) claim: Claim,
     /// Where it comes from.
-    pub(super) address: IpAddr,
+    pub(super) source: Source,
     /// Which loop wants to know, and about whom.
     pub(super) asker: (usize, ConnectionHandle),
 }
@@ -153,21 +153,21 @@ impl Checker {
 
     fn verdict(&self, question: &Question) -> Verdict {
         // Its address may have failed too often while this one waited.
-        if self.failures.standing(question.address, Instant::now()) == Standing::Refused {
+        if self.failures.standing(question.source, Instant::now()) == Standing::Refused {
             return TOO_OFTEN;
         }
         let (verdict, may_be_guess) = question.claim.check();
         if may_be_guess {
-            note(&self.failures, question.address);
+            note(&self.failures, question.source);
         }
         verdict
     }
 }
 
 /// A login of this address was wrong.
-pub(super) fn note(failures: &Failures, address: IpAddr) {
-    if failures.note(address, Instant::now()) {
-        warn!(%address, "too many wrong logins: further ones are refused for a while");
+pub(super) fn note(failures: &Failures, source: Source) {
+    if failures.note(source, Instant::now()) {
+        warn!(address = %source, "too many wrong logins: further ones are refused for a while");
     }
 }
 

@@ -5,6 +5,7 @@
 //! out the others behind its address. An IPv6 address counts with its whole /64, which one machine can
 //! have for itself. Invariant: there are never more records than [`ADDRESSES_MAX`].
 
+use noctule_net::Source;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
@@ -27,7 +28,7 @@ pub(super) struct Failures {
     max: Option<u32>,
     /// How long an address has to be quiet to be forgotten.
     memory: Duration,
-    addresses: Mutex<HashMap<IpAddr, Record>>,
+    addresses: Mutex<HashMap<Source, Record>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +55,7 @@ impl Failures {
     }
 
     /// How an address stands.
-    pub(super) fn standing(&self, address: IpAddr, now: Instant) -> Standing {
+    pub(super) fn standing(&self, address: Source, now: Instant) -> Standing {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = addresses.get(&network(address)).filter(|found| self.holds(found, now))
         else {
@@ -71,7 +72,7 @@ impl Failures {
     }
 
     /// An address has failed. Returns whether it is refused from now on.
-    pub(super) fn note(&self, address: IpAddr, now: Instant) -> bool {
+    pub(super) fn note(&self, address: Source, now: Instant) -> bool {
         let address = network(address);
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
@@ -86,7 +87,7 @@ impl Failures {
         self.max == Some(record.count)
     }
 
-    fn make_room(&self, addresses: &mut HashMap<IpAddr, Record>, now: Instant) {
+    fn make_room(&self, addresses: &mut HashMap<Source, Record>, now: Instant) {
         addresses.retain(|_, record| self.holds(record, now));
         if addresses.len() >= ADDRESSES_MAX {
             let quietest = addresses.iter().min_by_key(|(_, record)| record.last);
@@ -101,14 +102,17 @@ impl Failures {
     }
 }
 
-/// What counts as one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+/// What counts as one address. Users of this machine, who come by a Unix socket, have one each.
+fn network(source: Source) -> Source {
+    let Source::Address(address) = source else {
+        return source;
+    };
+    Source::Address(match address.to_canonical() {
         IpAddr::V6(address) => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
         }
         address => address,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -117,8 +121,8 @@ mod tests {
 
     const MEMORY: Duration = Duration::from_secs(300);
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> Source {
+        Source::Address(text.parse().unwrap())
     }
 
     #[test]
@@ -167,13 +171,16 @@ mod tests {
         ] {
             assert_eq!(failures.standing(address(other), now), standing, "{other}");
         }
+        failures.note(Source::User(7), now);
+        assert_eq!(failures.standing(Source::User(7), now), Standing::Refused);
+        assert_eq!(failures.standing(Source::User(8), now), Standing::Good, "somebody else");
     }
 
     #[test]
     fn as_many_addresses_are_remembered_as_there_may_be() {
         let failures = Failures::new(Some(1), MEMORY);
         let now = Instant::now();
-        let numbered = |number: u32| IpAddr::V4(number.into());
+        let numbered = |number: u32| Source::Address(IpAddr::V4(number.into()));
         for number in 0..ADDRESSES_MAX as u32 + 10 {
             failures.note(numbered(number), now + Duration::from_millis(number.into()));
         }

@@ -1,17 +1,25 @@
 //! Who is let in at the gate, without sockets: what it answers, and what it hands to its threads.
 
 use super::*;
-use crate::options::{Limit, Optional};
+use crate::options::{Limit, Networks, Optional};
 use mio::{Poll, Token, Waker};
 use noctule_auth::PasswordFile;
 use noctule_broker::Now;
 use noctule_broker::{Settings, Shard};
 use noctule_cert::{Purpose, UnixTime, Validity, read_certificates, self_signed};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-const HERE: Origin<'_> =
-    Origin { entrance: EntranceId(0), certificate: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-const ELSEWHERE: Origin<'_> = Origin { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ..HERE };
+const fn at([a, b, c, d]: [u8; 4]) -> Peer {
+    Peer::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), 9))
+}
+
+const HERE: Origin<'_> = Origin {
+    entrance: EntranceId(0),
+    certificate: None,
+    announced: None,
+    peer: at([127, 0, 0, 1]),
+};
+const ELSEWHERE: Origin<'_> = Origin { peer: at([192, 0, 2, 1]), ..HERE };
 const CERTIFIED: Origin<'_> = Origin { certificate: Some(b"of somebody"), ..ELSEWHERE };
 
 fn somebody(user: Option<&str>, password: Option<&str>) -> Credentials {
@@ -76,6 +84,45 @@ fn without_passwords_this_machine_and_certificates_are_trusted() {
 }
 
 #[test]
+fn what_a_proxy_says_of_a_certificate_counts_where_it_is_believed() {
+    let certificate = |name: &str| AnnouncedCertificate { common_name: Some(name.into()) };
+    let (anna, empty) = (certificate("anna"), certificate(""));
+    let nobody = AnnouncedCertificate::default();
+    let proxies = Networks::NONE;
+    let text = "allow_anonymous = false\nproxies = [\"192.0.2.7\"]\nproxy_certificates = true\n\
+                proxies_only = true\nbind = \"0.0.0.0\"\ntls = false\n";
+    let known = crate::options::config_of(text);
+    assert_ne!(known.proxies, proxies);
+    let said =
+        |gate: &Gate, announced| ask(gate, somebody(None, None), Origin { announced, ..ELSEWHERE });
+    let trusted = gate(&known);
+    assert_eq!(said(&trusted, Some(&anna)), Some(Verdict::Accepted));
+    assert_eq!(said(&trusted, None), Some(NOT_AUTHORIZED), "none was shown to the proxy");
+    let certificate_user = CertificateUser::CommonName;
+    let naming = gate(&Config { certificate_user, ..known.clone() });
+    let user = |name: &str| Some(Verdict::AcceptedAs(Principal::user(name)));
+    assert_eq!(said(&naming, Some(&anna)), user("anna"));
+    for of_nobody in [&nobody, &empty] {
+        assert_eq!(said(&naming, Some(of_nobody)), Some(NOT_AUTHORIZED));
+    }
+    let careful = Config { proxy_certificates: false, proxies_only: false, ..known.clone() };
+    let Err(error) = Gate::open(&careful, &mailboxes()) else { panic!("it is open to all") };
+    assert!(matches!(error, StartError::Open { .. }), "{error}");
+    let careful = Config { bind: vec![Ipv4Addr::LOCALHOST.into()], ..careful };
+    assert_eq!(said(&gate(&careful), Some(&anna)), Some(NOT_AUTHORIZED), "not believed");
+}
+
+#[test]
+fn users_of_this_machine_are_near_and_whoever_a_proxy_hides_is_not() {
+    let local = Peer::Local { user: 1_000, process: 7 };
+    let gate = gate(&Config::default());
+    let from = |peer| ask(&gate, somebody(None, None), Origin { peer, ..HERE });
+    assert_eq!(from(local), Some(Verdict::Accepted));
+    assert_eq!(from(Peer::Behind(local.source())), Some(NOT_AUTHORIZED));
+    assert_eq!(from(Peer::Behind(HERE.peer.source())), Some(NOT_AUTHORIZED));
+}
+
+#[test]
 fn with_passwords_nobody_is_let_in_for_being_near() {
     let file = File::new("near");
     let password_file = Optional::Set(file.0.clone());
@@ -129,7 +176,7 @@ fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
     for _ in 0..5 {
         assert_eq!(wrong(), None);
         assert!(asked().is_some(), "it is checked at once");
-        checkers::note(&gate.failures, ELSEWHERE.address);
+        checkers::note(&gate.failures, ELSEWHERE.peer.source());
     }
     assert_eq!(wrong(), None);
     assert!(asked().is_none(), "it has to wait");
@@ -138,7 +185,7 @@ fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
         assert!(Instant::now() < end, "it is not checked");
         std::thread::yield_now();
     }
-    checkers::note(&gate.failures, ELSEWHERE.address);
+    checkers::note(&gate.failures, ELSEWHERE.peer.source());
     assert_eq!(wrong(), Some(TOO_OFTEN));
     assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), HERE), None, "another address");
     let right = ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE);

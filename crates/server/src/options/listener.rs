@@ -5,9 +5,11 @@
 //! around it. Invariant: what a table says was accepted by its rows when it was read.
 
 use super::choice::Transport;
+use super::limit::Optional;
 use super::spec::OptionSpec;
 use super::table::{Config, LISTENER_OPTIONS, OPTIONS};
 use super::value::Given;
+use std::path::{Path, PathBuf};
 
 /// More of them have no number.
 pub(crate) const LISTENERS_MAX: usize = 200;
@@ -68,8 +70,15 @@ impl Listener {
             !own.listener.name.is_empty() && own.listener.name == others.listener.name;
         let has_its_place = own.port == others.port
             && own.bind == others.bind
+            && own.unix == others.unix
             && self.transport() == other.transport();
         has_its_name || has_its_place
+    }
+
+    /// The path of the Unix socket that it is, if it is one.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.config.unix.get().map(PathBuf::as_path)
     }
 
     /// The flag or key that chooses its port.
@@ -99,6 +108,11 @@ impl ListenerTable {
         self.entries.iter().any(|(said, _)| said.key == spec.key)
     }
 
+    /// The same by the option's name.
+    pub(crate) fn says_key(&self, key: &str) -> bool {
+        self.entries.iter().any(|(said, _)| said.key == key)
+    }
+
     /// The configuration with what the table says.
     pub(crate) fn over(&self, config: &Config) -> Config {
         let mut over = config.clone();
@@ -106,6 +120,10 @@ impl ListenerTable {
         for (spec, given) in &self.entries {
             let applied = spec.apply(&mut over, given);
             debug_assert!(applied.is_ok(), "it was accepted when it was read: {applied:?}");
+        }
+        if !self.says_key("unix") {
+            // That of the top is a listener of its own.
+            over.unix = Optional::None;
         }
         if over.listener.transport == Transport::Tls && !self.entries.iter().any(is_port) {
             over.port = config.tls_port;
@@ -136,15 +154,16 @@ fn is_port((spec, _): &(&'static OptionSpec, Given)) -> bool {
 }
 
 impl Config {
-    /// Where to listen, and with what: the tables `[[listener]]`, or without any the two usual ones.
+    /// Where to listen, and with what: the tables `[[listener]]`, or without any the usual ones.
     #[must_use]
     pub fn all_listeners(&self) -> Vec<Listener> {
         let configs: Vec<Config> = if self.listeners.is_empty() {
-            let plain = self.clone();
-            let mut tls = self.clone();
+            let plain = Self { unix: Optional::None, ..self.clone() };
+            let mut tls = plain.clone();
             tls.port = self.tls_port;
             tls.listener.transport = Transport::Tls;
-            [Some(plain), self.tls.then_some(tls)].into_iter().flatten().collect()
+            let unix = self.unix.get().map(|_| self.clone());
+            [Some(plain), self.tls.then_some(tls), unix].into_iter().flatten().collect()
         } else {
             self.listeners.iter().map(|table| table.over(self)).collect()
         };

@@ -19,11 +19,13 @@ mod change;
 mod choice;
 mod environment;
 mod file;
+mod file_mode;
 mod limit;
 mod listener;
 mod load;
 mod manual;
 mod nearest;
+mod network;
 mod print;
 mod problem;
 mod quantity;
@@ -47,11 +49,13 @@ pub use choice::{
     CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
     OnQueueFull, Sharing, Transport,
 };
+pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};
 pub use listener::{Listener, ListenerTable};
 pub use load::{Dialect, Loaded, Sources};
 pub use manual::manual;
 pub(crate) use nearest::nearest;
+pub use network::Networks;
 pub use print::print_config;
 pub use problem::{Place, Problem, Problems};
 pub use quantity::{ByteSize, Seconds};

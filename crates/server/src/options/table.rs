@@ -14,8 +14,10 @@ use super::choice::{
     CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
     OnQueueFull, Sharing, Transport,
 };
+use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};
 use super::listener::ListenerTable;
+use super::network::Networks;
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
 use super::value::Value;
@@ -48,6 +50,31 @@ option_table! {
         /// TCP port for MQTT over TLS.
         /// `0` takes any free one; the broker prints it.
         tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES);
+
+        /// Unix socket to listen on, for programs on this machine; `none` for none.
+        /// It is there beside the ports, or in a `[[listener]]` in place of `port` and `bind`. A socket
+        /// that nobody listens on any more is replaced; the broker takes its own away when it ends.
+        unix: Optional<PathBuf> = Optional::None => flags(&["unix"]).per_listener();
+
+        /// Permissions of the Unix socket, as `chmod` takes them.
+        /// Who may write to it may connect, and counts as a client of this machine.
+        unix_mode: FileMode = FileMode(0o660) => flags(&["unix-mode"]).per_listener();
+
+        /// Proxies that say whose a connection is, by the PROXY protocol, version 1 or 2.
+        /// Their connections have to begin with its header, and count as those of the clients that it
+        /// names: for limits, for wrong logins, in the log. `unix` stands for whoever may connect to a
+        /// Unix socket. Connections from elsewhere are their clients' own.
+        proxies: Networks = Networks::NONE => flags(&["proxies"]).per_listener();
+
+        /// Whether nobody but those proxies may connect.
+        proxies_only: bool = false => flags(&["proxies-only"]).off(&["no-proxies-only"])
+            .per_listener();
+
+        /// Whether proxies are believed what they say of their clients' certificates.
+        /// One that a proxy found valid counts as if it were shown here, with its common name for
+        /// `certificate_user`; only version 2 of the protocol can say it.
+        proxy_certificates: bool = false => flags(&["proxy-certificates"])
+            .off(&["no-proxy-certificates"]).per_listener();
 
         /// PEM file with the server's certificate, and those between it and a root behind it.
         /// `auto` is `tls/server.pem` in the data directory, which is made if it is missing, with a CA
