@@ -22,6 +22,10 @@ pub struct Snapshot {
     pub packets: Packets,
     /// What connections over TLS had of all this.
     pub tls: Traffic,
+    /// Connections by WebSocket that were ever accepted, as whoever has the sockets counts them.
+    pub websocket_opened: u64,
+    /// Those of them that have ended.
+    pub websocket_closed: u64,
     /// What is taken of memory.
     pub memory: Memory,
     /// Connections now, accepted as clients or not.
@@ -57,6 +61,8 @@ impl Snapshot {
         self.refused.add(&other.refused);
         self.packets.add(&other.packets);
         self.tls.add(&other.tls);
+        self.websocket_opened += other.websocket_opened;
+        self.websocket_closed += other.websocket_closed;
         self.memory.add(&other.memory);
         self.connections += other.connections;
         self.sessions += other.sessions;
@@ -106,6 +112,8 @@ impl Shard {
             refused: delivery.refused.clone(),
             packets: delivery.packets.clone(),
             tls: delivery.tls.clone(),
+            websocket_opened: 0,
+            websocket_closed: 0,
             memory: delivery.memory(),
             connections: delivery.connections.len(),
             sessions: delivery.sessions.len(),

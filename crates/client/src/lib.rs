@@ -44,6 +44,7 @@ mod subscribe;
 mod tls;
 mod transport;
 mod verifier;
+mod web_socket;
 
 pub use address::{Address, AddressError, Transport};
 pub use client::{Client, Publishing, Subscribing};

@@ -192,6 +192,12 @@ impl ClientOptions {
     #[must_use]
     pub fn plain_port(mut self, port: u16) -> Self {
         self.address.port = port;
+        self.plain()
+    }
+
+    /// Does not encrypt the connection.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
         self.address.tls = false;
         self.tls = None;
         self

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
 use crate::address::{Address, Transport};
 use crate::reason::Reason;
+use crate::web_socket::{Failure, WebSocket};
 
 /// A stream of bytes in both directions.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -34,8 +35,7 @@ pub(crate) async fn open(
     bind_address: Option<IpAddr>,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Connection, Reason> {
-    let cannot =
-        |error| Reason::Network(format!("cannot connect to {address}: {}", words_of(&error)));
+    let cannot = |error| Reason::Network(format!("cannot connect to {address}: {error}"));
     if let Transport::Unix(path) = &address.transport {
         let stream = UnixStream::connect(path).await.map_err(cannot)?;
         return Ok(Connection::over(Box::new(stream), Vec::new()));
@@ -55,7 +55,11 @@ pub(crate) async fn open(
         }
     };
     let stream = match &address.transport {
-        Transport::WebSocket { path } => upgrade(&address, path, stream).await?,
+        Transport::WebSocket { path } => {
+            let host = format!("{}:{}", address.bracketed_host(), address.port);
+            let upgraded = WebSocket::upgrade(stream, &host, path).await;
+            Box::new(upgraded.map_err(Failure::into_reason)?)
+        }
         Transport::Tcp | Transport::Unix(_) => stream,
     };
     Ok(Connection::over(stream, certificates))

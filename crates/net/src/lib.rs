@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what the bytes mean, and nothing waits: what cannot be done now says
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock). A [`Pipe`] is a socket of TCP or of this machine, or
-//! TLS over it. What a proxy says of its client in front of all that is read by `proxy`.
+//! TLS over it, or WebSocket over either. What a proxy says of its client in front of all that is read by `proxy`.
 
 mod listener;
 mod peer;
@@ -12,8 +12,10 @@ mod stream;
 mod tcp;
 mod tls;
 mod unix;
+mod websocket;
 
 pub use listener::{Listener, Place};
+pub use noctule_ws::Refusal;
 pub use peer::{Peer, Source};
 pub use pipe::Pipe;
 pub use proxy::{
@@ -27,3 +29,4 @@ pub use tls::{
     TlsSettings, TlsStream, looks_like_client_hello,
 };
 pub use unix::{SocketFile, bind_unix};
+pub use websocket::{Origins, WebSocketFailure, WebSocketRules, WebSocketStream};

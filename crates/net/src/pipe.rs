@@ -7,14 +7,19 @@
 //! - [`Pipe::write`] that takes less than it was given, or says `WouldBlock`, has filled the socket, so
 //!   it will be told when there is room.
 //! - When there is room, [`Pipe::flush`] comes first if [`Pipe::wants_write`]: bytes that were taken
-//!   may not have left. It may become true by reading, too, as TLS answers by itself.
+//!   may not have left. It may become true by reading, too, as TLS and WebSocket answer by themselves.
+//!
+//! [`Pipe::read`] may also say `WouldBlock` and hold input: there was much that is no payload.
 
+use crate::Peer;
 use crate::proxy::{Announcement, skip_announcement};
 use crate::stream::Stream;
 use crate::tls::{TlsFacts, TlsStream};
+use crate::websocket::{WebSocketRules, WebSocketStream};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
 
 /// A two-way stream of bytes. It can be sent to another thread at any time, with what it holds.
 #[derive(Debug)]
@@ -23,18 +28,28 @@ pub enum Pipe {
     Plain(Stream),
     /// TLS over it.
     Tls(Box<TlsStream>),
+    /// WebSocket over one of these.
+    WebSocket(Box<WebSocketStream>),
 }
 
 impl Pipe {
+    /// Makes a pipe one that expects an upgrade to WebSocket, and then carries bytes in binary frames.
+    #[must_use]
+    pub fn into_websocket(self, rules: Arc<WebSocketRules>) -> Self {
+        Self::WebSocket(Box::new(WebSocketStream::new(self, rules)))
+    }
+
     /// Reads what is there into `buffer`; 0 means that the peer has finished writing.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if nothing is there, or what the operating system says. With
-    /// TLS, [`io::ErrorKind::InvalidData`] around a [`TlsFailure`](crate::TlsFailure).
+    /// TLS, [`io::ErrorKind::InvalidData`] around a [`TlsFailure`](crate::TlsFailure); with WebSocket
+    /// around a [`WebSocketFailure`](crate::WebSocketFailure), after which the peer may still be told why.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
+            Self::WebSocket(stream) => stream.read(buffer),
         }
     }
 
@@ -44,6 +59,7 @@ impl Pipe {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.holds_input(),
+            Self::WebSocket(stream) => stream.holds_input(),
         }
     }
 
@@ -55,6 +71,7 @@ impl Pipe {
         match self {
             Self::Plain(stream) => stream.write(bytes),
             Self::Tls(stream) => stream.write_vectored(&[IoSlice::new(bytes)]),
+            Self::WebSocket(stream) => stream.write(bytes),
         }
     }
 
@@ -66,6 +83,7 @@ impl Pipe {
         match self {
             Self::Plain(stream) => stream.write_vectored(slices),
             Self::Tls(stream) => stream.write_vectored(slices),
+            Self::WebSocket(stream) => stream.write_vectored(slices),
         }
     }
 
@@ -74,6 +92,7 @@ impl Pipe {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.wants_write(),
+            Self::WebSocket(stream) => stream.wants_write(),
         }
     }
 
@@ -82,6 +101,7 @@ impl Pipe {
         match self {
             Self::Plain(_) => 0,
             Self::Tls(stream) => stream.unsent(),
+            Self::WebSocket(stream) => stream.unsent(),
         }
     }
 
@@ -93,6 +113,7 @@ impl Pipe {
         match self {
             Self::Plain(_) => Ok(()),
             Self::Tls(stream) => stream.flush(),
+            Self::WebSocket(stream) => stream.flush(),
         }
     }
 
@@ -102,6 +123,7 @@ impl Pipe {
         match self {
             Self::Plain(stream) => stream.finish_writing(),
             Self::Tls(stream) => stream.finish_writing(),
+            Self::WebSocket(stream) => stream.finish_writing(),
         }
     }
 
@@ -111,6 +133,7 @@ impl Pipe {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.is_handshaking(),
+            Self::WebSocket(stream) => stream.inner().is_handshaking(),
         }
     }
 
@@ -119,6 +142,39 @@ impl Pipe {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => stream.facts(),
+            Self::WebSocket(stream) => stream.inner().tls_facts(),
+        }
+    }
+
+    /// Whether what crosses the wire is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+            Self::WebSocket(stream) => stream.inner().is_encrypted(),
+        }
+    }
+
+    /// Whether this is WebSocket, or may become it.
+    pub fn is_websocket(&self) -> bool {
+        matches!(self, Self::WebSocket(_))
+    }
+
+    /// Whose the connection is, if its other end is `peer`'s: a proxy of ours may say so in its request for
+    /// WebSocket (`X-Forwarded-For`), once that is read. Who comes by way of another proxy is not `peer`
+    /// either, but nobody knows who it is.
+    #[must_use]
+    pub fn forwarded(&self, peer: Peer) -> Peer {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => peer,
+            Self::WebSocket(stream) => stream.forwarded(peer),
+        }
+    }
+
+    /// The peer is no stranger any more: what it sends beside payload has no limit from now on.
+    pub fn acquaint(&mut self) {
+        if let Self::WebSocket(stream) = self {
+            stream.acquaint();
         }
     }
 
@@ -136,6 +192,7 @@ impl Pipe {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket_mut(),
+            Self::WebSocket(stream) => stream.inner_mut().socket_mut(),
         }
     }
 }

@@ -16,7 +16,7 @@ mod tokens;
 mod watched;
 
 use crate::mailboxes::Mailboxes;
-use crate::options::{CertificateUser, ClientAuth, Config, Listener, Transport};
+use crate::options::{CertificateUser, ClientAuth, Config, Listener};
 use crate::run::StartError;
 use checkers::{Checkers, Claim, Question};
 pub(crate) use exchange::Begun;
@@ -318,10 +318,10 @@ fn guard(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Guard, 
 }
 
 /// Who listens where the network reaches him asks who somebody is, unless he was told not to. Of the
-/// two usual listeners the one with TLS guards the other: they are meant as one.
+/// usual listeners the one with TLS guards the others: they are meant as one.
 fn check_openness(listener: &Listener) -> Result<(), StartError> {
     let config = &listener.config;
-    let is_tls = listener.transport() == Transport::Tls || (!listener.is_written && config.tls);
+    let is_tls = listener.transport().is_tls() || (!listener.is_written && config.tls);
     let asks_for_certificates =
         is_tls && config.client_ca.get().is_some() && config.client_auth == ClientAuth::Required;
     let proxies_ask = config.proxies_only && config.proxy_certificates;

@@ -42,12 +42,11 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
     }
     let mut identities = Identities::new(&listeners);
     for (listener, sockets) in listeners.iter().zip(bound) {
-        let acceptor = match listener.transport() {
-            Transport::Tcp => None,
-            Transport::Tls => {
-                let acceptor = identities.acceptor(&listener.config);
-                Some(acceptor.map_err(|error| StartError::Tls(error).of(listener))?)
-            }
+        let acceptor = if listener.transport().is_tls() {
+            let acceptor = identities.acceptor(&listener.config);
+            Some(acceptor.map_err(|error| StartError::Tls(error).of(listener))?)
+        } else {
+            None
         };
         let door = |socket| Door::new(socket, listener, acceptor.clone());
         opened.doors.extend(sockets.into_iter().map(door));
@@ -85,7 +84,7 @@ struct Identities {
 
 impl Identities {
     fn new(listeners: &[Listener]) -> Self {
-        let over_tls = listeners.iter().filter(|listener| listener.transport() == Transport::Tls);
+        let over_tls = listeners.iter().filter(|listener| listener.transport().is_tls());
         let bind = over_tls.flat_map(|listener| listener.config.bind.iter().copied()).collect();
         Self { bind, all: Vec::new(), issued: Vec::new() }
     }

@@ -1,7 +1,9 @@
 //! Lines about those who come to the wrong door or fail at it: what they did, what to do about it,
 //! and not as often as it happens.
 
-use noctule_net::{FirstBytes, Peer, ProxyFailure, TlsFailure, looks_like_client_hello};
+use noctule_net::{
+    FirstBytes, Peer, ProxyFailure, Refusal, TlsFailure, WebSocketFailure, looks_like_client_hello,
+};
 use std::io;
 use tracing::warn;
 
@@ -17,6 +19,9 @@ pub(crate) struct Strangers {
     tls_on_plain: Sluice,
     plain_on_tls: Sluice,
     failed: Sluice,
+    web_on_mqtt: Sluice,
+    not_upgraded: Sluice,
+    frames: Sluice,
     uninvited: Sluice,
     not_announced: Sluice,
 }
@@ -27,6 +32,9 @@ impl Strangers {
         if looks_like_client_hello(bytes) {
             let what = "TLS on the plain port: the client has to use the TLS port";
             self.tls_on_plain.say(peer, what, now_ms);
+        } else if bytes.starts_with(b"GET ") {
+            let what = "HTTP on the port for MQTT: WebSocket has a port of its own (`ws_port`)";
+            self.web_on_mqtt.say(peer, what, now_ms);
         }
     }
 
@@ -38,6 +46,13 @@ impl Strangers {
                 self.plain_on_tls.say(peer, &not_tls(first), now_ms);
             }
             Some(failure) => self.failed.say(peer, &failure.to_string(), now_ms),
+            None => {}
+        }
+        match WebSocketFailure::of(error) {
+            Some(failure @ (WebSocketFailure::NotHttp(_) | WebSocketFailure::Refused(_))) => {
+                self.not_upgraded.say(peer, &not_upgraded(failure), now_ms);
+            }
+            Some(failure) => self.frames.say(peer, &failure.to_string(), now_ms),
             None => {}
         }
         let failure = error.get_ref().and_then(|error| error.downcast_ref::<ProxyFailure>());
@@ -88,6 +103,23 @@ fn not_tls(first: &FirstBytes) -> String {
             .to_owned();
     }
     TlsFailure::NotTls(*first).to_string()
+}
+
+fn not_upgraded(failure: &WebSocketFailure) -> String {
+    match failure {
+        WebSocketFailure::NotHttp(first) if looks_like_client_hello(first.as_slice()) => {
+            "TLS on the port for WebSocket without it: the client has to use ws://, or the port for \
+             wss:// (`wss_port`)"
+                .to_owned()
+        }
+        WebSocketFailure::NotHttp(first) if first.as_slice().first() == Some(&CONNECT) => {
+            "MQTT without WebSocket on the port for WebSocket: the client has to use ws://, or the \
+             port for MQTT"
+                .to_owned()
+        }
+        WebSocketFailure::Refused(Refusal::Origin) => format!("{failure}; see `ws_origins`"),
+        failure => failure.to_string(),
+    }
 }
 
 #[cfg(test)]

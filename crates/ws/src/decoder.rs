@@ -150,6 +150,7 @@ impl Decoder {
     /// A frame begins. A control frame without payload is whole with that.
     fn begin(&mut self, head: &Head) -> Result<Option<Met>, Violation> {
         match (head.opcode, self.in_message) {
+            // [MQTT5-6.0.0-1] [MQTT3-6.0.0-1]
             (Opcode::Text, _) => return Err(Violation::Text),
             (Opcode::Continuation, false) => return Err(Violation::NothingToContinue),
             (Opcode::Binary, true) => return Err(Violation::NotContinued),

@@ -12,13 +12,14 @@
 //! What is not: sockets, time, TLS, MQTT, and extensions. There is no compression: it costs memory for
 //! each connection, and before a client has said who it is, it is a way to make a little data large.
 //! Messages of WebSocket have no meaning either: MQTT's packets and frames do not begin together
-//! `[MQTT5-6.0.0-2]`, so the payloads of frames are simply one stream, and nothing is gathered.
+//! `[MQTT5-6.0.0-2]` `[MQTT3-6.0.0-2]`, so the payloads of frames are simply one stream, and nothing is gathered.
 //!
 //! Invariant: memory does not depend on the peer. A frame of any length is passed on as it comes; what is
 //! kept of it is its header, or the 125 bytes that a control frame may have; answers wait in a buffer with
 //! an end.
 
 mod answers;
+mod client_stream;
 mod close;
 mod conversation;
 mod decoder;
@@ -28,6 +29,7 @@ mod outgoing;
 mod upgrade;
 mod violation;
 
+pub use client_stream::{CHUNK_BYTES_MAX, ClientStream, good_end};
 pub use close::CloseCode;
 pub use conversation::{Conversation, End, Taken};
 pub use decoder::{Cursor, Decoder, Met};

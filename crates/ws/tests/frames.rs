@@ -74,7 +74,7 @@ fn fails(frames: &[Vec<u8>], payload: &[u8], violation: Violation, code: u16) {
     hears(frames, payload, &[CLOSE, 2, high, low], Some(End::Violated(violation)));
 }
 
-#[test] // [MQTT5-6.0.0-2]
+#[test] // [MQTT5-6.0.0-2] [MQTT3-6.0.0-2]
 fn binary_frames_of_any_length_are_one_stream() {
     // 1.2
     for len in [0, 1, 125, 126, 127, 128, 65_535, 65_536] {

@@ -532,6 +532,13 @@ impl Shard {
         }
     }
 
+    /// What carries a connection cannot go on, and its peer may still be told why: the client is treated as
+    /// one that broke the rules, and [`Action::Close`] follows. [`on_closed`](Self::on_closed) comes last.
+    pub fn on_broken(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
+        self.delivery.now = now;
+        self.close(handle, cause, now);
+    }
+
     /// The connections with new output since the last call, each once. They count as taken care of
     /// when their [`output`](Self::output) is asked for.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {

@@ -74,10 +74,8 @@ impl EventLoop {
                     continue;
                 }
             };
-            let transport = match pipe {
-                Pipe::Plain(_) => Transport::Plain,
-                Pipe::Tls(_) => Transport::Tls,
-            };
+            let transport = if pipe.is_encrypted() { Transport::Tls } else { Transport::Plain };
+            self.observers.web_opened += u64::from(pipe.is_websocket());
             let entrance = listening.listener.entrance();
             let connection = self.shard.open_at(entrance, transport, now);
             self.adopt(connection, pipe, (peer, announced), now);

@@ -17,6 +17,7 @@ mod announce;
 mod observe;
 mod post;
 mod report;
+mod strange;
 
 use crate::clock::Clock;
 use crate::door::Door;
@@ -333,10 +334,8 @@ impl EventLoop {
                 Ok(read) => {
                     let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
-                    if !std::mem::replace(&mut socket.heard, true)
-                        && matches!(socket.pipe, Pipe::Plain(_))
-                    {
-                        self.strangers.begins(socket.peer, &self.scratch[..read], now.mono_ms);
+                    if !std::mem::replace(&mut socket.heard, true) {
+                        self.first_heard(connection, read, now);
                     }
                     if !discard {
                         spent += self.hand_in(connection, read, now);
@@ -351,14 +350,18 @@ impl EventLoop {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.readable = false;
+                    if socket.pipe.holds_input() {
+                        // There was much that is nothing to the shard.
+                        self.list(connection);
+                    } else {
+                        socket.readable = false;
+                    }
+                    self.count_held(connection);
                     return spent;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.strangers.fails(socket.peer, &error, now.mono_ms);
-                    let cause = Cause::Failed(error.to_string().into());
-                    self.ended.push_back((connection, cause));
+                    self.fail(connection, &error, now);
                     return spent;
                 }
             }
@@ -461,7 +464,14 @@ impl EventLoop {
     /// Writes as much of a connection's output as the socket takes.
     fn write(&mut self, connection: ConnectionHandle, now: Now) {
         self.write_out(connection, now);
-        if let Some(Socket { pipe: pipe @ Pipe::Tls(_), .. }) = self.sockets.of(connection) {
+        self.count_held(connection);
+    }
+
+    /// Tells the shard how many bytes the pipe of a connection holds.
+    fn count_held(&mut self, connection: ConnectionHandle) {
+        if let Some(Socket { pipe: pipe @ (Pipe::Tls(_) | Pipe::WebSocket(_)), .. }) =
+            self.sockets.of(connection)
+        {
             self.shard.on_sealed(connection, pipe.unsent());
         }
     }
@@ -573,6 +583,7 @@ impl EventLoop {
     fn drop_socket(&mut self, connection: ConnectionHandle, cause: Cause, now: Now) {
         if let Some(mut socket) = self.sockets.remove(connection) {
             let _ = self.poll.registry().deregister(&mut socket.pipe);
+            self.observers.web_closed += u64::from(socket.pipe.is_websocket());
             self.gone.push((connection, socket.peer));
             self.shard.on_closed(connection, cause, now);
         }

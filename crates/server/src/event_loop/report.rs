@@ -15,10 +15,11 @@ impl EventLoop {
     pub(super) fn report(&mut self, report: Report, now: Now) {
         match report {
             Report::Connected { connection, client_id, version, session_present, keep_alive } => {
-                if let Some(socket) = self.sockets.of(connection)
-                    && let Some(taps) = &mut socket.taps
-                {
-                    taps.client.clone_from(&client_id);
+                if let Some(socket) = self.sockets.of(connection) {
+                    socket.pipe.acquaint();
+                    if let Some(taps) = &mut socket.taps {
+                        taps.client.clone_from(&client_id);
+                    }
                 }
                 debug!(
                     peer = self.peer_of(connection),

@@ -100,11 +100,29 @@ choice! {
 
 choice! {
     /// What is spoken under MQTT at a listener.
-    Transport, "tcp|tls" {
+    Transport, "tcp|tls|ws|wss" {
         /// TCP without encryption.
         Tcp = "tcp",
         /// TLS over TCP.
         Tls = "tls",
+        /// WebSocket without encryption.
+        Ws = "ws",
+        /// WebSocket over TLS.
+        Wss = "wss",
+    }
+}
+
+impl Transport {
+    /// Whether it is encrypted.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether it is WebSocket.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 

@@ -9,6 +9,7 @@ use super::limit::Optional;
 use super::spec::OptionSpec;
 use super::table::{Config, LISTENER_OPTIONS, OPTIONS};
 use super::value::Given;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// More of them have no number.
@@ -81,6 +82,12 @@ impl Listener {
         self.config.unix.get().map(PathBuf::as_path)
     }
 
+    /// Whether nobody but programs of this machine reaches it.
+    #[must_use]
+    pub fn is_for_this_machine(&self) -> bool {
+        self.unix_path().is_some() || self.config.bind.iter().all(IpAddr::is_loopback)
+    }
+
     /// The flag or key that chooses its port.
     #[must_use]
     pub fn port_key(&self) -> &'static str {
@@ -88,6 +95,8 @@ impl Listener {
             (true, _) => "`port`",
             (false, Transport::Tcp) => "--port",
             (false, Transport::Tls) => "--tls-port",
+            (false, Transport::Ws) => "--ws-port",
+            (false, Transport::Wss) => "--wss-port",
         }
     }
 }
@@ -125,8 +134,8 @@ impl ListenerTable {
             // That of the top is a listener of its own.
             over.unix = Optional::None;
         }
-        if over.listener.transport == Transport::Tls && !self.entries.iter().any(is_port) {
-            over.port = config.tls_port;
+        if !self.entries.iter().any(is_port) {
+            over.port = config.usual_port(over.listener.transport);
         }
         over
     }
@@ -153,17 +162,37 @@ fn is_port((spec, _): &(&'static OptionSpec, Given)) -> bool {
     spec.key == "port"
 }
 
+/// The ports that are usual for MQTT over WebSocket.
+const USUAL_WS_PORT: u16 = 8083;
+const USUAL_WSS_PORT: u16 = 8084;
+
 impl Config {
+    /// The port of a listener that names none.
+    fn usual_port(&self, transport: Transport) -> u16 {
+        match transport {
+            Transport::Tcp => self.port,
+            Transport::Tls => self.tls_port,
+            Transport::Ws => self.ws_port.get().copied().unwrap_or(USUAL_WS_PORT),
+            Transport::Wss => self.wss_port.get().copied().unwrap_or(USUAL_WSS_PORT),
+        }
+    }
+
     /// Where to listen, and with what: the tables `[[listener]]`, or without any the usual ones.
     #[must_use]
     pub fn all_listeners(&self) -> Vec<Listener> {
         let configs: Vec<Config> = if self.listeners.is_empty() {
             let plain = Self { unix: Optional::None, ..self.clone() };
-            let mut tls = plain.clone();
-            tls.port = self.tls_port;
-            tls.listener.transport = Transport::Tls;
+            let of = |transport: Transport| {
+                let mut config = plain.clone();
+                config.port = self.usual_port(transport);
+                config.listener.transport = transport;
+                config
+            };
+            let tls = self.tls.then(|| of(Transport::Tls));
             let unix = self.unix.get().map(|_| self.clone());
-            [Some(plain), self.tls.then_some(tls), unix].into_iter().flatten().collect()
+            let ws = self.ws_port.get().map(|_| of(Transport::Ws));
+            let wss = self.wss_port.get().map(|_| of(Transport::Wss));
+            [Some(plain.clone()), tls, unix, ws, wss].into_iter().flatten().collect()
         } else {
             self.listeners.iter().map(|table| table.over(self)).collect()
         };

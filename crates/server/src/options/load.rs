@@ -205,16 +205,31 @@ fn proxies_apart(config: &Config) -> Option<String> {
     Some(words.to_owned())
 }
 
+/// Two of the usual listeners that would want the same port.
 fn same_port(config: &Config) -> Option<String> {
-    let is_usual = config.listeners.is_empty();
-    let same = is_usual && config.tls && config.port != 0 && config.port == config.tls_port;
-    same.then(|| {
-        format!(
-            "`port` and `tls_port` are both {}: choose another for one of them, or turn TLS off \
-             (`tls = false`, --no-tls)",
-            config.port
-        )
-    })
+    if !config.listeners.is_empty() {
+        return None;
+    }
+    let ports = [
+        ("port", Some(config.port)),
+        ("tls_port", config.tls.then_some(config.tls_port)),
+        ("ws_port", config.ws_port.get().copied()),
+        ("wss_port", config.wss_port.get().copied()),
+    ];
+    let ports: Vec<_> = ports.into_iter().filter_map(|(key, port)| Some((key, port?))).collect();
+    for (at, (key, port)) in ports.iter().enumerate().filter(|(_, (_, port))| *port != 0) {
+        let Some((other, _)) = ports[..at].iter().find(|(_, other)| other == port) else {
+            continue;
+        };
+        let off = match *key {
+            "tls_port" => "turn TLS off (`tls = false`, --no-tls)".to_owned(),
+            key => format!("turn `{key}` off (`none`)"),
+        };
+        return Some(format!(
+            "`{other}` and `{key}` are both {port}: choose another for one of them, or {off}"
+        ));
+    }
+    None
 }
 
 fn files_apart(config: &Config) -> Option<String> {

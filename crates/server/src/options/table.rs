@@ -18,6 +18,7 @@ use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};
 use super::listener::ListenerTable;
 use super::network::Networks;
+use super::origins::Origins;
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
 use super::value::Value;
@@ -50,6 +51,26 @@ option_table! {
         /// TCP port for MQTT over TLS.
         /// `0` takes any free one; the broker prints it.
         tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES);
+
+        /// TCP port for MQTT over WebSocket, without encryption; `none` for none.
+        /// 8083 is the usual one, and any path will do, such as `/mqtt`. `0` takes any free port.
+        ws_port: Optional<u16> = Optional::None => flags(&["ws-port"]).range(0, TWO_BYTES);
+
+        /// TCP port for MQTT over WebSocket with TLS; `none` for none.
+        /// 8084 is the usual one. The certificate is that of the TLS port.
+        wss_port: Optional<u16> = Optional::None => flags(&["wss-port"]).range(0, TWO_BYTES);
+
+        /// Origins of web pages that may connect by WebSocket.
+        /// Others are refused (HTTP status 403); programs that are no browser name none, and may connect.
+        /// With `auto` a listener for this machine alone takes pages of this machine (such as
+        /// `http://localhost:3000`) and no others, as any page that somebody here visits could connect to
+        /// it; elsewhere it takes `any`, as clients have to say who they are.
+        ws_origins: Auto<Origins> = Auto::Auto => flags(&["ws-origins"]).per_listener();
+
+        /// Proxies that say truly whose a WebSocket connection is, in the header `X-Forwarded-For`.
+        /// The nearest address in it that is none of these counts as the client's. From others the header
+        /// is not believed; who sends it does not count as a client of this machine.
+        ws_proxies: Networks = Networks::NONE => flags(&["ws-proxies"]).per_listener();
 
         /// Unix socket to listen on, for programs on this machine; `none` for none.
         /// It is there beside the ports, or in a `[[listener]]` in place of `port` and `bind`. A socket
@@ -244,14 +265,15 @@ option_table! {
 
     /// A listener of its own, of which there may be any number up to 200. Without one the broker
     /// listens on `port`, and on `tls_port` if `tls` is on; with one it listens where the listeners say
-    /// and nowhere else, and `tls` and `tls_port` say nothing, but that `tls_port` is the port of a
-    /// TLS listener that names none. What a listener does not say for itself it has from the top of
+    /// and nowhere else, and `tls` and the other ports say nothing, but that `tls_port`, `ws_port` and
+    /// `wss_port` are those of listeners of their kind that name none. What a listener does not say for itself it has from the top of
     /// the file.
     [[listener]] ListenerOptions {
         /// A name for messages of the broker; empty for none.
         name: String = String::new() => flags(&[]).live();
 
-        /// What is spoken under MQTT.
+        /// What is spoken under MQTT: nothing but `tcp`, `tls`, or WebSocket without (`ws`) or with TLS
+        /// (`wss`).
         transport: Transport = Transport::Tcp => flags(&[]);
     }
 

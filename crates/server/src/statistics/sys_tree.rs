@@ -219,6 +219,9 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
     }
     by_transport(round, "plain", &plain(sum));
     by_transport(round, "tls", &sum.tls);
+    let now = sum.websocket_opened.saturating_sub(sum.websocket_closed);
+    round.say("transport/websocket/connections/now", now);
+    round.say("transport/websocket/connections/ever", sum.websocket_opened);
 }
 
 fn by_transport(round: &mut Round, name: &str, traffic: &Traffic) {

@@ -78,6 +78,7 @@ impl ClientUpgrade {
         if !has_no_gap(target) || !target.starts_with('/') {
             return Err(BadRequestPart(format!("the path {target:?}")));
         }
+        // [MQTT5-6.0.0-3] [MQTT3-6.0.0-3]: the subprotocol is offered.
         let mut request = format!(
             "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {}\r\n",

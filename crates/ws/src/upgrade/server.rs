@@ -76,6 +76,7 @@ fn read_fields<'a>(
     let key = one("Sec-WebSocket-Key")?.filter(|key| key::is_key(key));
     let key = key.ok_or(Refusal::Field("Sec-WebSocket-Key"))?;
     let origin = one("Origin")?;
+    // [MQTT5-6.0.0-4] [MQTT3-6.0.0-4]
     let offered = fields.list("Sec-WebSocket-Protocol");
     let offers = |subprotocol: &Subprotocol| offered.contains(&subprotocol.name());
     let subprotocol = [Subprotocol::Mqtt, Subprotocol::MqttV31].into_iter().find(offers);

@@ -51,7 +51,7 @@ fn the_answer_to_the_key_of_the_standard_is_that_of_the_standard() {
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
-#[test] // [MQTT5-6.0.0-4]
+#[test] // [MQTT5-6.0.0-4] [MQTT3-6.0.0-4]
 fn the_subprotocol_is_chosen_from_what_is_offered() {
     let chosen = |line: &str| read_request(&with(line)).map(|request| request.subprotocol);
     assert_eq!(chosen("Sec-WebSocket-Protocol: mqttv3.1"), Ok(Subprotocol::MqttV31));
@@ -187,7 +187,7 @@ fn the_nearest_address_that_is_no_proxy_of_ours_counts() {
     assert_eq!(from(&["X-Forwarded-For: 192.0.2.7, unknown"]), None);
 }
 
-#[test]
+#[test] // [MQTT5-6.0.0-3] [MQTT3-6.0.0-3]
 fn the_two_halves_understand_each_other() {
     for subprotocol in [Subprotocol::Mqtt, Subprotocol::MqttV31] {
         let client = ClientUpgrade::new(subprotocol).unwrap();
