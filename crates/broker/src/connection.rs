@@ -16,6 +16,7 @@ use crate::crowd::{Crowd, Patience};
 use crate::entrance::EntranceId;
 use crate::holds::Holds;
 use crate::message::{Message, MessageView};
+use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::persist::Stage;
@@ -45,8 +46,8 @@ pub struct Connection {
     pub(crate) holds: Holds,
     /// The version was announced, and is not just assumed.
     pub(crate) announced: bool,
-    /// Opened when there were as many connections as allowed.
-    pub(crate) over_limit: bool,
+    /// Why its CONNECT is refused whatever it says, if that was known when it was accepted.
+    pub(crate) turned_away: Option<ReasonCode>,
     pub(crate) greeting: Greeting,
     pub(crate) transport: Transport,
     /// Where it was accepted.
@@ -71,6 +72,8 @@ pub struct Connection {
     pub(crate) crowd: Option<Box<Crowd>>,
     /// Whether it is to be looked at when its time is over: once, however often it was crowded.
     pub(crate) crowd_timed: bool,
+    /// What it has left of what it may send, once it has a limit and has sent something.
+    pub(crate) meter: Option<Box<Meter>>,
     /// How many bytes it counts with.
     pub(crate) counted: usize,
     pub(crate) patience: Patience,
@@ -157,7 +160,7 @@ pub(crate) struct Accepting {
 impl Connection {
     pub(crate) fn new(
         now_ms: u64,
-        over_limit: bool,
+        turned_away: Option<ReasonCode>,
         transport: Transport,
         entrance: EntranceId,
     ) -> Self {
@@ -168,7 +171,7 @@ impl Connection {
             stalled: false,
             holds: Holds::default(),
             announced: false,
-            over_limit,
+            turned_away,
             greeting: Greeting::None,
             transport,
             entrance,
@@ -184,6 +187,7 @@ impl Connection {
             last_heard_ms: now_ms,
             crowd: None,
             crowd_timed: false,
+            meter: None,
             counted: 0,
             patience: Patience::default(),
             crowds_ahead: 0,
@@ -337,5 +341,17 @@ impl fmt::Display for Cause {
             ),
             Self::ShuttingDown => f.write_str("the broker stops"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // What few connections need is behind a pointer. Larger is slower with very many of them, so
+        // whoever adds to it looks for what can leave.
+        assert_eq!(size_of::<Connection>(), 256);
     }
 }

@@ -48,6 +48,10 @@ counters! {
         publishers_slowed_by_mail,
         /// Times that a receiver counted as slow, having been waited for.
         slow_consumers,
+        /// Times that a client was not read because it sent faster than it may.
+        clients_slowed_by_rate,
+        /// Connections that waited because others fought with them for a client identifier.
+        duels_slowed,
         /// Sessions that ended because their expiry interval passed.
         sessions_expired,
     }
@@ -77,6 +81,9 @@ counters! {
         memory_queued,
         /// Not retained, and not routed, because memory is short.
         memory_retained,
+        /// Not retained, and refused if its client can be told, because there are as many retained
+        /// messages as may be.
+        retained_quota,
         /// Subscriptions refused because memory is short.
         memory_subscriptions,
         /// New sessions refused because memory is short.
@@ -103,8 +110,13 @@ counters! {
         not_authorized,
         /// There are as many connections as may be, or memory is short.
         quota,
+        /// Too many connections, or wrong logins, from one address; or too many for one client
+        /// identifier.
+        connection_rate,
         /// Anything else, such as a CONNECT that cannot be read.
         other,
+        /// Those of all these who were not told, but closed as soon as they were accepted.
+        unheard,
     }
 }
 
@@ -116,6 +128,7 @@ impl Refused {
             ReasonCode::BadUserNameOrPassword => &mut self.user_or_password,
             ReasonCode::NotAuthorized => &mut self.not_authorized,
             ReasonCode::QuotaExceeded => &mut self.quota,
+            ReasonCode::ConnectionRateExceeded => &mut self.connection_rate,
             _ => &mut self.other,
         } += 1;
     }
@@ -229,6 +242,18 @@ impl Packets {
     pub(crate) fn publish_leaves(&mut self, qos: QoS, packets: u64, payload_bytes: usize) {
         self.publish_sent[qos as usize] += packets;
         self.payload_sent += packets * payload_bytes as u64;
+    }
+
+    /// So many PUBLISH packets leave, with so many bytes of payload together.
+    pub(crate) fn run_leaves(&mut self, qos: QoS, packets: usize, payload_bytes: usize) {
+        self.publish_sent[qos as usize] += packets as u64;
+        self.payload_sent += payload_bytes as u64;
+    }
+
+    /// So many PUBLISH packets came, with so many bytes of payload together.
+    pub(crate) fn run_came(&mut self, qos: QoS, packets: usize, payload_bytes: usize) {
+        self.publish_received[qos as usize] += packets as u64;
+        self.payload_received += payload_bytes as u64;
     }
 
     #[inline]

@@ -11,6 +11,7 @@
 //! 4. write the output of every connection in [`Shard::take_dirty`], once.
 
 mod arena;
+mod clients;
 mod commons;
 mod connection;
 mod counters;
@@ -26,6 +27,7 @@ mod mail;
 mod memory;
 mod memory_store;
 mod message;
+mod meter;
 mod offer;
 mod outbox;
 mod outgoing;
@@ -38,6 +40,7 @@ mod restore;
 mod retained;
 mod rights;
 mod router;
+mod run;
 mod session;
 mod shard;
 mod sharing;
@@ -57,7 +60,8 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::{Message, MessageParts, PublishedBy};
+pub use message::{Message, MessageBytes, MessageParts, PublishedBy};
+pub use meter::{Bucket, Rates};
 /// Words of MQTT that records are made of.
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
 pub use noctule_mqtt::{PacketId, QoS};
@@ -77,9 +81,9 @@ pub use rights::{EntrancePolicy, Grant, Policies, Policy, Refusals, Who, Wish, W
 pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{
-    Action, Credentials, Enhanced, Event, Hello, Leftovers, Offence, Population, Report, Settings,
-    Shard, Step, Verdict,
+    Action, Credentials, Enhanced, Event, Hello, Leftovers, Offence, Population, Quota, Report,
+    Settings, Shard, Step, Verdict,
 };
 pub use sharing::SharedLetter;
-pub use statistics::Snapshot;
+pub use statistics::{HOLDINGS, Holding, Holdings, Snapshot};
 pub use watch::{Published, WATCHED_PAYLOAD_BYTES_MAX};

@@ -9,6 +9,7 @@
 use crate::commons::{Commons, Placement, ShardId};
 use crate::message::Message;
 use crate::persist::{Record, Sequence, SessionKey};
+use crate::principal::Principal;
 use crate::retained::Cursor;
 use crate::rights::Standing;
 use crate::session::{Expiry, PerhapsSent, Replay, Session, SessionHandle, Terms, Will};
@@ -27,8 +28,8 @@ pub struct StoredSession {
     /// Its client identifier. It is empty if the session has ended and what it was owed as a member
     /// of groups is still to be given to others.
     pub client_id: Box<str>,
-    /// The user name of its last connection, if that had one.
-    pub user_name: Option<Box<str>>,
+    /// Who the client of its last connection was.
+    pub principal: Principal,
     /// Seconds it outlives its connection; `None` is for ever.
     pub expiry: Option<u32>,
     /// Since when its client is away, in milliseconds of wall time; `None` if it was there when the
@@ -114,9 +115,9 @@ fn restore_retained(
         let parts = commons.retained_parts();
         let part = placement.retained_part(message.topic().as_bytes(), parts);
         commons.change_retained(part, &mut |retained| {
-            let before = retained.bytes();
+            let before = retained.size();
             retained.set(&message, sequence);
-            commons.memory().retained_changed(before, retained.bytes());
+            commons.memory().retained_changed(before, retained.size());
         });
     }
     commons.retained_sequence().fetch_max(next.saturating_sub(1), Ordering::SeqCst);
@@ -146,7 +147,7 @@ impl Shard {
         let client_id = stored.client_id.clone();
         let mut session = Session::new(stored.client_id, stored.key);
         session.stored = true;
-        session.user_name = stored.user_name;
+        session.principal = stored.principal;
         session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
         session.next_sequence = stored.next_sequence.saturating_sub(1);
         session.expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);

@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::{Message, PublishedBy};
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
+use crate::principal::Principal;
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
@@ -59,8 +60,8 @@ impl Expiry {
 pub struct Session {
     pub(crate) client_id: Box<str>,
     pub(crate) key: SessionKey,
-    /// The user name of its last connection, if that had one.
-    pub(crate) user_name: Option<Box<str>>,
+    /// Who the client of its last connection was. It belongs to him if that was verified.
+    pub(crate) principal: Principal,
     /// What besides its names its rights depend on: those of its last connection.
     pub(crate) standing: Standing,
     /// The generation of policies by which what waits in it was judged, or will be.
@@ -76,6 +77,8 @@ pub struct Session {
     pub(crate) claimant: Option<ConnectionHandle>,
     pub(crate) expiry: Expiry,
     pub(crate) subscriptions: BTreeMap<Box<str>, Terms>,
+    /// What these take of memory.
+    pub(crate) subscription_bytes: usize,
     pub(crate) outbound: Outbound<Owed>,
     pub(crate) queue: Queue,
     pub(crate) inbound: Inbound,
@@ -177,7 +180,7 @@ impl Session {
         Self {
             client_id,
             key,
-            user_name: None,
+            principal: Principal::default(),
             standing: Standing::default(),
             judged_by: None,
             recheck_through: Sequence(0),
@@ -187,6 +190,7 @@ impl Session {
             receiving: Stage::Written,
             expiry: Expiry::AtClose,
             subscriptions: BTreeMap::new(),
+            subscription_bytes: 0,
             outbound: Outbound::default(),
             queue: Queue::default(),
             inbound: Inbound::default(),
@@ -207,7 +211,7 @@ impl Session {
 
     /// It as the publisher of a message.
     pub(crate) fn author(&self) -> PublishedBy<'_> {
-        PublishedBy { client_id: &self.client_id, user_name: self.user_name.as_deref() }
+        PublishedBy { client_id: &self.client_id, user_name: self.principal.user_name.as_deref() }
     }
 
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
@@ -238,7 +242,7 @@ impl Session {
         Record::Session {
             key: self.key,
             client_id: self.client_id.clone(),
-            user_name: self.user_name.clone(),
+            principal: self.principal.clone(),
             expiry: self.expiry.seconds(),
             will: self
                 .will
@@ -288,5 +292,16 @@ impl Session {
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
         Self::new("test".into(), SessionKey(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_owes_nothing_is_small() {
+        // As with connections.
+        assert_eq!(size_of::<Session>(), 384);
     }
 }

@@ -3,8 +3,8 @@
 //! What can be decided without checking a password is decided at once: certificates, proofs by SCRAM,
 //! and logins that were found right before. A password that has to be checked is checked by threads
 //! of their own; the loop goes on, and the answer comes as a letter. When too many wait, a client is
-//! told that the broker is busy; when its address has been wrong too often, it has to wait, and then
-//! is refused. What a client may *do* is not decided here.
+//! told that the broker is busy; when it has been wrong too often, it has to wait, and then is refused.
+//! What a client may *do* is not decided here.
 
 mod chance;
 mod checkers;
@@ -15,19 +15,21 @@ mod slowed;
 mod tokens;
 mod watched;
 
+use crate::arrivals::Arrivals;
+use crate::limits::arrival_rules;
 use crate::mailboxes::Mailboxes;
 use crate::options::{CertificateUser, ClientAuth, Config, Listener};
 use crate::run::StartError;
 use checkers::{Checkers, Claim, Question};
 pub(crate) use exchange::Begun;
-use failures::{Failures, Standing};
+use failures::{Failures, Standing, Whom};
 use noctule_auth::is_token;
 use noctule_broker::{
-    ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Principal, Verdict,
+    ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Principal, Step, Verdict,
 };
 use noctule_cert::{IdentityField, identity};
 use noctule_mqtt::ReasonCode;
-use noctule_net::{AnnouncedCertificate, Peer};
+use noctule_net::{AnnouncedCertificate, Peer, Source};
 use passwords::Passwords;
 use slowed::{Slowed, Then};
 use std::io;
@@ -44,6 +46,7 @@ pub(crate) struct Gate {
     /// Once there is a password file.
     workers: OnceLock<Workers>,
     failures: Arc<Failures>,
+    arrivals: Arc<Arrivals>,
     mailboxes: Arc<Mailboxes>,
     /// How long somebody may wait for an answer.
     patience: Duration,
@@ -103,6 +106,7 @@ impl Gate {
             guards: RwLock::default(),
             workers: OnceLock::new(),
             failures: Arc::new(failures),
+            arrivals: Arc::default(),
             mailboxes: Arc::clone(mailboxes),
             patience: limits.connect_timeout,
         };
@@ -127,7 +131,13 @@ impl Gate {
             let _ = self.workers.set(Workers::start(self).map_err(failed)?);
         }
         *self.guards.write().unwrap_or_else(PoisonError::into_inner) = guards;
+        self.arrivals.set(arrival_rules(&config.limits));
         Ok(())
+    }
+
+    /// Those who come, before anything is known of them.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
     }
 
     /// The password files that are in use.
@@ -178,7 +188,7 @@ impl Gate {
         let password = match (password, tokens) {
             (Some(token), Some(tokens)) if is_token(&token) => {
                 let claim = Claim::Token { tokens: Arc::clone(tokens), user, token, client_id };
-                return self.check(Question { claim, source, asker });
+                return self.check(claim, source, asker);
             }
             (password, _) => password,
         };
@@ -194,15 +204,22 @@ impl Gate {
             return Some(Verdict::Accepted);
         }
         let claim = Claim::Password { passwords: Arc::clone(passwords), user, password };
-        self.check(Question { claim, source, asker })
+        self.check(claim, source, asker)
     }
 
     /// Has a password or a token checked, at once or later; or says why not.
-    fn check(&self, question: Question) -> Option<Verdict> {
+    fn check(
+        &self,
+        claim: Claim,
+        source: Source,
+        asker: (usize, ConnectionHandle),
+    ) -> Option<Verdict> {
         let Some(workers) = self.workers.get() else {
             return Some(BUSY);
         };
-        match self.failures.standing(question.source, Instant::now()) {
+        let key = self.failures.claim(source, claim.whom());
+        let question = Question { claim, source, key, asker };
+        match self.failures.standing(key, Instant::now()) {
             Standing::Good => workers.checkers.ask(question),
             Standing::Slowed(delay) => {
                 let waits = workers.slowed.wait(delay, Then::Check(question));
@@ -222,20 +239,29 @@ impl Gate {
         (shard, connection): (usize, ConnectionHandle),
     ) -> Option<Event> {
         let refused = |verdict| Some(Event::Authenticated { connection, verdict });
+        let user_of = |begun: &Begun| begun.as_ref().map(|exchange| exchange.user().to_owned());
+        // The first step says who it is to be, the next one proves it and ends the exchange.
+        let user = user_of(begun).filter(|_| said.step == Step::Next);
+        let answer = exchange::step(passwords, begun, said, connection);
+        let user = user.or_else(|| user_of(begun)).unwrap_or_default();
         let source = origin.peer.source();
-        let standing = self.failures.standing(source, Instant::now());
+        let key = self.failures.claim(source, Whom::User(&user));
+        let standing = self.failures.standing(key, Instant::now());
         if standing == Standing::Refused {
             *begun = None;
             return refused(TOO_OFTEN);
         }
-        let answer = match exchange::step(passwords, begun, said, connection) {
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 debug!("{error}");
-                checkers::note(&self.failures, source);
+                checkers::note(&self.failures, key, source);
                 return refused(NOT_AUTHORIZED);
             }
         };
+        if matches!(answer, Event::Proven { .. }) {
+            self.failures.forgive(key, Instant::now());
+        }
         match (standing, self.workers.get()) {
             (Standing::Slowed(delay), Some(workers)) => {
                 let waits = workers.slowed.wait(delay, Then::Answer(shard, answer));
@@ -257,7 +283,7 @@ impl Guard {
     fn without_passwords(&self, origin: Origin<'_>) -> Verdict {
         let is_local = origin.peer.is_on_this_machine();
         let accepted = self.has_certificate(origin) || is_local || self.allow_anonymous;
-        if accepted { Verdict::Accepted } else { NOT_AUTHORIZED }
+        if accepted { Verdict::AcceptedUnasked } else { NOT_AUTHORIZED }
     }
 
     /// Whether the client has shown a certificate, here or to a proxy that is believed.

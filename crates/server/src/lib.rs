@@ -4,11 +4,13 @@
 //! this crate reads the configuration file and the environment.
 
 mod acl_files;
+mod arrivals;
 mod clock;
 mod commons;
 mod complaints;
 mod door;
 mod durable;
+mod ending;
 mod entrances;
 mod event_loop;
 mod gate;

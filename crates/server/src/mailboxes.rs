@@ -8,6 +8,7 @@
 //! The parcels in which messages travel go back the same way, so that nothing is allocated for
 //! them: the reader leaves emptied ones in the box, the writer finds them there.
 
+use crate::arrivals::Visit;
 use crate::entrances::Rules;
 use crate::event_loop::Taps;
 use mio::Waker;
@@ -22,7 +23,13 @@ pub(crate) enum Letter {
     /// From its shard to the other's.
     Mail(Mail),
     /// A connection whose session lives there.
-    Arrival { pipe: Pipe, peer: Peer, taps: Option<Box<Taps>>, departure: Departure },
+    Arrival {
+        pipe: Pipe,
+        peer: Peer,
+        taps: Option<Box<Taps>>,
+        visit: Option<Visit>,
+        departure: Departure,
+    },
     /// Topics below `$SYS/` with what the broker has to say on them.
     System(Vec<(String, String)>),
     /// From the store to the shard.

@@ -1,5 +1,6 @@
 //! The sockets of a loop, each in the slot of its connection.
 
+use crate::arrivals::Visit;
 use crate::event_loop::Taps;
 use crate::gate::Begun;
 use noctule_broker::ConnectionHandle;
@@ -30,6 +31,10 @@ pub(crate) struct Socket {
     /// Bytes to read at once.
     pub(crate) appetite: usize,
     pub(crate) ending: Ending,
+    /// Has it counted with its address.
+    pub(crate) visit: Option<Visit>,
+    /// It is only kept to be told that it may not come in.
+    pub(crate) turned_away: bool,
 }
 
 /// Whether a proxy says whose a connection is.

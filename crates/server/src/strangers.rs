@@ -1,6 +1,7 @@
 //! Lines about those who come to the wrong door or fail at it: what they did, what to do about it,
 //! and not as often as it happens.
 
+use noctule_mqtt::ReasonCode;
 use noctule_net::{
     FirstBytes, Peer, ProxyFailure, Refusal, TlsFailure, WebSocketFailure, looks_like_client_hello,
 };
@@ -24,6 +25,9 @@ pub(crate) struct Strangers {
     frames: Sluice,
     uninvited: Sluice,
     not_announced: Sluice,
+    turned_away: Sluice,
+    duels: Sluice,
+    quotas: Sluice,
 }
 
 impl Strangers {
@@ -59,6 +63,28 @@ impl Strangers {
         if let Some(failure) = failure {
             self.not_announced.say(peer, &failure.to_string(), now_ms);
         }
+    }
+
+    /// A connection was turned away when it came.
+    pub(crate) fn turned_away(&mut self, peer: Peer, reason: ReasonCode, now_ms: u64) {
+        let what = if reason == ReasonCode::ConnectionRateExceeded {
+            "turned away: this address connects too often (limits.connect_rate_per_address_max)"
+        } else {
+            "turned away: this address has as many connections as it may \
+             (limits.connections_per_address_max)"
+        };
+        self.turned_away.say(peer, what, now_ms);
+    }
+
+    /// Whether it may be said now that clients fight for a client identifier; if so, of how many it was
+    /// not said.
+    pub(crate) fn duel_passes(&mut self, now_ms: u64) -> Option<u64> {
+        self.duels.pass(now_ms)
+    }
+
+    /// The same, of clients that meet a quota.
+    pub(crate) fn quota_passes(&mut self, now_ms: u64) -> Option<u64> {
+        self.quotas.pass(now_ms)
     }
 
     /// Somebody who is no proxy comes where only proxies may.

@@ -126,8 +126,7 @@ impl Shard {
             return self.close(handle, Cause::AnswerTooLarge { bytes: connack_bytes, limit }, now);
         }
         connection.phase = Phase::AwaitVerdict(Box::new(accepting));
-        connection.principal =
-            Principal { user_name: connect.user_name.map(Into::into), grant: None };
+        connection.principal = Principal::claiming(connect.user_name);
         let credentials = Credentials {
             client_id,
             user_name: connect.user_name.map(Into::into),
@@ -144,8 +143,17 @@ impl Shard {
         handle: ConnectionHandle,
         connect: &Connect<'_>,
     ) -> Result<(), ReasonCode> {
-        if self.delivery.connections.get(handle).is_none_or(|connection| connection.over_limit) {
-            return Err(ReasonCode::QuotaExceeded);
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        if let Some(reason) = connection.turned_away {
+            return Err(reason);
+        }
+        let user_properties = [connect.properties]
+            .into_iter()
+            .chain(connect.will.as_ref().map(|will| will.properties));
+        for properties in user_properties {
+            self.check_user_properties(properties).map_err(|_| ReasonCode::QuotaExceeded)?;
         }
         // Any name is taken, and so those of 1 to 23 letters and digits [MQTT3-3.1.3-5]
         // [MQTT5-3.1.3-5]. [MQTT3-3.1.3-8] [MQTT3-3.1.3-9]: without a name there is no session to
@@ -219,7 +227,8 @@ impl Shard {
         }
         match verdict {
             Verdict::Refused(reason) => return self.refuse(handle, reason, now),
-            Verdict::Accepted => {}
+            Verdict::Accepted => connection.principal.is_claimed = false,
+            Verdict::AcceptedUnasked => {}
             Verdict::AcceptedAs(principal) => connection.principal = principal,
         }
         self.bring_home(handle, now);
@@ -287,7 +296,8 @@ impl Shard {
     }
 
     /// Whether the session of its client identifier belongs to somebody else. One that belongs to
-    /// nobody, as it was begun without a user name, is for whoever comes.
+    /// nobody, as it was begun without a user name or with one that was not verified, is for whoever
+    /// comes; and who only claims a name has nothing of his who has proved it.
     fn wants_a_foreign_session(&self, handle: ConnectionHandle) -> bool {
         let Some(connection) = self.delivery.connections.get(handle) else {
             return false;
@@ -295,16 +305,17 @@ impl Shard {
         let Phase::AwaitVerdict(accepting) = &connection.phase else {
             return false;
         };
-        let session = self.clients.get(&accepting.client_id);
+        let sessions = &self.delivery.sessions;
+        let session = self.clients.find(&accepting.client_id, sessions);
         let owner = session
-            .and_then(|session| self.delivery.sessions.get(*session))
-            .and_then(|session| session.user_name.as_deref());
-        owner.is_some() && owner != connection.principal.user_name.as_deref()
+            .and_then(|session| sessions.get(session))
+            .and_then(|session| session.principal.owner());
+        owner.is_some() && owner != connection.principal.owner()
     }
 
     /// Who is refused hears why, and is closed `[MQTT3-3.1.3-9]` `[MQTT3-3.2.2-5]` `[MQTT5-3.1.3-8]`
     /// `[MQTT5-3.1.4-2]` `[MQTT5-3.2.2-7]` `[MQTT5-4.12.0-4]`.
-    fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
+    pub(super) fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
         self.delivery.count_refusal(handle, reason);
         self.send_refusal(handle, reason, explanation(reason));
         self.close(handle, Cause::Refused(reason), now);
@@ -316,11 +327,20 @@ impl Shard {
         if let Some(connection) = self.delivery.connections.get(handle) {
             self.delivery.journal.enter(connection.stage);
         }
-        self.claim_session(handle, now);
+        self.claim_session(handle, now, false);
         self.delivery.journal.leave();
     }
 
-    fn claim_session(&mut self, handle: ConnectionHandle, now: Now) {
+    /// As [`claim`](Self::claim), of one that has waited for its turn.
+    pub(super) fn claim_in_turn(&mut self, handle: ConnectionHandle, now: Now) {
+        if let Some(connection) = self.delivery.connections.get(handle) {
+            self.delivery.journal.enter(connection.stage);
+        }
+        self.claim_session(handle, now, true);
+        self.delivery.journal.leave();
+    }
+
+    fn claim_session(&mut self, handle: ConnectionHandle, now: Now, in_turn: bool) {
         if self.offer.sessions_belong_to_users && self.wants_a_foreign_session(handle) {
             return self.refuse_foreign(handle, now);
         }
@@ -329,7 +349,7 @@ impl Shard {
         };
         if self.delivery.pressure >= Pressure::NewWork
             && let Phase::AwaitVerdict(accepting) = &connection.phase
-            && !self.clients.contains_key(&accepting.client_id)
+            && self.clients.find(&accepting.client_id, &self.delivery.sessions).is_none()
         {
             self.delivery.dropped.memory_sessions += 1;
             return self.refuse(handle, ReasonCode::QuotaExceeded, now);
@@ -338,6 +358,9 @@ impl Shard {
         let standing = Standing { entrance, grant: connection.principal.grant.clone() };
         if self.delivery.authority.in_force && !self.may_have_its_will(handle, &standing) {
             return self.refuse(handle, ReasonCode::NotAuthorized, now);
+        }
+        if !in_turn && self.waits_for_its_turn(handle, now) {
+            return;
         }
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
@@ -359,8 +382,8 @@ impl Shard {
         };
         found.claimant = Some(handle);
         let before = found.owner_bytes();
-        let is_same_user = found.user_name == connection.principal.user_name;
-        found.user_name = connection.principal.user_name.clone();
+        let is_same_user = found.principal.is_same_user(&connection.principal);
+        found.principal = connection.principal.clone();
         let sessions = &mut self.delivery.memory.sessions;
         *sessions = (*sessions + found.owner_bytes()).saturating_sub(before);
         found.expires_ms = None;
@@ -437,7 +460,7 @@ impl Shard {
     /// `[MQTT5-3.1.2-4]` `[MQTT5-3.1.2-5]` `[MQTT5-3.1.4-4]`. It is found by its client identifier
     /// and by nothing else `[MQTT3-3.1.3-2]` `[MQTT5-3.1.3-2]`.
     fn session_for(&mut self, accepting: &Accepting, now: Now) -> Option<SessionHandle> {
-        let found = *self.clients.get(&accepting.client_id)?;
+        let found = self.clients.find(&accepting.client_id, &self.delivery.sessions)?;
         if let Some(holder) = self.delivery.sessions.get(found)?.holder()
             && !fault(Fault::TakeoverKeepsOld)
         {
@@ -445,7 +468,7 @@ impl Shard {
             self.close(holder, Cause::TakenOver, now);
         }
         // Closing has ended the session if it was not to outlive its connection.
-        let found = *self.clients.get(&accepting.client_id)?;
+        let found = self.clients.find(&accepting.client_id, &self.delivery.sessions)?;
         if accepting.clean_start {
             self.end_session(found);
             return None;
@@ -461,11 +484,10 @@ impl Shard {
 
     /// Takes a session in.
     pub(crate) fn adopt(&mut self, session: Session) -> SessionHandle {
-        let client_id = session.client_id.clone();
-        self.delivery.memory.sessions += session_bytes(&client_id) + session.owner_bytes();
+        self.delivery.memory.sessions += session_bytes(&session.client_id) + session.owner_bytes();
         self.delivery.memory.spilled += self.delivery.spilled_weight(session.queue.spilled_bytes());
         let handle = self.delivery.sessions.insert(session);
-        self.clients.insert(client_id, handle);
+        self.clients.insert(handle, &self.delivery.sessions);
         handle
     }
 

@@ -208,6 +208,13 @@ impl Shard {
         if session.connection.take().is_some() {
             self.delivery.connected -= 1;
         }
+        if !self.duels.is_empty() {
+            let client_id = session.client_id.clone();
+            self.end_duel(&client_id, now);
+        }
+        let Some(session) = self.delivery.sessions.get_mut(handle) else {
+            return;
+        };
         session.claimant = None;
         session.answers.abandon_all();
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
@@ -280,7 +287,7 @@ impl Shard {
             return;
         };
         self.delivery.forget_session(&session);
-        self.clients.remove(&session.client_id);
+        self.clients.remove(handle, &session.client_id);
         let shares = session.is_member_of_groups();
         if session.subscriptions.len() > LEAVING_SLICE {
             let subscriptions = std::mem::take(&mut session.subscriptions);

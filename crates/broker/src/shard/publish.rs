@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::input::Sender;
+use super::quota::is_too_much_to_retain;
 use super::share::Origin;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
@@ -85,6 +86,7 @@ impl Shard {
         if frame.flags() & self.refused_publish_flags != 0 {
             return Err(self.refused_flags(publish));
         }
+        self.check_user_properties(publish.properties)?;
         if let Some(alias) = publish.properties.topic_alias() {
             return self.on_aliased(sender, publish, alias);
         }
@@ -110,6 +112,9 @@ impl Shard {
             connection.last_route = cached;
         }
         self.delivery.packets.publish_came(publish.qos, publish.payload.len());
+        if self.is_metering {
+            self.charge_message(sender.connection);
+        }
         // Without an alias there is a topic.
         let Some(view) = MessageView::of_publish(publish, expires) else {
             return Err(Violation::TopicEmpty);
@@ -304,6 +309,13 @@ impl Shard {
             return Ok(false);
         }
         if storing && self.takes_topic(session, outgoing)? {
+            // Once it is stored its receipt is promised, and nobody can be refused any more.
+            if self.refuses_to_retain(&outgoing.view, Some(session)) {
+                let reason = ReasonCode::QuotaExceeded;
+                let routed = Routed { reason, durable: false, replies: 0 };
+                self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+                return Ok(false);
+            }
             outgoing.from = Some(session);
             self.delivery.attribute(outgoing);
             let message = outgoing.message(&mut self.delivery.pool).clone();
@@ -349,7 +361,7 @@ impl Shard {
                 found.inbound.stored(*packet_id);
                 Some(*session)
             }
-            None => self.clients.get(client_id).copied(),
+            None => self.clients.find(client_id, &self.delivery.sessions),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
         // Nobody knows by now where its client came in.
@@ -390,7 +402,10 @@ impl Shard {
         let mut view = message.view();
         let properties = Properties::from_checked(view.properties);
         view.expires = deadline(properties, self.delivery.now);
-        if !view.expires.is_never() {
+        // Nobody is left who could be refused: all others get it.
+        let retains = view.retain && !self.refuses_to_retain(&view, None);
+        if !view.expires.is_never() || retains != view.retain {
+            view.retain = retains;
             let published_by = message.published_by();
             let received_ms = self.delivery.stored_now().wall_ms;
             let attribution = Attribution { published_by, received_ms };
@@ -440,6 +455,20 @@ impl Shard {
             && self.delivery.pressure >= Pressure::NewWork
         {
             self.delivery.dropped.memory_retained += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
+        // What is promised already is kept whatever there is.
+        if outgoing.view.retain
+            && !matches!(asks, Asks::Together(_))
+            && is_too_much_to_retain(
+                &*self.commons,
+                &self.placement,
+                &self.delivery.limits,
+                &outgoing.view,
+            )
+        {
+            self.note_not_retained(from);
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
@@ -583,7 +612,11 @@ impl Shard {
     /// `more` that are not counted yet. Before MQTT 5 it is told nothing and reading stops instead.
     /// Returns whether no answer is waiting, so that the next may leave at once.
     #[inline]
-    fn check_receive_maximum(&self, sender: &Sender, more: usize) -> Result<bool, Violation> {
+    pub(super) fn check_receive_maximum(
+        &self,
+        sender: &Sender,
+        more: usize,
+    ) -> Result<bool, Violation> {
         let limit = self.delivery.limits.inflight_in_max;
         let Some(found) = self.delivery.sessions.get(sender.session) else {
             return Ok(false);

@@ -101,6 +101,7 @@ impl Shard {
             return Err(ReasonCode::QuotaExceeded);
         }
         if is_new {
+            found.subscription_bytes += subscription_bytes(text);
             self.delivery.memory.sessions += subscription_bytes(text);
         }
         let durable = found.is_persistent();
@@ -163,6 +164,7 @@ impl Shard {
         self.delivery.memory.sessions += subscription_bytes(filter.as_str());
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             found.subscriptions.insert(filter.as_str().into(), terms);
+            found.subscription_bytes += subscription_bytes(filter.as_str());
         }
     }
 
@@ -233,6 +235,7 @@ impl Shard {
         }
         found.replays.remove(filter.as_str());
         found.suspended.remove(filter.as_str());
+        found.subscription_bytes -= subscription_bytes(filter.as_str());
         self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());

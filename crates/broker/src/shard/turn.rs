@@ -138,6 +138,8 @@ impl Shard {
                 Timer::Refusals => self.on_refusals_timer(now),
                 Timer::Retained(part) => self.expire_retained(usize::from(part), now),
                 Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),
+                Timer::Rate(connection) => self.on_rate_timer(connection),
+                Timer::Duel(connection) => self.on_duel_timer(connection, now),
                 Timer::Crowd(receiver) => {
                     if let Some(deadline) = self.delivery.lose_patience(receiver) {
                         self.timers.insert(deadline, Timer::Crowd(receiver));

@@ -454,7 +454,7 @@ fn a_grant_gives_rights_that_no_policy_speaks_of_and_only_as_long_as_it_is_there
         w.open("a", ProtocolVersion::V5);
         w.send("a", user(ProtocolVersion::V5, "a"));
         let grant = grant.map(|law| Grant(Arc::new(law) as Arc<dyn Policy>));
-        let principal = Principal { user_name: Some("a".into()), grant };
+        let principal = Principal { user_name: Some("a".into()), is_claimed: false, grant };
         w.verdict(Verdict::AcceptedAs(principal));
         w.expect("a", connack());
         w.send("a", publish(topic, "x").qos(1).id(1));
@@ -587,7 +587,7 @@ fn stored() -> (StoredSession, PromptStore) {
     let session = StoredSession {
         key,
         client_id: "a".into(),
-        user_name: Some("anna".into()),
+        principal: Principal::user("anna"),
         expiry: None,
         away_since_ms: None,
         ends_in_ms: None,

@@ -314,6 +314,39 @@ fn what_a_retained_message_says_is_withheld_once_its_publisher_may_not_say_it_an
     assert!(found().is_empty());
 }
 
+/// What stands in the first block of a kind on the page about rules that holds some words.
+fn block(kind: &str, words: &str) -> String {
+    let page = include_str!("../../../../docs/authorization.md");
+    let blocks = page.split(&format!("```{kind}\n")).skip(1);
+    let mut blocks = blocks.filter_map(|rest| Some(rest.split_once("\n```")?.0));
+    blocks.find(|block| block.contains(words)).expect("the block").to_owned()
+}
+
+#[test]
+fn the_page_about_rules_is_right() {
+    let room = Room::new();
+    room.file("rules.toml", block("toml rules", "[groups]").as_bytes());
+    room.file("rules", block("text", "pattern readwrite").as_bytes());
+    for (file, rules) in [("rules.toml", 6), ("rules", 5)] {
+        let mut command = noctule();
+        command.args(["acl", "check", file]).current_dir(room.path());
+        let finished = Program::start(&mut command).finish().well();
+        assert_eq!(finished.lines, [format!("ok, {rules} rules")]);
+    }
+    let shown = block("text", "noctule acl test");
+    let mut lines = shown.lines();
+    let arguments =
+        lines.next().and_then(|line| line.strip_prefix("$ noctule acl test rules.toml "));
+    let arguments = arguments.expect("the command").replace('\'', "");
+    let mut command = noctule();
+    command.args(["acl", "test", "rules.toml"]).args(arguments.split(' ')).current_dir(room.path());
+    let finished = Program::start(&mut command).finish();
+    let expected: Vec<&str> = lines.take_while(|line| !line.starts_with('$')).collect();
+    assert_eq!(finished.lines, expected);
+    assert_eq!(finished.status.code(), Some(1));
+    assert!(shown.ends_with("$ echo $?\n1"));
+}
+
 #[test]
 fn acl_test_explains_a_decision_and_says_it_by_its_exit_code() {
     let room = Room::new();

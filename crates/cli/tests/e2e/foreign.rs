@@ -43,6 +43,28 @@ pub(crate) fn node() -> Command {
     command
 }
 
+/// Node with what drives a browser.
+pub(crate) fn browser() -> Command {
+    let modules = home().join("browser/node_modules");
+    let is_there = modules.join("playwright-core/package.json").exists();
+    assert!(is_there, "playwright-core is missing: {PREPARE}");
+    let mut command = node();
+    command.env("NODE_PATH", modules);
+    command
+}
+
+/// MQTT.js as a browser takes it.
+pub(crate) fn mqttjs_for_browsers() -> PathBuf {
+    home().join("node/node_modules/mqtt/dist/mqtt.min.js")
+}
+
+/// Where Debian's Chromium is, the one that has no window.
+pub(crate) fn chromium() -> PathBuf {
+    let program = Path::new("/usr/bin/chromium-headless-shell");
+    assert!(program.exists(), "Chromium is missing: {PREPARE}");
+    program.to_owned()
+}
+
 /// A script of ours that uses a foreign client.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(name)
@@ -85,6 +107,23 @@ pub(crate) fn scenario(command: &mut Command, version: &str, scenario: &str) {
     let broker = Broker::start();
     command.args([&broker.host(), &broker.port(), version, scenario, broker.word()]);
     let finished = Program::start(command).finish().well();
+    assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
+}
+
+/// Runs a scenario of a script by WebSocket, `ws` or `wss`, against a new broker with so many loops.
+pub(crate) fn by_websocket(
+    mut command: Command,
+    script: &str,
+    (version, transport, loops): (&str, &str, &str),
+    scenario: &str,
+) {
+    let ports = ["--ws-port", "0", "--wss-port", "0", "--shards", loops];
+    let broker = Broker::ours(&ports);
+    let port = if transport == "ws" { broker.ws_port() } else { broker.wss_port() };
+    command.env("TRANSPORT", transport).env("CA", broker.path("noctule-data/tls/ca.pem"));
+    command.arg(self::script(script));
+    command.args([&broker.host(), &port, version, scenario, broker.word()]);
+    let finished = Program::start(&mut command).finish().well();
     assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
 }
 

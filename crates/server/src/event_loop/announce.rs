@@ -51,7 +51,7 @@ impl EventLoop {
         debug!(peer = %socket.peer, %proxy, tls, "announced by a proxy");
         let certificate = announcement.tls.and_then(|tls| tls.certificate);
         socket.announced = Announced::By { certificate: certificate.map(Box::new) };
-        true
+        self.count_announced(connection, now)
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) struct EventLoop {
     store_state: StoreState,
     listeners: Vec<Listening>,
     connections_max: usize,
+    /// Connections that are only kept to be told that they may not come in.
+    turned_away: usize,
     observers: Observers,
     gate: Arc<Gate>,
     /// Steps of handshakes that this turn has left.
@@ -129,6 +131,7 @@ impl EventLoop {
             store_state: StoreState::default(),
             listeners: Vec::new(),
             connections_max,
+            turned_away: 0,
             observers,
             gate,
             handshakes: 0,
@@ -153,7 +156,12 @@ impl EventLoop {
         for mut listener in listeners {
             let token = Token(FIRST_LISTENER + event_loop.listeners.len());
             listener.register(event_loop.poll.registry(), token)?;
-            event_loop.listeners.push(Listening { listener, ready_at_ms: None, complain_at_ms: 0 });
+            event_loop.listeners.push(Listening {
+                listener,
+                ready_at_ms: None,
+                complain_at_ms: 0,
+                rest_said_at_ms: 0,
+            });
         }
         Ok(event_loop)
     }
@@ -585,6 +593,7 @@ impl EventLoop {
             let _ = self.poll.registry().deregister(&mut socket.pipe);
             self.observers.web_closed += u64::from(socket.pipe.is_websocket());
             self.gone.push((connection, socket.peer));
+            self.turned_away -= usize::from(socket.turned_away);
             self.shard.on_closed(connection, cause, now);
         }
     }

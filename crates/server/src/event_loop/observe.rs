@@ -127,6 +127,7 @@ impl EventLoop {
         snapshot.websocket_opened = self.observers.web_opened;
         snapshot.websocket_closed = self.observers.web_closed;
         self.observers.ledger.put(self.number, snapshot);
+        self.observers.ledger.note_pressure(self.shard.pressure(), now.mono_ms);
         // Sessions may be left to be counted.
         self.observers.news = self.shard.is_surveying();
         for (address, times) in self.observers.complaints.take_due(now.mono_ms) {

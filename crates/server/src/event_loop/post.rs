@@ -2,6 +2,7 @@
 //! the order to stop.
 
 use super::{EventLoop, LINGER_MS, Taps};
+use crate::arrivals::Visit;
 use crate::entrances::Rules;
 use crate::mailboxes::Letter;
 use crate::sockets::{Announced, Socket};
@@ -16,8 +17,8 @@ impl EventLoop {
         for letter in letters.drain(..) {
             match letter {
                 Letter::Mail(mail) => self.shard.on_mail(mail, now),
-                Letter::Arrival { pipe, peer, taps, departure } => {
-                    self.welcome(pipe, peer, taps, departure, now);
+                Letter::Arrival { pipe, peer, taps, visit, departure } => {
+                    self.welcome((pipe, peer), taps, visit, departure, now);
                 }
                 Letter::System(topics) => {
                     for (topic, value) in topics {
@@ -59,14 +60,14 @@ impl EventLoop {
     /// A connection comes from the loop that accepted it, to stay.
     fn welcome(
         &mut self,
-        pipe: Pipe,
-        peer: Peer,
+        (pipe, peer): (Pipe, Peer),
         taps: Option<Box<Taps>>,
+        visit: Option<Visit>,
         departure: Departure,
         now: Now,
     ) {
         let connection = self.shard.arrive(departure, now);
-        self.adopt(connection, pipe, (peer, Announced::No), now);
+        self.adopt(connection, pipe, (peer, Announced::No), visit, now);
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
             socket.taps = taps;
@@ -90,8 +91,8 @@ impl EventLoop {
             return self.shard.give_up(departure);
         };
         let _ = self.poll.registry().deregister(&mut socket.pipe);
-        let Socket { pipe, peer, taps, .. } = socket;
-        let letter = Letter::Arrival { pipe, peer, taps, departure };
+        let Socket { pipe, peer, taps, visit, .. } = socket;
+        let letter = Letter::Arrival { pipe, peer, taps, visit, departure };
         self.written[usize::from(to.0)].push(letter);
     }
 

@@ -3,7 +3,7 @@
 use super::EventLoop;
 use crate::door::transport;
 use crate::raw_log::hex_of_broken;
-use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Refusals, Report};
+use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Quota, Refusals, Report};
 use noctule_mqtt::ProtocolVersion;
 use noctule_net::{Peer, looks_like_client_hello};
 use tracing::{debug, info, warn};
@@ -38,6 +38,31 @@ impl EventLoop {
                 self.say_disconnected(connection, client_id.as_deref(), version, &cause);
             }
             Report::Denied(refusals) => say_refusals(&refusals),
+            Report::Duel { client_id, holder, challenger, takeovers } => {
+                self.say_duel(&client_id, holder, challenger, takeovers, now);
+            }
+            Report::OverQuota { connection, client_id, quota, unsaid } => {
+                let peer = self.peer_of(connection);
+                if let Some(more) = self.strangers.quota_passes(now.mono_ms) {
+                    let (client_id, unsaid) = (escaped(&client_id), unsaid + more);
+                    match quota {
+                        Quota::Rate => warn!(
+                            peer,
+                            client_id,
+                            unsaid,
+                            "this client sends faster than message_rate_max or byte_rate_max, and is \
+                             read more slowly"
+                        ),
+                        Quota::Retained => warn!(
+                            peer,
+                            client_id,
+                            unsaid,
+                            "a message of this client was not retained: \
+                             limits.retained_messages_max or retained_bytes_max is reached"
+                        ),
+                    }
+                }
+            }
             Report::Losing { client_id, lost } => warn!(
                 client_id = escaped(&client_id),
                 qos_0 = lost.at_most_once,
@@ -46,6 +71,28 @@ impl EventLoop {
                  over limits.unsent_bytes_max, QoS 1 and 2 because its queue is full or memory is \
                  short; said again every minute"
             ),
+        }
+    }
+
+    fn say_duel(
+        &mut self,
+        client_id: &str,
+        holder: ConnectionHandle,
+        challenger: ConnectionHandle,
+        takeovers: u32,
+        now: Now,
+    ) {
+        let (holder, challenger) = (self.peer_of(holder), self.peer_of(challenger));
+        if let Some(unsaid) = self.strangers.duel_passes(now.mono_ms) {
+            warn!(
+                client_id = escaped(client_id),
+                holder,
+                challenger,
+                takeovers,
+                unsaid,
+                "these two take the same client identifier from each other; whoever comes has to wait \
+                 now: give each device one of its own"
+            );
         }
     }
 

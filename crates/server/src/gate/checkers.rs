@@ -3,7 +3,7 @@
 //!
 //! They are nice to everybody else: whatever the loops want to do comes first.
 
-use super::failures::{Failures, Standing};
+use super::failures::{ClaimKey, Crossed, Failures, Standing, Whom};
 use super::passwords::Passwords;
 use super::tokens::Tokens;
 use super::{BAD_PASSWORD, BUSY, OTHER_CLIENT, TOO_OFTEN};
@@ -36,6 +36,8 @@ pub(super) struct Question {
     pub(super) claim: Claim,
     /// Where it comes from.
     pub(super) source: Source,
+    /// As what it counts if it is wrong.
+    pub(super) key: ClaimKey,
     /// Which loop wants to know, and about whom.
     pub(super) asker: (usize, ConnectionHandle),
 }
@@ -50,6 +52,14 @@ pub(super) enum Claim {
 }
 
 impl Claim {
+    /// Whom it says to be.
+    pub(super) fn whom(&self) -> Whom<'_> {
+        match self {
+            Self::Password { user, .. } => Whom::User(user),
+            Self::Token { token, .. } => Whom::Token(token),
+        }
+    }
+
     /// Whether it is right, and if it is not, whether that may be a guess. Takes its time.
     pub(super) fn check(&self) -> (Verdict, bool) {
         match self {
@@ -152,22 +162,33 @@ impl Checker {
     }
 
     fn verdict(&self, question: &Question) -> Verdict {
-        // Its address may have failed too often while this one waited.
-        if self.failures.standing(question.source, Instant::now()) == Standing::Refused {
+        // It may have failed too often while this one waited.
+        if self.failures.standing(question.key, Instant::now()) == Standing::Refused {
             return TOO_OFTEN;
         }
         let (verdict, may_be_guess) = question.claim.check();
         if may_be_guess {
-            note(&self.failures, question.source);
+            note(&self.failures, question.key, question.source);
+        } else if !matches!(verdict, Verdict::Refused(_)) {
+            self.failures.forgive(question.key, Instant::now());
         }
         verdict
     }
 }
 
 /// A login of this address was wrong.
-pub(super) fn note(failures: &Failures, source: Source) {
-    if failures.note(source, Instant::now()) {
-        warn!(address = %source, "too many wrong logins: further ones are refused for a while");
+pub(super) fn note(failures: &Failures, key: ClaimKey, source: Source) {
+    match failures.note(key, Instant::now()) {
+        None => {}
+        Some(Crossed::Claim) => warn!(
+            address = %source,
+            "too many wrong logins of one user: further ones from there are refused for a while"
+        ),
+        Some(Crossed::Place) => warn!(
+            address = %source,
+            "too many wrong logins: further ones from there, but of users who were right before, are \
+             refused for a while"
+        ),
     }
 }
 

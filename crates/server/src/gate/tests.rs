@@ -31,12 +31,16 @@ fn somebody(user: Option<&str>, password: Option<&str>) -> Credentials {
     }
 }
 
-fn ask(gate: &Gate, who: Credentials, origin: Origin<'_>) -> Option<Verdict> {
+/// Somebody who wants to know.
+fn asker() -> (usize, ConnectionHandle) {
     let limits = noctule_broker::Limits::default();
     let settings = Settings { limits, next_key: 1, ..Settings::default() };
-    let connection =
-        Shard::new(settings, Now { mono_ms: 0, wall_ms: 0 }).open(Now { mono_ms: 0, wall_ms: 0 });
-    match gate.ask(who, origin, &mut None, (0, connection))? {
+    let now = Now { mono_ms: 0, wall_ms: 0 };
+    (0, Shard::new(settings, now).open(now))
+}
+
+fn ask(gate: &Gate, who: Credentials, origin: Origin<'_>) -> Option<Verdict> {
+    match gate.ask(who, origin, &mut None, asker())? {
         Event::Authenticated { verdict, .. } => Some(verdict),
         other => panic!("{other:?}"),
     }
@@ -74,11 +78,13 @@ impl Drop for File {
 fn without_passwords_this_machine_and_certificates_are_trusted() {
     let closed = gate(&Config::default());
     let nobody = || somebody(None, None);
-    assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::Accepted));
-    assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::Accepted));
+    assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::AcceptedUnasked));
+    assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::AcceptedUnasked));
+    let claims = || somebody(Some("anna"), None);
+    assert_eq!(ask(&closed, claims(), HERE), Some(Verdict::AcceptedUnasked), "who claims a name");
     assert_eq!(ask(&closed, nobody(), ELSEWHERE), Some(NOT_AUTHORIZED));
     let open = gate(&Config { allow_anonymous: true, ..Config::default() });
-    assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::AcceptedUnasked));
     let unknown = Origin { entrance: EntranceId(9), ..HERE };
     assert_eq!(ask(&open, nobody(), unknown), Some(NOT_AUTHORIZED), "no such listener");
 }
@@ -96,7 +102,7 @@ fn what_a_proxy_says_of_a_certificate_counts_where_it_is_believed() {
     let said =
         |gate: &Gate, announced| ask(gate, somebody(None, None), Origin { announced, ..ELSEWHERE });
     let trusted = gate(&known);
-    assert_eq!(said(&trusted, Some(&anna)), Some(Verdict::Accepted));
+    assert_eq!(said(&trusted, Some(&anna)), Some(Verdict::AcceptedUnasked));
     assert_eq!(said(&trusted, None), Some(NOT_AUTHORIZED), "none was shown to the proxy");
     let certificate_user = CertificateUser::CommonName;
     let naming = gate(&Config { certificate_user, ..known.clone() });
@@ -117,7 +123,7 @@ fn users_of_this_machine_are_near_and_whoever_a_proxy_hides_is_not() {
     let local = Peer::Local { user: 1_000, process: 7 };
     let gate = gate(&Config::default());
     let from = |peer| ask(&gate, somebody(None, None), Origin { peer, ..HERE });
-    assert_eq!(from(local), Some(Verdict::Accepted));
+    assert_eq!(from(local), Some(Verdict::AcceptedUnasked));
     assert_eq!(from(Peer::Behind(local.source())), Some(NOT_AUTHORIZED));
     assert_eq!(from(Peer::Behind(HERE.peer.source())), Some(NOT_AUTHORIZED));
 }
@@ -167,16 +173,17 @@ fn a_login_that_was_right_needs_no_check_until_the_file_changes() {
 }
 
 #[test]
-fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
+fn who_was_wrong_too_often_has_to_wait_and_is_refused_then_and_not_his_neighbours() {
     let file = File::new("often");
     let (gate, asked) = unattended(&file, 6);
     let wrong = || ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE);
+    let anna = gate.failures.claim(ELSEWHERE.peer.source(), Whom::User("a"));
     let known = gate.known().remove(0);
     assert!(known.verify("a", b"b"));
     for _ in 0..5 {
         assert_eq!(wrong(), None);
         assert!(asked().is_some(), "it is checked at once");
-        checkers::note(&gate.failures, ELSEWHERE.peer.source());
+        checkers::note(&gate.failures, anna, ELSEWHERE.peer.source());
     }
     assert_eq!(wrong(), None);
     assert!(asked().is_none(), "it has to wait");
@@ -185,18 +192,22 @@ fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
         assert!(Instant::now() < end, "it is not checked");
         std::thread::yield_now();
     }
-    checkers::note(&gate.failures, ELSEWHERE.peer.source());
+    checkers::note(&gate.failures, anna, ELSEWHERE.peer.source());
     assert_eq!(wrong(), Some(TOO_OFTEN));
     assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), HERE), None, "another address");
     let right = ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE);
     assert_eq!(right, Some(Verdict::Accepted), "it was right before");
-    let scram = Enhanced {
-        method: "SCRAM-SHA-256".into(),
-        data: Some(b"n,,n=a,r=x"[..].into()),
-        step: noctule_broker::Step::First,
+    let neighbour = somebody(Some("b"), Some("b"));
+    assert_eq!(ask(&gate, neighbour, ELSEWHERE), None, "somebody else is checked");
+    let proof = |data: &[u8]| {
+        let (method, step) = ("SCRAM-SHA-256".into(), Step::First);
+        let scram = Enhanced { method, data: Some(data.into()), step };
+        Credentials { enhanced: Some(scram), ..somebody(None, None) }
     };
-    let proof = Credentials { enhanced: Some(scram), ..somebody(None, None) };
-    assert_eq!(ask(&gate, proof, ELSEWHERE), Some(TOO_OFTEN));
+    assert_eq!(ask(&gate, proof(b"n,,n=a,r=x"), ELSEWHERE), Some(TOO_OFTEN));
+    let mut begun = None;
+    let other = gate.ask(proof(b"n,,n=b,r=x"), ELSEWHERE, &mut begun, asker());
+    assert!(matches!(other, Some(Event::Challenged { .. })), "{other:?}");
 }
 
 #[test]
@@ -243,7 +254,7 @@ fn each_listener_has_its_own_guard_and_a_new_configuration_replaces_them() {
     let config = crate::options::config_of(&text);
     let gate = gate(&config);
     let second = Origin { entrance: EntranceId(1), ..HERE };
-    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::AcceptedUnasked));
     assert_eq!(ask(&gate, somebody(None, None), second), Some(NOT_AUTHORIZED));
     let bad = crate::options::config_of(&text.replace("each", "nowhere"));
     let said = gate.replace(&bad).unwrap_err().to_string();

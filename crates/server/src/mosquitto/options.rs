@@ -129,6 +129,7 @@ options! {
     "global_max_clients" => Taken(All, &["5000"], |draft, value| maximum(draft, "connections_max", value));
     "global_max_connections" => Taken(All, &["5000", "-1"], |draft, value| maximum(draft, "connections_max", value));
     "global_plugin" => Missing(PLUGIN);
+    "http_dir" => Missing("pages are not served here; leave that to a web server");
     "keyfile" => Taken(Listener, &["/etc/ssl/broker.key"], |draft, value| text(draft, "key", value));
     "listener" => Taken(Listener, &["8883", "1885 192.0.2.2", "0 /run/mqtt.sock"], listener);
     "listener_allow_anonymous" => Taken(Listener, &["false"], |draft, value| {
@@ -229,10 +230,13 @@ options! {
         draft.use_default_listener().port = Some(port);
         Ok(None)
     });
-    "protocol" => Taken(Listener, &["mqtt", "websockets"], |_, value| match value {
-        "mqtt" => Ok(None),
-        "websockets" => Err("WebSocket is not offered yet: remove this listener".into()),
-        other => Err(format!("'{other}' is not offered: expected mqtt")),
+    "protocol" => Taken(Listener, &["mqtt", "websockets"], |draft, value| {
+        draft.listener().is_websocket = match value {
+            "mqtt" => false,
+            "websockets" => true,
+            other => return Err(format!("'{other}' is not offered: expected mqtt or websockets")),
+        };
+        Ok(None)
     });
     "psk_file" => Missing(PSK);
     "psk_hint" => Missing(PSK);
@@ -291,9 +295,20 @@ options! {
             "has no effect: the broker stays root; have the service manager start it as that user",
         ))
     });
-    "websockets_headers_size" => Harmless("WebSocket is not offered yet");
-    "websockets_log_level" => Harmless("WebSocket is not offered yet");
-    "websockets_origin" => Harmless("WebSocket is not offered yet");
+    "websockets_headers_size" => Harmless("the head of a request for WebSocket may have 8 KiB");
+    "websockets_log_level" => Harmless(LOG);
+    "websockets_origin" => Taken(Listener, &["https://example.org\nprotocol websockets"], |draft, value| {
+        let is_origin = value == "null" || value.split_once("://").is_some_and(|(_, host)| {
+            !host.is_empty() && !host.contains('/') && host.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        if !is_origin {
+            return Err(format!(
+                "'{value}' is no origin: expected what browsers say, such as https://example.org"
+            ));
+        }
+        draft.listener().origins.push(value.to_owned());
+        Ok(None)
+    });
 }
 
 fn boolean(value: &str) -> Result<bool, String> {

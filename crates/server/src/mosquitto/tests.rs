@@ -165,6 +165,26 @@ fn a_listener_has_the_lines_behind_it_and_the_rules_of_the_whole_file() {
 }
 
 #[test]
+fn rules_are_of_the_whole_broker_or_of_each_listener() {
+    let case = Case::new(
+        "rules",
+        "listener 1884\nallow_anonymous true\nacl_file acl\ncheck_retain_source false\n",
+    );
+    let config = case.config();
+    assert_eq!(config.acl_file.get(), Some(&"acl".into()));
+    assert!(!config.acl_check_retain_source);
+    assert_eq!(config.acl_denied_will, crate::options::DeniedWill::Drop);
+    let text = "per_listener_settings true\nlistener 1884\nallow_anonymous true\nacl_file one\n\
+                listener 1885\nallow_anonymous true\nacl_file other\nlistener 1886\nallow_anonymous true\n";
+    let listeners = Case::new("rules-each", text).config().all_listeners();
+    let files = listeners.iter().map(|listener| listener.config.acl_file.get().cloned());
+    assert_eq!(files.collect::<Vec<_>>(), [Some("one".into()), Some("other".into()), None]);
+    let refused =
+        Case::new("rules-toml", "listener 1884\nallow_anonymous true\nacl_file a.toml\n").refused();
+    assert!(refused[0].contains("without .toml"), "{refused:?}");
+}
+
+#[test]
 fn an_option_that_cannot_be_left_out_stops_the_start_and_a_harmless_one_is_named() {
     let case = Case::new(
         "missing",
@@ -216,4 +236,28 @@ fn included_files_are_read_in_the_order_of_their_names() {
 fn every_option_is_named_once_and_in_order() {
     let names: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
     assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+}
+
+#[test]
+fn listeners_of_websocket_take_pages_as_they_did() {
+    let text = format!(
+        "listener 8083\nprotocol websockets\nallow_anonymous true\n\
+         listener 8084\nprotocol websockets\n{TLS}websockets_origin https://a.example\n\
+         websockets_origin https://b.example:8443\nlistener 1884\nprotocol mqtt\n"
+    );
+    let case = Case::new("websockets", &text);
+    let toml = case.translation().unwrap().toml;
+    let listener =
+        |port: &str| toml.split("[[listener]]").find(|part| part.contains(port)).unwrap();
+    assert!(
+        listener("port = 8083").contains("transport = \"ws\"\nws_origins = \"any\"\n"),
+        "{toml}"
+    );
+    let two =
+        "transport = \"wss\"\nws_origins = [\"https://a.example\", \"https://b.example:8443\"]\n";
+    assert!(listener("port = 8084").contains(two), "{toml}");
+    assert!(!listener("port = 1884").contains("transport"), "{toml}");
+    assert_eq!(case.config().all_listeners().len(), 3);
+    let case = Case::new("http", "listener 8083\nallow_anonymous true\nprotocol http_api\n");
+    assert!(case.refused()[0].contains("expected mqtt or websockets"), "{:?}", case.refused());
 }

@@ -229,6 +229,18 @@ option_table! {
         protocol_versions: Versions = Versions::ALL => flags(&["protocol-versions"])
             .per_listener().live();
 
+        /// Most messages that a client may publish per second, on average.
+        /// A second's worth may come at once. Whoever sends faster is read more slowly: its messages wait
+        /// on its side, and none is lost.
+        message_rate_max: Limit<u32> = Limit::Unlimited => flags(&["message-rate-max"]).at_least(1)
+            .per_listener().live();
+
+        /// Most bytes that a client may send per second, on average, encryption not counted.
+        /// A second's worth may come at once, and what is read at once up to 64 KiB more, for which the
+        /// client then waits. Whoever sends faster is read more slowly, and nothing is lost.
+        byte_rate_max: Limit<ByteSize> = Limit::Unlimited => flags(&["byte-rate-max"])
+            .range(1, 4_000_000_000).per_listener().live();
+
         /// Which of the messages that pass are shown in the log, as JSON.
         /// `sample` shows at most 20 a second and then says how many there were more; `all` shows
         /// each, as far as the output takes them; `none` shows none.
@@ -272,8 +284,8 @@ option_table! {
         /// A name for messages of the broker; empty for none.
         name: String = String::new() => flags(&[]).live();
 
-        /// What is spoken under MQTT: nothing but `tcp`, `tls`, or WebSocket without (`ws`) or with TLS
-        /// (`wss`).
+        /// What is spoken under MQTT.
+        /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
     }
 
@@ -364,6 +376,31 @@ option_table! {
         connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
             .range(10, seconds(3600)).live();
 
+        /// Most connections of one address at a time, however far they have come.
+        /// One more is refused (reason code 0x97; return code 3 in version 3), over TLS without a
+        /// handshake and so without a word. An IPv6 address counts with its /64.
+        connections_per_address_max: Limit<u32> = Limit::Unlimited
+            => flags(&["connections-per-address-max"]).at_least(1).live();
+
+        /// Most new connections per second, of all addresses together, on average.
+        /// A second's worth may come at once. Further ones wait in the operating system's queue until it
+        /// is their turn; nobody is refused.
+        connect_rate_max: Limit<u32> = Limit::Unlimited => flags(&["connect-rate-max"]).at_least(1)
+            .live();
+
+        /// Most new connections of one address per second, on average.
+        /// A second's worth may come at once. One more is refused (reason code 0x9F; return code 3 in
+        /// version 3), over TLS without a handshake and so without a word. An IPv6 address counts with
+        /// its /64.
+        connect_rate_per_address_max: Limit<u32> = Limit::Unlimited
+            => flags(&["connect-rate-per-address-max"]).at_least(1).live();
+
+        /// Most take-overs of a session, each within a minute of the last, until it is fought for.
+        /// Then whoever comes with its client identifier waits for CONNACK, 250 ms at first and twice as
+        /// long each time, 4 s at most, and a warning names both addresses. Of several who wait the last
+        /// stays; the others are refused (reason code 0x9F; return code 3 in version 3).
+        takeovers_max: Limit<u32> = Limit::At(10) => flags(&["takeovers-max"]).at_least(1).live();
+
         /// Wrong logins of one address after which further ones are refused.
         /// From the fifth on each has to wait before it is looked at, 100 ms at first and 4 s at most.
         /// Refused is with reason code 0x9F (return code 3 in version 3), and not who gave the right
@@ -440,6 +477,24 @@ option_table! {
         /// One more is refused in SUBACK (reason code 0x97; 0x80 in version 3).
         subscriptions_max: Limit<u32> = Limit::At(10_000) => flags(&["subscriptions-max"])
             .at_least(1).live();
+
+        /// Most user properties in a packet, and in a will.
+        /// One more closes the connection, or refuses the CONNECT (reason code 0x97).
+        user_properties_max: u32 = 1000 => flags(&["user-properties-max"])
+            .range(1, PACKET_BYTES_GREATEST / 5).live();
+
+        /// Most retained messages of all clients.
+        /// For a topic without one, one more is refused (reason code 0x97; in version 3, which cannot be
+        /// told, the connection is closed without an acknowledgement, and QoS 0 is dropped). Others can
+        /// be replaced and removed.
+        retained_messages_max: Limit<u32> = Limit::Unlimited => flags(&["retained-messages-max"])
+            .at_least(1).live();
+
+        /// Most bytes of the topics, properties and payloads of all retained messages.
+        /// One that would be more is refused in the same way, unless it is smaller than the one in whose
+        /// place it comes.
+        retained_bytes_max: Limit<ByteSize> = Limit::Unlimited => flags(&["retained-bytes-max"])
+            .at_least(KIB).live();
 
         /// Most connections at a time.
         /// One more is refused (reason code 0x97; return code 3 in version 3). `auto` is what the
