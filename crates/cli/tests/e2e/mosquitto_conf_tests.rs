@@ -94,7 +94,7 @@ fn what_cannot_be_done_without_is_named_with_its_line_and_nothing_starts() {
     let room = Room::new();
     room.file(
         "m.conf",
-        b"listener 1884\nallow_anonymous true\nacl_file acl\nprotocol http_api\n",
+        b"listener 1884\nallow_anonymous true\npsk_file psk\nprotocol http_api\n",
     );
     let mut command = noctule();
     let finished =
@@ -102,7 +102,7 @@ fn what_cannot_be_done_without_is_named_with_its_line_and_nothing_starts() {
             .finish();
     assert_eq!(finished.status.code(), Some(1));
     let said = finished.complaints;
-    for line in ["m.conf:3: acl_file is not there", "m.conf:4: protocol: 'http_api'"] {
+    for line in ["m.conf:3: psk_file is not there", "m.conf:4: protocol: 'http_api'"] {
         assert!(said.contains(line), "{said}");
     }
 }

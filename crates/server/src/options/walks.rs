@@ -69,7 +69,7 @@ pub(crate) fn changed_everywhere() -> Config {
         jwt_user_claim: "user".into(),
         jwt_client_id_claim: "device".into(),
         jwt_acl_claim: "rights".into(),
-        acl_file: Optional::Set("rights.toml".into()),
+        acl_file: Optional::Set("rules.toml".into()),
         acl_shadow: true,
         acl_denied_will: super::DeniedWill::Drop,
         acl_check_retain_source: false,
