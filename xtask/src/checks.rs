@@ -67,13 +67,17 @@ fn way() -> Result<(), Failure> {
     shell::run(workspace::cargo().args(arguments).args(["--", "--check"]))
 }
 
+/// How many end-to-end tests run at once where there is nothing but them: they mostly wait, for other
+/// programs and for clocks, so a small machine takes more of them than it has processors.
+const WAITING_TESTS: &str = "4";
+
 /// Runs `cargo test` and adds what it counts to `total`. With `loops`, the brokers that the
 /// end-to-end tests start have so many.
 fn tests(total: &mut Tally, arguments: &[&str], loops: Option<&str>) -> Result<(), Failure> {
     let mut command = workspace::cargo();
     command.arg("test").args(arguments);
     if let Some(loops) = loops {
-        command.env("NOCTULE_TEST_SHARDS", loops);
+        command.env("NOCTULE_TEST_SHARDS", loops).env("RUST_TEST_THREADS", WAITING_TESTS);
     }
     let mut child = command
         .stdin(Stdio::null())

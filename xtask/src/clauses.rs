@@ -2,8 +2,8 @@
 //! and which its tests cite.
 //!
 //! The register is in `spec/`: the statements of both specifications in our own words, and the
-//! exceptions with their reasons. The invariant: what a server has to do is enforced and tested, or
-//! is an exception. Clients are counted as well, and nothing is asked of them.
+//! exceptions of each end with their reasons. The invariant: what a server has to do is enforced and
+//! tested, or is an exception of servers; and the same for clients.
 
 mod citations;
 mod register;
@@ -17,7 +17,14 @@ use citations::{Citations, Cited};
 use register::{End, Exceptions, Statement};
 
 const REGISTERS: &[&str] = &["mqtt3.tsv", "mqtt5.tsv"];
-const EXCEPTIONS: &str = "exceptions.tsv";
+
+/// Where the exceptions of an end are.
+const fn exceptions_of(end: End) -> &'static str {
+    match end {
+        End::Server => "exceptions.tsv",
+        End::Client => "client-exceptions.tsv",
+    }
+}
 
 /// Prints how many statements are where, and what is wrong. `--list` prints each that is open.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
@@ -43,20 +50,26 @@ pub(crate) fn check() -> Result<(), Failure> {
 fn report(list: bool) -> Result<Vec<String>, Failure> {
     let spec = workspace::root().join("spec");
     let cited = citations::below(&workspace::root().join("crates"))?;
-    let exceptions = register::exceptions(&spec.join(EXCEPTIONS))?;
+    let mut excepted = Vec::new();
+    for end in End::BOTH {
+        excepted.push((end, register::exceptions(&spec.join(exceptions_of(end)))?));
+    }
     let mut all = Vec::new();
     for name in REGISTERS {
         let statements = register::statements(&spec.join(name))?;
         println!("{name}: {} statements", statements.len());
-        for end in End::BOTH {
-            println!("  {}", summary(&statements, &cited, &exceptions, end));
-            for line in open(&statements, &cited, &exceptions, end).iter().filter(|_| list) {
+        for (end, exceptions) in &excepted {
+            println!("  {}", summary(&statements, &cited, exceptions, *end));
+            for line in open(&statements, &cited, exceptions, *end).iter().filter(|_| list) {
                 println!("    {line}");
             }
         }
         all.extend(statements);
     }
-    Ok(complaints(&all, &cited, &exceptions))
+    let of_ends =
+        excepted.iter().flat_map(|(end, exceptions)| complaints(&all, &cited, exceptions, *end));
+    let excepted_ids = excepted.iter().flat_map(|(_, exceptions)| exceptions.keys());
+    Ok(of_ends.chain(unknown(&all, cited.ids().chain(excepted_ids))).collect())
 }
 
 /// How many statements for an end are enforced and tested, and how many are not.
@@ -70,7 +83,7 @@ fn summary(
     let (mut all, mut excepted) = (0, 0);
     for statement in statements.iter().filter(|one| one.binds(end)) {
         all += 1;
-        if end == End::Server && exceptions.contains_key(&statement.id) {
+        if exceptions.contains_key(&statement.id) {
             excepted += 1;
         } else {
             *counts.entry(cited.at(&statement.id, end)).or_default() += 1;
@@ -97,7 +110,7 @@ fn open(
 ) -> Vec<String> {
     let lines = statements.iter().filter(|one| one.binds(end)).filter_map(|statement| {
         let id = &statement.id;
-        match exceptions.get(id).filter(|_| end == End::Server) {
+        match exceptions.get(id) {
             Some(why) => Some(format!("{id} is an exception: {why}")),
             None => cited.at(id, end).lacks().map(|lacks| format!("{id} lacks {lacks}")),
         }
@@ -105,32 +118,44 @@ fn open(
     lines.collect()
 }
 
-/// What is wrong: with statements for servers, with exceptions, and with citations of nothing.
-fn complaints(statements: &[Statement], cited: &Citations, exceptions: &Exceptions) -> Vec<String> {
-    let mut complaints: Vec<_> = statements
-        .iter()
-        .filter_map(|one| complaint(one, cited.at(&one.id, End::Server), exceptions.get(&one.id)))
-        .collect();
-    let unknown = cited
-        .ids()
-        .chain(exceptions.keys())
-        .filter(|id| !statements.iter().any(|statement| statement.id == **id));
-    complaints.extend(unknown.map(|id| format!("{id} is in no register")));
-    complaints
+/// What is wrong with the statements for an end, and with its exceptions.
+fn complaints(
+    statements: &[Statement],
+    cited: &Citations,
+    exceptions: &Exceptions,
+    end: End,
+) -> Vec<String> {
+    let of_each = statements.iter().filter_map(|statement| {
+        let id = &statement.id;
+        complaint(statement, cited.at(id, end), exceptions.get(id), end)
+    });
+    of_each.collect()
 }
 
-fn complaint(statement: &Statement, found: Cited, exception: Option<&String>) -> Option<String> {
-    let id = &statement.id;
-    match (statement.binds(End::Server), found.lacks(), exception) {
-        (false, _, Some(_)) => Some(format!("{id} is for clients: take it off {EXCEPTIONS}")),
-        (true, None, Some(_)) => {
-            Some(format!("{id} is enforced and tested: take it off {EXCEPTIONS}"))
-        }
+fn complaint(
+    statement: &Statement,
+    found: Cited,
+    exception: Option<&String>,
+    end: End,
+) -> Option<String> {
+    let (id, file) = (&statement.id, exceptions_of(end));
+    match (statement.binds(end), found.lacks(), exception) {
+        (false, _, Some(_)) => Some(format!("{id} is not for {end}s: take it off {file}")),
+        (true, None, Some(_)) => Some(format!("{id} is enforced and tested: take it off {file}")),
         (true, Some(lacks), None) => {
-            Some(format!("{id} lacks {lacks}, and {EXCEPTIONS} does not say why"))
+            Some(format!("{id} lacks {lacks} for {end}s, and {file} does not say why"))
         }
         (false, _, None) | (true, None, None) | (true, Some(_), Some(_)) => None,
     }
+}
+
+/// Identifiers that are in no register.
+fn unknown<'a>(
+    statements: &[Statement],
+    ids: impl Iterator<Item = &'a String>,
+) -> impl Iterator<Item = String> {
+    ids.filter(|id| !statements.iter().any(|statement| statement.id == **id))
+        .map(|id| format!("{id} is in no register"))
 }
 
 #[cfg(test)]
@@ -155,13 +180,17 @@ mod tests {
         let [server, client] =
             ["server", "client"].map(|end| table(&[[ONE, "MUST", end, "words"]]).remove(0));
         let why = String::from("there is a reason");
-        assert_eq!(complaint(&server, BOTH, None), None);
-        assert_eq!(complaint(&client, PLACE, None), None);
-        assert_eq!(complaint(&server, PLACE, Some(&why)), None);
-        assert!(complaint(&server, PLACE, None).is_some_and(|said| said.contains("lacks test")));
-        assert!(complaint(&server, Cited::default(), None).is_some());
-        assert!(complaint(&server, BOTH, Some(&why)).is_some());
-        assert!(complaint(&client, BOTH, Some(&why)).is_some());
+        for (end, own, other) in [(End::Server, &server, &client), (End::Client, &client, &server)]
+        {
+            let complaint = |one, found, exception| complaint(one, found, exception, end);
+            assert_eq!(complaint(own, BOTH, None), None);
+            assert_eq!(complaint(other, PLACE, None), None);
+            assert_eq!(complaint(own, PLACE, Some(&why)), None);
+            assert!(complaint(own, PLACE, None).is_some_and(|said| said.contains("lacks test")));
+            assert!(complaint(own, Cited::default(), None).is_some());
+            assert!(complaint(own, BOTH, Some(&why)).is_some());
+            assert!(complaint(other, BOTH, Some(&why)).is_some());
+        }
     }
 
     #[test]
@@ -170,7 +199,9 @@ mod tests {
         let mut cited = Citations::default();
         cited.note("crates/broker/src/queue.rs", &format!("// [{ONE}] [{OTHER}]"), &[]);
         cited.note("crates/broker/tests/queue.rs", &format!("// [{ONE}]"), &[]);
-        let found = complaints(&statements, &cited, &excepted(&[THIRD]));
+        assert_eq!(complaints(&statements, &cited, &Exceptions::new(), End::Server), [""; 0]);
+        let exceptions = excepted(&[THIRD]);
+        let found: Vec<_> = unknown(&statements, cited.ids().chain(exceptions.keys())).collect();
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found.iter().all(|said| said.ends_with("is in no register")));
         assert!(found[0].starts_with(OTHER) && found[1].starts_with(THIRD));
@@ -183,11 +214,12 @@ mod tests {
         cited.note("crates/client/src/machine.rs", &format!("// [{ONE}]"), &[]);
         cited.note("crates/client/tests/machine.rs", &format!("// [{ONE}]"), &[]);
         let none = Exceptions::new();
-        assert_eq!(complaints(&statements, &cited, &none).len(), 1);
+        assert_eq!(complaints(&statements, &cited, &none, End::Server).len(), 1);
+        assert_eq!(complaints(&statements, &cited, &none, End::Client), [""; 0]);
         assert_eq!(open(&statements, &cited, &none, End::Client), [""; 0]);
         cited.note("crates/session/src/outbound.rs", &format!("// [{ONE}]"), &[]);
         cited.note("crates/testkit/src/manners.rs", &format!("// [{ONE}]"), &[]);
-        assert_eq!(complaints(&statements, &cited, &none), [""; 0]);
+        assert_eq!(complaints(&statements, &cited, &none, End::Server), [""; 0]);
     }
 
     #[test]
@@ -199,9 +231,9 @@ mod tests {
         ]);
         let mut cited = Citations::default();
         cited.note("crates/mqtt/src/topic.rs", &format!("// [{ONE}] [{OTHER}]"), &[]);
-        let said = |end| summary(&statements, &cited, &excepted(&[OTHER]), end);
-        let expected = "0 enforced and tested, 1 enforced alone, 0 tested alone, ";
-        assert_eq!(said(End::Server), format!("for servers 2: {expected}0 neither, 1 exceptions"));
-        assert_eq!(said(End::Client), format!("for clients 2: {expected}1 neither, 0 exceptions"));
+        let said = |excepted_id, end| summary(&statements, &cited, &excepted(&[excepted_id]), end);
+        let expected = "0 enforced and tested, 1 enforced alone, 0 tested alone, 0 neither, ";
+        assert_eq!(said(OTHER, End::Server), format!("for servers 2: {expected}1 exceptions"));
+        assert_eq!(said(THIRD, End::Client), format!("for clients 2: {expected}1 exceptions"));
     }
 }

@@ -48,6 +48,10 @@ counters! {
         publishers_slowed_by_mail,
         /// Times that a receiver counted as slow, having been waited for.
         slow_consumers,
+        /// Times that a client was not read because it sent faster than it may.
+        clients_slowed_by_rate,
+        /// Connections that waited because others fought with them for a client identifier.
+        duels_slowed,
         /// Sessions that ended because their expiry interval passed.
         sessions_expired,
     }
@@ -77,6 +81,9 @@ counters! {
         memory_queued,
         /// Not retained, and not routed, because memory is short.
         memory_retained,
+        /// Not retained, and refused if its client can be told, because there are as many retained
+        /// messages as may be.
+        retained_quota,
         /// Subscriptions refused because memory is short.
         memory_subscriptions,
         /// New sessions refused because memory is short.
@@ -103,8 +110,13 @@ counters! {
         not_authorized,
         /// There are as many connections as may be, or memory is short.
         quota,
+        /// Too many connections, or wrong logins, from one address; or too many for one client
+        /// identifier.
+        connection_rate,
         /// Anything else, such as a CONNECT that cannot be read.
         other,
+        /// Those of all these who were not told, but closed as soon as they were accepted.
+        unheard,
     }
 }
 
@@ -116,8 +128,33 @@ impl Refused {
             ReasonCode::BadUserNameOrPassword => &mut self.user_or_password,
             ReasonCode::NotAuthorized => &mut self.not_authorized,
             ReasonCode::QuotaExceeded => &mut self.quota,
+            ReasonCode::ConnectionRateExceeded => &mut self.connection_rate,
             _ => &mut self.other,
         } += 1;
+    }
+}
+
+counters! {
+    /// What clients wanted and may not, by what it was.
+    Denied {
+        /// Messages that were not taken.
+        publish,
+        /// Topic filters that were refused, and subscriptions that lost their right.
+        subscribe,
+        /// Messages that were not given to a subscriber as they were published. Each is one message to
+        /// one session.
+        read,
+        /// Retained messages that were not given to a subscriber.
+        retained,
+        /// Retained messages that were not given out because their publisher may not publish them any
+        /// more.
+        retained_source,
+        /// Messages that waited for a session and were not given to it, as its rights have changed.
+        queued,
+        /// Wills that were refused, or not published.
+        will,
+        /// What would have been denied, were denials not only said.
+        shadow,
     }
 }
 

@@ -4,6 +4,7 @@
 //! stands for every shard has in a table, which can be replaced while clients are connected. What a
 //! listener *is* must not be known here.
 
+use crate::meter::Rates;
 use crate::persist::Stage;
 use crate::shard::Hello;
 use noctule_mqtt::ProtocolVersion;
@@ -22,6 +23,8 @@ pub struct Entrance {
     /// How safe what these clients publish and ask for has to be before it is acknowledged; none is
     /// the broker's [own rule](crate::Settings::stage).
     pub stage: Option<Stage>,
+    /// How fast each of these clients may send.
+    pub rates: Rates,
 }
 
 impl Entrance {

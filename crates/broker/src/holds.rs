@@ -16,6 +16,8 @@ pub(crate) enum Hold {
     Memory = 1 << 4,
     /// What it publishes goes to the store, which is behind.
     Store = 1 << 5,
+    /// It sends faster than it may.
+    Rate = 1 << 6,
 }
 
 /// The reasons that hold now.

@@ -27,6 +27,7 @@ mod mail;
 mod memory;
 mod memory_store;
 mod message;
+mod meter;
 mod offer;
 mod outbox;
 mod outgoing;
@@ -37,6 +38,7 @@ mod principal;
 mod queue;
 mod restore;
 mod retained;
+mod rights;
 mod router;
 mod run;
 mod session;
@@ -50,7 +52,7 @@ mod wheel;
 pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
-pub use counters::{Counters, Dropped, Packets, Refused, Traffic};
+pub use counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
 pub use entrance::{AcceptedVersions, Entrance, EntranceId};
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
@@ -59,6 +61,7 @@ pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
 pub use message::{Message, MessageParts, PublishedBy};
+pub use meter::{Bucket, Rates};
 /// Words of MQTT that records are made of.
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};
 pub use noctule_mqtt::{PacketId, QoS};
@@ -72,14 +75,15 @@ pub use persist::{
 pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
 pub use retained::Retained;
+pub use rights::{EntrancePolicy, Grant, Policies, Policy, Refusals, Who, Wish, Word};
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub use router::bench;
 pub use session::{Expiry, Session, SessionHandle};
 pub use shard::{
-    Action, Credentials, Enhanced, Event, Hello, Leftovers, Offence, Population, Report, Settings,
-    Shard, Step, Verdict,
+    Action, Credentials, Enhanced, Event, Hello, Leftovers, Offence, Population, Quota, Report,
+    Settings, Shard, Step, Verdict,
 };
 pub use sharing::SharedLetter;
-pub use statistics::Snapshot;
+pub use statistics::{HOLDINGS, Holding, Holdings, Snapshot};
 pub use watch::{Published, WATCHED_PAYLOAD_BYTES_MAX};

@@ -60,6 +60,15 @@ pub struct Limits {
     pub session_expiry_max: Option<u32>,
     /// Bytes of memory that all shards take together; see [`Pressure`](crate::Pressure).
     pub memory_max: usize,
+    /// User properties in a packet of a client; one more closes the connection.
+    pub user_properties_max: usize,
+    /// Retained messages of all clients; a further topic is answered with "quota exceeded".
+    pub retained_messages_max: usize,
+    /// Bytes of their topics, properties and payloads.
+    pub retained_bytes_max: usize,
+    /// Times that a session is taken over, each within a minute of the last, before further ones have
+    /// to wait; `None` never.
+    pub takeovers_max: Option<u32>,
     /// Retained topics visited for a new subscription before others have their turn.
     pub retained_slice: usize,
 }
@@ -89,6 +98,10 @@ impl Default for Limits {
             acks_waiting_max: 1_000,
             session_expiry_max: None,
             memory_max: usize::MAX,
+            user_properties_max: 1_000,
+            retained_messages_max: usize::MAX,
+            retained_bytes_max: usize::MAX,
+            takeovers_max: Some(10),
             retained_slice: 1_000,
         }
     }

@@ -12,6 +12,7 @@ use crate::commons::ShardId;
 use crate::connection::{Connection, ConnectionHandle, Transport};
 use crate::delivery::Delivery;
 use crate::persist::Owed;
+use crate::retained::{Load, Size};
 use crate::session::{Session, SessionHandle};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,6 +35,9 @@ pub struct CommonMemory {
     /// As the shards have told.
     shards: AtomicUsize,
     retained: AtomicUsize,
+    /// What clients have retained, all of it.
+    retained_messages: AtomicUsize,
+    retained_bytes: AtomicUsize,
     large: AtomicUsize,
 }
 
@@ -64,9 +68,19 @@ impl CommonMemory {
         self.large.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// The retained messages of a part took `before` bytes and take `after` now.
-    pub(crate) fn retained_changed(&self, before: usize, after: usize) {
-        change(&self.retained, before, after);
+    /// The retained messages of a part came to `before` and come to `after` now.
+    pub(crate) fn retained_changed(&self, before: Size, after: Size) {
+        change(&self.retained, before.memory, after.memory);
+        change(&self.retained_messages, before.clients.messages, after.clients.messages);
+        change(&self.retained_bytes, before.clients.bytes, after.clients.bytes);
+    }
+
+    /// What clients have retained, for their quota.
+    pub(crate) fn retained_load(&self) -> Load {
+        Load {
+            messages: self.retained_messages.load(Ordering::Relaxed),
+            bytes: self.retained_bytes.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -177,14 +191,17 @@ impl Session {
 
     /// What it takes besides what it is owed.
     fn bytes(&self) -> usize {
-        let filters: usize =
-            self.subscriptions.keys().map(|filter| subscription_bytes(filter)).sum();
-        session_bytes(&self.client_id) + self.owner_bytes() + filters
+        session_bytes(&self.client_id) + self.owner_bytes() + self.subscription_bytes
+    }
+
+    /// What is taken for it: itself and what it is owed, with its share of every message.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes() + self.owing.bytes + self.queue.spilled_bytes()
     }
 
     /// What it takes to know whose it is.
     pub(crate) fn owner_bytes(&self) -> usize {
-        self.user_name.as_ref().map_or(0, |name| name.len())
+        self.principal.user_name.as_ref().map_or(0, |name| name.len())
     }
 }
 

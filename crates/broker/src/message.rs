@@ -239,6 +239,11 @@ pub(crate) struct MessageView<'a> {
 }
 
 impl<'a> MessageView<'a> {
+    /// As it counts for what may be retained: its topic, properties and payload.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.topic.as_str().len() + self.properties.len() + self.payload.len()
+    }
+
     /// The parts of a packet; none if it has no topic.
     #[inline]
     pub(crate) fn of_publish(publish: &Publish<'a>, expires: Deadline) -> Option<Self> {

@@ -9,6 +9,7 @@
 
 use crate::commons::ShardId;
 use crate::message::Message;
+use crate::principal::Principal;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, QoS};
 use std::sync::Arc;
@@ -100,8 +101,8 @@ pub enum Record {
         key: SessionKey,
         /// Its client identifier.
         client_id: Box<str>,
-        /// The user name of its last connection, if that had one.
-        user_name: Option<Box<str>>,
+        /// Who the client of its last connection was.
+        principal: Principal,
         /// Seconds it outlives its connection; `None` is for ever.
         expiry: Option<u32>,
         /// What to publish if the client is lost.

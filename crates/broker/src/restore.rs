@@ -9,7 +9,9 @@
 use crate::commons::{Commons, Placement, ShardId};
 use crate::message::Message;
 use crate::persist::{Record, Sequence, SessionKey};
+use crate::principal::Principal;
 use crate::retained::Cursor;
+use crate::rights::Standing;
 use crate::session::{Expiry, PerhapsSent, Replay, Session, SessionHandle, Terms, Will};
 use crate::shard::Shard;
 use noctule_mqtt::packet::SubscriptionOptions;
@@ -26,8 +28,8 @@ pub struct StoredSession {
     /// Its client identifier. It is empty if the session has ended and what it was owed as a member
     /// of groups is still to be given to others.
     pub client_id: Box<str>,
-    /// The user name of its last connection, if that had one.
-    pub user_name: Option<Box<str>>,
+    /// Who the client of its last connection was.
+    pub principal: Principal,
     /// Seconds it outlives its connection; `None` is for ever.
     pub expiry: Option<u32>,
     /// Since when its client is away, in milliseconds of wall time; `None` if it was there when the
@@ -113,9 +115,9 @@ fn restore_retained(
         let parts = commons.retained_parts();
         let part = placement.retained_part(message.topic().as_bytes(), parts);
         commons.change_retained(part, &mut |retained| {
-            let before = retained.bytes();
+            let before = retained.size();
             retained.set(&message, sequence);
-            commons.memory().retained_changed(before, retained.bytes());
+            commons.memory().retained_changed(before, retained.size());
         });
     }
     commons.retained_sequence().fetch_max(next.saturating_sub(1), Ordering::SeqCst);
@@ -145,12 +147,17 @@ impl Shard {
         let client_id = stored.client_id.clone();
         let mut session = Session::new(stored.client_id, stored.key);
         session.stored = true;
-        session.user_name = stored.user_name;
+        session.principal = stored.principal;
         session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
         session.next_sequence = stored.next_sequence.saturating_sub(1);
         session.expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);
         session.will = stored.will.map(|(message, delay, due_in_ms)| {
-            Box::new(Will { message, delay, due_ms: Some(now.mono_ms + due_in_ms) })
+            Box::new(Will {
+                message,
+                delay,
+                due_ms: Some(now.mono_ms + due_in_ms),
+                standing: Standing::default(),
+            })
         });
         session.away_since_ms = Some(stored.away_since_ms.unwrap_or(now.wall_ms));
         if stored.away_since_ms.is_none() {

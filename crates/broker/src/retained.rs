@@ -21,8 +21,26 @@ const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
 pub struct Retained {
     messages: BTreeSet<Entry>,
     bytes: usize,
+    /// What clients have retained, for their quota.
+    clients: Load,
     /// Those that expire, by when and by their number.
     expiring: BTreeMap<(Deadline, u64), Message>,
+}
+
+/// How much clients have retained: the broker's own topics are not theirs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) messages: usize,
+    /// Topics, properties and payloads.
+    pub(crate) bytes: usize,
+}
+
+/// What a part of the retained messages comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// As it counts for memory.
+    pub(crate) memory: usize,
+    pub(crate) clients: Load,
 }
 
 /// A message, ordered and found by its topic.
@@ -78,6 +96,31 @@ impl Retained {
         self.bytes + (self.messages.len() + self.expiring.len()) * ENTRY_BYTES
     }
 
+    /// What it comes to now.
+    pub(crate) fn size(&self) -> Size {
+        Size { memory: self.bytes(), clients: self.clients }
+    }
+
+    /// The bytes of a topic's message, as they count for the quota; none if there is none.
+    pub(crate) fn bytes_of(&self, topic: &str) -> Option<usize> {
+        self.messages.get(topic).map(|entry| entry.message.view().kept_bytes())
+    }
+
+    fn count_for_clients(&mut self, message: &Message, gone: bool) {
+        if message.topic().starts_with("$SYS/") {
+            return;
+        }
+        let bytes = message.view().kept_bytes();
+        let Load { messages, bytes: all } = &mut self.clients;
+        if gone {
+            *messages -= 1;
+            *all -= bytes;
+        } else {
+            *messages += 1;
+            *all += bytes;
+        }
+    }
+
     /// Keeps `message` as its topic's, or forgets the topic's if its payload is empty
     /// `[MQTT3-3.3.1-10]` `[MQTT3-3.3.1-11]` `[MQTT5-3.3.1-6]` `[MQTT5-3.3.1-7]`. An earlier one is
     /// replaced, whatever its QoS `[MQTT3-3.3.1-5]` `[MQTT3-3.3.1-7]` `[MQTT5-3.3.1-5]`.
@@ -86,6 +129,7 @@ impl Retained {
             self.messages.take(message.topic())
         } else {
             self.bytes += message.weight();
+            self.count_for_clients(message, false);
             if !message.expires().is_never() {
                 self.expiring.insert((message.expires(), sequence), message.clone());
             }
@@ -93,6 +137,7 @@ impl Retained {
         };
         if let Some(old) = old {
             self.bytes -= old.message.weight();
+            self.count_for_clients(&old.message, true);
             self.expiring.remove(&(old.message.expires(), old.sequence));
         }
     }
@@ -107,6 +152,7 @@ impl Retained {
             let message = first.remove();
             if let Some(old) = self.messages.take(message.topic()) {
                 self.bytes -= old.message.weight();
+                self.count_for_clients(&old.message, true);
             }
             forgotten.push(message);
         }
@@ -237,9 +283,14 @@ mod tests {
         retained.set(&message("a", b"1"), 1);
         retained.set(&message("a", b"2"), 1);
         assert_eq!((retained.len(), retained.bytes), (1, message("a", b"2").weight()));
+        assert_eq!(retained.clients, Load { messages: 1, bytes: 2 });
+        retained.set(&message("$SYS/broker", b"x"), 1);
+        assert_eq!(retained.clients.messages, 1, "the broker's own are nobody's");
+        retained.set(&message("$SYS/broker", b""), 1);
         retained.set(&message("b", b""), 1);
         retained.set(&message("a", b""), 1);
         assert_eq!((retained.len(), retained.bytes), (0, 0));
+        assert_eq!(retained.clients, Load::default());
     }
 
     proptest! {

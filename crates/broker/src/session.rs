@@ -6,13 +6,15 @@ use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::{Message, PublishedBy};
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
+use crate::principal::Principal;
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
+use crate::rights::Standing;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
 use noctule_session::{AckQueue, Inbound, Outbound};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a session of a shard.
 pub type SessionHandle = Handle<Session>;
@@ -58,14 +60,25 @@ impl Expiry {
 pub struct Session {
     pub(crate) client_id: Box<str>,
     pub(crate) key: SessionKey,
-    /// The user name of its last connection, if that had one.
-    pub(crate) user_name: Option<Box<str>>,
+    /// Who the client of its last connection was. It belongs to him if that was verified.
+    pub(crate) principal: Principal,
+    /// What besides its names its rights depend on: those of its last connection.
+    pub(crate) standing: Standing,
+    /// The generation of policies by which what waits in it was judged, or will be.
+    pub(crate) judged_by: Option<u32>,
+    /// Messages up to this one were queued before the policies or the standing changed, and are judged
+    /// when they leave.
+    pub(crate) recheck_through: Sequence,
+    /// Subscriptions that have lost their right, and may get it back.
+    pub(crate) suspended: Option<Box<BTreeSet<Box<str>>>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
     pub(crate) claimant: Option<ConnectionHandle>,
     pub(crate) expiry: Expiry,
     pub(crate) subscriptions: BTreeMap<Box<str>, Terms>,
+    /// What these take of memory.
+    pub(crate) subscription_bytes: usize,
     pub(crate) outbound: Outbound<Owed>,
     pub(crate) queue: Queue,
     pub(crate) inbound: Inbound,
@@ -158,6 +171,8 @@ pub(crate) struct Will {
     pub(crate) delay: u32,
     /// When it is due, in monotonic milliseconds, once the client is lost.
     pub(crate) due_ms: Option<u64>,
+    /// What besides its names the rights of its author depend on.
+    pub(crate) standing: Standing,
 }
 
 impl Session {
@@ -165,12 +180,17 @@ impl Session {
         Self {
             client_id,
             key,
-            user_name: None,
+            principal: Principal::default(),
+            standing: Standing::default(),
+            judged_by: None,
+            recheck_through: Sequence(0),
+            suspended: None,
             connection: None,
             claimant: None,
             receiving: Stage::Written,
             expiry: Expiry::AtClose,
             subscriptions: BTreeMap::new(),
+            subscription_bytes: 0,
             outbound: Outbound::default(),
             queue: Queue::default(),
             inbound: Inbound::default(),
@@ -191,7 +211,7 @@ impl Session {
 
     /// It as the publisher of a message.
     pub(crate) fn author(&self) -> PublishedBy<'_> {
-        PublishedBy { client_id: &self.client_id, user_name: self.user_name.as_deref() }
+        PublishedBy { client_id: &self.client_id, user_name: self.principal.user_name.as_deref() }
     }
 
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
@@ -222,13 +242,27 @@ impl Session {
         Record::Session {
             key: self.key,
             client_id: self.client_id.clone(),
-            user_name: self.user_name.clone(),
+            principal: self.principal.clone(),
             expiry: self.expiry.seconds(),
             will: self
                 .will
                 .as_ref()
                 .map(|will| RecordedWill { message: will.message.clone(), delay: will.delay }),
         }
+    }
+
+    /// What waits in it is to be judged by these policies: if they are others than before, as it leaves.
+    #[inline]
+    pub(crate) fn have_judged_by(&mut self, generation: u32) {
+        if self.judged_by != Some(generation) {
+            self.judged_by = Some(generation);
+            self.recheck_through = Sequence(self.next_sequence);
+        }
+    }
+
+    /// Whether one of its subscriptions is there and leads to nothing, as it has no right to it.
+    pub(crate) fn is_suspended(&self, filter: &str) -> bool {
+        self.suspended.as_ref().is_some_and(|all| all.contains(filter))
     }
 
     /// Whether something waits for room to be sent.
@@ -268,6 +302,6 @@ mod tests {
     #[test]
     fn a_session_that_owes_nothing_is_small() {
         // As with connections.
-        assert_eq!(size_of::<Session>(), 384);
+        assert!(size_of::<Session>() <= 464, "{}", size_of::<Session>());
     }
 }

@@ -3,7 +3,7 @@
 //! A snapshot is a copy of plain numbers, made when it is asked for. Only how many messages wait is
 //! not counted as it happens: sessions are gone through for it, so many at a time.
 
-use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
+use crate::counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
 use crate::memory::Memory;
 use crate::shard::Shard;
 
@@ -14,12 +14,18 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Deliveries that did not happen.
     pub dropped: Dropped,
+    /// What clients wanted and may not.
+    pub denied: Denied,
     /// Refused CONNECTs by reason.
     pub refused: Refused,
     /// Packets and messages.
     pub packets: Packets,
     /// What connections over TLS had of all this.
     pub tls: Traffic,
+    /// Connections by WebSocket that were ever accepted, as whoever has the sockets counts them.
+    pub websocket_opened: u64,
+    /// Those of them that have ended.
+    pub websocket_closed: u64,
     /// What is taken of memory.
     pub memory: Memory,
     /// Connections now, accepted as clients or not.
@@ -44,6 +50,49 @@ pub struct Snapshot {
     pub queued: usize,
     /// Messages on their way to clients, not acknowledged yet, as found in the last round.
     pub in_flight: usize,
+    /// Those for whom most memory is taken, the largest first, as found in the last round.
+    pub holdings: Holdings,
+}
+
+/// How much memory is taken for a client: by its session, the messages that it is owed (large ones in
+/// full, though others may share them), and its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Its client identifier.
+    pub client_id: Box<str>,
+    /// How many bytes.
+    pub bytes: usize,
+}
+
+/// The largest holdings, in falling order; never more than [`HOLDINGS`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holdings(Vec<Holding>);
+
+/// So many of those for whom most memory is taken are named.
+pub const HOLDINGS: usize = 5;
+
+impl Holdings {
+    /// The largest first.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Holding] {
+        &self.0
+    }
+
+    /// Takes one in if it is among the largest.
+    fn offer(&mut self, client_id: &str, bytes: usize) {
+        if self.0.len() == HOLDINGS && self.0.last().is_some_and(|least| least.bytes >= bytes) {
+            return;
+        }
+        let at = self.0.partition_point(|other| other.bytes >= bytes);
+        self.0.insert(at, Holding { client_id: client_id.into(), bytes });
+        self.0.truncate(HOLDINGS);
+    }
+
+    fn add(&mut self, other: &Self) {
+        for Holding { client_id, bytes } in &other.0 {
+            self.offer(client_id, *bytes);
+        }
+    }
 }
 
 impl Snapshot {
@@ -51,9 +100,12 @@ impl Snapshot {
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
         self.dropped.add(&other.dropped);
+        self.denied.add(&other.denied);
         self.refused.add(&other.refused);
         self.packets.add(&other.packets);
         self.tls.add(&other.tls);
+        self.websocket_opened += other.websocket_opened;
+        self.websocket_closed += other.websocket_closed;
         self.memory.add(&other.memory);
         self.connections += other.connections;
         self.sessions += other.sessions;
@@ -67,6 +119,7 @@ impl Snapshot {
         self.unsent_bytes += other.unsent_bytes;
         self.queued += other.queued;
         self.in_flight += other.in_flight;
+        self.holdings.add(&other.holdings);
     }
 }
 
@@ -79,11 +132,12 @@ pub(crate) struct Survey {
 }
 
 /// What waits for clients.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Waiting {
     queued: usize,
     in_flight: usize,
     unsent_bytes: usize,
+    holdings: Holdings,
 }
 
 /// So many places of sessions and connections are looked at in one go.
@@ -93,15 +147,18 @@ impl Shard {
     /// The numbers of this shard. Each call goes on with counting the messages that wait.
     pub fn snapshot(&mut self) -> Snapshot {
         self.go_on_surveying();
-        let Waiting { queued, in_flight, unsent_bytes } = self.survey.found;
+        let Waiting { queued, in_flight, unsent_bytes, holdings } = self.survey.found.clone();
         let common = self.commons.memory();
         let delivery = &self.delivery;
         Snapshot {
             counters: delivery.counters.clone(),
             dropped: delivery.dropped.clone(),
+            denied: delivery.authority.denied.clone(),
             refused: delivery.refused.clone(),
             packets: delivery.packets.clone(),
             tls: delivery.tls.clone(),
+            websocket_opened: 0,
+            websocket_closed: 0,
             memory: delivery.memory(),
             connections: delivery.connections.len(),
             sessions: delivery.sessions.len(),
@@ -114,6 +171,7 @@ impl Shard {
             unsent_bytes,
             queued,
             in_flight,
+            holdings,
         }
     }
 
@@ -127,6 +185,9 @@ impl Shard {
         for session in self.delivery.sessions.values_after(survey.next).take(SURVEYED).flatten() {
             survey.so_far.queued += session.queue.len();
             survey.so_far.in_flight += session.outbound.len();
+            let connection = session.connection.and_then(|one| self.delivery.connections.get(one));
+            let bytes = session.held_bytes() + connection.map_or(0, |one| one.counted);
+            survey.so_far.holdings.offer(&session.client_id, bytes);
         }
         let connections = self.delivery.connections.values_after(survey.next).take(SURVEYED);
         for connection in connections.flatten() {
@@ -138,5 +199,25 @@ impl Shard {
             survey.next = 0;
             survey.found = std::mem::take(&mut survey.so_far);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_are_named_the_largest_first() {
+        let mut holdings = Holdings::default();
+        for (number, bytes) in [3, 9, 1, 7, 5, 2, 8].into_iter().enumerate() {
+            holdings.offer(&number.to_string(), bytes);
+        }
+        let mut others = Holdings::default();
+        others.offer("x", 6);
+        others.offer("y", 0);
+        holdings.add(&others);
+        let named: Vec<_> = holdings.as_slice().iter().map(|one| one.bytes).collect();
+        assert_eq!(named, [9, 8, 7, 6, 5]);
+        assert_eq!(*holdings.as_slice()[3].client_id, *"x");
     }
 }

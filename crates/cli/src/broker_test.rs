@@ -58,13 +58,18 @@ impl Findings {
 pub(crate) struct Subject {
     /// For a connection that is not encrypted.
     pub(crate) plain: ClientOptions,
-    /// The port of TLS and whom to trust there; `None` leaves TLS out.
-    pub(crate) tls: Option<(u16, TlsOptions)>,
+    /// The port of TLS and whom to trust there; or why TLS is left out.
+    pub(crate) tls: Result<(u16, TlsOptions), &'static str>,
+    /// Further ways in, each with its name.
+    pub(crate) doors: Vec<(&'static str, ClientOptions)>,
     /// A certificate of a CA that has nothing to do with the broker.
     pub(crate) strange_ca: String,
     /// How long the greeting is waited for.
     pub(crate) hello: Duration,
 }
+
+/// The name of the test of a further way in with the others.
+const ACROSS: &str = "there and back";
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -83,11 +88,12 @@ pub(crate) async fn examine(subject: &Subject) -> Findings {
         findings.skip(back, "it takes both connections");
     }
     let reachable = encrypted.as_ref().or(plain.as_ref());
-    match reachable {
+    let doors = examine_doors(subject, reachable, &mut findings).await;
+    match reachable.or(doors.first()) {
         Some(client) => examine_messages(subject, client, encrypted.is_some(), &mut findings).await,
         None => findings.skip("messages", "there is no connection"),
     }
-    for client in [plain, encrypted].into_iter().flatten() {
+    for client in [plain, encrypted].into_iter().flatten().chain(doors) {
         // How a test client ends is no finding.
         let _ = client.disconnect().await;
     }
@@ -96,9 +102,12 @@ pub(crate) async fn examine(subject: &Subject) -> Findings {
 
 /// The client of an encrypted connection, verified if that works.
 async fn examine_tls(subject: &Subject, findings: &mut Findings) -> Option<Client> {
-    let Some((_, trust)) = &subject.tls else {
-        findings.skip("TLS", "left out by --no-tls");
-        return None;
+    let (_, trust) = match &subject.tls {
+        Ok(tls) => tls,
+        Err(why) => {
+            findings.skip("TLS", why);
+            return None;
+        }
     };
     let with = |trust: TlsOptions| encrypted(subject, trust);
     let verified = if trust.is_insecure() {
@@ -121,6 +130,31 @@ async fn examine_tls(subject: &Subject, findings: &mut Findings) -> Option<Clien
     Some(client)
 }
 
+/// The clients of the further ways in. A message goes in at each and out elsewhere, and back.
+async fn examine_doors(
+    subject: &Subject,
+    other: Option<&Client>,
+    findings: &mut Findings,
+) -> Vec<Client> {
+    let mut clients: Vec<Client> = Vec::new();
+    for (name, options) in &subject.doors {
+        let Some(client) = connected(findings, name, options.clone()).await else { continue };
+        let across = match other.or(clients.first()) {
+            Some(other) => there_and_back(&client, other).await,
+            None => there_and_back(&client, &client).await,
+        };
+        findings.note(ACROSS, across.map(|words| format!("{name}: {words}")));
+        clients.push(client);
+    }
+    clients
+}
+
+/// Whether messages get from one client to the other, and the other way.
+async fn there_and_back(one: &Client, other: &Client) -> Result<String, String> {
+    passes(one, other, QoS::AtLeastOnce).await?;
+    passes(other, one, QoS::AtLeastOnce).await
+}
+
 fn encrypted(subject: &Subject, trust: TlsOptions) -> ClientOptions {
     let port = subject.tls.as_ref().map_or(0, |(port, _)| *port);
     subject.plain.clone().plain_port(port).tls(trust)
@@ -139,7 +173,7 @@ async fn examine_messages(
     }
     findings.note("retained message", retained(client).await);
     let options = match &subject.tls {
-        Some(_) if over_tls => encrypted(subject, TlsOptions::default().insecure(true)),
+        Ok(_) if over_tls => encrypted(subject, TlsOptions::default().insecure(true)),
         _ => subject.plain.clone(),
     };
     findings.note("will", will(client, options).await);

@@ -44,8 +44,9 @@ mod subscribe;
 mod tls;
 mod transport;
 mod verifier;
+mod web_socket;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Transport};
 pub use client::{Client, Publishing, Subscribing};
 pub use connected::Connected;
 pub use error::Error;

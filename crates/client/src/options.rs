@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use noctule_mqtt::codec::EncodeError;
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{PacketType, Property, PropertyBuffer, ProtocolVersion};
 
-use crate::address::{Address, AddressError};
+use crate::address::{Address, AddressError, Transport};
 use crate::error::Error;
 use crate::event::Event;
 use crate::publish::Will;
@@ -32,6 +33,11 @@ pub enum Session {
     Fresh(Duration),
     /// It is resumed if it is there and outlives the client for this long; before MQTT 5 for as
     /// long as the broker likes. Needs a client identifier of its own.
+    ///
+    /// A process takes the session of an earlier one up without knowing what was under way in it.
+    /// Messages for it come, some perhaps for the second time; and before a packet identifier is
+    /// used at QoS 2, the message that the broker may still hold under it is completed (PUBREL), as
+    /// the new one would otherwise count as its repetition and be lost.
     Persistent(Duration),
 }
 
@@ -133,14 +139,28 @@ impl ClientOptions {
     /// A client of the broker at `host` (a name or an IP address) and `port`: MQTT 5, not
     /// encrypted, with a random client identifier.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self::at(Address::new(host, port))
+    }
+
+    /// A client of the broker at this Unix socket, otherwise as [`new`](Self::new).
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::at(Address::unix(path))
+    }
+
+    /// A client of the broker at this address: what a URL may say besides the place is taken from it,
+    /// TLS trusts the system's roots, and the rest is as with [`new`](Self::new).
+    pub fn at(mut address: Address) -> Self {
+        let user_name = address.user_name.take();
+        let password = address.password.take().map(|password| password.into_bytes().into());
+        let tls = address.tls.then(TlsOptions::default);
         Self {
-            address: Address::new(host, port),
+            address,
             bind_address: None,
-            tls: None,
+            tls,
             version: ProtocolVersion::V5,
             client_id: random_client_id(),
-            user_name: None,
-            password: None,
+            user_name,
+            password,
             authentication: None,
             will: None,
             keep_alive_seconds: 60,
@@ -158,27 +178,36 @@ impl ClientOptions {
         }
     }
 
-    /// A client of the broker that a URL names, such as `mqtts://user@host:8883`. With `mqtts` the
-    /// certificate is checked against the system's roots; see [`tls`](Self::tls) for others.
+    /// A client of the broker that a URL names, such as `mqtts://user@host:8883` or
+    /// `ws://host:8083/mqtt`. With `mqtts` and `wss` the certificate is checked against the system's
+    /// roots; see [`tls`](Self::tls) for others.
     ///
     /// # Errors
     /// As [`Address::from_url`].
     pub fn from_url(url: &str) -> Result<Self, AddressError> {
-        let mut address = Address::from_url(url)?;
-        let mut options = Self::new("", 0);
-        options.user_name = address.user_name.take();
-        options.password = address.password.take().map(|password| password.into_bytes().into());
-        options.tls = address.tls.then(TlsOptions::default);
-        options.address = address;
-        Ok(options)
+        Address::from_url(url).map(Self::at)
     }
 
     /// Connects to this port instead, not encrypted until [`tls`](Self::tls) says so.
     #[must_use]
     pub fn plain_port(mut self, port: u16) -> Self {
         self.address.port = port;
+        self.plain()
+    }
+
+    /// Does not encrypt the connection.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
         self.address.tls = false;
         self.tls = None;
+        self
+    }
+
+    /// Goes over WebSocket, at this path of the broker's web server; by convention it is `/mqtt`, and
+    /// the port 8083, with TLS 8084.
+    #[must_use]
+    pub fn web_socket(mut self, path: impl Into<String>) -> Self {
+        self.address.transport = Transport::WebSocket { path: path.into() };
         self
     }
 
@@ -204,7 +233,8 @@ impl ClientOptions {
         self
     }
 
-    /// Sets the client identifier. Empty: the broker chooses one.
+    /// Sets the client identifier. Empty: the broker chooses one, which (MQTT 5) is kept for later
+    /// connections of this client.
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
@@ -339,6 +369,7 @@ impl ClientOptions {
         {
             return invalid("before MQTT 5 a password needs a user name");
         }
+        // [MQTT3-3.1.3-7]
         if self.client_id.is_empty() && matches!(self.session, Session::Persistent(_)) {
             return invalid("a persistent session needs a client identifier");
         }
@@ -349,6 +380,7 @@ impl ClientOptions {
         if self.authentication.is_some() && !(is_named && self.password.is_some()) {
             return invalid("this authentication method needs a user name and a password");
         }
+        self.check_transport()?;
         let limits = self.limits;
         if limits.inflight_count_max == 0
             || limits.receive_maximum == 0
@@ -358,6 +390,24 @@ impl ClientOptions {
             return invalid("no limit may be zero");
         }
         self.will.as_ref().map_or(Ok(()), |will| will.packet().map(drop))
+    }
+
+    /// What does not go together with what carries the bytes.
+    fn check_transport(&self) -> Result<(), Error> {
+        let invalid = |what: String| Err(Error::Invalid(what));
+        match &self.address.transport {
+            Transport::WebSocket { path } if !Transport::is_path(path) => invalid(format!(
+                "\"{path}\" is no path of WebSocket: it begins with '/' and has no blanks, no '#' and \
+                 nothing but ASCII"
+            )),
+            Transport::Unix(_) if self.tls.is_some() => {
+                invalid("a Unix socket is not encrypted: it does not leave the machine".to_owned())
+            }
+            Transport::Unix(_) if self.bind_address.is_some() => {
+                invalid("a Unix socket is connected to from no address".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -372,7 +422,7 @@ fn random_client_id() -> String {
 mod tests {
     use super::*;
 
-    #[test]
+    #[test] // [MQTT3-3.1.3-7]
     fn what_cannot_work_is_found_before_anything_is_tried() {
         let options = || ClientOptions::new("h", 1).version(ProtocolVersion::V311);
         assert!(options().check().is_ok());
@@ -388,6 +438,18 @@ mod tests {
         assert!(named().version(ProtocolVersion::V5).check().is_ok());
         assert!(scram(ClientOptions::new("h", 1).user_name("u")).check().is_err());
         assert!(scram(ClientOptions::new("h", 1).password("p")).check().is_err());
+    }
+
+    #[test]
+    fn a_transport_that_cannot_be_is_found_before_anything_is_tried() {
+        let wrong = |options: ClientOptions| options.check().unwrap_err().to_string();
+        assert!(wrong(ClientOptions::new("h", 1).web_socket("mqtt")).contains("begins with '/'"));
+        assert!(wrong(ClientOptions::new("h", 1).web_socket("/a b")).contains("blanks"));
+        assert!(wrong(ClientOptions::unix("/x").tls(TlsOptions::default())).contains("encrypted"));
+        let bound = ClientOptions::unix("/x").bind_address([127, 0, 0, 1].into());
+        assert!(wrong(bound).contains("no address"));
+        assert!(ClientOptions::unix("/x").check().is_ok());
+        assert!(ClientOptions::new("h", 1).web_socket("/").check().is_ok());
     }
 
     #[test]

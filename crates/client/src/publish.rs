@@ -95,7 +95,8 @@ impl Publish {
         }
         let properties = self.properties.as_properties();
         if properties.topic_alias().is_some() {
-            // An alias is known to one connection only; messages outlive connections.
+            // An alias is known to one connection only; messages outlive connections. So none is sent,
+            // whatever the broker's maximum is [MQTT5-3.2.2-17] [MQTT5-3.2.2-18] [MQTT5-3.3.2-9].
             return Err(Error::Invalid("a topic alias cannot be set for a message".into()));
         }
         if properties.subscription_identifier().is_some() {
@@ -235,7 +236,7 @@ impl Will {
 mod tests {
     use super::*;
 
-    #[test]
+    #[test] // [MQTT5-3.2.2-17] [MQTT5-3.2.2-18] [MQTT5-3.3.2-9]
     fn what_cannot_be_published_is_refused_before_it_is_sent() {
         assert!(matches!(Publish::new("a/+", "x").check(), Err(Error::Invalid(_))));
         assert!(matches!(Publish::new("", "x").check(), Err(Error::Invalid(_))));

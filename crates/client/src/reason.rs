@@ -27,6 +27,13 @@ pub enum Reason {
     Closed,
     /// The encrypted connection could not be agreed upon: what is wrong.
     Tls(String),
+    /// The server did not go on to WebSocket.
+    Upgrade {
+        /// The status of its answer, if it was one of HTTP.
+        status: Option<u16>,
+        /// Why.
+        words: String,
+    },
     /// The broker did not answer in time.
     NoAnswer {
         /// What was expected.
@@ -40,6 +47,9 @@ pub enum Reason {
     Authentication(ScramError),
     /// What answered CONNECT is no MQTT: its first bytes.
     NotMqtt(Vec<u8>),
+    /// The broker went on with a session (Session Present) although we had asked for a new one
+    /// `[MQTT5-3.2.2-4]`.
+    SessionUnexpected,
     /// A packet that is well-formed came when it must not.
     OutOfPlace(PacketType),
     /// As many attempts as allowed have failed.
@@ -76,12 +86,16 @@ impl Reason {
             | Self::Authentication(_)
             | Self::GaveUp { .. } => false,
             Self::Refused(refusal) => refusal_may_heal(refusal.code),
+            // The server or the proxy before it is in trouble, or asks for patience. Other answers
+            // mean that there is no WebSocket for us at this path.
+            Self::Upgrade { status, .. } => matches!(status, Some(429 | 500..)),
             Self::Dismissed { .. }
             | Self::Network(_)
             | Self::Closed
             | Self::NoAnswer { .. }
             | Self::NotMqtt(_)
             | Self::OutOfPlace(_)
+            | Self::SessionUnexpected
             | Self::Violation(_) => true,
         }
     }
@@ -113,6 +127,7 @@ impl fmt::Display for Reason {
             Self::Network(what) => f.write_str(what),
             Self::Closed => f.write_str("the broker closed the connection"),
             Self::Tls(what) => write!(f, "TLS failed: {what}"),
+            Self::Upgrade { words, .. } => write!(f, "no WebSocket: {words}"),
             Self::NoAnswer { expected, waited } => {
                 write!(f, "no {expected} from the broker within {waited:?}")
             }
@@ -121,6 +136,10 @@ impl fmt::Display for Reason {
             }
             Self::Authentication(error) => write!(f, "authentication failed: {error}"),
             Self::NotMqtt(bytes) => not_mqtt(f, bytes),
+            Self::SessionUnexpected => f.write_str(
+                "the peer does not speak MQTT as it should: it went on with a session although a \
+                 new one was asked for",
+            ),
             Self::OutOfPlace(packet) => {
                 write!(f, "the peer does not speak MQTT as it should: {packet} came out of place")
             }
@@ -148,7 +167,9 @@ fn not_mqtt(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, " {byte:02x}"))?;
     f.write_str(match bytes {
         [0x15 | 0x16, 3, ..] => "): that is TLS; connect with TLS, or to the plain port",
-        [b'H', b'T', b'T', b'P', ..] => "): that is a web server",
+        [b'H', b'T', b'T', b'P', ..] => {
+            "): that is a web server; WebSocket goes to it by ws:// or wss://"
+        }
         _ => ")",
     })
 }

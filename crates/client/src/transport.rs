@@ -1,4 +1,5 @@
-//! Opening a connection: name look-up, TCP, and TLS if it is wanted. No MQTT here.
+//! Opening a connection: name look-up and TCP, or a Unix socket; TLS if it is wanted, and WebSocket.
+//! No MQTT here.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -6,13 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
-use crate::address::Address;
+use crate::address::{Address, Transport};
 use crate::reason::Reason;
+use crate::web_socket::{Failure, WebSocket};
 
 /// A stream of bytes in both directions.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -33,9 +35,12 @@ pub(crate) async fn open(
     bind_address: Option<IpAddr>,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Connection, Reason> {
-    let tcp = connect(&address, bind_address)
-        .await
-        .map_err(|error| Reason::Network(format!("cannot connect to {address}: {error}")))?;
+    let cannot = |error| Reason::Network(format!("cannot connect to {address}: {error}"));
+    if let Transport::Unix(path) = &address.transport {
+        let stream = UnixStream::connect(path).await.map_err(cannot)?;
+        return Ok(Connection::over(Box::new(stream), Vec::new()));
+    }
+    let tcp = connect(&address, bind_address).await.map_err(cannot)?;
     // Small packets that wait for an answer must not wait for more data; without the option they
     // come late and nothing breaks.
     let _ = tcp.set_nodelay(true);
@@ -49,8 +54,22 @@ pub(crate) async fn open(
             Box::new(stream)
         }
     };
-    let (reader, writer) = tokio::io::split(stream);
-    Ok(Connection { reader, writer, certificates })
+    let stream = match &address.transport {
+        Transport::WebSocket { path } => {
+            let host = format!("{}:{}", address.bracketed_host(), address.port);
+            let upgraded = WebSocket::upgrade(stream, &host, path).await;
+            Box::new(upgraded.map_err(Failure::into_reason)?)
+        }
+        Transport::Tcp | Transport::Unix(_) => stream,
+    };
+    Ok(Connection::over(stream, certificates))
+}
+
+impl Connection {
+    fn over(stream: Box<dyn Stream>, certificates: Vec<Bytes>) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self { reader, writer, certificates }
+    }
 }
 
 /// Tries the addresses of the host in turn.

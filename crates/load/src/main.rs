@@ -98,6 +98,9 @@ fn bear(name: &str, matches: &ArgMatches) -> Result<bool, LoadError> {
     if name == trials::HANDSHAKES {
         targets = arguments::with_tls(targets, matches)?;
     }
+    if name == trials::STORM {
+        targets = trials::with_users(arguments::with_tls(targets, matches)?, matches);
+    }
     for target in targets {
         for trial in trials::trials(name, matches)? {
             // A fresh process each time: what one trial leaves behind is not the next one's.

@@ -40,6 +40,8 @@ pub enum How {
         config: Option<String>,
         /// A command to be run to its end first, in the same directory.
         before: Option<Vec<String>>,
+        /// The text of `{dir}/passwords`.
+        passwords: Option<String>,
     },
     /// It runs already. Without the process id its processor time and memory are not known.
     Running(SocketAddr, Option<u32>),
@@ -89,7 +91,7 @@ impl Target {
     /// If this target has no TLS that we know how to turn on.
     pub fn with_tls(mut self, noctule: &Path) -> Result<Self, LoadError> {
         let Self { name, how } = &mut self;
-        let How::Command { words, config, before } = how else {
+        let How::Command { words, config, before, .. } = how else {
             return Err(LoadError::new(format!("it is not known where {name} speaks TLS")));
         };
         match config {
@@ -110,8 +112,21 @@ impl Target {
         Ok(self)
     }
 
+    /// The same with the users of this password file, beside clients without a name. A broker that runs
+    /// already keeps its own.
+    #[must_use]
+    pub fn with_passwords(mut self, text: String) -> Self {
+        if let How::Command { words, passwords, .. } = &mut self.how {
+            let options = ["--password-file", "{dir}/passwords", "--allow-anonymous"];
+            words.extend(options.map(String::from));
+            *passwords = Some(text);
+        }
+        self
+    }
+
     fn command(name: &str, words: Vec<String>, config: Option<String>) -> Self {
-        Self { name: name.into(), how: How::Command { words, config, before: None } }
+        let (before, passwords) = (None, None);
+        Self { name: name.into(), how: How::Command { words, config, before, passwords } }
     }
 
     /// Reads `NAME=COMMAND`, `NAME=ADDRESS:PORT` or `NAME=ADDRESS:PORT,PID`. Words of the command
@@ -151,8 +166,9 @@ impl Target {
                 let (name, address) = (self.name.clone(), *address);
                 Ok(Broker { name, address, tls: None, pid: *pid, process: None })
             }
-            How::Command { words, config, before } => {
-                self.launch(words, config.as_deref(), before.as_deref())
+            How::Command { words, config, before, passwords } => {
+                let files = (config.as_deref(), passwords.as_deref());
+                self.launch(words, files, before.as_deref())
             }
         }
     }
@@ -160,7 +176,7 @@ impl Target {
     fn launch(
         &self,
         words: &[String],
-        config: Option<&str>,
+        (config, passwords): (Option<&str>, Option<&str>),
         before: Option<&[String]>,
     ) -> Result<Broker, LoadError> {
         let directory = Directory::new()?;
@@ -180,6 +196,9 @@ impl Target {
             |words: &[String]| words.iter().map(|word| filled(word)).collect::<Vec<_>>();
         if let Some(config) = config {
             directory.write("broker.conf", &filled(config))?;
+        }
+        if let Some(passwords) = passwords {
+            directory.write("passwords", passwords)?;
         }
         let ca = match before {
             None => None,

@@ -5,19 +5,24 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use noctule_load::LoadError;
 use noctule_load::packets::MARK_BYTES;
-use noctule_load::trial::{Crowd, Duel, Floods, Handshakes, Heap, Receiver, Slow, Stuck, Trial};
+use noctule_load::target::Target;
+use noctule_load::trial::{
+    Crowd, Duel, Floods, Handshakes, Heap, Receiver, Slow, Storm, Stuck, Trial, password_file,
+};
 use noctule_mqtt::QoS;
 
 use crate::arguments::{flag, list, number, number_arg, seconds, with_default, with_targets};
 
 /// The commands.
-pub(crate) const NAMES: [&str; 7] =
-    ["slow", "stuck", "floods", "crowd", "duel", "heap", HANDSHAKES];
+pub(crate) const NAMES: [&str; 8] =
+    ["slow", "stuck", "floods", "crowd", "duel", "heap", HANDSHAKES, STORM];
 
-/// The one that needs TLS.
+/// One that needs TLS.
 pub(crate) const HANDSHAKES: &str = "handshakes";
+/// One that needs TLS, and users.
+pub(crate) const STORM: &str = "storm";
 
-pub(crate) fn commands() -> [Command; 7] {
+pub(crate) fn commands() -> [Command; 8] {
     [
         command("slow", "A subscriber that never reads while others flood it").args([
             publishers("8"),
@@ -55,6 +60,11 @@ pub(crate) fn commands() -> [Command; 7] {
         )
         .args([number_arg("rate", "N", "200", "handshakes a second, in some phases")])
         .args([lasting("5")]),
+        command(STORM, "Strangers who begin to connect and stop, and logins in great numbers")
+            .arg(number_arg("strangers", "N", "3000", "strangers at each place where one can stop"))
+            .arg(number_arg("rate", "N", "5000", "logins a second of a user who was there before"))
+            .arg(number_arg("users", "N", "300", "users who come for the first time"))
+            .args([lasting("5")]),
     ]
 }
 
@@ -103,6 +113,7 @@ pub(crate) fn connections(name: &str, matches: &ArgMatches) -> u32 {
         "crowd" => number(matches, "connections"),
         "duel" => number(matches, "clients"),
         HANDSHAKES => 100,
+        STORM => number(matches, "strangers").max(number(matches, "users")).saturating_add(100),
         "slow" | "floods" => 2 * u32::from(publishers_of(matches)),
         _ => 3,
     };
@@ -111,6 +122,12 @@ pub(crate) fn connections(name: &str, matches: &ArgMatches) -> u32 {
 
 fn publishers_of(matches: &ArgMatches) -> u16 {
     matches.get_one("publishers").copied().unwrap_or(1)
+}
+
+/// The brokers of a storm, with its users.
+pub(crate) fn with_users(targets: Vec<Target>, matches: &ArgMatches) -> Vec<Target> {
+    let users = password_file(number(matches, "users"));
+    targets.into_iter().map(|target| target.with_passwords(users.clone())).collect()
 }
 
 /// The trials that a command asks for.
@@ -157,6 +174,12 @@ pub(crate) fn trials(name: &str, matches: &ArgMatches) -> Result<Vec<Box<dyn Tri
         "duel" => {
             vec![boxed(Duel { clients: number(matches, "clients"), duration: duration() })]
         }
+        STORM => vec![boxed(Storm {
+            strangers: number(matches, "strangers"),
+            rate: number(matches, "rate"),
+            users: number(matches, "users"),
+            duration: duration(),
+        })],
         HANDSHAKES => {
             vec![boxed(Handshakes { rate: number(matches, "rate"), duration: duration() })]
         }
@@ -195,6 +218,7 @@ mod tests {
             "duel of 200",
             "heap of 100000",
             "handshakes",
+            "storm of 3000",
         ];
         assert_eq!(all, expected);
     }

@@ -64,6 +64,8 @@ pub enum Violation {
     TopicTooLong { bytes: usize },
     /// A topic longer or with more separators than the receiver's limit.
     TopicOverLimit { what: &'static str, found: usize, limit: usize },
+    /// More user properties in a packet than the receiver's limit.
+    UserPropertiesOverLimit { found: usize, limit: usize },
     /// A filter with a misplaced wildcard.
     FilterInvalid { why: &'static str },
     /// A `$share` filter without a name or filter.
@@ -191,6 +193,7 @@ impl Violation {
                 ReasonCode::UnsupportedProtocolVersion
             }
             Self::TopicOverLimit { .. } => ReasonCode::TopicNameInvalid,
+            Self::UserPropertiesOverLimit { .. } => ReasonCode::QuotaExceeded,
             Self::TopicAliasInvalid { .. } => ReasonCode::TopicAliasInvalid,
             Self::ReceiveMaximumExceeded { .. } => ReasonCode::ReceiveMaximumExceeded,
             Self::KeepAliveTimeout { .. } => ReasonCode::KeepAliveTimeout,
@@ -270,6 +273,7 @@ impl Violation {
             Self::TopicHasWildcard => ("MQTT3-3.3.2-2", "MQTT5-3.3.2-2"),
             Self::TopicTooLong { .. } => ("MQTT3-4.7.3-3", "MQTT5-4.7.3-3"),
             Self::TopicOverLimit { .. } => ("MQTT3 section 4.7.3", "MQTT5 section 4.7.3"),
+            Self::UserPropertiesOverLimit { .. } => ("MQTT3 has none", "MQTT5 section 3.3.2.3.7"),
             Self::FilterInvalid { .. } => ("MQTT3-4.7.1-2", "MQTT5-4.7.1-1"),
             Self::SharedFilterInvalid => ("MQTT3 section 4.7", "MQTT5-4.8.2-1"),
             Self::NoLocalOnShared => ("MQTT3 section 3.8.3", "MQTT5-3.8.3-4"),
@@ -367,6 +371,9 @@ impl fmt::Display for Violation {
             }
             Self::TopicOverLimit { what, found, limit } => {
                 write!(f, "the topic has {found} {what}, over the limit of {limit}")
+            }
+            Self::UserPropertiesOverLimit { found, limit } => {
+                write!(f, "the packet has {found} user properties, over the limit of {limit}")
             }
             Self::FilterInvalid { why } => write!(f, "the topic filter is not valid: {why}"),
             Self::SharedFilterInvalid => f.write_str(

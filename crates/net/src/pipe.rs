@@ -7,34 +7,49 @@
 //! - [`Pipe::write`] that takes less than it was given, or says `WouldBlock`, has filled the socket, so
 //!   it will be told when there is room.
 //! - When there is room, [`Pipe::flush`] comes first if [`Pipe::wants_write`]: bytes that were taken
-//!   may not have left. It may become true by reading, too, as TLS answers by itself.
+//!   may not have left. It may become true by reading, too, as TLS and WebSocket answer by themselves.
+//!
+//! [`Pipe::read`] may also say `WouldBlock` and hold input: there was much that is no payload.
 
+use crate::Peer;
+use crate::proxy::{Announcement, skip_announcement};
+use crate::stream::Stream;
 use crate::tls::{TlsFacts, TlsStream};
+use crate::websocket::{WebSocketRules, WebSocketStream};
 use mio::event::Source;
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 
 /// A two-way stream of bytes. It can be sent to another thread at any time, with what it holds.
 #[derive(Debug)]
 pub enum Pipe {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// TLS over TCP.
+    /// The socket itself.
+    Plain(Stream),
+    /// TLS over it.
     Tls(Box<TlsStream>),
+    /// WebSocket over one of these.
+    WebSocket(Box<WebSocketStream>),
 }
 
 impl Pipe {
+    /// Makes a pipe one that expects an upgrade to WebSocket, and then carries bytes in binary frames.
+    #[must_use]
+    pub fn into_websocket(self, rules: Arc<WebSocketRules>) -> Self {
+        Self::WebSocket(Box::new(WebSocketStream::new(self, rules)))
+    }
+
     /// Reads what is there into `buffer`; 0 means that the peer has finished writing.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if nothing is there, or what the operating system says. With
-    /// TLS, [`io::ErrorKind::InvalidData`] around a [`TlsFailure`](crate::TlsFailure).
+    /// TLS, [`io::ErrorKind::InvalidData`] around a [`TlsFailure`](crate::TlsFailure); with WebSocket
+    /// around a [`WebSocketFailure`](crate::WebSocketFailure), after which the peer may still be told why.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
+            Self::Plain(stream) => stream.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
+            Self::WebSocket(stream) => stream.read(buffer),
         }
     }
 
@@ -42,8 +57,9 @@ impl Pipe {
     /// that were decrypted already, or the end.
     pub fn holds_input(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Plain(_) => false,
             Self::Tls(stream) => stream.holds_input(),
+            Self::WebSocket(stream) => stream.holds_input(),
         }
     }
 
@@ -53,8 +69,9 @@ impl Pipe {
     /// As [`read`](Self::read).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
+            Self::Plain(stream) => stream.write(bytes),
             Self::Tls(stream) => stream.write_vectored(&[IoSlice::new(bytes)]),
+            Self::WebSocket(stream) => stream.write(bytes),
         }
     }
 
@@ -64,24 +81,27 @@ impl Pipe {
     /// As [`read`](Self::read).
     pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Plain(stream) => stream.write_vectored(slices),
             Self::Tls(stream) => stream.write_vectored(slices),
+            Self::WebSocket(stream) => stream.write_vectored(slices),
         }
     }
 
     /// Whether bytes that were taken are still here, because the socket was full.
     pub fn wants_write(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Plain(_) => false,
             Self::Tls(stream) => stream.wants_write(),
+            Self::WebSocket(stream) => stream.wants_write(),
         }
     }
 
     /// How many bytes were taken and are still here.
     pub fn unsent(&mut self) -> usize {
         match self {
-            Self::Tcp(_) => 0,
+            Self::Plain(_) => 0,
             Self::Tls(stream) => stream.unsent(),
+            Self::WebSocket(stream) => stream.unsent(),
         }
     }
 
@@ -91,8 +111,9 @@ impl Pipe {
     /// [`io::ErrorKind::WouldBlock`] if some are still here, or what the operating system says.
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(_) => Ok(()),
+            Self::Plain(_) => Ok(()),
             Self::Tls(stream) => stream.flush(),
+            Self::WebSocket(stream) => stream.flush(),
         }
     }
 
@@ -100,10 +121,9 @@ impl Pipe {
     /// about may be lost. That the peer is gone already is no error.
     pub fn finish_writing(&mut self) {
         match self {
-            Self::Tcp(stream) => {
-                let _ = stream.shutdown(Shutdown::Write);
-            }
+            Self::Plain(stream) => stream.finish_writing(),
             Self::Tls(stream) => stream.finish_writing(),
+            Self::WebSocket(stream) => stream.finish_writing(),
         }
     }
 
@@ -111,35 +131,68 @@ impl Pipe {
     /// the caller's to decide.
     pub fn is_handshaking(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Plain(_) => false,
             Self::Tls(stream) => stream.is_handshaking(),
+            Self::WebSocket(stream) => stream.inner().is_handshaking(),
         }
     }
 
     /// What was agreed on in the handshake; none without TLS, or before it is through.
     pub fn tls_facts(&self) -> Option<TlsFacts> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Plain(_) => None,
             Self::Tls(stream) => stream.facts(),
+            Self::WebSocket(stream) => stream.inner().tls_facts(),
         }
     }
 
-    /// The peer's address, while the connection stands.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.socket().peer_addr().ok()
-    }
-
-    fn socket(&self) -> &TcpStream {
+    /// Whether what crosses the wire is encrypted.
+    pub fn is_encrypted(&self) -> bool {
         match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(stream) => stream.socket(),
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+            Self::WebSocket(stream) => stream.inner().is_encrypted(),
         }
     }
 
-    fn socket_mut(&mut self) -> &mut TcpStream {
+    /// Whether this is WebSocket, or may become it.
+    pub fn is_websocket(&self) -> bool {
+        matches!(self, Self::WebSocket(_))
+    }
+
+    /// Whose the connection is, if its other end is `peer`'s: a proxy of ours may say so in its request for
+    /// WebSocket (`X-Forwarded-For`), once that is read. Who comes by way of another proxy is not `peer`
+    /// either, but nobody knows who it is.
+    #[must_use]
+    pub fn forwarded(&self, peer: Peer) -> Peer {
         match self {
-            Self::Tcp(stream) => stream,
+            Self::Plain(_) | Self::Tls(_) => peer,
+            Self::WebSocket(stream) => stream.forwarded(peer),
+        }
+    }
+
+    /// The peer is no stranger any more: what it sends beside payload has no limit from now on.
+    pub fn acquaint(&mut self) {
+        if let Self::WebSocket(stream) = self {
+            stream.acquaint();
+        }
+    }
+
+    /// Reads from the socket, before anything else is, how a proxy announces its client, and nothing of
+    /// what follows. `buffer` is for looking at it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] until it is there as a whole, [`io::ErrorKind::InvalidData`] around
+    /// a [`ProxyFailure`](crate::ProxyFailure) if it cannot be read, or what the operating system says.
+    pub fn read_announcement(&mut self, buffer: &mut [u8]) -> io::Result<Announcement> {
+        skip_announcement(self.socket_mut(), buffer)
+    }
+
+    fn socket_mut(&mut self) -> &mut Stream {
+        match self {
+            Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket_mut(),
+            Self::WebSocket(stream) => stream.inner_mut().socket_mut(),
         }
     }
 }

@@ -3,8 +3,8 @@
 //! One address that sends rubbish again and again must not fill the log: the first packet is said at
 //! once, those of the next minute together.
 
+use noctule_net::Source;
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 /// How long nothing more is said about an address, in milliseconds.
 const SILENCE_MS: u64 = 60_000;
@@ -14,7 +14,7 @@ const ADDRESSES_MAX: usize = 1_000;
 /// Addresses that were complained about.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints {
-    addresses: HashMap<IpAddr, Rest>,
+    addresses: HashMap<Source, Rest>,
     /// When the next of them may be said again, or forgotten.
     next_ms: Option<u64>,
 }
@@ -28,7 +28,7 @@ struct Rest {
 
 impl Complaints {
     /// There is reason to complain about an address. Returns whether that is to be said now.
-    pub(crate) fn note(&mut self, address: IpAddr, now_ms: u64) -> bool {
+    pub(crate) fn note(&mut self, address: Source, now_ms: u64) -> bool {
         if let Some(rest) = self.addresses.get_mut(&address) {
             rest.unsaid += 1;
             return false;
@@ -48,7 +48,7 @@ impl Complaints {
     }
 
     /// The addresses whose silence is over, each with how often it would have been complained about.
-    pub(crate) fn take_due(&mut self, now_ms: u64) -> Vec<(IpAddr, u64)> {
+    pub(crate) fn take_due(&mut self, now_ms: u64) -> Vec<(Source, u64)> {
         if self.next_ms.is_none_or(|next| now_ms < next) {
             return Vec::new();
         }
@@ -75,16 +75,17 @@ mod tests {
 
     #[test]
     fn the_first_is_said_and_the_others_are_summed_up_each_minute() {
-        let (mut complaints, one, other) = (Complaints::default(), [1, 1, 1, 1], [2, 2, 2, 2]);
-        assert!(complaints.note(one.into(), 0));
-        assert!(complaints.note(other.into(), 10));
-        (0..99).for_each(|_| assert!(!complaints.note(one.into(), 20)));
+        let (mut complaints, one, other) =
+            (Complaints::default(), Source::User(1), Source::User(2));
+        assert!(complaints.note(one, 0));
+        assert!(complaints.note(other, 10));
+        (0..99).for_each(|_| assert!(!complaints.note(one, 20)));
         assert_eq!(complaints.take_due(59_999), []);
-        assert_eq!(complaints.take_due(60_010), [(one.into(), 99)]);
+        assert_eq!(complaints.take_due(60_010), [(one, 99)]);
         assert_eq!(complaints.next_ms(), Some(120_010), "the other is forgotten");
-        assert!(complaints.note(other.into(), 60_020));
-        assert!(!complaints.note(one.into(), 60_020));
-        assert_eq!(complaints.take_due(200_000), [(one.into(), 1)]);
+        assert!(complaints.note(other, 60_020));
+        assert!(!complaints.note(one, 60_020));
+        assert_eq!(complaints.take_due(200_000), [(one, 1)]);
         assert_eq!(complaints.take_due(300_000), []);
         assert_eq!(complaints.next_ms(), None);
     }
@@ -92,8 +93,7 @@ mod tests {
     #[test]
     fn so_many_addresses_are_remembered_and_no_more() {
         let mut complaints = Complaints::default();
-        let said =
-            (0..5_000_u32).filter(|number| complaints.note((*number).to_be_bytes().into(), 0));
+        let said = (0..5_000_u32).filter(|number| complaints.note(Source::User(*number), 0));
         assert_eq!(said.count(), ADDRESSES_MAX);
     }
 }

@@ -3,7 +3,8 @@
 
 use crate::limits;
 use crate::options::{self, Config, Durability, LogMessages};
-use noctule_broker::{AcceptedVersions, Entrance, Hello, Limits, Stage};
+use noctule_broker::{AcceptedVersions, Entrance, Hello, Limits, Rates, Stage};
+use std::num::NonZeroU32;
 
 /// What loops may be given anew while they run.
 #[derive(Debug, Clone)]
@@ -35,8 +36,18 @@ fn entrances(config: &Config) -> Vec<Entrance> {
         hello: hello(listener.config.hello),
         versions: AcceptedVersions::these(&listener.config.protocol_versions.list()),
         stage: Some(stage(listener.config.durability)),
+        rates: rates(&listener.config),
     };
     config.all_listeners().into_iter().map(entrance).collect()
+}
+
+/// How fast clients may send.
+fn rates(config: &Config) -> Rates {
+    let bytes = config.byte_rate_max.get().map(|bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX));
+    Rates {
+        messages: config.message_rate_max.get().and_then(NonZeroU32::new),
+        bytes: bytes.and_then(NonZeroU32::new),
+    }
 }
 
 /// Who is greeted, in the terms of the broker.

@@ -3,8 +3,8 @@
 //! What can be decided without checking a password is decided at once: certificates, proofs by SCRAM,
 //! and logins that were found right before. A password that has to be checked is checked by threads
 //! of their own; the loop goes on, and the answer comes as a letter. When too many wait, a client is
-//! told that the broker is busy; when its address has been wrong too often, it has to wait, and then
-//! is refused. What a client may *do* is not decided here.
+//! told that the broker is busy; when it has been wrong too often, it has to wait, and then is refused.
+//! What a client may *do* is not decided here.
 
 mod chance;
 mod checkers;
@@ -15,22 +15,24 @@ mod slowed;
 mod tokens;
 mod watched;
 
+use crate::arrivals::Arrivals;
+use crate::limits::arrival_rules;
 use crate::mailboxes::Mailboxes;
-use crate::options::{CertificateUser, ClientAuth, Config, Listener, Transport};
+use crate::options::{CertificateUser, ClientAuth, Config, Listener};
 use crate::run::StartError;
 use checkers::{Checkers, Claim, Question};
 pub(crate) use exchange::Begun;
-use failures::{Failures, Standing};
+use failures::{Failures, Standing, Whom};
 use noctule_auth::is_token;
 use noctule_broker::{
-    ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Principal, Verdict,
+    ConnectionHandle, Credentials, Enhanced, EntranceId, Event, Principal, Step, Verdict,
 };
 use noctule_cert::{IdentityField, identity};
 use noctule_mqtt::ReasonCode;
+use noctule_net::{AnnouncedCertificate, Peer, Source};
 use passwords::Passwords;
 use slowed::{Slowed, Then};
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokens::Tokens;
@@ -44,6 +46,7 @@ pub(crate) struct Gate {
     /// Once there is a password file.
     workers: OnceLock<Workers>,
     failures: Arc<Failures>,
+    arrivals: Arc<Arrivals>,
     mailboxes: Arc<Mailboxes>,
     /// How long somebody may wait for an answer.
     patience: Duration,
@@ -58,6 +61,8 @@ struct Guard {
     tokens: Option<Arc<Tokens>>,
     /// If a certificate says who its holder is.
     identity: Option<IdentityField>,
+    /// If what proxies say of certificates counts.
+    believes_proxies: bool,
     allow_anonymous: bool,
 }
 
@@ -83,8 +88,10 @@ pub(crate) struct Origin<'a> {
     pub(crate) entrance: EntranceId,
     /// The certificate, in DER, that it has shown and that was found valid.
     pub(crate) certificate: Option<&'a [u8]>,
+    /// The certificate that a proxy says the client has shown, and that the proxy found valid.
+    pub(crate) announced: Option<&'a AnnouncedCertificate>,
     /// Where it comes from.
-    pub(crate) address: IpAddr,
+    pub(crate) peer: Peer,
 }
 
 impl Gate {
@@ -99,6 +106,7 @@ impl Gate {
             guards: RwLock::default(),
             workers: OnceLock::new(),
             failures: Arc::new(failures),
+            arrivals: Arc::default(),
             mailboxes: Arc::clone(mailboxes),
             patience: limits.connect_timeout,
         };
@@ -123,7 +131,13 @@ impl Gate {
             let _ = self.workers.set(Workers::start(self).map_err(failed)?);
         }
         *self.guards.write().unwrap_or_else(PoisonError::into_inner) = guards;
+        self.arrivals.set(arrival_rules(&config.limits));
         Ok(())
+    }
+
+    /// Those who come, before anything is known of them.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
     }
 
     /// The password files that are in use.
@@ -170,16 +184,16 @@ impl Gate {
             return Some(guard.without_passwords(origin));
         }
         let Credentials { client_id, user_name: user, password, .. } = credentials;
-        let (address, tokens) = (origin.address, guard.tokens.as_ref());
+        let (source, tokens) = (origin.peer.source(), guard.tokens.as_ref());
         let password = match (password, tokens) {
             (Some(token), Some(tokens)) if is_token(&token) => {
                 let claim = Claim::Token { tokens: Arc::clone(tokens), user, token, client_id };
-                return self.check(Question { claim, address, asker });
+                return self.check(claim, source, asker);
             }
             (password, _) => password,
         };
         let Some(user) = user else {
-            let accepted = origin.certificate.is_some() || guard.allow_anonymous;
+            let accepted = guard.has_certificate(origin) || guard.allow_anonymous;
             return Some(if accepted { Verdict::Accepted } else { NOT_AUTHORIZED });
         };
         // Nobody's password is no password; that needs no time, as it says nothing about the user.
@@ -190,15 +204,22 @@ impl Gate {
             return Some(Verdict::Accepted);
         }
         let claim = Claim::Password { passwords: Arc::clone(passwords), user, password };
-        self.check(Question { claim, address, asker })
+        self.check(claim, source, asker)
     }
 
     /// Has a password or a token checked, at once or later; or says why not.
-    fn check(&self, question: Question) -> Option<Verdict> {
+    fn check(
+        &self,
+        claim: Claim,
+        source: Source,
+        asker: (usize, ConnectionHandle),
+    ) -> Option<Verdict> {
         let Some(workers) = self.workers.get() else {
             return Some(BUSY);
         };
-        match self.failures.standing(question.address, Instant::now()) {
+        let key = self.failures.claim(source, claim.whom());
+        let question = Question { claim, source, key, asker };
+        match self.failures.standing(key, Instant::now()) {
             Standing::Good => workers.checkers.ask(question),
             Standing::Slowed(delay) => {
                 let waits = workers.slowed.wait(delay, Then::Check(question));
@@ -218,19 +239,29 @@ impl Gate {
         (shard, connection): (usize, ConnectionHandle),
     ) -> Option<Event> {
         let refused = |verdict| Some(Event::Authenticated { connection, verdict });
-        let standing = self.failures.standing(origin.address, Instant::now());
+        let user_of = |begun: &Begun| begun.as_ref().map(|exchange| exchange.user().to_owned());
+        // The first step says who it is to be, the next one proves it and ends the exchange.
+        let user = user_of(begun).filter(|_| said.step == Step::Next);
+        let answer = exchange::step(passwords, begun, said, connection);
+        let user = user.or_else(|| user_of(begun)).unwrap_or_default();
+        let source = origin.peer.source();
+        let key = self.failures.claim(source, Whom::User(&user));
+        let standing = self.failures.standing(key, Instant::now());
         if standing == Standing::Refused {
             *begun = None;
             return refused(TOO_OFTEN);
         }
-        let answer = match exchange::step(passwords, begun, said, connection) {
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 debug!("{error}");
-                checkers::note(&self.failures, origin.address);
+                checkers::note(&self.failures, key, source);
                 return refused(NOT_AUTHORIZED);
             }
         };
+        if matches!(answer, Event::Proven { .. }) {
+            self.failures.forgive(key, Instant::now());
+        }
         match (standing, self.workers.get()) {
             (Standing::Slowed(delay), Some(workers)) => {
                 let waits = workers.slowed.wait(delay, Then::Answer(shard, answer));
@@ -250,14 +281,34 @@ impl Guard {
     /// Without a password file this machine is trusted, as nobody else is listened to unless that
     /// is meant, or clients have certificates.
     fn without_passwords(&self, origin: Origin<'_>) -> Verdict {
-        let is_local = origin.address.to_canonical().is_loopback();
-        let accepted = origin.certificate.is_some() || is_local || self.allow_anonymous;
-        if accepted { Verdict::Accepted } else { NOT_AUTHORIZED }
+        let is_local = origin.peer.is_on_this_machine();
+        let accepted = self.has_certificate(origin) || is_local || self.allow_anonymous;
+        if accepted { Verdict::AcceptedUnasked } else { NOT_AUTHORIZED }
+    }
+
+    /// Whether the client has shown a certificate, here or to a proxy that is believed.
+    fn has_certificate(&self, origin: Origin<'_>) -> bool {
+        origin.certificate.is_some() || self.announced(origin).is_some()
+    }
+
+    /// The certificate of which a proxy has told, if it is believed.
+    fn announced<'a>(&self, origin: Origin<'a>) -> Option<&'a AnnouncedCertificate> {
+        origin.announced.filter(|_| self.believes_proxies)
     }
 
     /// What follows from a client's certificate, if certificates say who their holders are.
     fn named(&self, origin: Origin<'_>) -> Option<Verdict> {
-        let name = identity(origin.certificate?, self.identity?);
+        let field = self.identity?;
+        let name = match (origin.certificate, self.announced(origin)) {
+            (Some(certificate), _) => identity(certificate, field),
+            // A proxy says no more of it than that.
+            (None, Some(announced)) if field == IdentityField::CommonName => {
+                let name = announced.common_name.as_deref().filter(|name| !name.is_empty());
+                name.map(str::to_owned)
+            }
+            (None, Some(_)) => None,
+            (None, None) => return None,
+        };
         Some(name.map_or(NOT_AUTHORIZED, |name| Verdict::AcceptedAs(Principal::user(name))))
     }
 }
@@ -287,17 +338,25 @@ fn guard(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Guard, 
         None => None,
         Some(path) => Some(Arc::new(Tokens::watch(path, config)?)),
     };
-    Ok(Guard { passwords, tokens, identity, allow_anonymous: config.allow_anonymous })
+    let believes_proxies = config.proxy_certificates;
+    let allow_anonymous = config.allow_anonymous;
+    Ok(Guard { passwords, tokens, identity, believes_proxies, allow_anonymous })
 }
 
 /// Who listens where the network reaches him asks who somebody is, unless he was told not to. Of the
-/// two usual listeners the one with TLS guards the other: they are meant as one.
+/// usual listeners the one with TLS guards the others: they are meant as one.
 fn check_openness(listener: &Listener) -> Result<(), StartError> {
     let config = &listener.config;
-    let is_tls = listener.transport() == Transport::Tls || (!listener.is_written && config.tls);
+    let is_tls = listener.transport().is_tls() || (!listener.is_written && config.tls);
     let asks_for_certificates =
         is_tls && config.client_ca.get().is_some() && config.client_auth == ClientAuth::Required;
+    let proxies_ask = config.proxies_only && config.proxy_certificates;
+    if listener.unix_path().is_some() {
+        // The permissions of its file say who may come.
+        return Ok(());
+    }
     let is_guarded = asks_for_certificates
+        || proxies_ask
         || config.password_file.get().is_some()
         || config.jwt_keys.get().is_some();
     match config.bind.iter().find(|address| !address.is_loopback()) {

@@ -1,10 +1,12 @@
 //! The configured limits and offers in the terms of the broker, and what `auto` comes to on this machine.
 
+use crate::arrivals::ArrivalRules;
 use crate::memory::memory_for_broker;
-use crate::options::{Auto, ByteSize, Config, Limit, OnQueueFull, Sharing};
+use crate::options::{Auto, ByteSize, Config, Limit, LimitOptions, OnQueueFull, Sharing};
 use noctule_broker::{Limits, Offer};
 use noctule_mqtt::QoS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::num::NonZeroU32;
 
 /// Files that are not connections: listeners, logs, the store, the poll itself, and room to answer
 /// those that are too many.
@@ -62,7 +64,20 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
                 .and_then(|bytes| usize::try_from(bytes).ok())
                 .unwrap_or(usize::MAX),
         },
+        user_properties_max: given.user_properties_max as usize,
+        retained_messages_max: count(given.retained_messages_max),
+        retained_bytes_max: bytes(given.retained_bytes_max),
+        takeovers_max: given.takeovers_max.get(),
         ..Limits::default()
+    }
+}
+
+/// How many may come, and how fast.
+pub(crate) fn arrival_rules(given: &LimitOptions) -> ArrivalRules {
+    ArrivalRules {
+        per_address_max: given.connections_per_address_max.get(),
+        rate_per_address: given.connect_rate_per_address_max.get().and_then(NonZeroU32::new),
+        rate: given.connect_rate_max.get().and_then(NonZeroU32::new),
     }
 }
 

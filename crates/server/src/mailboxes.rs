@@ -8,12 +8,12 @@
 //! The parcels in which messages travel go back the same way, so that nothing is allocated for
 //! them: the reader leaves emptied ones in the box, the writer finds them there.
 
+use crate::arrivals::Visit;
 use crate::entrances::Rules;
 use crate::event_loop::Taps;
 use mio::Waker;
-use noctule_broker::{Departure, Event, Mail, Parcel};
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use noctule_broker::{Departure, Event, Mail, Parcel, Policies};
+use noctule_net::{Peer, Pipe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +23,13 @@ pub(crate) enum Letter {
     /// From its shard to the other's.
     Mail(Mail),
     /// A connection whose session lives there.
-    Arrival { pipe: Pipe, peer: SocketAddr, taps: Option<Box<Taps>>, departure: Departure },
+    Arrival {
+        pipe: Pipe,
+        peer: Peer,
+        taps: Option<Box<Taps>>,
+        visit: Option<Visit>,
+        departure: Departure,
+    },
     /// Topics below `$SYS/` with what the broker has to say on them.
     System(Vec<(String, String)>),
     /// From the store to the shard.
@@ -34,6 +40,8 @@ pub(crate) enum Letter {
     Answer(Event),
     /// What applies at listeners, limits, and which messages are shown have changed.
     Rules(Arc<Rules>),
+    /// What clients may do has changed.
+    Policies(Arc<Policies>),
     /// Tell the clients, let their output drain, and end.
     Stop,
 }

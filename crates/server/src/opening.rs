@@ -10,7 +10,7 @@ use crate::tls_files::{TlsError, TlsFiles};
 use crate::tls_watch::TlsWatch;
 use crate::watcher::Watched;
 use noctule_cert::Issued;
-use noctule_net::{TlsAcceptor, bind_all};
+use noctule_net::{SocketFile, TlsAcceptor, bind_all, bind_unix};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ use tracing::warn;
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
     pub(crate) doors: Vec<Door>,
+    /// Files of Unix sockets, which go with this.
+    pub(crate) socket_files: Vec<SocketFile>,
     /// What to print, one line each.
     pub(crate) lines: Vec<String>,
     /// Files of TLS that are read again when they change.
@@ -32,19 +34,19 @@ pub(crate) struct Opened {
 /// [`StartError`]: an address that cannot be listened on, or files of TLS that cannot be used.
 pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
     let listeners = config.all_listeners();
+    let mut opened = Opened::default();
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in &listeners {
-        bound.push(bind(listener).map_err(|error| error.of(listener))?);
+        let files = &mut opened.socket_files;
+        bound.push(bind(listener, files).map_err(|error| error.of(listener))?);
     }
-    let mut opened = Opened::default();
     let mut identities = Identities::new(&listeners);
     for (listener, sockets) in listeners.iter().zip(bound) {
-        let acceptor = match listener.transport() {
-            Transport::Tcp => None,
-            Transport::Tls => {
-                let acceptor = identities.acceptor(&listener.config);
-                Some(acceptor.map_err(|error| StartError::Tls(error).of(listener))?)
-            }
+        let acceptor = if listener.transport().is_tls() {
+            let acceptor = identities.acceptor(&listener.config);
+            Some(acceptor.map_err(|error| StartError::Tls(error).of(listener))?)
+        } else {
+            None
         };
         let door = |socket| Door::new(socket, listener, acceptor.clone());
         opened.doors.extend(sockets.into_iter().map(door));
@@ -57,7 +59,16 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
     Ok(opened)
 }
 
-fn bind(listener: &Listener) -> Result<Vec<noctule_net::Listener>, StartError> {
+fn bind(
+    listener: &Listener,
+    files: &mut Vec<SocketFile>,
+) -> Result<Vec<noctule_net::Listener>, StartError> {
+    if let Some(path) = listener.unix_path() {
+        let (socket, file) = bind_unix(path, listener.config.unix_mode.0)
+            .map_err(|error| StartError::ListenUnix { path: path.to_owned(), error })?;
+        files.push(file);
+        return Ok(vec![socket]);
+    }
     bind_all(&listener.config.bind, listener.config.port).map_err(|(address, error)| {
         StartError::Listen { address, error, port_key: listener.port_key() }
     })
@@ -73,7 +84,7 @@ struct Identities {
 
 impl Identities {
     fn new(listeners: &[Listener]) -> Self {
-        let over_tls = listeners.iter().filter(|listener| listener.transport() == Transport::Tls);
+        let over_tls = listeners.iter().filter(|listener| listener.transport().is_tls());
         let bind = over_tls.flat_map(|listener| listener.config.bind.iter().copied()).collect();
         Self { bind, all: Vec::new(), issued: Vec::new() }
     }
@@ -122,9 +133,12 @@ fn about(
     }
     // Where the first listener of a kind is reached from here.
     let reach = |transport| {
-        let listener = listeners.iter().find(|listener| listener.transport() == transport)?;
+        let is_it = |listener: &&Listener| {
+            listener.transport() == transport && listener.unix_path().is_none()
+        };
+        let listener = listeners.iter().find(is_it)?;
         let door = doors.iter().find(|door| door.is_of(listener))?;
-        Some((host(&listener.config.bind), door.address().port()))
+        Some((host(&listener.config.bind), door.address()?.port()))
     };
     if let Some((host, port)) = reach(Transport::Tcp) {
         lines.push(format!("to connect: mosquitto_sub -h {host} -p {port} -t '#' -v"));

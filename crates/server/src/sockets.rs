@@ -1,17 +1,19 @@
 //! The sockets of a loop, each in the slot of its connection.
 
+use crate::arrivals::Visit;
 use crate::event_loop::Taps;
 use crate::gate::Begun;
 use noctule_broker::ConnectionHandle;
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use noctule_net::{AnnouncedCertificate, Peer, Pipe};
 
 /// A connection's socket and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) pipe: Pipe,
     pub(crate) connection: ConnectionHandle,
-    pub(crate) peer: SocketAddr,
+    /// Whose it is: the socket's other end, or whom a proxy has named.
+    pub(crate) peer: Peer,
+    pub(crate) announced: Announced,
     /// There may be something to read.
     pub(crate) readable: bool,
     /// The peer has closed its side: reading ends with that, and not with "nothing there".
@@ -29,6 +31,31 @@ pub(crate) struct Socket {
     /// Bytes to read at once.
     pub(crate) appetite: usize,
     pub(crate) ending: Ending,
+    /// Has it counted with its address.
+    pub(crate) visit: Option<Visit>,
+    /// It is only kept to be told that it may not come in.
+    pub(crate) turned_away: bool,
+}
+
+/// Whether a proxy says whose a connection is.
+#[derive(Debug)]
+pub(crate) enum Announced {
+    /// It is its other end's own.
+    No,
+    /// It has to, before anything else is read.
+    Awaited,
+    /// It did, with the certificate that the client has shown there, if any.
+    By { certificate: Option<Box<AnnouncedCertificate>> },
+}
+
+impl Announced {
+    /// The certificate that the client has shown to a proxy.
+    pub(crate) fn certificate(&self) -> Option<&AnnouncedCertificate> {
+        match self {
+            Self::By { certificate } => certificate.as_deref(),
+            Self::No | Self::Awaited => None,
+        }
+    }
 }
 
 /// How far a socket is from its end.

@@ -8,7 +8,8 @@
 //! `--batch N` for one line alone.
 
 use noctule_broker::{
-    Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionKey, ShardId, Ticket,
+    Event, Message, MessageParts, Owed, Principal, QoS, Record, Sequence, SessionKey, ShardId,
+    Ticket,
 };
 use noctule_store::{Answer, Options, ShardStore, Store};
 use rustix::time::{ClockId, clock_gettime};
@@ -99,7 +100,13 @@ impl Bench {
 
 fn session(key: u64) -> Record {
     let client_id = format!("client-{key}").into();
-    Record::Session { key: SessionKey(key), client_id, user_name: None, expiry: None, will: None }
+    Record::Session {
+        key: SessionKey(key),
+        client_id,
+        principal: Principal::default(),
+        expiry: None,
+        will: None,
+    }
 }
 
 fn owed(key: u64, sequence: u64) -> Record {

@@ -8,8 +8,8 @@ use crate::engine::{Window, read_message, read_will};
 use crate::error::StoreError;
 use crate::index::{Index, Location, Session};
 use noctule_broker::{
-    Message, PacketId, RecordedWill, Sequence, SessionKey, StoredInFlight, StoredSession,
-    StoredSubscription,
+    Message, PacketId, Principal, RecordedWill, Sequence, SessionKey, StoredInFlight,
+    StoredSession, StoredSubscription,
 };
 
 /// Everything that was kept.
@@ -36,8 +36,8 @@ pub struct RecoveredSession {
     /// Its client identifier. It is empty if the session has ended and what it was owed as a member
     /// of groups is still to be given to others.
     pub client_id: Box<str>,
-    /// The user name of its last connection, if that had one.
-    pub user_name: Option<Box<str>>,
+    /// Who the client of its last connection was.
+    pub principal: Principal,
     /// Seconds it outlives its connection; `None` is for ever.
     pub expiry: Option<u32>,
     /// Since when its client is away, in milliseconds since 1970; `None` if it was there when the
@@ -86,7 +86,7 @@ impl RecoveredSession {
         StoredSession {
             key: self.key,
             client_id: self.client_id,
-            user_name: self.user_name,
+            principal: self.principal,
             expiry: self.expiry,
             away_since_ms: self.away_since_ms,
             ends_in_ms,
@@ -182,7 +182,7 @@ impl<F: DiskFile> Reading<'_, F> {
         Ok(RecoveredSession {
             key,
             client_id: session.client_id.clone(),
-            user_name: session.user_name.clone(),
+            principal: session.principal.clone(),
             expiry: session.expiry,
             away_since_ms: session.away_since_ms,
             will,
@@ -227,7 +227,7 @@ mod tests {
         RecoveredSession {
             key: SessionKey(1),
             client_id: "a".into(),
-            user_name: None,
+            principal: Principal::default(),
             expiry,
             away_since_ms,
             will: None,

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use noctule_broker::{
-    Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionKey, ShardId, Ticket,
+    Event, Message, MessageParts, Owed, Principal, QoS, Record, Sequence, SessionKey, ShardId,
+    Ticket,
 };
 use noctule_store::{Answer, Options, Store};
 use std::fs;
@@ -65,7 +66,13 @@ fn a_small_commit_writes_few_kilobytes() {
     let key = SessionKey(1);
     persist(
         1,
-        Record::Session { key, client_id: "a".into(), user_name: None, expiry: None, will: None },
+        Record::Session {
+            key,
+            client_id: "a".into(),
+            principal: Principal::default(),
+            expiry: None,
+            will: None,
+        },
     );
     // The segment that is made ahead is not part of a commit.
     let deadline = std::time::Instant::now() + Duration::from_secs(60);

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use noctule_broker::{
-    Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionHandle, SessionKey, ShardId,
-    Ticket,
+    Event, Message, MessageParts, Owed, Principal, QoS, Record, Sequence, SessionHandle,
+    SessionKey, ShardId, Ticket,
 };
 use noctule_store::{Answer, Inspection, Options, Store, StoreError, compact};
 use noctule_testkit::Dice;
@@ -66,7 +66,13 @@ fn opened(path: &Path) -> Result<(Store, Receiver<Answer>, u64), StoreError> {
 }
 
 fn session() -> Record {
-    Record::Session { key: KEY, client_id: "a".into(), user_name: None, expiry: None, will: None }
+    Record::Session {
+        key: KEY,
+        client_id: "a".into(),
+        principal: Principal::default(),
+        expiry: None,
+        will: None,
+    }
 }
 
 fn payload(sequence: u64) -> Vec<u8> {

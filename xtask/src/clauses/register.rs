@@ -42,7 +42,7 @@ impl Statement {
     }
 }
 
-/// Why a statement for servers is not enforced and tested, by its identifier.
+/// Why a statement for an end is not enforced and tested there, by its identifier.
 pub(super) type Exceptions = BTreeMap<String, String>;
 
 /// The kinds of reasons. Which ones there are is said in `spec/README.md`.

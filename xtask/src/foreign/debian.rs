@@ -26,6 +26,10 @@ const NEEDS: &[Need] = &[
     },
     // Counts the instructions on the way of a PUBLISH.
     Need { package: "valgrind", is_met: || shell::which("valgrind").is_some() },
+    Need {
+        package: "haproxy",
+        is_met: || shell::which("haproxy").is_some() || Path::new("/usr/sbin/haproxy").exists(),
+    },
     Need { package: "groff-base", is_met: || shell::which("groff").is_some() },
     Need { package: "openssl", is_met: || shell::which("openssl").is_some() },
     Need { package: "python3", is_met: || shell::which("python3").is_some() },

@@ -15,9 +15,10 @@ use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Attribution;
-use crate::message::Message;
+use crate::message::{Message, PublishedBy};
 use crate::persist::SessionKey;
 use crate::principal::Principal;
+use crate::rights::{Denial, Standing, Subject, Wish};
 use crate::session::{Expiry, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, Frame};
 use noctule_mqtt::packet::{self, Connack, Connect, announced_version};
@@ -125,7 +126,7 @@ impl Shard {
             return self.close(handle, Cause::AnswerTooLarge { bytes: connack_bytes, limit }, now);
         }
         connection.phase = Phase::AwaitVerdict(Box::new(accepting));
-        connection.principal = Principal { user_name: connect.user_name.map(Into::into) };
+        connection.principal = Principal::claiming(connect.user_name);
         let credentials = Credentials {
             client_id,
             user_name: connect.user_name.map(Into::into),
@@ -142,8 +143,17 @@ impl Shard {
         handle: ConnectionHandle,
         connect: &Connect<'_>,
     ) -> Result<(), ReasonCode> {
-        if self.delivery.connections.get(handle).is_none_or(|connection| connection.over_limit) {
-            return Err(ReasonCode::QuotaExceeded);
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        if let Some(reason) = connection.turned_away {
+            return Err(reason);
+        }
+        let user_properties = [connect.properties]
+            .into_iter()
+            .chain(connect.will.as_ref().map(|will| will.properties));
+        for properties in user_properties {
+            self.check_user_properties(properties).map_err(|_| ReasonCode::QuotaExceeded)?;
         }
         // Any name is taken, and so those of 1 to 23 letters and digits [MQTT3-3.1.3-5]
         // [MQTT5-3.1.3-5]. [MQTT3-3.1.3-8] [MQTT3-3.1.3-9]: without a name there is no session to
@@ -217,7 +227,8 @@ impl Shard {
         }
         match verdict {
             Verdict::Refused(reason) => return self.refuse(handle, reason, now),
-            Verdict::Accepted => {}
+            Verdict::Accepted => connection.principal.is_claimed = false,
+            Verdict::AcceptedUnasked => {}
             Verdict::AcceptedAs(principal) => connection.principal = principal,
         }
         self.bring_home(handle, now);
@@ -259,6 +270,7 @@ impl Shard {
             connection.held.clear();
         }
         connection.last_route = None;
+        connection.permits = None;
         connection.last_heard_ms = now.mono_ms;
         let braked = connection.holds.has(Hold::Memory);
         let handle = self.delivery.connections.insert(connection);
@@ -284,7 +296,8 @@ impl Shard {
     }
 
     /// Whether the session of its client identifier belongs to somebody else. One that belongs to
-    /// nobody, as it was begun without a user name, is for whoever comes.
+    /// nobody, as it was begun without a user name or with one that was not verified, is for whoever
+    /// comes; and who only claims a name has nothing of his who has proved it.
     fn wants_a_foreign_session(&self, handle: ConnectionHandle) -> bool {
         let Some(connection) = self.delivery.connections.get(handle) else {
             return false;
@@ -296,13 +309,13 @@ impl Shard {
         let session = self.clients.find(&accepting.client_id, sessions);
         let owner = session
             .and_then(|session| sessions.get(session))
-            .and_then(|session| session.user_name.as_deref());
-        owner.is_some() && owner != connection.principal.user_name.as_deref()
+            .and_then(|session| session.principal.owner());
+        owner.is_some() && owner != connection.principal.owner()
     }
 
     /// Who is refused hears why, and is closed `[MQTT3-3.1.3-9]` `[MQTT3-3.2.2-5]` `[MQTT5-3.1.3-8]`
     /// `[MQTT5-3.1.4-2]` `[MQTT5-3.2.2-7]` `[MQTT5-4.12.0-4]`.
-    fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
+    pub(super) fn refuse(&mut self, handle: ConnectionHandle, reason: ReasonCode, now: Now) {
         self.delivery.count_refusal(handle, reason);
         self.send_refusal(handle, reason, explanation(reason));
         self.close(handle, Cause::Refused(reason), now);
@@ -314,11 +327,20 @@ impl Shard {
         if let Some(connection) = self.delivery.connections.get(handle) {
             self.delivery.journal.enter(connection.stage);
         }
-        self.claim_session(handle, now);
+        self.claim_session(handle, now, false);
         self.delivery.journal.leave();
     }
 
-    fn claim_session(&mut self, handle: ConnectionHandle, now: Now) {
+    /// As [`claim`](Self::claim), of one that has waited for its turn.
+    pub(super) fn claim_in_turn(&mut self, handle: ConnectionHandle, now: Now) {
+        if let Some(connection) = self.delivery.connections.get(handle) {
+            self.delivery.journal.enter(connection.stage);
+        }
+        self.claim_session(handle, now, true);
+        self.delivery.journal.leave();
+    }
+
+    fn claim_session(&mut self, handle: ConnectionHandle, now: Now, in_turn: bool) {
         if self.offer.sessions_belong_to_users && self.wants_a_foreign_session(handle) {
             return self.refuse_foreign(handle, now);
         }
@@ -332,6 +354,17 @@ impl Shard {
             self.delivery.dropped.memory_sessions += 1;
             return self.refuse(handle, ReasonCode::QuotaExceeded, now);
         }
+        let entrance = Some(connection.entrance);
+        let standing = Standing { entrance, grant: connection.principal.grant.clone() };
+        if self.delivery.authority.in_force && !self.may_have_its_will(handle, &standing) {
+            return self.refuse(handle, ReasonCode::NotAuthorized, now);
+        }
+        if !in_turn && self.waits_for_its_turn(handle, now) {
+            return;
+        }
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
         let Phase::AwaitVerdict(mut accepting) =
             std::mem::replace(&mut connection.phase, Phase::Closing)
         else {
@@ -349,7 +382,8 @@ impl Shard {
         };
         found.claimant = Some(handle);
         let before = found.owner_bytes();
-        found.user_name = connection.principal.user_name.clone();
+        let is_same_user = found.principal.is_same_user(&connection.principal);
+        found.principal = connection.principal.clone();
         let sessions = &mut self.delivery.memory.sessions;
         *sessions = (*sessions + found.owner_bytes()).saturating_sub(before);
         found.expires_ms = None;
@@ -365,16 +399,17 @@ impl Shard {
             // Of whom authentication has found out, which was not known when it came.
             let attribution = Attribution { published_by: Some(found.author()), received_ms: 0 };
             let message = self.delivery.pool.attributed(&message.view(), &attribution);
-            Box::new(Will { message, delay, due_ms: None })
+            Box::new(Will { message, delay, due_ms: None, standing: standing.clone() })
         });
         found.will = will;
         connection.session = Some(session);
         connection.phase = Phase::AwaitStore(accepting);
+        self.set_standing(session, standing, is_same_user);
         if renew {
             self.renew_subscriptions(session);
         }
         if let Some((client_id, will)) = waiting {
-            self.publish_will(&client_id, &will.message);
+            self.publish_will(&client_id, &will);
         }
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
@@ -394,6 +429,30 @@ impl Shard {
         let next = Continuation::Attach { connection: handle };
         let stage = self.delivery.journal.stage();
         self.delivery.wait_for(ticket, stage, next);
+    }
+
+    /// Whether a client may publish its will, now that it is known who it is. One that may not is to be
+    /// refused, or has no will.
+    fn may_have_its_will(&mut self, handle: ConnectionHandle, standing: &Standing) -> bool {
+        let delivery = &mut self.delivery;
+        let Some(connection) = delivery.connections.get_mut(handle) else {
+            return true;
+        };
+        let Phase::AwaitVerdict(accepting) = &mut connection.phase else {
+            return true;
+        };
+        let Some((message, _)) = &accepting.will else {
+            return true;
+        };
+        let user_name = connection.principal.user_name.as_deref();
+        let by = PublishedBy { client_id: &accepting.client_id, user_name };
+        let (author, wish) = (Subject::author(by, standing), Wish::Publish(message.view().topic));
+        let ruling = delivery.authority.rule(author, wish);
+        if delivery.authority.heed(ruling, Denial::Will, author, wish) {
+            return true;
+        }
+        accepting.will = None;
+        !delivery.authority.refuses_denied_wills()
     }
 
     /// The stored session a client goes on with, free of any earlier connection; none if there is

@@ -202,7 +202,7 @@ impl Shard {
                 let reason = ReasonCode::NotAuthorized;
                 self.close(handle, Cause::AuthenticationFailed(reason), now);
             }
-            Verdict::Accepted | Verdict::AcceptedAs(_) => {
+            Verdict::Accepted | Verdict::AcceptedUnasked | Verdict::AcceptedAs(_) => {
                 self.send_auth(handle, ReasonCode::Success, proof.as_deref(), now);
             }
             // [MQTT5-4.12.1-2]

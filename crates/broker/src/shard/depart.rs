@@ -9,6 +9,7 @@ use super::{Action, Shard};
 use crate::mail::ReplyTo;
 use crate::outgoing::Outgoing;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Together};
+use crate::principal::Principal;
 use crate::queue::Queue;
 use crate::restore::{Restored, StoredSession};
 use crate::session::{Session, SessionHandle};
@@ -37,7 +38,7 @@ impl Shard {
             self.record(Record::Session {
                 key,
                 client_id: "".into(),
-                user_name: None,
+                principal: Principal::default(),
                 expiry: Some(0),
                 will: None,
             });
@@ -126,7 +127,7 @@ impl Shard {
             return false;
         }
         let choice = self.choice(outgoing.view.topic);
-        let route = self.router.route(outgoing.view.topic, &self.delivery.limits);
+        let route = self.router.route(outgoing.view.topic, self.delivery.law());
         let Some(group) = route.groups.iter().find(|one| one.key == key) else {
             self.delivery.dropped.group_away += 1;
             return false;

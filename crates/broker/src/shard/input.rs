@@ -183,10 +183,12 @@ impl Shard {
             | Packet::Pubrel(ack)
             | Packet::Pubcomp(ack) => self.on_ack(sender, packet.packet_type(), ack),
             Packet::Subscribe(subscribe) => {
+                self.check_user_properties(subscribe.properties)?;
                 self.on_subscribe(sender, subscribe);
                 Ok(())
             }
             Packet::Unsubscribe(unsubscribe) => {
+                self.check_user_properties(unsubscribe.properties)?;
                 self.on_unsubscribe(sender, unsubscribe);
                 Ok(())
             }

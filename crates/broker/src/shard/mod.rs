@@ -6,14 +6,17 @@
 mod accept;
 mod acknowledge;
 mod authenticate;
+mod authorise;
 mod close;
 mod connack;
 mod depart;
+mod duel;
 mod hello;
 mod input;
 mod leftovers;
 mod mail;
 mod publish;
+mod quota;
 mod retain;
 mod runs;
 mod share;
@@ -42,16 +45,20 @@ use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Stage, Ticket};
 use crate::principal::Principal;
 use crate::restore::Unrouted;
+use crate::rights::{Authority, Policies, Refusals};
 use crate::router::Router;
 use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
 use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
 use depart::Departing;
+use duel::Duels;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
 use noctule_session::Now;
+pub use quota::Quota;
+use quota::Sayings;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +74,8 @@ pub struct Settings {
     pub offer: Offer,
     /// The ways in, by their numbers. Whoever comes by one that is not here has no rules of his own.
     pub entrances: Vec<Entrance>,
+    /// Who decides what clients may do; without any, everything is allowed.
+    pub policies: Policies,
     /// How safe things have to be before they are acknowledged.
     pub stage: Stage,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
@@ -208,8 +217,10 @@ pub enum Step {
 /// Whether a client may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may, as the user whose name it gives.
+    /// It may, as the user whose name it gives, which was verified; or as nobody if it gives none.
     Accepted,
+    /// It may, and nobody has asked for a proof of who it is: the name that it gives is claimed.
+    AcceptedUnasked,
     /// It may, as this one.
     AcceptedAs(Principal),
     /// It may not, for this reason: "bad user name or password" or "not authorized".
@@ -247,6 +258,28 @@ pub enum Report {
     },
     /// A message was published: one of those that [`Shard::watch`] asked for.
     Published(Box<Published>),
+    /// Clients fight for a client identifier. Said when they are slowed for it, and then once a minute.
+    Duel {
+        /// Which client identifier.
+        client_id: Box<str>,
+        /// The connection that has the session.
+        holder: ConnectionHandle,
+        /// The one that wants it.
+        challenger: ConnectionHandle,
+        /// How often it was taken over, each time within a minute of the last.
+        takeovers: u32,
+    },
+    /// A client meets a quota that it is not told. Said once a second at most for each quota.
+    OverQuota {
+        /// Which connection.
+        connection: ConnectionHandle,
+        /// Its client identifier.
+        client_id: Box<str>,
+        /// Which quota.
+        quota: Quota,
+        /// How often a client met it since it was last said.
+        unsaid: u64,
+    },
     /// Messages for a session are lost. Said once, and then every minute as long as it goes on.
     Losing {
         /// Its client identifier.
@@ -254,6 +287,9 @@ pub enum Report {
         /// How many since it was last said.
         lost: Lost,
     },
+    /// Something was denied to a client that it has no right to. Said once, and then every minute as
+    /// long as it goes on.
+    Denied(Box<Refusals>),
 }
 
 /// A packet with which a client has broken the rules.
@@ -295,8 +331,14 @@ pub struct Shard {
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
+    /// Sessions whose subscriptions are to be judged by new policies.
+    to_be_judged: Vec<SessionHandle>,
     /// When this shard will look for expired retained messages, by part.
     retained_watch: Vec<Option<u64>>,
+    duels: Duels,
+    sayings: Sayings,
+    /// Whether some clients have a limit of how fast they may send.
+    is_metering: bool,
     offer: Offer,
     /// See [`Offer::refused_publish_flags`].
     refused_publish_flags: u8,
@@ -321,10 +363,20 @@ pub(crate) enum Timer {
     Crowd(ConnectionHandle),
     /// A connection was not read because memory was short.
     Memory(ConnectionHandle),
+    /// A client was not read because it sent too fast.
+    Rate(ConnectionHandle),
+    /// A connection waits until it may take a session over.
+    Duel(ConnectionHandle),
     /// Messages in this part of the retained ones may have expired.
     Retained(u16),
     /// It may be said again that messages for a session are lost.
     Losses(SessionHandle),
+    /// It may be said again what was denied to whom.
+    Refusals,
+}
+
+fn is_metering(entrances: &[Entrance]) -> bool {
+    entrances.iter().any(|entrance| entrance.rates.is_any())
 }
 
 /// While memory is short, who sends as much as this at once is not read for so long.
@@ -351,6 +403,7 @@ impl Shard {
         let mut delivery =
             Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
+        delivery.authority = Authority::new(settings.policies);
         Self {
             delivery,
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
@@ -358,10 +411,14 @@ impl Shard {
             refused_publish_flags: settings.offer.refused_publish_flags(),
             offer: settings.offer,
             unaliased: Vec::new(),
+            to_be_judged: Vec::new(),
             retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
             clients: Clients::new(hash_seed),
+            duels: Duels::new(random.next_u64()),
+            sayings: Sayings::default(),
+            is_metering: is_metering(&settings.entrances),
             entrances: settings.entrances,
             timers: Wheel::new(now.mono_ms),
             actions: VecDeque::new(),
@@ -411,8 +468,9 @@ impl Shard {
         now: Now,
     ) -> ConnectionHandle {
         let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
-        let over_limit = others >= self.delivery.limits.connections_max;
-        let mut connection = Connection::new(now.mono_ms, over_limit, transport, entrance);
+        let is_one_too_many = others >= self.delivery.limits.connections_max;
+        let turned_away = is_one_too_many.then_some(ReasonCode::QuotaExceeded);
+        let mut connection = Connection::new(now.mono_ms, turned_away, transport, entrance);
         connection.stage = self.entrance(entrance).stage.unwrap_or(self.delivery.journal.usual());
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
@@ -425,6 +483,19 @@ impl Shard {
         handle
     }
 
+    /// A connection was closed as soon as it was accepted, for this reason, which nobody has heard.
+    pub fn note_unheard(&mut self, reason: ReasonCode) {
+        self.delivery.refused.count(reason);
+        self.delivery.refused.unheard += 1;
+    }
+
+    /// The CONNECT of a new connection will be refused for this reason, whatever it says.
+    pub fn turn_away(&mut self, handle: ConnectionHandle, reason: ReasonCode) {
+        if let Some(connection) = self.delivery.connections.get_mut(handle) {
+            connection.turned_away.get_or_insert(reason);
+        }
+    }
+
     /// Where a connection was accepted; none if it is gone.
     pub fn entrance_of(&self, handle: ConnectionHandle) -> Option<EntranceId> {
         self.delivery.connections.get(handle).map(|connection| connection.entrance)
@@ -432,6 +503,7 @@ impl Shard {
 
     /// Replaces the rules of the entrances. Who is connected keeps how safe things have to be for him.
     pub fn set_entrances(&mut self, entrances: Vec<Entrance>) {
+        self.is_metering = is_metering(&entrances);
         self.entrances = entrances;
     }
 
@@ -463,6 +535,9 @@ impl Shard {
             connection.held.extend_from_slice(bytes);
         }
         self.delivery.weigh(handle);
+        if self.is_metering {
+            self.charge_bytes(handle, bytes.len());
+        }
         if self.delivery.pressure >= Pressure::Floods {
             self.brake(handle, bytes.len(), now);
         }
@@ -518,6 +593,13 @@ impl Shard {
                 self.delivery.outputs.recycle(buffer);
             }
         }
+    }
+
+    /// What carries a connection cannot go on, and its peer may still be told why: the client is treated as
+    /// one that broke the rules, and [`Action::Close`] follows. [`on_closed`](Self::on_closed) comes last.
+    pub fn on_broken(&mut self, handle: ConnectionHandle, cause: Cause, now: Now) {
+        self.delivery.now = now;
+        self.close(handle, cause, now);
     }
 
     /// The connections with new output since the last call, each once. They count as taken care of
@@ -604,6 +686,7 @@ impl Shard {
         !self.delivery.replays.is_empty()
             || !self.delivery.released.is_empty()
             || !self.leaving.is_empty()
+            || !self.to_be_judged.is_empty()
     }
 
     /// What has happened so far.

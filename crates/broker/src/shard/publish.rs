@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::input::Sender;
+use super::quota::is_too_much_to_retain;
 use super::share::Origin;
 use crate::connection::{Cause, ConnectionHandle};
 use crate::delivery::{Continuation, push_ack};
@@ -14,8 +15,9 @@ use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::Record;
 use crate::restore::Unrouted;
+use crate::rights::{Denial, Standing};
 use crate::router::{CachedRoute, Refusal};
-use crate::session::{Answer, Session, SessionHandle};
+use crate::session::{Answer, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, EncodeError, Frame};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::{
@@ -84,6 +86,7 @@ impl Shard {
         if frame.flags() & self.refused_publish_flags != 0 {
             return Err(self.refused_flags(publish));
         }
+        self.check_user_properties(publish.properties)?;
         if let Some(alias) = publish.properties.topic_alias() {
             return self.on_aliased(sender, publish, alias);
         }
@@ -109,6 +112,9 @@ impl Shard {
             connection.last_route = cached;
         }
         self.delivery.packets.publish_came(publish.qos, publish.payload.len());
+        if self.is_metering {
+            self.charge_message(sender.connection);
+        }
         // Without an alias there is a topic.
         let Some(view) = MessageView::of_publish(publish, expires) else {
             return Err(Violation::TopicEmpty);
@@ -302,7 +308,14 @@ impl Shard {
             self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
             return Ok(false);
         }
-        if storing && self.takes_topic(outgoing)? {
+        if storing && self.takes_topic(session, outgoing)? {
+            // Once it is stored its receipt is promised, and nobody can be refused any more.
+            if self.refuses_to_retain(&outgoing.view, Some(session)) {
+                let reason = ReasonCode::QuotaExceeded;
+                let routed = Routed { reason, durable: false, replies: 0 };
+                self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+                return Ok(false);
+            }
             outgoing.from = Some(session);
             self.delivery.attribute(outgoing);
             let message = outgoing.message(&mut self.delivery.pool).clone();
@@ -351,6 +364,12 @@ impl Shard {
             None => self.clients.find(client_id, &self.delivery.sessions),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        // Nobody knows by now where its client came in.
+        if from.is_none()
+            && !self.may_author_publish(message, &Standing::default(), Denial::Publish)
+        {
+            return;
+        }
         self.route_once(message, from);
     }
 
@@ -369,8 +388,12 @@ impl Shard {
         }
     }
 
-    /// Publishes a client's will.
-    pub(super) fn publish_will(&mut self, client_id: &str, message: &Message) {
+    /// Publishes a client's will, if it still may.
+    pub(super) fn publish_will(&mut self, client_id: &str, will: &Will) {
+        let message = &will.message;
+        if !self.may_author_publish(message, &will.standing, Denial::Will) {
+            return;
+        }
         if self.watch.wants_one() {
             let wall_ms = self.delivery.now.wall_ms;
             let report = self.watch.hand_out(wall_ms, client_id, &message.view());
@@ -379,7 +402,10 @@ impl Shard {
         let mut view = message.view();
         let properties = Properties::from_checked(view.properties);
         view.expires = deadline(properties, self.delivery.now);
-        if !view.expires.is_never() {
+        // Nobody is left who could be refused: all others get it.
+        let retains = view.retain && !self.refuses_to_retain(&view, None);
+        if !view.expires.is_never() || retains != view.retain {
+            view.retain = retains;
             let published_by = message.published_by();
             let received_ms = self.delivery.stored_now().wall_ms;
             let attribution = Attribution { published_by, received_ms };
@@ -400,9 +426,17 @@ impl Shard {
         asks: Asks,
     ) -> Result<Routed, Violation> {
         outgoing.from = from;
+        // Of whom has no session any more was asked by whoever calls.
+        if self.delivery.authority.in_force
+            && let Some(from) = from
+            && !self.may_publish(from, outgoing.view.topic, cached)
+        {
+            let reason = ReasonCode::NotAuthorized;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         let route = match cached {
             Some(found) => self.router.at(found),
-            None => self.router.route(outgoing.view.topic, &self.delivery.limits),
+            None => self.router.route(outgoing.view.topic, self.delivery.law()),
         };
         match &route.refusal {
             None => {}
@@ -421,6 +455,20 @@ impl Shard {
             && self.delivery.pressure >= Pressure::NewWork
         {
             self.delivery.dropped.memory_retained += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
+        // What is promised already is kept whatever there is.
+        if outgoing.view.retain
+            && !matches!(asks, Asks::Together(_))
+            && is_too_much_to_retain(
+                &*self.commons,
+                &self.placement,
+                &self.delivery.limits,
+                &outgoing.view,
+            )
+        {
+            self.note_not_retained(from);
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
@@ -451,7 +499,7 @@ impl Shard {
             } else if !fault(Fault::RetainedSetLate) {
                 self.retain(outgoing);
             }
-            self.router.route(outgoing.view.topic, &self.delivery.limits)
+            self.router.route(outgoing.view.topic, self.delivery.law())
         } else {
             route
         };
@@ -487,8 +535,17 @@ impl Shard {
     }
 
     /// Whether a message of this topic is taken at all.
-    fn takes_topic(&mut self, outgoing: &Outgoing<'_>) -> Result<bool, Violation> {
-        match &self.router.route(outgoing.view.topic, &self.delivery.limits).refusal {
+    fn takes_topic(
+        &mut self,
+        from: SessionHandle,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<bool, Violation> {
+        if self.delivery.authority.in_force
+            && !self.rule_publishing(from, outgoing.view.topic, None).permits()
+        {
+            return Ok(false);
+        }
+        match &self.router.route(outgoing.view.topic, self.delivery.law()).refusal {
             Some(Refusal::OverLimit(violation)) => Err(violation.clone()),
             Some(Refusal::Reserved) => Ok(false),
             None => Ok(true),

@@ -26,11 +26,11 @@ impl Shard {
         let memory = self.commons.memory();
         let mut sequence = 0;
         self.commons.change_retained(part, &mut |retained| {
-            let before = retained.bytes();
+            let before = retained.size();
             // Counted with the part in hand, so that of one topic the last set is the highest.
             sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
             retained.set(message, sequence);
-            memory.retained_changed(before, retained.bytes());
+            memory.retained_changed(before, retained.size());
         });
         let message = message.clone();
         self.delivery.journal.push(Record::Retained { sequence, message });
@@ -73,13 +73,13 @@ impl Shard {
         let memory = self.commons.memory();
         let (mut forgotten, mut next, mut last) = (Vec::new(), None, 0);
         self.commons.change_retained(part, &mut |retained| {
-            let before = retained.bytes();
+            let before = retained.size();
             forgotten = retained.expire(now, FORGOTTEN_AT_ONCE);
             // Numbers of their own, so that what is set from now on is later.
             let count = forgotten.len() as u64;
             last = self.commons.retained_sequence().fetch_add(count, Ordering::SeqCst) + count;
             next = retained.next_expiry();
-            memory.retained_changed(before, retained.bytes());
+            memory.retained_changed(before, retained.size());
         });
         self.delivery.dropped.expired += forgotten.len() as u64;
         for (sequence, message) in (0..=last).rev().zip(&forgotten) {

@@ -27,13 +27,13 @@ impl Shard {
         let part = self.placement.retained_part(topic.as_bytes(), self.commons.retained_parts());
         let memory = self.commons.memory();
         self.commons.change_retained(part, &mut |retained| {
-            let before = retained.bytes();
+            let before = retained.size();
             let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
             retained.set(&message, sequence);
-            memory.retained_changed(before, retained.bytes());
+            memory.retained_changed(before, retained.size());
         });
         let mut outgoing = Outgoing::of_message(&message);
-        let route = self.router.route(topic, &self.delivery.limits);
+        let route = self.router.route(topic, self.delivery.law());
         self.delivery.route(route, &mut outgoing, None);
         let elsewhere = &route.elsewhere;
         self.delivery.send_elsewhere(self.id, elsewhere, &mut outgoing, None, Asks::Nothing);

@@ -2,7 +2,7 @@
 //! of them when somebody goes.
 
 use crate::{connecting, in_each_version, receive_numbered};
-use noctule_broker::{Cause, Limits, Message, Record};
+use noctule_broker::{Cause, Limits, Message, Principal, Record};
 use noctule_mqtt::{ProtocolVersion, ReasonCode};
 use noctule_testkit::World;
 use noctule_testkit::packets::*;
@@ -505,8 +505,8 @@ fn what_is_stored_says_who_published_it_and_when() {
                 by(message);
                 seen[2] += 1;
             }
-            Record::Session { client_id, user_name, .. } if **client_id == *"s" => {
-                assert_eq!(user_name.as_deref(), Some("me"));
+            Record::Session { client_id, principal, .. } if **client_id == *"s" => {
+                assert_eq!(*principal, Principal::user("me"));
                 seen[3] += 1;
             }
             _ => {}

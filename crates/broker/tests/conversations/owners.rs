@@ -96,3 +96,28 @@ fn if_sessions_belong_to_nobody_anybody_may_have_them() {
     w.expect_closed("first");
     assert_eq!(w.snapshot().refused.foreign_session, 0);
 }
+
+#[test]
+fn a_name_that_was_not_verified_owns_nothing_and_gets_nothing_that_is_owned() {
+    let mut w = world();
+    w.authenticate(Authenticator::Waiting);
+    // Where nobody asks, anybody can claim to be anna.
+    w.start("thief", v5().id("x").user("anna").clean(false));
+    w.verdict(Verdict::AcceptedUnasked);
+    w.expect("thief", connack_refused(FOREIGN));
+    w.expect_closed("thief");
+    // What begins with a claimed name is nobody's, and so for whoever comes.
+    w.start("carl", v5().id("y").user("carl").expiry(1_000));
+    w.verdict(Verdict::AcceptedUnasked);
+    w.expect("carl", connack());
+    w.start("dora", v5().id("y").user("dora").clean(false).expiry(1_000));
+    w.verdict(Verdict::AcceptedAs(Principal::user("dora")));
+    w.expect("dora", connack_present());
+    w.expect("carl", disconnect(ReasonCode::SessionTakenOver));
+    w.expect_closed("carl");
+    // It is dora's now.
+    w.start("carl again", v5().id("y").user("carl").clean(false));
+    w.verdict(Verdict::AcceptedUnasked);
+    w.expect("carl again", connack_refused(FOREIGN));
+    w.expect_closed("carl again");
+}

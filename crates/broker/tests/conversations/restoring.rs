@@ -1,8 +1,8 @@
 //! Sessions that a store has kept, after the broker has ended without a word.
 
 use noctule_broker::{
-    Extras, Limits, Message, MessageParts, Owed, PacketId, QoS, Record, Sequence, SessionKey,
-    StoredInFlight, StoredSession, StoredSubscription, SubscriptionOptions,
+    Extras, Limits, Message, MessageParts, Owed, PacketId, Principal, QoS, Record, Sequence,
+    SessionKey, StoredInFlight, StoredSession, StoredSubscription, SubscriptionOptions,
 };
 use noctule_testkit::packets::*;
 use noctule_testkit::{PromptStore, Store, World};
@@ -34,7 +34,7 @@ fn session() -> StoredSession {
     StoredSession {
         key: KEY,
         client_id: "r".into(),
-        user_name: None,
+        principal: Principal::default(),
         expiry: None,
         away_since_ms: None,
         ends_in_ms: None,

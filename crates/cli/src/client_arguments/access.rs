@@ -53,6 +53,7 @@ pub(crate) fn access(arguments: &ArgMatches) -> Result<Access, String> {
     address.password = text(PASSWORD).or(address.password);
     let tls = security::tls(arguments, address.tls)?;
     tls.iter().for_each(security::warn_if_insecure);
+    address.tls = tls.is_some();
     Ok(Access {
         address,
         version: arguments.get_one(VERSION).copied().unwrap_or(ProtocolVersion::V311),

@@ -137,24 +137,29 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     let needs_v5 = !given.is_empty() || arguments.contains_id(AUTH_METHOD);
     let default = if needs_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
     let version = arguments.get_one(VERSION).copied().unwrap_or(default);
-    let mut options = ClientOptions::new(place.host.as_str(), place.port)
+    let topic = place.topic.clone();
+    let by_address = place.tls;
+    let mut options = ClientOptions::at(place)
         .version(version)
         .subscription_identifiers(false)
         .session(session(arguments)?)
         .limits(limits(arguments));
-    if let Some(tls) = security::tls(arguments, place.tls)? {
-        security::warn_if_insecure(&tls);
-        options = options.tls(tls);
-    }
+    options = match security::tls(arguments, by_address)? {
+        Some(tls) => {
+            security::warn_if_insecure(&tls);
+            options.tls(tls)
+        }
+        None => options.plain(),
+    };
     if let Some(id) = text(ID) {
         options = options.client_id(id);
     } else if let Some(prefix) = text(ID_PREFIX) {
         options = options.client_id(format!("{prefix}{}", std::process::id()));
     }
-    if let Some(name) = text(USER).or(place.user_name.as_deref()) {
+    if let Some(name) = text(USER) {
         options = options.user_name(name);
     }
-    if let Some(password) = text(PASSWORD).or(place.password.as_deref()) {
+    if let Some(password) = text(PASSWORD) {
         options = options.password(password.as_bytes().to_vec());
     }
     if arguments.contains_id(AUTH_METHOD) {
@@ -171,7 +176,7 @@ pub(crate) fn connection(arguments: &ArgMatches) -> Result<Connection, String> {
     Ok(Connection {
         options,
         version,
-        topic: place.topic,
+        topic,
         properties,
         hello: arguments.get_one(HELLO).copied(),
         quiet: arguments.get_flag(QUIET),

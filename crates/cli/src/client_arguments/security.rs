@@ -27,11 +27,9 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("keyform", "engines are not supported; use --key FILE"),
     ("tls-engine-kpass-sha1", "engines are not supported; use --key FILE"),
     ("tls-keylog", "the keys of connections are not written"),
-    ("ws", "WebSocket is not supported; use MQTT over TCP or TLS"),
     ("proxy", "proxies are not supported"),
     ("S", "SRV records are not looked up; use --host and --port"),
     ("message-rate", "`noctule dashboard` shows rates"),
-    ("unix", "unix sockets are not supported; use --host and --port"),
 ];
 
 /// The flags.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_cert::{CertificateFacts, UnixTime, Validity, facts, make_authority};
+use noctule_client::{Address, ClientOptions, TlsOptions, Transport};
 use serde_json::{Value, json};
 
 use super::shell;
@@ -27,9 +28,10 @@ pub(crate) fn describe() -> Command {
                 .long(TLS_PORT)
                 .visible_alias("ssl-port")
                 .value_name("PORT")
-                .default_value("8883")
                 .value_parser(value_parser!(u16).range(1..))
-                .help("Port of TLS"),
+                .help("Port of TLS [default: 8883, of WebSocket 8084]"),
+            door(WS_PORT).help("Test WebSocket too, on this port [default: 8083]"),
+            door(WSS_PORT).help("Test WebSocket over TLS too, on this port [default: 8084]"),
             Arg::new(JSON).long(JSON).action(ArgAction::SetTrue).help("Print the findings as JSON"),
             Arg::new(INTERACTIVE)
                 .long(INTERACTIVE)
@@ -39,16 +41,30 @@ pub(crate) fn describe() -> Command {
         .after_help(
             "Works on any broker. MQTT 5 is spoken unless -V says otherwise; topics begin with \
              noctule-check/.\nWhom to trust is said by --cafile, or by --cert alone; otherwise the \
-             system's roots are trusted.\n\nExamples:\n  noctule check localhost --cafile \
-             noctule-data/tls/ca.pem\n  noctule check broker.example --json\n\nExit codes: 0 all \
+             system's roots are trusted. With a ws:// URL everything goes over WebSocket; on a Unix \
+             socket there is no TLS.\n\nExamples:\n  noctule check localhost --cafile \
+             noctule-data/tls/ca.pem\n  noctule check localhost --no-tls --ws-port\n  noctule check \
+             unix:/run/noctule.sock\n  noctule check broker.example --json\n\nExit codes: 0 all \
              passed, 1 something failed, 2 wrong usage.",
         )
+}
+
+/// A flag for a further way in.
+fn door(name: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("PORT")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("0")
+        .value_parser(value_parser!(u16))
 }
 
 const TLS_PORT: &str = "tls-port";
 const JSON: &str = "json";
 const INTERACTIVE: &str = "interactive";
-const PLAIN_PORT: u16 = 1883;
+const WS_PORT: &str = "ws-port";
+const WSS_PORT: &str = "wss-port";
 
 /// Tests, and opens the shell if that is wanted.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
@@ -83,35 +99,72 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     code
 }
 
-fn tls_port(arguments: &ArgMatches) -> u16 {
-    arguments.get_one(TLS_PORT).copied().unwrap_or(8883)
+/// The port of TLS: as the flag says, or the address if it is one of TLS, or as is usual.
+fn tls_port(arguments: &ArgMatches, address: &Address) -> u16 {
+    let by_url = address.tls && address.port != address.transport.default_port(false);
+    let usual = address.transport.default_port(true);
+    let by_address = if by_url { address.port } else { usual };
+    arguments.get_one(TLS_PORT).copied().unwrap_or(by_address)
 }
 
 fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
     let connection = connection_v5(arguments).map_err(Failure::usage)?;
     let address = connection.options.address();
     // Trust on the line makes the connection one with TLS; the plain port is meant here.
-    let port = if address.tls { PLAIN_PORT } else { address.port };
+    let usual = address.transport.default_port(false);
+    let port = if address.tls { usual } else { address.port };
     let port = arguments.get_one("port").copied().unwrap_or(port);
     let trust = client_arguments::trust(arguments).map_err(Failure::usage)?;
     let validity = Validity::for_days(UnixTime::from(SystemTime::now()), 1);
     let stranger = make_authority("a stranger", validity)
         .map_err(|error| Failure::new(format!("cannot make a certificate: {error}")))?;
-    let place = address.host.clone();
+    let (is_unix, place) = match &address.transport {
+        Transport::Unix(_) => (true, address.to_string()),
+        _ => (false, address.host.clone()),
+    };
+    let doors = doors(arguments, &connection.options, trust.as_ref());
+    let tls = match trust {
+        _ if is_unix => Err("a Unix socket is not encrypted"),
+        Some(trust) => Ok((tls_port(arguments, address), trust)),
+        None => Err("left out by --no-tls"),
+    };
     let subject = Subject {
         plain: connection.options.clone().plain_port(port),
-        tls: trust.map(|trust| (tls_port(arguments), trust)),
+        tls,
+        doors,
         strange_ca: stranger.certificate_pem,
         hello: connection.hello.unwrap_or(Duration::from_secs(5)),
     };
     Ok((subject, place))
 }
 
+/// The further ways in that were asked for.
+fn doors(
+    arguments: &ArgMatches,
+    options: &ClientOptions,
+    trust: Option<&TlsOptions>,
+) -> Vec<(&'static str, ClientOptions)> {
+    let web_socket = Transport::web_socket();
+    let port = |flag: &str, tls: bool| {
+        let given: Option<u16> = arguments.get_one(flag).copied();
+        given.map(|port| if port == 0 { web_socket.default_port(tls) } else { port })
+    };
+    let to = |port: u16| {
+        let Transport::WebSocket { path } = &web_socket else { return options.clone() };
+        options.clone().plain_port(port).web_socket(path.as_str())
+    };
+    let plain = port(WS_PORT, false).map(|port| ("WebSocket", to(port)));
+    let encrypted = port(WSS_PORT, true)
+        .map(|port| ("WebSocket over TLS", to(port).tls(trust.cloned().unwrap_or_default())));
+    plain.into_iter().chain(encrypted).collect()
+}
+
 /// The connection of the shell.
 fn over_tls(arguments: &ArgMatches) -> Result<Connection, String> {
     let mut connection = connection_v5(arguments)?;
     let trust = client_arguments::trust(arguments)?.unwrap_or_default();
-    connection.options = connection.options.plain_port(tls_port(arguments)).tls(trust);
+    let port = tls_port(arguments, connection.options.address());
+    connection.options = connection.options.plain_port(port).tls(trust);
     Ok(connection)
 }
 

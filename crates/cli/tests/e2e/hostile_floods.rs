@@ -148,7 +148,7 @@ fn messages_that_cost_much_to_route_hold_nobody_up() {
 
 #[test]
 fn two_hundred_clients_with_one_id_leave_one() {
-    let target = Target::start(&[]);
+    let target = Target::start(&["--takeovers-max", "unlimited"]);
     let mut bystanders = Bystanders::of(&target);
     let files = target.files();
     let mut fighters: Vec<_> = (0..200).map(|_| target.connect()).collect();
@@ -173,9 +173,61 @@ fn two_hundred_clients_with_one_id_leave_one() {
 }
 
 #[test]
+fn two_hundred_who_fight_for_one_id_are_slowed_named_and_nobody_else_notices() {
+    let target = Target::start(&["--takeovers-max", "3"]);
+    let mut bystanders = Bystanders::of(&target);
+    let mut fighters = vec![target.client("same")];
+    for _ in 0..200 {
+        let mut fighter = target.connect();
+        fighter.write_all(&connect(4, "same", true)).unwrap();
+        fighters.push(fighter);
+    }
+    bystanders.talk();
+    // Three took over at once and one has waited for it; of those who waited with it none has its place.
+    let mut codes = Vec::new();
+    for fighter in &mut fighters[1..] {
+        codes.push(packet(fighter).1[1]);
+    }
+    let let_in = codes.iter().filter(|code| **code == 0).count();
+    assert!((4..=6).contains(&let_in), "{codes:?}");
+    assert_eq!(codes.iter().filter(|code| **code == 3).count(), 200 - let_in);
+    let names = ["holder=\"127.0.0.1:", "challenger=\"127.0.0.1:", "client_id=\"same\""];
+    let line = target.program.expect_complaint(&names);
+    assert!(line.contains("these two take the same client identifier"), "{line}");
+    bystanders.talk();
+    target.end();
+}
+
+#[test]
+fn strangers_who_say_nothing_or_half_of_it_are_gone_in_time_and_leave_nothing() {
+    let target = Target::start(&["--connect-timeout", "1s"]);
+    let mut bystanders = Bystanders::of(&target);
+    let files = target.files();
+    let part = [&[0x10, 0x9b, 0x8d, 0x06][..], b"\x00\x04MQTT\x05", &[b'.'; 20_000]].concat();
+    let words: [&[u8]; 3] = [b"", &part[..1], &part];
+    let before = target.resident_kib();
+    for says in words {
+        let mut strangers: Vec<_> = (0..300).map(|_| target.connect()).collect();
+        for stranger in &mut strangers {
+            // Who came first may have been closed by now.
+            let _ = stranger.write_all(says);
+        }
+        assert!(bystanders.talk() < NOT_HELD_UP);
+        for stranger in &mut strangers {
+            assert_eq!(rest(stranger), b"", "no word to who has said nothing");
+        }
+        wait_until("all files closed", || target.files() == files);
+    }
+    let grown = target.resident_kib().saturating_sub(before);
+    assert!(grown < 20_000, "{grown} KiB");
+    bystanders.talk();
+    target.end();
+}
+
+#[test]
 fn taking_over_again_and_again_loses_no_message_in_flight() {
     const MESSAGES: u16 = 500;
-    let target = Target::start(&[]);
+    let target = Target::start(&["--takeovers-max", "unlimited"]);
     let resume = || {
         let mut stream = target.connect();
         stream.write_all(&connect(4, "victim", false)).unwrap();

@@ -157,19 +157,47 @@ fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
 }
 
 #[test]
-fn an_address_that_is_wrong_too_often_is_refused_for_a_while_but_not_who_is_known() {
+fn who_is_wrong_too_often_is_refused_for_a_while_but_not_his_neighbours_nor_who_is_known() {
     let broker = broker(&["--login-failures-max", "3", "--login-failures-time", "6s"]);
     assert_eq!(login(&broker, "x", Some("anna"), Some("secret")), 0);
     for _ in 0..3 {
         assert_eq!(login(&broker, "y", Some("anna"), Some("wrong")), 0x86);
     }
-    assert_eq!(login(&broker, "y", Some("sensor-1"), Some("secret")), 0x9f);
+    assert_eq!(login(&broker, "y", Some("anna"), Some("wrong")), 0x9f);
+    assert_eq!(login(&broker, "y", Some("sensor-1"), Some("secret")), 0, "another user");
     assert_eq!(login(&broker, "x", Some("anna"), Some("secret")), 0, "it was right before");
-    broker.program().expect_complaint(&["too many wrong logins", "127.0.0.1"]);
+    broker.program().expect_complaint(&["too many wrong logins of one user", "127.0.0.1"]);
     let end = std::time::Instant::now() + DEADLINE;
-    while login(&broker, "y", Some("sensor-1"), Some("secret")) != 0 {
+    while login(&broker, "y", Some("anna"), Some("wrong")) == 0x9f {
         assert!(std::time::Instant::now() < end, "it is not forgotten");
     }
+}
+
+#[test]
+fn a_name_that_nobody_asks_to_be_proved_has_nothing_of_who_has_proved_it() {
+    let room = Room::new();
+    passwd(&room, &["create", "p"], "");
+    passwd(&room, &["add", "p", "anna", "--password-stdin"], "secret");
+    let listeners = "[[listener]]\nport = 0\npassword_file = 'p'\n[[listener]]\nport = 0\n";
+    room.file("n.toml", format!("bind = \"127.0.0.1\"\n{listeners}").as_bytes());
+    let broker = Broker::in_room(room, &["--config", "n.toml"]);
+    let at = |listener: usize, packet: &[u8]| {
+        let mut stream = TcpStream::connect(broker.listeners()[listener]).expect("a listener");
+        stream.write_all(packet).expect("an open connection");
+        let code = answer(&mut stream);
+        (stream, code)
+    };
+    let (mut anna, code) = at(0, &connect(5, "x", Some("anna"), Some("secret")));
+    assert_eq!(code, 0);
+    for claim in [Some("anna"), Some("bert"), None] {
+        assert_eq!(at(1, &connect(5, "x", claim, None)).1, FOREIGN, "{claim:?}");
+    }
+    anna.write_all(&[0xc0, 0]).unwrap();
+    assert_eq!(packet(&mut anna).0, 0xd0, "she has noticed nothing");
+    // What begins there is nobody's, whatever it was called.
+    let (_bert, code) = at(1, &connect(5, "y", Some("bert"), None));
+    assert_eq!(code, 0);
+    assert_eq!(at(1, &connect(5, "y", Some("carl"), None)).1, 0);
 }
 
 #[test]

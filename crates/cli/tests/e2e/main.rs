@@ -8,11 +8,13 @@
 //! already, for instance to see what another broker does with the same scripts.
 
 mod aiomqtt_tests;
+mod announced_tests;
 mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;
 mod broker;
 mod cert;
+mod client_adopting;
 mod client_cuts;
 mod client_restarts;
 mod command_tests;
@@ -30,6 +32,7 @@ mod faulty_proxy;
 mod foreign;
 mod format_tests;
 mod gmqtt_tests;
+mod haproxy;
 mod hello_tests;
 mod hostile;
 mod identity;
@@ -55,6 +58,7 @@ mod production;
 mod program;
 mod proxy;
 mod pty;
+mod quotas;
 mod readme;
 mod reloading;
 mod room;
@@ -74,3 +78,4 @@ mod tls_command_tests;
 mod tls_files;
 mod torture_tests;
 mod transcript_tests;
+mod unix_tests;

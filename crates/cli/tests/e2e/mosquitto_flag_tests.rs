@@ -39,9 +39,7 @@ fn every_flag_of_mosquittos_commands_is_known_or_refused_with_a_reason() {
         ("--ciphers", "safe"),
         ("--psk", "certificates"),
         ("--proxy", "not supported"),
-        ("--unix", "--host"),
         ("-S", "--host"),
-        ("--ws", "TCP"),
     ] {
         let finished = Program::start(noctule().args(["sub", "-t", "a", flag, "x"])).finish();
         let said = &finished.complaints;

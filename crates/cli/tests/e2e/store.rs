@@ -70,6 +70,7 @@ fn a_dump_says_whose_a_session_is_and_who_published_what_when() {
         dump.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |kind: &str| things.iter().filter(|thing| thing["kind"] == kind).collect::<Vec<_>>();
     assert_eq!(of("session")[0]["user_name"], "anna");
+    assert_eq!(of("session")[0]["belongs_to"], "anna");
     let shared: Vec<_> = of("owed").iter().map(|owed| &owed["shared_filter"]).collect();
     assert_eq!(shared, [&json!("$share/group/a/#"), &Value::Null], "{dump}");
     let messages = [of("owed"), of("retained")].concat();

@@ -26,6 +26,7 @@ pub(super) struct Bench {
     wire: Vec<u8>,
     said: Vec<String>,
     authentication_data: Vec<u8>,
+    client_ids: Vec<String>,
     pub(super) events: Vec<Event>,
     pub(super) answers: Vec<(u64, Result<ReasonCode, Error>)>,
     delivered: Vec<String>,
@@ -50,6 +51,7 @@ impl Bench {
             wire: Vec::new(),
             said: Vec::new(),
             authentication_data: Vec::new(),
+            client_ids: Vec::new(),
             events: Vec::new(),
             answers: Vec::new(),
             delivered: Vec::new(),
@@ -129,9 +131,26 @@ impl Bench {
         qos: QoS,
         properties: &[Property<'_>],
     ) {
+        self.publish_to_client(topic, payload, id, qos, properties, false);
+    }
+
+    /// The broker sends a message again.
+    pub(super) fn repetition(&mut self, topic: &str, payload: &str, id: u16, qos: QoS) {
+        self.publish_to_client(topic, payload, id, qos, &[], true);
+    }
+
+    fn publish_to_client(
+        &mut self,
+        topic: &str,
+        payload: &str,
+        id: u16,
+        qos: QoS,
+        properties: &[Property<'_>],
+        dup: bool,
+    ) {
         let properties = buffer(PacketType::Publish, properties);
         self.hear(&Packet::Publish(packet::Publish {
-            dup: false,
+            dup,
             qos,
             retain: false,
             topic: (!topic.is_empty()).then(|| TopicName::new(topic).unwrap()),
@@ -224,6 +243,11 @@ impl Bench {
         self.authentication_data.clone()
     }
 
+    /// The client identifiers of all CONNECTs.
+    pub(super) fn client_ids(&self) -> &[String] {
+        &self.client_ids
+    }
+
     /// The messages that were delivered since then, with their receivers.
     pub(super) fn delivered(&mut self) -> Vec<String> {
         std::mem::take(&mut self.delivered)
@@ -301,6 +325,9 @@ impl Bench {
                 Packet::Auth(auth) => auth.properties.authentication_data(),
                 _ => None,
             };
+            if let Packet::Connect(connect) = &packet {
+                self.client_ids.push(connect.client_id.to_owned());
+            }
             data.into_iter().for_each(|data| self.authentication_data = data.to_vec());
             rest = &rest[frame.bytes.len()..];
         }
@@ -351,6 +378,7 @@ fn words(packet: &Packet<'_>) -> String {
             let expiry = expiry.map_or(String::new(), |seconds| format!(" expiry {seconds}"));
             format!("DISCONNECT {:#04x}{expiry}", disconnect.reason.byte())
         }
+        Packet::Auth(auth) => format!("AUTH {:#04x}", auth.reason.byte()),
         other => other.packet_type().to_string(),
     }
 }

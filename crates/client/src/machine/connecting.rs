@@ -1,21 +1,19 @@
-//! From no connection to an accepted one and back: attempts, CONNECT, CONNACK, loss, the end.
+//! From no connection to an accepted one and back: attempts, CONNACK, loss, the end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use noctule_mqtt::property::Carrier;
-use noctule_mqtt::{
-    Packet, PacketType, Property, PropertyBuffer, ProtocolVersion, ReasonCode, Violation, codec,
-    packet,
-};
+use noctule_mqtt::{Packet, PacketType, ProtocolVersion, ReasonCode, Violation, codec, packet};
 
+use super::adopting::Adopted;
+use super::introduction::{Who, connect_packet};
 use super::requests::Kind;
-use super::{Action, Link, Machine, Phase, milliseconds, proving};
+use super::{Action, Link, Machine, Phase, milliseconds};
 use crate::connected::Connected;
 use crate::error::Error;
 use crate::event::Event;
-use crate::options::{ClientOptions, Session};
+use crate::options::Session;
 use crate::reason::{Reason, Refusal};
 
 impl Machine {
@@ -44,7 +42,8 @@ impl Machine {
             Ok(first) => first,
             Err(reason) => return self.lose(reason),
         };
-        match connect_packet(&self.options, clean_start, first.as_deref(), self.output.buffer()) {
+        let who = Who { client_id: &self.client_id, clean_start, first: first.as_deref() };
+        match connect_packet(&self.options, &who, self.output.buffer()) {
             Ok(()) => self.phase = Phase::AwaitConnack { until_ms },
             Err(error) => self.lose(Reason::Network(format!("CONNECT cannot be sent: {error}"))),
         }
@@ -62,7 +61,8 @@ impl Machine {
         }
     }
 
-    /// Whether the broker shall forget what it knows: what we know ourselves decides.
+    /// Whether the broker shall forget what it knows: what we know ourselves decides
+    /// `[MQTT3-3.1.2-4]` `[MQTT3-3.1.2-6]`.
     fn clean_start(&self) -> bool {
         match self.options.session {
             Session::Connection => true,
@@ -85,26 +85,24 @@ impl Machine {
         if let Err(reason) = self.is_proved_by(connack) {
             return self.lose(reason);
         }
-        let session_present = connack.session_present && !self.clean_start();
+        if connack.session_present && self.clean_start() {
+            return self.refuse_session();
+        }
         let options = &self.options;
-        let mut granted = Connected::new(
-            connack,
-            options.version,
-            &options.client_id,
-            options.keep_alive_seconds,
-        );
-        granted.session_present = session_present;
+        let mut granted =
+            Connected::new(connack, options.version, &self.client_id, options.keep_alive_seconds);
         granted.peer_certificates = std::mem::take(&mut self.link.certificates);
         let granted = Arc::new(granted);
         self.phase = Phase::Connected;
         self.failed = 0;
-        self.has_session = true;
+        let knew_session = std::mem::replace(&mut self.has_session, true);
+        self.client_id.clone_from(&granted.client_id);
         self.link.connected_ms = self.now_ms;
         self.link.granted = Some(Arc::clone(&granted));
-        if session_present {
-            self.outbound.resume();
-        } else {
-            self.begin_session();
+        match (granted.session_present, knew_session) {
+            (true, true) => self.resume_session(),
+            (true, false) => self.adopted = Adopted::unknown(),
+            (false, _) => self.begin_session(),
         }
         self.tell(Event::Connected(granted));
         self.send_requests();
@@ -112,10 +110,28 @@ impl Machine {
         self.finish_leaving();
     }
 
+    /// A session goes on that we did not want: its messages and packet identifiers could be mistaken for
+    /// ours, so the broker is left `[MQTT5-3.2.2-4]`; before MQTT 5 that is a client's choice (MQTT
+    /// 3.1.1 section 3.2.2.2). [`Session::Persistent`] wants whatever session there is, and begins
+    /// with what is known of it: nothing (see `adopting`).
+    fn refuse_session(&mut self) {
+        let last_words = self.words_of_leaving(ReasonCode::ProtocolError);
+        self.lose_saying(Reason::SessionUnexpected, &last_words);
+    }
+
+    /// The broker goes on where we are.
+    fn resume_session(&mut self) {
+        for packet_id in self.adopted.freeing().collect::<Vec<_>>() {
+            self.send(&Packet::Pubrel(packet::Ack::new(packet_id, ReasonCode::Success)));
+        }
+        self.outbound.resume();
+    }
+
     /// The broker knows nothing of us: what was received is forgotten `[MQTT5-3.2.2-5]`, and everything
     /// that it ought to know is told again.
     fn begin_session(&mut self) {
         self.inbound = noctule_session::Inbound::default();
+        self.adopted = Adopted::default();
         for done in self.outbound.start_anew() {
             // It had said PUBREC: the message is its own since.
             self.answer(done.token, Ok(ReasonCode::Success));
@@ -142,26 +158,35 @@ impl Machine {
         self.lose(Reason::NoAnswer { expected, waited });
     }
 
-    /// The peer broke a rule: it is told, where MQTT has words for it, and left.
+    /// The peer broke a rule: it is told, where MQTT has words for it, and left `[MQTT3-4.8.0-1]`.
     pub(super) fn violated(&mut self, violation: Violation) {
-        let mut last_words = Vec::new();
-        if self.phase == Phase::Connected && self.version().has_reason_codes() {
-            let code = match violation.reason_code() {
-                code if code.allowed_in(PacketType::Disconnect) => code,
-                _ => ReasonCode::ProtocolError,
-            };
+        let code = match violation.reason_code() {
+            code if code.allowed_in(PacketType::Disconnect) => code,
+            _ => ReasonCode::ProtocolError,
+        };
+        let is_connected = self.phase == Phase::Connected;
+        let last_words = if is_connected { self.words_of_leaving(code) } else { Vec::new() };
+        self.lose_saying(Reason::Violation(violation), &last_words);
+    }
+
+    /// DISCONNECT with a reason, where MQTT has reasons: the connection is closed behind it
+    /// `[MQTT5-4.13.2-1]`.
+    fn words_of_leaving(&self, code: ReasonCode) -> Vec<u8> {
+        let mut words = Vec::new();
+        if self.version().has_reason_codes() {
             let disconnect = Packet::Disconnect(packet::Disconnect::new(code));
             // A DISCONNECT with nothing but a reason can be written.
-            let _ = codec::encode(&disconnect, self.version(), &mut last_words);
+            let _ = codec::encode(&disconnect, self.version(), &mut words);
         }
-        self.lose_saying(Reason::Violation(violation), &last_words);
+        words
     }
 
     pub(super) fn lose(&mut self, reason: Reason) {
         self.lose_saying(reason, &[]);
     }
 
-    /// There is no connection any more; what follows depends on why.
+    /// There is no connection any more; what follows depends on why. The session stays, whatever
+    /// CONNACK will say about the broker's `[MQTT3-4.1.0-1]` `[MQTT5-3.1.2-23]` `[MQTT5-4.1.0-1]`.
     fn lose_saying(&mut self, reason: Reason, disconnect: &[u8]) {
         let was_connected = self.phase == Phase::Connected;
         let lasted_ms = self.now_ms.saturating_sub(self.link.connected_ms);
@@ -193,7 +218,7 @@ impl Machine {
 
     /// Forgets the connection; returns what was still to be written if there is something to say
     /// after it.
-    fn leave_link(&mut self, disconnect: &[u8]) -> Vec<u8> {
+    pub(super) fn leave_link(&mut self, disconnect: &[u8]) -> Vec<u8> {
         let link = std::mem::take(&mut self.link);
         self.answer(link.proving_for, Err(Error::ConnectionLost));
         self.requests.forget_sent();
@@ -227,88 +252,8 @@ impl Machine {
         self.tell(Event::Reconnecting { attempt, delay, reason });
     }
 
-    /// The user wants to leave: what is under way is finished, if it does not take too long. An
-    /// attempt to connect that is under way is, too, if something waits for it; no other follows.
-    pub(crate) fn leave(&mut self, now_ms: u64) {
-        self.now_ms = now_ms;
-        if self.leave_ms.is_some() {
-            return;
-        }
-        match self.phase {
-            Phase::Connected => {
-                self.leave_ms = Some(now_ms + milliseconds(self.options.leave_timeout));
-                self.finish_leaving();
-            }
-            Phase::Closing | Phase::Ended(_) => {}
-            Phase::Idle | Phase::Waiting { .. } => self.end(Arc::new(Reason::Asked)),
-            Phase::Opening { .. } | Phase::AwaitConnack { .. } => {
-                self.leave_ms = Some(now_ms + milliseconds(self.options.leave_timeout));
-                if self.backlog.is_empty() && self.outbound.is_empty() {
-                    self.give_attempt_up();
-                }
-            }
-        }
-    }
-
-    /// Leaves before there is a connection.
-    pub(super) fn give_attempt_up(&mut self) {
-        self.leave_link(&[]);
-        self.actions.push_back(Action::Close { last_words: Vec::new() });
-        self.end(Arc::new(Reason::Asked));
-    }
-
-    /// Says DISCONNECT if the user wants to leave and nothing is under way.
-    pub(super) fn finish_leaving(&mut self) {
-        let wants = self.leave_ms.is_some() && self.phase == Phase::Connected;
-        if wants && self.backlog.is_empty() && self.outbound.is_empty() && self.requests.is_empty()
-        {
-            self.say_goodbye();
-        }
-    }
-
-    /// DISCONNECT is the last word, and the connection is closed behind it `[MQTT3-3.14.4-1]`
-    /// `[MQTT3-3.14.4-2]` `[MQTT5-3.14.4-1]` `[MQTT5-3.14.4-2]`.
-    pub(super) fn say_goodbye(&mut self) {
-        let mut properties = PropertyBuffer::new(Carrier::Packet(PacketType::Disconnect));
-        if self.ends_session() {
-            // Allowed once in this packet, and a number.
-            let _ = properties.push(Property::SessionExpiryInterval(0));
-        }
-        let disconnect = Packet::Disconnect(packet::Disconnect {
-            properties: properties.as_properties(),
-            ..packet::Disconnect::new(ReasonCode::Success)
-        });
-        self.send(&disconnect);
-        // Requests at QoS 0 are answered when the outcome of the last words is known.
-        self.actions.push_back(Action::Close { last_words: self.output.bytes().to_vec() });
-        self.phase = Phase::Closing;
-    }
-
-    /// Whether the session shall end with DISCONNECT although it outlives lost connections.
-    fn ends_session(&self) -> bool {
-        let kept = matches!(self.options.session, Session::Client(expiry) if !expiry.is_zero());
-        kept && self.version().has_properties()
-    }
-
-    /// The last words have been written, or could not be.
-    pub(crate) fn closed(&mut self, now_ms: u64, all_written: bool) {
-        self.now_ms = now_ms;
-        if self.phase != Phase::Closing {
-            return;
-        }
-        let (_, waiting) = self.output.reset();
-        for token in waiting {
-            let outcome =
-                if all_written { Ok(ReasonCode::Success) } else { Err(Error::ConnectionLost) };
-            self.answer(Some(token), outcome);
-        }
-        let reason = Arc::new(Reason::Asked);
-        self.tell(Event::Disconnected(Arc::clone(&reason)));
-        self.end(reason);
-    }
-
     /// Nothing follows; whoever waits is told why.
-    fn end(&mut self, reason: Arc<Reason>) {
+    pub(super) fn end(&mut self, reason: Arc<Reason>) {
         self.phase = Phase::Ended(Arc::clone(&reason));
         let mut waiting: Vec<_> = self.outbound.iter().map(|sent| sent.message.token).collect();
         while let Some(sent) = self.backlog.pop() {
@@ -322,7 +267,8 @@ impl Machine {
         self.actions.push_back(Action::End(reason));
     }
 
-    /// Sends what has been asked for, as far as identifiers reach.
+    /// Sends what has been asked for, as far as identifiers reach, and however many messages are in
+    /// flight `[MQTT5-3.3.4-8]` `[MQTT5-4.9.0-3]`, but not before CONNACK `[MQTT5-3.1.2-30]`.
     pub(super) fn send_requests(&mut self) {
         while self.phase == Phase::Connected && self.outbound.has_room(u16::MAX) {
             let Some(request) = self.requests.first_unsent() else { break };
@@ -351,7 +297,7 @@ impl Machine {
     fn free_packet_id(&mut self) -> noctule_mqtt::PacketId {
         loop {
             let packet_id = self.outbound.pass_over();
-            if !self.requests.uses(packet_id) {
+            if !self.requests.uses(packet_id) && !self.adopted.is_freeing(packet_id) {
                 return packet_id;
             }
         }
@@ -360,54 +306,3 @@ impl Machine {
 
 /// So many connections in a row may be lost soon before waits get longer.
 const SHORT_LIVED_FORGIVEN: u32 = 2;
-
-/// Appends CONNECT.
-fn connect_packet(
-    options: &ClientOptions,
-    clean_start: bool,
-    first: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let mut properties = connect_properties(options)?;
-    if let Some(first) = first {
-        proving::introduce(&mut properties, first)?;
-    }
-    let (user_name, password) = proving::said(options);
-    let connect = packet::Connect {
-        version: options.version,
-        clean_start,
-        keep_alive: options.keep_alive_seconds,
-        client_id: &options.client_id,
-        will: options.will.as_ref().map(crate::publish::Will::packet).transpose()?,
-        user_name,
-        password,
-        properties: properties.as_properties(),
-    };
-    Ok(codec::encode(&Packet::Connect(Box::new(connect)), options.version, out)?)
-}
-
-/// The user's own properties, and those of the options that the user has not set that way.
-fn connect_properties(options: &ClientOptions) -> Result<PropertyBuffer, Error> {
-    let mut properties = options.properties.clone();
-    let own = options.properties.as_properties();
-    let expiry = match options.session {
-        Session::Connection => 0,
-        Session::Client(expiry) | Session::Fresh(expiry) | Session::Persistent(expiry) => {
-            u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
-        }
-    };
-    let limits = options.limits;
-    if expiry != 0 && own.session_expiry_interval().is_none() {
-        properties.push(Property::SessionExpiryInterval(expiry))?;
-    }
-    if own.receive_maximum().is_none() {
-        properties.push(Property::ReceiveMaximum(limits.receive_maximum))?;
-    }
-    if own.maximum_packet_size().is_none() {
-        properties.push(Property::MaximumPacketSize(limits.packet_bytes_max))?;
-    }
-    if limits.topic_alias_maximum != 0 && own.topic_alias_maximum().is_none() {
-        properties.push(Property::TopicAliasMaximum(limits.topic_alias_maximum))?;
-    }
-    Ok(properties)
-}

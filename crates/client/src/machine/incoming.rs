@@ -118,6 +118,7 @@ impl Machine {
                 return self.on_exactly_once(topic, publish, packet_id);
             }
             (QoS::AtLeastOnce, Some(packet_id)) => {
+                // As new, with DUP or without it [MQTT5-4.3.2-5].
                 self.deliver(topic, publish);
                 // [MQTT3-4.3.2-2] [MQTT5-4.3.2-4]
                 self.send(&Packet::Puback(Ack::new(packet_id, ReasonCode::Success)));
@@ -157,7 +158,8 @@ impl Machine {
         self.actions.push_back(Action::Deliver { message, to });
     }
 
-    /// The topic, by name or by an alias that was set before `[MQTT5-3.3.2-7]`.
+    /// The topic, by name or by an alias that was set before `[MQTT5-3.3.2-7]`: any up to our maximum
+    /// `[MQTT5-3.3.2-10]`.
     fn topic_of(&mut self, publish: &Publish<'_>) -> Result<String, Violation> {
         let Some(alias) = publish.properties.topic_alias() else {
             return publish.topic.map(|name| name.as_str().to_owned()).ok_or(Violation::TopicEmpty);
@@ -202,7 +204,8 @@ impl Machine {
             }
             _ => ReasonCode::Success,
         };
-        // Nothing is stored, so what came is released at once.
+        // Nothing is stored, so what came is released at once, and PUBRELs leave in the order in
+        // which PUBRECs come [MQTT3-4.6.0-4] [MQTT5-4.6.0-4].
         self.outbound.release(ack.packet_id);
         self.send(&Packet::Pubrel(Ack::new(ack.packet_id, reason)));
         self.note_waiting(true);
@@ -220,6 +223,11 @@ impl Machine {
     }
 
     fn on_pubcomp(&mut self, ack: &Ack<'_>) -> Result<(), Violation> {
+        if self.adopted.freed(ack.packet_id) {
+            self.note_waiting(true);
+            self.pump();
+            return Ok(());
+        }
         if let Acknowledged::Done(sent) = self.outbound.on_pubcomp(ack.packet_id)? {
             self.acknowledged(&sent, ack);
         }

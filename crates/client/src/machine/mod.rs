@@ -12,9 +12,12 @@
 //!                 └──────────── Waiting ◄───────┘  may heal, attempts left       Ended ◄──────┘
 //! ```
 
+mod adopting;
 mod backlog;
 mod connecting;
 mod incoming;
+mod introduction;
+mod leaving;
 mod output;
 mod proving;
 mod requests;
@@ -41,6 +44,7 @@ use crate::message::Message;
 use crate::options::ClientOptions;
 use crate::publish::Outgoing;
 use crate::reason::Reason;
+use adopting::Adopted;
 use backlog::Backlog;
 use output::Output;
 use proving::Proving;
@@ -135,11 +139,14 @@ pub(crate) struct Machine {
     short_lived: u32,
     /// Whether a broker may have a session of ours.
     has_session: bool,
+    /// The client identifier: that of the options, or the one that the broker chose in its place.
+    client_id: String,
     chance: fastrand::Rng,
     link: Link,
     output: Output,
     outbound: Outbound<Sent>,
     inbound: Inbound,
+    adopted: Adopted,
     backlog: Backlog,
     subscriptions: Subscriptions,
     requests: Requests,
@@ -149,6 +156,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// A client that has not started. `seed` decides the jitter of its waits.
     pub(crate) fn new(options: Arc<ClientOptions>, seed: u64) -> Self {
+        let client_id = options.client_id.clone();
         Self {
             options,
             now_ms: 0,
@@ -158,11 +166,13 @@ impl Machine {
             failed: 0,
             short_lived: 0,
             has_session: false,
+            client_id,
             chance: fastrand::Rng::with_seed(seed),
             link: Link::default(),
             output: Output::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
+            adopted: Adopted::default(),
             backlog: Backlog::default(),
             subscriptions: Subscriptions::default(),
             requests: Requests::default(),
@@ -303,8 +313,11 @@ impl Machine {
 
     /// Keeps the note of when an answer is due in step with what waits for one.
     fn note_waiting(&mut self, answered: bool) {
-        let is_proving = self.link.proving_for.is_some();
-        if self.outbound.outstanding() == 0 && !self.requests.any_sent() && !is_proving {
+        let is_waiting = self.outbound.outstanding() != 0
+            || self.requests.any_sent()
+            || self.link.proving_for.is_some()
+            || self.adopted.is_waiting();
+        if !is_waiting {
             self.link.unanswered_ms = None;
         } else if answered || self.link.unanswered_ms.is_none() {
             self.link.unanswered_ms = Some(self.now_ms);

@@ -41,7 +41,8 @@ impl Machine {
         Ok(Some(first))
     }
 
-    /// Proves again who we are, on the present connection.
+    /// Proves again who we are, on the present connection, by the method of CONNECT: AUTH 0x19 says so
+    /// first `[MQTT5-4.12.1-1]`. Without a method there is no AUTH `[MQTT5-4.12.0-7]`.
     pub(crate) fn prove_again(&mut self, now_ms: u64, token: Token) {
         self.now_ms = now_ms;
         let fault = match (&self.phase, &self.link.proving) {
@@ -68,7 +69,8 @@ impl Machine {
         }
     }
 
-    /// AUTH came: a challenge, or the end of an exchange on an accepted connection.
+    /// AUTH came: a challenge, which AUTH 0x18 answers `[MQTT5-4.12.0-3]`, or the end of an exchange on
+    /// an accepted connection. One that fails ends the connection `[MQTT5-4.12.1-2]`.
     pub(super) fn on_auth(&mut self, auth: &Auth<'_>) -> Result<(), Violation> {
         // [MQTT5-4.12.0-5]
         if auth.properties.authentication_method() != Some(SCRAM_SHA_256) {
@@ -197,11 +199,11 @@ mod tests {
         let mut bench = started();
         let word = challenge(&mut bench, b"pencil");
         accept(&mut bench, &word);
-        assert_eq!(bench.said(), ["CONNECT clean expiry 3600", "AUTH"]);
+        assert_eq!(bench.said(), ["CONNECT clean expiry 3600", "AUTH 0x18"]);
         bench
     }
 
-    #[test] // [MQTT5-4.12.0-5]
+    #[test] // [MQTT5-4.12.0-3] [MQTT5-4.12.0-5] [MQTT5-4.12.1-1]
     fn who_knows_the_password_proves_it_and_proves_it_again() {
         let mut bench = connected();
         bench.machine.prove_again(bench.now_ms, Token(1));
@@ -211,12 +213,22 @@ mod tests {
         assert!(bench.refusal().contains("already"));
         let word = challenge(&mut bench, b"pencil");
         hear(&mut bench, ReasonCode::Success, &word);
-        assert_eq!((bench.said(), bench.done()), (vec!["AUTH".into(), "AUTH".into()], vec![1]));
+        assert_eq!(
+            (bench.said(), bench.done()),
+            (vec!["AUTH 0x19".into(), "AUTH 0x18".into()], vec![1])
+        );
         assert_eq!(bench.closes, 0);
     }
 
-    #[test]
+    #[test] // [MQTT5-4.12.1-2]
     fn a_broker_that_does_not_know_the_password_is_left_and_not_tried_again() {
+        let mut bench = connected();
+        bench.machine.prove_again(bench.now_ms, Token(1));
+        bench.settle();
+        let word = challenge(&mut bench, b"other");
+        hear(&mut bench, ReasonCode::Success, &word);
+        assert!(bench.last_reason().contains("poses"), "{}", bench.last_reason());
+        assert_eq!((bench.closes, bench.opens, bench.machine.next_deadline()), (1, 1, None));
         let mut bench = started();
         let word = challenge(&mut bench, b"other");
         accept(&mut bench, &word);
@@ -228,6 +240,27 @@ mod tests {
         let mut bench = started();
         hear(&mut bench, ReasonCode::ContinueAuthentication, b"r=another,s=AAAA,i=4096");
         assert!(bench.last_reason().contains("nonce"), "{}", bench.last_reason());
+    }
+
+    #[test] // [MQTT5-3.1.2-30]
+    fn nothing_else_is_said_before_the_broker_has_accepted_us() {
+        let mut bench = started();
+        bench.publish(1, "a", noctule_mqtt::QoS::AtMostOnce);
+        bench.subscribe(2, "b", 1);
+        let word = challenge(&mut bench, b"pencil");
+        bench.pass_ms(9_000);
+        assert_eq!(bench.said(), ["CONNECT clean expiry 3600", "AUTH 0x18"]);
+        accept(&mut bench, &word);
+        assert_eq!(bench.said(), ["SUBSCRIBE 1 b #1", "PUBLISH 0 a q0"]);
+    }
+
+    #[test] // [MQTT5-4.12.0-7]
+    fn without_a_method_there_is_no_auth() {
+        let mut bench = Bench::connected(options(ProtocolVersion::V5).user_name("user"));
+        bench.machine.prove_again(bench.now_ms, Token(1));
+        bench.settle();
+        assert!(bench.refusal().contains("no authentication method"));
+        assert_eq!(bench.said(), [""; 0]);
     }
 
     #[test]

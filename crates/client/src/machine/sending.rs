@@ -84,8 +84,9 @@ impl Machine {
         self.subscriptions.remove_receiver(receiver);
     }
 
-    /// Sends what may be sent: first what is in flight and was not sent on this connection, then
-    /// what waits, in order.
+    /// Sends what may be sent: first what is in flight and was not sent on this connection, with
+    /// the identifiers it had `[MQTT3-2.3.1-3]`, then what waits, in order. No more are in flight than
+    /// the broker takes `[MQTT5-3.3.4-7]` `[MQTT5-4.9.0-1]`, and none before CONNACK `[MQTT5-3.1.2-30]`.
     pub(super) fn pump(&mut self) {
         if self.phase != Phase::Connected {
             return;
@@ -102,7 +103,8 @@ impl Machine {
                 continue;
             }
             let acknowledged = first.publish.qos != QoS::AtMostOnce;
-            if acknowledged && !self.has_room(window) {
+            let qos = first.publish.qos;
+            if acknowledged && !(self.has_room(window) && self.has_free_identifier(qos)) {
                 break;
             }
             let Some(sent) = self.backlog.pop() else { break };
@@ -125,6 +127,27 @@ impl Machine {
             self.outbound.pass_over();
         }
         self.outbound.has_room(window)
+    }
+
+    /// Whether the identifier that the next message gets is not held by the broker for a message of
+    /// an earlier process. If it may be, it is freed first.
+    fn has_free_identifier(&mut self, qos: QoS) -> bool {
+        let next = self.outbound.next_packet_id();
+        if self.adopted.is_freeing(next) {
+            return false;
+        }
+        if qos != QoS::ExactlyOnce || !self.adopted.may_hold(next) {
+            return true;
+        }
+        if self.adopted.is_waiting() {
+            return false;
+        }
+        let (outbound, requests) = (&self.outbound, &self.requests);
+        let is_used = |id| outbound.message(id).is_some() || requests.uses(id);
+        for packet_id in self.adopted.free(next, is_used) {
+            self.send(&Packet::Pubrel(packet::Ack::new(packet_id, ReasonCode::Success)));
+        }
+        false
     }
 
     fn pump_in_flight(&mut self, granted: &Connected, window: u16) {
@@ -155,6 +178,7 @@ impl Machine {
         }
     }
 
+    /// QoS 0 has no identifier and no DUP `[MQTT3-4.3.1-1]` `[MQTT5-4.3.1-1]`.
     fn send_at_most_once(&mut self, sent: &Sent) {
         let version = self.version();
         match sent.publish.encode(None, false, version, self.output.buffer()) {
@@ -251,7 +275,8 @@ fn checked_filter(filter: &str) -> Result<TopicFilter<'_>, Error> {
     crate::subscribe::checked_filter(filter)
 }
 
-/// What the broker said it does not take is not sent.
+/// What the broker said it does not take is not sent `[MQTT5-3.2.2-11]` `[MQTT5-3.2.2-14]`
+/// `[MQTT5-3.2.2-15]`.
 fn check_granted(publish: &Outgoing, granted: &Connected) -> Result<(), Error> {
     if publish.qos > granted.maximum_qos {
         return Err(Error::NotOffered(match publish.qos {

@@ -252,9 +252,10 @@ fn what_the_broker_refuses_is_told() {
     assert_eq!(bench.done(), [2], "nobody listens: no failure");
 }
 
-// [MQTT3-2.3.1-3] [MQTT3-3.3.1-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT3-4.4.0-1]
+// [MQTT3-2.3.1-3] [MQTT3-3.3.1-1] [MQTT3-4.1.0-1] [MQTT3-4.3.2-1] [MQTT3-4.3.3-1] [MQTT3-4.4.0-1]
 // [MQTT3-4.6.0-1] [MQTT5-3.3.1-1] [MQTT5-4.3.2-2] [MQTT5-4.3.2-3] [MQTT5-4.3.3-2]
-// [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
+// [MQTT5-3.1.2-23] [MQTT5-4.1.0-1] [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6]
+// [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
 #[test]
 fn a_resumed_session_is_sent_what_is_not_done_and_nothing_else() {
     for version in [V311, V5] {
@@ -293,17 +294,18 @@ fn after_a_lost_session_messages_are_published_anew_and_received_ones_are_done()
     assert_eq!(bench.done(), [2]);
 }
 
+// [MQTT3-3.1.0-1] [MQTT3-3.1.2-4] [MQTT3-3.1.2-6] [MQTT5-3.1.0-1]
 #[test]
 fn sessions_begin_and_end_as_the_options_say() {
+    let client = Session::Client(HOUR);
     let connects = |version, session| {
         let mut bench = Bench::started(options(version).session(session));
         bench.open();
         bench.connack(false, &[]);
-        bench.reconnect(true);
+        bench.reconnect(session != Session::Connection && (version, session) != (V311, client));
         bench.leave();
         bench.said()
     };
-    let client = Session::Client(HOUR);
     assert_eq!(
         connects(V5, client),
         ["CONNECT clean expiry 3600", "CONNECT expiry 3600", "DISCONNECT 0x00 expiry 0"]
@@ -321,6 +323,110 @@ fn sessions_begin_and_end_as_the_options_say() {
     assert_eq!(connects(V311, client), clean);
     let kept = ["CONNECT expiry 0", "CONNECT expiry 0", "DISCONNECT 0x00"];
     assert_eq!(connects(V311, Session::Persistent(HOUR)), kept);
+}
+
+#[test] // [MQTT5-3.2.2-4]
+fn a_session_that_was_not_asked_for_is_not_gone_on_with() {
+    for (version, session) in [
+        (V5, Session::Connection),
+        (V5, Session::Client(HOUR)),
+        (V5, Session::Fresh(HOUR)),
+        (V311, Session::Client(HOUR)),
+    ] {
+        let mut bench = Bench::started(options(version).session(session));
+        bench.publish(1, "a", ExactlyOnce);
+        bench.open();
+        bench.connack(true, &[]);
+        assert!(bench.last_reason().contains("a session although"), "{}", bench.last_reason());
+        assert_eq!((bench.closes, bench.answers.len()), (1, 0));
+        let said = bench.said();
+        let last_words: &[&str] = if version == V5 { &["DISCONNECT 0x82"] } else { &[] };
+        assert!(said[0].starts_with("CONNECT clean") && said[1..] == *last_words, "{said:?}");
+        let granted = |event: &Event| matches!(event, Event::Connected(_));
+        assert!(!bench.events.iter().any(granted), "it has not been connected");
+        bench.wait_for_attempt();
+        bench.open();
+        bench.connack(false, &[]);
+        assert_eq!(bench.said()[1..], ["PUBLISH 1 a q2"]);
+    }
+}
+
+#[test] // [MQTT3-3.1.3-2] [MQTT5-3.1.3-2]
+fn a_session_is_asked_for_by_the_identifier_it_has() {
+    let mut bench = Bench::connected(options(V311).session(Session::Persistent(HOUR)));
+    bench.reconnect(true);
+    assert_eq!(bench.client_ids(), ["me", "me"]);
+    let mut bench = Bench::started(options(V5).client_id(""));
+    bench.open();
+    bench.connack(false, &[Property::AssignedClientIdentifier("chosen")]);
+    bench.reconnect(true);
+    bench.reconnect(false);
+    assert_eq!(bench.client_ids(), ["", "chosen", "chosen"]);
+    let Some(Event::Connected(granted)) = bench.events.last() else { panic!("not connected") };
+    assert_eq!(granted.client_id, "chosen");
+}
+
+#[test] // [MQTT5-3.3.4-8] [MQTT5-4.9.0-3]
+fn nothing_but_messages_waits_when_the_broker_takes_no_more() {
+    let mut bench = Bench::started(options(V5).keep_alive_seconds(10));
+    bench.open();
+    bench.connack(false, &[Property::ReceiveMaximum(1)]);
+    bench.publish(1, "a", ExactlyOnce);
+    bench.publish(2, "a", ExactlyOnce);
+    bench.said();
+    bench.subscribe(3, "b", 1);
+    bench.message("b", "x", 1, AtLeastOnce);
+    bench.message("b", "y", 2, ExactlyOnce);
+    bench.pubrel(2);
+    bench.unsubscribe(4, "c");
+    assert_eq!(
+        bench.said(),
+        ["SUBSCRIBE 2 b #1", "PUBACK 1", "PUBREC 2", "PUBCOMP 2", "UNSUBSCRIBE 3 c"]
+    );
+    assert_eq!(bench.delivered(), ["b=x to [1]", "b=y to [1]"]);
+    bench.pass_ms(8_000);
+    assert_eq!(bench.said(), ["PINGREQ"]);
+    bench.pubrec(1);
+    assert_eq!(bench.said(), ["PUBREL 1"], "PUBREL needs no quota, and PUBREC gives none back");
+}
+
+#[test] // [MQTT3-4.6.0-4] [MQTT5-4.6.0-4]
+fn messages_are_released_in_the_order_in_which_they_were_received() {
+    for version in [V311, V5] {
+        let mut bench = Bench::connected(options(version));
+        (1..=3).for_each(|token| bench.publish(token, "a", ExactlyOnce));
+        bench.said();
+        [2, 3, 1].into_iter().for_each(|id| bench.pubrec(id));
+        assert_eq!(bench.said(), ["PUBREL 2", "PUBREL 3", "PUBREL 1"]);
+    }
+}
+
+#[test] // [MQTT5-4.4.0-2]
+fn what_the_broker_refused_is_not_sent_again() {
+    let mut bench = Bench::connected(options(V5));
+    bench.publish(1, "a", AtLeastOnce);
+    bench.publish(2, "a", ExactlyOnce);
+    bench.puback(1, ReasonCode::NotAuthorized);
+    assert!(bench.refusal().contains("not authorized"));
+    let ack = packet::Ack::new(super::bench::packet_id(2), ReasonCode::QuotaExceeded);
+    bench.hear(&Packet::Pubrec(ack));
+    assert!(bench.refusal().contains("quota"));
+    bench.said();
+    bench.reconnect(true);
+    assert_eq!(bench.said(), ["CONNECT expiry 3600"]);
+}
+
+#[test] // [MQTT3-3.3.1-3] [MQTT5-3.3.1-3] [MQTT5-4.3.2-5]
+fn a_repetition_that_comes_is_none_when_it_is_published_on() {
+    for version in [V311, V5] {
+        let mut bench = Bench::connected(options(version));
+        bench.message("a", "1", 1, AtLeastOnce);
+        bench.repetition("a", "2", 1, AtLeastOnce);
+        assert_eq!(bench.delivered(), ["a=1 to []", "a=2 to []"], "an identifier that was free");
+        assert_eq!(bench.said(), ["PUBACK 1", "PUBACK 1"]);
+        bench.publish(1, "a", AtLeastOnce);
+        assert_eq!(bench.said(), ["PUBLISH 1 a q1"]);
+    }
 }
 
 #[test] // [MQTT5-3.3.4-7] [MQTT5-4.9.0-1] [MQTT5-4.9.0-2]
@@ -459,6 +565,19 @@ fn unsubscribing_ends_the_stream_when_the_broker_has_answered() {
     assert_eq!(bench.delivered(), ["a=2 to []"]);
 }
 
+// [MQTT3-4.5.0-2] [MQTT3-4.6.0-3] [MQTT5-4.5.0-2] [MQTT5-4.6.0-3]
+#[test]
+fn messages_are_acknowledged_in_their_order_whether_anybody_takes_them_or_not() {
+    for version in [V311, V5] {
+        let mut bench = Bench::connected(options(version));
+        for (id, qos) in [(7, ExactlyOnce), (3, AtLeastOnce), (9, ExactlyOnce), (1, AtLeastOnce)] {
+            bench.message("nobody/asked", "x", id, qos);
+        }
+        assert_eq!(bench.said(), ["PUBREC 7", "PUBACK 3", "PUBREC 9", "PUBACK 1"]);
+        assert_eq!(bench.delivered().len(), 4);
+    }
+}
+
 // [MQTT3-2.3.1-6] [MQTT3-3.3.4-1] [MQTT3-4.3.2-2] [MQTT3-4.3.3-2] [MQTT5-2.2.1-5]
 // [MQTT5-3.3.4-1] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT5-4.3.3-10] [MQTT5-4.3.3-11]
 #[test]
@@ -523,7 +642,7 @@ fn topic_aliases_hold_for_one_connection_and_within_the_limit() {
     assert_eq!(bench.said().last().unwrap(), "DISCONNECT 0x94");
 }
 
-#[test]
+#[test] // [MQTT3-4.8.0-1] [MQTT5-4.13.2-1]
 fn rubbish_in_the_middle_of_a_connection_ends_it_with_a_clear_reason() {
     for version in [V311, V5] {
         for bytes in [&[0xf7, 1, 0][..], &[0x00, 0], &[0x62, 2, 0, 0], &[0x36, 3, 0, 1, b'a']] {

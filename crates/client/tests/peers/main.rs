@@ -8,3 +8,4 @@ mod awkward;
 mod certificates;
 mod facade;
 mod peer;
+mod web_socket;

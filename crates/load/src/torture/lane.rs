@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use noctule_mqtt::QoS;
 
+use super::shelf::DELETION;
+
 /// Which start of the broker, counted from 0.
 pub type Life = u32;
 
@@ -28,6 +30,8 @@ pub struct Lane {
     topic: String,
     qos: QoS,
     retain: bool,
+    /// Where among [`DELETION`] values the deletion is.
+    deletion: u64,
     sent: u64,
     /// One more than the highest number acknowledged.
     reached: u64,
@@ -58,6 +62,7 @@ impl Lane {
             topic: topic.into(),
             qos,
             retain,
+            deletion: DELETION - 1,
             sent: 0,
             reached: 0,
             stragglers: BTreeMap::new(),
@@ -67,6 +72,18 @@ impl Lane {
             lives: vec![Mark { sent: 0, reached: 0 }],
             stamps: Vec::new(),
         }
+    }
+
+    /// The same, whose deletions come so many values earlier. While one is in flight anything may be
+    /// found on its topic, so the topics of one writer do not all have theirs at once.
+    pub fn deleting_earlier(mut self, by: u64) -> Self {
+        self.deletion = DELETION - 1 - by % DELETION;
+        self
+    }
+
+    /// Whether the value with this number is a deletion, if its messages are retained.
+    pub fn deletes(&self, number: u64) -> bool {
+        number % DELETION == self.deletion
     }
 
     /// Its topic, which no other lane has.
@@ -250,6 +267,18 @@ mod tests {
         lane.give_up(2);
         assert_eq!(lane.complete(), 4);
         assert!(!lane.is_acknowledged(1) && !lane.is_acknowledged(2));
+    }
+
+    #[test]
+    fn one_value_in_sixteen_deletes_and_not_on_all_topics_at_once() {
+        let deletions = |by| {
+            let lane = Lane::new("a", QoS::AtLeastOnce, true).deleting_earlier(by);
+            (0..32).filter(|number| lane.deletes(*number)).collect::<Vec<_>>()
+        };
+        assert_eq!(deletions(0), [15, 31]);
+        assert_eq!(deletions(4), [11, 27]);
+        assert_eq!(deletions(15), [0, 16]);
+        assert_eq!(deletions(16), deletions(0));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use noctule_mqtt::{
 };
 
 use super::lane::Lane;
-use super::shelf;
 use crate::LoadError;
 use crate::packets::Mark;
 
@@ -69,7 +68,7 @@ impl Pen {
     ) -> Result<(), LoadError> {
         let mark = Mark { publisher: index as u16, sequence: number };
         self.payload[..crate::packets::MARK_BYTES].copy_from_slice(&mark.to_bytes());
-        let deletes = lane.retain() && shelf::deletes(number);
+        let deletes = lane.retain() && lane.deletes(number);
         let publish = Publish {
             dup,
             qos: lane.qos(),

@@ -112,8 +112,11 @@ impl Plan {
         });
         let kept = (0..self.writers).flat_map(|writer| {
             let qos = if writer % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
-            (0..TOPICS_EACH)
-                .map(move |topic| Lane::new(format!("torture/kept/w{writer}/t{topic}"), qos, true))
+            (0..TOPICS_EACH).map(move |topic| {
+                let apart = shelf::DELETION / u64::from(TOPICS_EACH) * u64::from(topic);
+                let name = format!("torture/kept/w{writer}/t{topic}");
+                Lane::new(name, qos, true).deleting_earlier(apart)
+            })
         });
         (spoken.chain(kept).collect(), usize::from(self.publishers) * 2)
     }

@@ -1,6 +1,7 @@
 //! Whether a retained value is one that may be there.
 //!
-//! The writer of a topic numbers its values; every [`DELETION`]th is a deletion. The broker may have
+//! The writer of a topic numbers its values; some of them, one in [`DELETION`], are deletions (see
+//! [`Lane::deletes`]). The broker may have
 //! applied any of those that it has not acknowledged, so what a new subscriber finds is the last
 //! acknowledged one or a later one. Where none is found, one of these must be a deletion. At QoS 2 a
 //! value is acknowledged here with PUBCOMP: the broker may apply it when PUBREL comes.
@@ -8,20 +9,15 @@
 use super::findings::{Findings, Kind, message};
 use super::lane::Lane;
 
-/// Which of a writer's values are deletions: a message without payload.
+/// One of so many values of a writer is a deletion: a message without payload `[MQTT5-3.3.1-6]`.
 pub const DELETION: u64 = 16;
-
-/// Whether the value with this number deletes what is retained `[MQTT5-3.3.1-6]`.
-pub fn deletes(number: u64) -> bool {
-    number % DELETION == DELETION - 1
-}
 
 /// Whether a new subscriber may have found this value, or none, on the topic of `lane`.
 pub fn may_be(lane: &Lane, found: Option<u64>) -> bool {
     let last = lane.complete().checked_sub(1);
     match found {
         Some(number) => was_sent(lane, number) && last.is_none_or(|last| number >= last),
-        None => last.is_none_or(|last| is_deleted(last, lane.sent())),
+        None => last.is_none_or(|last| is_deleted(lane, last)),
     }
 }
 
@@ -43,12 +39,12 @@ pub fn check(lane: &Lane, found: Option<u64>, findings: &mut Findings) {
 }
 
 fn was_sent(lane: &Lane, number: u64) -> bool {
-    number < lane.sent() && !deletes(number)
+    number < lane.sent() && !lane.deletes(number)
 }
 
 /// Whether one of the values from `last` on, of those sent, is a deletion.
-fn is_deleted(last: u64, sent: u64) -> bool {
-    (last..sent.min(last + DELETION)).any(deletes)
+fn is_deleted(lane: &Lane, last: u64) -> bool {
+    (last..lane.sent().min(last + DELETION)).any(|number| lane.deletes(number))
 }
 
 #[cfg(test)]

@@ -72,12 +72,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(10);
 const AFTER: Duration = Duration::from_millis(500);
 
-struct Throng {
-    address: SocketAddr,
+/// Clients that come and stay.
+pub(super) struct Throng {
+    /// How each introduces itself, by its number.
+    endpoint_of: Box<dyn Fn(usize) -> Endpoint>,
     poll: Poll,
     run: u32,
     members: Vec<Member>,
-    refused: u64,
+    pub(super) refused: u64,
     longest_wait: Duration,
     answered: u64,
     scratch: Vec<u8>,
@@ -90,10 +92,18 @@ struct Member {
 
 impl Throng {
     fn new(address: SocketAddr, run: u32, connections: u32) -> Result<Self, LoadError> {
+        Self::of(move |_| address.into(), run, connections)
+    }
+
+    pub(super) fn of(
+        endpoint_of: impl Fn(usize) -> Endpoint + 'static,
+        run: u32,
+        connections: u32,
+    ) -> Result<Self, LoadError> {
         let poll = Poll::new().map_err(|error| LoadError::io("cannot poll", error))?;
         let nobody = || Member { caller: None, since: Instant::now() };
         Ok(Self {
-            address,
+            endpoint_of: Box::new(endpoint_of),
             poll,
             run,
             members: (0..connections).map(|_| nobody()).collect(),
@@ -104,20 +114,20 @@ impl Throng {
         })
     }
 
-    fn inside(&self) -> usize {
+    pub(super) fn inside(&self) -> usize {
         let callers = self.members.iter().filter_map(|member| member.caller.as_ref());
         callers.filter(|caller| caller.is_in()).count()
     }
 
     /// Until everybody is in or sent away, or nothing moves any more.
-    fn come(&mut self, at_once: u32) -> Result<(), LoadError> {
+    pub(super) fn come(&mut self, at_once: u32) -> Result<(), LoadError> {
         let mut events = Events::with_capacity(1_024);
         let (mut called, mut under_way) = (0, 0);
         let mut moved = Instant::now();
         while called < self.members.len() || under_way > 0 {
             while called < self.members.len() && under_way < at_once as usize {
-                let caller =
-                    Caller::call(&self.address.into(), self.poll.registry(), Token(called))?;
+                let endpoint = (self.endpoint_of)(called);
+                let caller = Caller::call(&endpoint, self.poll.registry(), Token(called))?;
                 self.members[called] = Member { caller: Some(caller), since: Instant::now() };
                 (called, under_way) = (called + 1, under_way + 1);
             }
@@ -164,7 +174,7 @@ impl Throng {
             };
             let was_in = caller.is_in();
             let answered = &mut self.answered;
-            let connect = Endpoint::from(self.address).connect(
+            let connect = (self.endpoint_of)(number).connect(
                 &format!("crowd-{:08x}-{number}", self.run),
                 0,
                 true,

@@ -15,6 +15,7 @@ mod good;
 mod handshakes;
 mod heap;
 mod slow;
+mod storm;
 mod stuck;
 mod watch;
 
@@ -24,6 +25,7 @@ pub use floods::Floods;
 pub use handshakes::Handshakes;
 pub use heap::Heap;
 pub use slow::Slow;
+pub use storm::{Storm, password_file};
 pub use stuck::{Receiver, Stuck};
 
 use std::net::SocketAddr;

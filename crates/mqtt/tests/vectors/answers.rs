@@ -69,6 +69,7 @@ pub(crate) fn lines() -> Vec<Line> {
         line(W::TopicHasWildcard, Malformed, "section 4.13"),
         line(W::TopicTooLong { bytes: 65_536 }, Malformed, "section 4.13"),
         line(W::TopicOverLimit { what: "levels", found: 2, limit: 1 }, R::TopicNameInvalid, "section 4.13.1, 0x90"),
+        line(W::UserPropertiesOverLimit { found: 2, limit: 1 }, R::QuotaExceeded, "section 4.13.1, 0x97"),
         line(W::FilterInvalid { why: "" }, Malformed, "section 4.13"),
         line(W::SharedFilterInvalid, Malformed, "section 4.13"),
         line(W::NoLocalOnShared, Protocol, "MQTT5-3.8.3-4"),

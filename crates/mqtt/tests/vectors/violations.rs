@@ -56,6 +56,7 @@ fn finder(violation: &Violation) -> Finder {
         | V::TopicAliasInvalid { .. } => Finder::Codec,
         V::TopicTooLong { .. } => Finder::TopicOfOurOwn,
         V::TopicOverLimit { .. }
+        | V::UserPropertiesOverLimit { .. }
         | V::FirstPacketUnexpected { .. }
         | V::SecondConnect
         | V::AuthUnexpected
@@ -73,7 +74,7 @@ fn finder(violation: &Violation) -> Finder {
 }
 
 /// How many arms of [`finder`] are there in all; who adds one adds a line to the answers too.
-const VARIANTS: usize = 45;
+const VARIANTS: usize = 46;
 
 /// The variant without its fields.
 pub(crate) fn name(value: &impl std::fmt::Debug) -> String {

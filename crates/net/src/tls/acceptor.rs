@@ -61,7 +61,7 @@ impl fmt::Display for BadTlsSettings {
 
 impl std::error::Error for BadTlsSettings {}
 
-/// Makes TLS connections out of accepted TCP ones. Shared by all threads that accept.
+/// Makes TLS connections out of accepted plain ones. Shared by all threads that accept.
 pub struct TlsAcceptor {
     config: RwLock<Arc<ServerConfig>>,
 }
@@ -96,7 +96,7 @@ impl TlsAcceptor {
     /// # Errors
     /// What rustls says about a new connection; it has no reason to.
     pub fn accept(&self, pipe: Pipe) -> io::Result<Pipe> {
-        let Pipe::Tcp(socket) = pipe else {
+        let Pipe::Plain(socket) = pipe else {
             return Ok(pipe);
         };
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();

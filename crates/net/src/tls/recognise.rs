@@ -20,7 +20,7 @@ impl FirstBytes {
     }
 
     /// Notes bytes that came, as long as there is room.
-    pub(super) fn note(&mut self, bytes: &[u8]) {
+    pub(crate) fn note(&mut self, bytes: &[u8]) {
         let count = bytes.len().min(KEPT - self.len);
         self.bytes[self.len..self.len + count].copy_from_slice(&bytes[..count]);
         self.len += count;

@@ -15,12 +15,11 @@
 
 use super::TlsFailure;
 use super::recognise::{ALERT, FirstBytes, HANDSHAKE};
-use mio::net::TcpStream;
+use crate::stream::Stream;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use rustls_pki_types::CertificateDer;
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, Read, Write};
-use std::net::Shutdown;
 
 /// Slices that are encrypted at once; a caller with more calls again.
 const SLICES_MAX: usize = 64;
@@ -31,7 +30,7 @@ const DISCARDED_MAX: usize = 32 * 1024;
 
 /// The server's end of a TLS connection.
 pub struct TlsStream {
-    socket: TcpStream,
+    socket: Stream,
     session: ServerConnection,
     first: FirstBytes,
     /// There are decrypted bytes that nobody has read.
@@ -77,7 +76,7 @@ impl fmt::Debug for TlsStream {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: TcpStream, session: ServerConnection) -> Self {
+    pub(super) fn new(socket: Stream, session: ServerConnection) -> Self {
         Self {
             socket,
             session,
@@ -87,11 +86,7 @@ impl TlsStream {
         }
     }
 
-    pub(crate) fn socket(&self) -> &TcpStream {
-        &self.socket
-    }
-
-    pub(crate) fn socket_mut(&mut self) -> &mut TcpStream {
+    pub(crate) fn socket_mut(&mut self) -> &mut Stream {
         &mut self.socket
     }
 
@@ -202,7 +197,7 @@ impl TlsStream {
     fn fail(&mut self, failure: TlsFailure) -> io::Error {
         if !matches!(failure, TlsFailure::NotTls(_)) {
             let _ = self.flush();
-            let _ = self.socket.shutdown(Shutdown::Write);
+            self.socket.finish_writing();
         }
         let mut discarded = [0; 4096];
         let mut left = DISCARDED_MAX;
@@ -258,7 +253,7 @@ impl TlsStream {
     pub(crate) fn finish_writing(&mut self) {
         self.session.send_close_notify();
         let _ = self.flush();
-        let _ = self.socket.shutdown(Shutdown::Write);
+        self.socket.finish_writing();
     }
 
     pub(crate) fn facts(&self) -> Option<TlsFacts> {
@@ -283,7 +278,7 @@ impl TlsStream {
 
 /// A socket whose first bytes are noted.
 struct Noting<'a> {
-    socket: &'a mut TcpStream,
+    socket: &'a mut Stream,
     first: &'a mut FirstBytes,
 }
 

@@ -1,14 +1,15 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
 use super::{APPETITE_MIN, EventLoop, Taps};
-use crate::door::Door;
+use crate::arrivals::Visit;
+use crate::door::{Door, Welcome};
 use crate::gate::Origin;
-use crate::sockets::{Ending, Socket};
+use crate::sockets::{Announced, Ending, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Credentials, Now, Transport};
-use noctule_net::Pipe;
+use noctule_mqtt::ReasonCode;
+use noctule_net::{Peer, Pipe};
 use std::io;
-use std::net::SocketAddr;
 use tracing::{debug, warn};
 
 /// Connections accepted from one listener in one turn.
@@ -27,6 +28,8 @@ pub(super) struct Listening {
     pub(super) ready_at_ms: Option<u64>,
     /// When it may be said again that accepting fails.
     pub(super) complain_at_ms: u64,
+    /// When it may be said again that connections come too fast.
+    pub(super) rest_said_at_ms: u64,
 }
 
 impl EventLoop {
@@ -37,6 +40,9 @@ impl EventLoop {
             return;
         }
         for _ in 0..ACCEPTS_PER_TURN {
+            if let Some(rest_ms) = self.gate.arrivals().rest_ms(now.mono_ms) {
+                return self.rest(index, rest_ms, now);
+            }
             let listening = &mut self.listeners[index];
             let (pipe, peer) = match listening.listener.accept() {
                 Ok(accepted) => accepted,
@@ -54,7 +60,7 @@ impl EventLoop {
                     continue;
                 }
                 Err(error) => {
-                    let address = listening.listener.address();
+                    let address = listening.listener.place();
                     if listening.complain_at_ms <= now.mono_ms {
                         listening.complain_at_ms = now.mono_ms + COMPLAINT_REST_MS;
                         warn!(%address, %error, "cannot accept connections; trying again");
@@ -65,18 +71,100 @@ impl EventLoop {
             };
             if self.sockets.len() >= self.connections_max.saturating_add(ANSWERED_OVER_LIMIT) {
                 debug!(%peer, "closed at once: too many connections");
+                self.shard.note_unheard(ReasonCode::QuotaExceeded);
                 continue;
             }
-            let transport = match pipe {
-                Pipe::Tcp(_) => Transport::Plain,
-                Pipe::Tls(_) => Transport::Tls,
+            let announced = match listening.listener.welcome(&peer) {
+                Welcome::Client => Announced::No,
+                Welcome::Proxy => Announced::Awaited,
+                Welcome::Nobody => {
+                    self.strangers.is_no_proxy(peer, now.mono_ms);
+                    continue;
+                }
             };
+            // Of a proxy's connection it is not known yet whose it is.
+            let (visit, verdict) = if matches!(announced, Announced::Awaited) {
+                (None, Ok(()))
+            } else {
+                let (visit, verdict) = self.gate.arrivals().come(peer.source(), now.mono_ms);
+                (Some(visit), verdict)
+            };
+            if let Err(reason) = verdict {
+                self.turn_away(index, (pipe, peer), visit, reason, now);
+                continue;
+            }
+            let transport = if pipe.is_encrypted() { Transport::Tls } else { Transport::Plain };
+            self.observers.web_opened += u64::from(pipe.is_websocket());
             let entrance = listening.listener.entrance();
             let connection = self.shard.open_at(entrance, transport, now);
-            self.adopt(connection, pipe, peer, now);
+            self.adopt(connection, pipe, (peer, announced), visit, now);
         }
         // There may be more; the next turn comes at once.
         self.listeners[index].ready_at_ms = Some(now.mono_ms);
+    }
+
+    /// Connections come faster than they may: the next ones wait outside.
+    fn rest(&mut self, index: usize, rest_ms: u64, now: Now) {
+        let listening = &mut self.listeners[index];
+        listening.ready_at_ms = Some(now.mono_ms + rest_ms);
+        if listening.rest_said_at_ms <= now.mono_ms {
+            listening.rest_said_at_ms = now.mono_ms + COMPLAINT_REST_MS;
+            let address = listening.listener.place();
+            warn!(
+                %address,
+                "connections come faster than limits.connect_rate_max, and wait; said once a minute"
+            );
+        }
+    }
+
+    /// Somebody has come who may not come in. It is told why, unless that would cost a handshake, or
+    /// there are many to be told.
+    fn turn_away(
+        &mut self,
+        index: usize,
+        (pipe, peer): (Pipe, Peer),
+        visit: Option<Visit>,
+        reason: ReasonCode,
+        now: Now,
+    ) {
+        self.strangers.turned_away(peer, reason, now.mono_ms);
+        if !matches!(pipe, Pipe::Plain(_)) || self.turned_away >= ANSWERED_OVER_LIMIT {
+            return self.shard.note_unheard(reason);
+        }
+        let entrance = self.listeners[index].listener.entrance();
+        let connection = self.shard.open_at(entrance, Transport::Plain, now);
+        self.adopt(connection, pipe, (peer, Announced::No), visit, now);
+        self.have_told(connection, reason);
+    }
+
+    /// A connection is kept to be told why it may not come in, and for nothing else.
+    fn have_told(&mut self, connection: ConnectionHandle, reason: ReasonCode) {
+        self.shard.turn_away(connection, reason);
+        if let Some(socket) = self.sockets.of(connection) {
+            socket.turned_away = true;
+            self.turned_away += 1;
+        }
+    }
+
+    /// A proxy has said whose a connection is: it counts with that address from now on. Returns whether
+    /// to go on with it.
+    pub(super) fn count_announced(&mut self, connection: ConnectionHandle, now: Now) -> bool {
+        let Some(socket) = self.sockets.of(connection) else {
+            return false;
+        };
+        let (visit, verdict) = self.gate.arrivals().come(socket.peer.source(), now.mono_ms);
+        socket.visit = Some(visit);
+        let Err(reason) = verdict else {
+            return true;
+        };
+        self.strangers.turned_away(socket.peer, reason, now.mono_ms);
+        if matches!(socket.pipe, Pipe::Plain(_)) && self.turned_away < ANSWERED_OVER_LIMIT {
+            self.have_told(connection, reason);
+            return true;
+        }
+        self.shard.note_unheard(reason);
+        self.ended.push_back((connection, Cause::Refused(reason)));
+        false
     }
 
     /// Has the gate decide upon a client.
@@ -92,8 +180,12 @@ impl EventLoop {
             return;
         };
         let certificate = socket.pipe.tls_facts().and_then(|facts| facts.client_certificate);
-        let origin =
-            Origin { entrance, certificate: certificate.as_deref(), address: socket.peer.ip() };
+        let origin = Origin {
+            entrance,
+            certificate: certificate.as_deref(),
+            announced: socket.announced.certificate(),
+            peer: socket.peer,
+        };
         let asker = (self.number, connection);
         if let Some(event) = self.gate.ask(credentials, origin, &mut socket.begun, asker) {
             self.shard.handle(event, now);
@@ -105,7 +197,8 @@ impl EventLoop {
         &mut self,
         connection: ConnectionHandle,
         mut pipe: Pipe,
-        peer: SocketAddr,
+        (peer, announced): (Peer, Announced),
+        visit: Option<Visit>,
         now: Now,
     ) {
         let token = Token(connection.slot());
@@ -118,6 +211,7 @@ impl EventLoop {
             pipe,
             connection,
             peer,
+            announced,
             readable: false,
             read_closed: false,
             heard: false,
@@ -127,6 +221,8 @@ impl EventLoop {
             begun: None,
             appetite: 4 * APPETITE_MIN,
             ending: Ending::No,
+            visit,
+            turned_away: false,
         });
     }
 }

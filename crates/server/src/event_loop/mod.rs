@@ -13,25 +13,26 @@
 //! nothing is there.
 
 mod accept;
+mod announce;
 mod observe;
 mod post;
 mod report;
+mod strange;
 
 use crate::clock::Clock;
 use crate::door::Door;
 use crate::gate::Gate;
 use crate::mailboxes::{Letter, Mailboxes};
-use crate::sockets::{Ending, Socket, Sockets};
+use crate::sockets::{Announced, Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
 use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{Action, Cause, ConnectionHandle, Mail, Now, Parcel, Shard, StoreState};
-use noctule_net::Pipe;
+use noctule_net::{Peer, Pipe};
 pub(crate) use observe::{Observers, Taps};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,8 @@ pub(crate) struct EventLoop {
     store_state: StoreState,
     listeners: Vec<Listening>,
     connections_max: usize,
+    /// Connections that are only kept to be told that they may not come in.
+    turned_away: usize,
     observers: Observers,
     gate: Arc<Gate>,
     /// Steps of handshakes that this turn has left.
@@ -89,7 +92,7 @@ pub(crate) struct EventLoop {
     to_read: VecDeque<ConnectionHandle>,
     dirty: Vec<ConnectionHandle>,
     /// The peers of sockets dropped in this turn, which reports may still be about.
-    gone: Vec<(ConnectionHandle, SocketAddr)>,
+    gone: Vec<(ConnectionHandle, Peer)>,
     /// Connections whose peer has finished or that have failed. They go after the turn's writing, so
     /// that a peer that has closed only its half gets its answers.
     ended: VecDeque<(ConnectionHandle, Cause)>,
@@ -128,6 +131,7 @@ impl EventLoop {
             store_state: StoreState::default(),
             listeners: Vec::new(),
             connections_max,
+            turned_away: 0,
             observers,
             gate,
             handshakes: 0,
@@ -152,7 +156,12 @@ impl EventLoop {
         for mut listener in listeners {
             let token = Token(FIRST_LISTENER + event_loop.listeners.len());
             listener.register(event_loop.poll.registry(), token)?;
-            event_loop.listeners.push(Listening { listener, ready_at_ms: None, complain_at_ms: 0 });
+            event_loop.listeners.push(Listening {
+                listener,
+                ready_at_ms: None,
+                complain_at_ms: 0,
+                rest_said_at_ms: 0,
+            });
         }
         Ok(event_loop)
     }
@@ -311,6 +320,12 @@ impl EventLoop {
                 // `Resume` will list it again.
                 return spent;
             }
+            if matches!(socket.announced, Announced::Awaited) && !discard {
+                if self.read_announcement(connection, now) {
+                    continue;
+                }
+                return spent;
+            }
             if socket.pipe.is_handshaking() {
                 if self.handshakes == 0 {
                     self.list(connection);
@@ -327,10 +342,8 @@ impl EventLoop {
                 Ok(read) => {
                     let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
-                    if !std::mem::replace(&mut socket.heard, true)
-                        && matches!(socket.pipe, Pipe::Tcp(_))
-                    {
-                        self.strangers.begins(socket.peer, &self.scratch[..read], now.mono_ms);
+                    if !std::mem::replace(&mut socket.heard, true) {
+                        self.first_heard(connection, read, now);
                     }
                     if !discard {
                         spent += self.hand_in(connection, read, now);
@@ -345,14 +358,18 @@ impl EventLoop {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.readable = false;
+                    if socket.pipe.holds_input() {
+                        // There was much that is nothing to the shard.
+                        self.list(connection);
+                    } else {
+                        socket.readable = false;
+                    }
+                    self.count_held(connection);
                     return spent;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.strangers.fails(socket.peer, &error, now.mono_ms);
-                    let cause = Cause::Failed(error.to_string().into());
-                    self.ended.push_back((connection, cause));
+                    self.fail(connection, &error, now);
                     return spent;
                 }
             }
@@ -455,7 +472,14 @@ impl EventLoop {
     /// Writes as much of a connection's output as the socket takes.
     fn write(&mut self, connection: ConnectionHandle, now: Now) {
         self.write_out(connection, now);
-        if let Some(Socket { pipe: pipe @ Pipe::Tls(_), .. }) = self.sockets.of(connection) {
+        self.count_held(connection);
+    }
+
+    /// Tells the shard how many bytes the pipe of a connection holds.
+    fn count_held(&mut self, connection: ConnectionHandle) {
+        if let Some(Socket { pipe: pipe @ (Pipe::Tls(_) | Pipe::WebSocket(_)), .. }) =
+            self.sockets.of(connection)
+        {
             self.shard.on_sealed(connection, pipe.unsent());
         }
     }
@@ -567,7 +591,9 @@ impl EventLoop {
     fn drop_socket(&mut self, connection: ConnectionHandle, cause: Cause, now: Now) {
         if let Some(mut socket) = self.sockets.remove(connection) {
             let _ = self.poll.registry().deregister(&mut socket.pipe);
+            self.observers.web_closed += u64::from(socket.pipe.is_websocket());
             self.gone.push((connection, socket.peer));
+            self.turned_away -= usize::from(socket.turned_away);
             self.shard.on_closed(connection, cause, now);
         }
     }

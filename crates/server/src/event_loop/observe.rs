@@ -27,6 +27,9 @@ pub(crate) struct Observers {
     pub(crate) messages: LogMessages,
     /// Whether packets are logged in hex.
     pub(crate) raw: bool,
+    /// Connections by WebSocket that were accepted here, and that ended here.
+    pub(super) web_opened: u64,
+    pub(super) web_closed: u64,
     beat_at_ms: u64,
     /// Something has happened that they were not told.
     pub(super) news: bool,
@@ -41,7 +44,17 @@ impl Observers {
         raw: bool,
     ) -> Self {
         let complaints = Complaints::default();
-        Self { ledger, log, messages, raw, beat_at_ms: 0, news: true, complaints }
+        Self {
+            ledger,
+            log,
+            messages,
+            raw,
+            web_opened: 0,
+            web_closed: 0,
+            beat_at_ms: 0,
+            news: true,
+            complaints,
+        }
     }
 
     /// When they are to be told something, if there is something to tell.
@@ -110,7 +123,11 @@ impl EventLoop {
         if unseen > 0 && messages > 0 {
             self.observers.log.not_shown(unseen);
         }
-        self.observers.ledger.put(self.number, self.shard.snapshot());
+        let mut snapshot = self.shard.snapshot();
+        snapshot.websocket_opened = self.observers.web_opened;
+        snapshot.websocket_closed = self.observers.web_closed;
+        self.observers.ledger.put(self.number, snapshot);
+        self.observers.ledger.note_pressure(self.shard.pressure(), now.mono_ms);
         // Sessions may be left to be counted.
         self.observers.news = self.shard.is_surveying();
         for (address, times) in self.observers.complaints.take_due(now.mono_ms) {

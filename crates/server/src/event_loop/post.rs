@@ -2,12 +2,12 @@
 //! the order to stop.
 
 use super::{EventLoop, LINGER_MS, Taps};
+use crate::arrivals::Visit;
 use crate::entrances::Rules;
 use crate::mailboxes::Letter;
-use crate::sockets::Socket;
-use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
-use noctule_net::Pipe;
-use std::net::SocketAddr;
+use crate::sockets::{Announced, Socket};
+use noctule_broker::{ConnectionHandle, Departure, Now, Policies, ShardId};
+use noctule_net::{Peer, Pipe};
 
 impl EventLoop {
     /// Reads what is in the boxes.
@@ -17,8 +17,8 @@ impl EventLoop {
         for letter in letters.drain(..) {
             match letter {
                 Letter::Mail(mail) => self.shard.on_mail(mail, now),
-                Letter::Arrival { pipe, peer, taps, departure } => {
-                    self.welcome(pipe, peer, taps, departure, now);
+                Letter::Arrival { pipe, peer, taps, visit, departure } => {
+                    self.welcome((pipe, peer), taps, visit, departure, now);
                 }
                 Letter::System(topics) => {
                     for (topic, value) in topics {
@@ -32,6 +32,9 @@ impl EventLoop {
                 Letter::StoreState => self.look_at_store(),
                 Letter::Answer(event) => self.shard.handle(event, now),
                 Letter::Rules(rules) => self.take_up(&rules),
+                Letter::Policies(policies) => {
+                    self.shard.set_authority(Policies::clone(&policies), now)
+                }
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();
                     self.stop_by_ms = Some(now.mono_ms + LINGER_MS);
@@ -57,14 +60,14 @@ impl EventLoop {
     /// A connection comes from the loop that accepted it, to stay.
     fn welcome(
         &mut self,
-        pipe: Pipe,
-        peer: SocketAddr,
+        (pipe, peer): (Pipe, Peer),
         taps: Option<Box<Taps>>,
+        visit: Option<Visit>,
         departure: Departure,
         now: Now,
     ) {
         let connection = self.shard.arrive(departure, now);
-        self.adopt(connection, pipe, peer, now);
+        self.adopt(connection, pipe, (peer, Announced::No), visit, now);
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
             socket.taps = taps;
@@ -88,8 +91,8 @@ impl EventLoop {
             return self.shard.give_up(departure);
         };
         let _ = self.poll.registry().deregister(&mut socket.pipe);
-        let Socket { pipe, peer, taps, .. } = socket;
-        let letter = Letter::Arrival { pipe, peer, taps, departure };
+        let Socket { pipe, peer, taps, visit, .. } = socket;
+        let letter = Letter::Arrival { pipe, peer, taps, visit, departure };
         self.written[usize::from(to.0)].push(letter);
     }
 

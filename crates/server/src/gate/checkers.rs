@@ -3,16 +3,18 @@
 //!
 //! They are nice to everybody else: whatever the loops want to do comes first.
 
-use super::failures::{Failures, Standing};
+use super::failures::{ClaimKey, Crossed, Failures, Standing, Whom};
 use super::passwords::Passwords;
 use super::tokens::Tokens;
 use super::{BAD_PASSWORD, BUSY, OTHER_CLIENT, TOO_OFTEN};
+use crate::acl_files::Judge;
 use crate::mailboxes::{Letter, Mailboxes};
-use noctule_auth::TokenError;
-use noctule_broker::{ConnectionHandle, Event, Principal, Verdict};
+use noctule_acl::Rules;
+use noctule_auth::{TokenBearer, TokenError};
+use noctule_broker::{ConnectionHandle, Event, Grant, Principal, Verdict};
+use noctule_net::Source;
 use rustix::process::setpriority_process;
 use std::io;
-use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -33,7 +35,9 @@ const NICE: i32 = 10;
 pub(super) struct Question {
     pub(super) claim: Claim,
     /// Where it comes from.
-    pub(super) address: IpAddr,
+    pub(super) source: Source,
+    /// As what it counts if it is wrong.
+    pub(super) key: ClaimKey,
     /// Which loop wants to know, and about whom.
     pub(super) asker: (usize, ConnectionHandle),
 }
@@ -48,6 +52,14 @@ pub(super) enum Claim {
 }
 
 impl Claim {
+    /// Whom it says to be.
+    pub(super) fn whom(&self) -> Whom<'_> {
+        match self {
+            Self::Password { user, .. } => Whom::User(user),
+            Self::Token { token, .. } => Whom::Token(token),
+        }
+    }
+
     /// Whether it is right, and if it is not, whether that may be a guess. Takes its time.
     pub(super) fn check(&self) -> (Verdict, bool) {
         match self {
@@ -57,8 +69,8 @@ impl Claim {
             }
             Self::Token { tokens, user, token, client_id } => {
                 match tokens.verify(token, client_id) {
-                    Ok(named) if user.as_deref().is_none_or(|user| user == named) => {
-                        (Verdict::AcceptedAs(Principal::user(named)), false)
+                    Ok(bearer) if user.as_deref().is_none_or(|user| user == bearer.user) => {
+                        (accept(bearer), false)
                     }
                     Ok(_) => (BAD_PASSWORD, false),
                     Err(error) => {
@@ -70,6 +82,20 @@ impl Claim {
             }
         }
     }
+}
+
+/// Accepts whom a token is for, with the rights that it claims.
+fn accept(bearer: TokenBearer) -> Verdict {
+    let mut principal = Principal::user(bearer.user);
+    match bearer.rights.as_deref().map(Rules::of_claim) {
+        None => {}
+        Some(Ok(rules)) => principal.grant = Some(Grant(Arc::new(Judge(rules)))),
+        Some(Err(error)) => {
+            debug!("what the token claims about rights cannot be understood: {error}");
+            return BAD_PASSWORD;
+        }
+    }
+    Verdict::AcceptedAs(principal)
 }
 
 /// A way to the threads, which end when the last one is dropped.
@@ -136,22 +162,33 @@ impl Checker {
     }
 
     fn verdict(&self, question: &Question) -> Verdict {
-        // Its address may have failed too often while this one waited.
-        if self.failures.standing(question.address, Instant::now()) == Standing::Refused {
+        // It may have failed too often while this one waited.
+        if self.failures.standing(question.key, Instant::now()) == Standing::Refused {
             return TOO_OFTEN;
         }
         let (verdict, may_be_guess) = question.claim.check();
         if may_be_guess {
-            note(&self.failures, question.address);
+            note(&self.failures, question.key, question.source);
+        } else if !matches!(verdict, Verdict::Refused(_)) {
+            self.failures.forgive(question.key, Instant::now());
         }
         verdict
     }
 }
 
 /// A login of this address was wrong.
-pub(super) fn note(failures: &Failures, address: IpAddr) {
-    if failures.note(address, Instant::now()) {
-        warn!(%address, "too many wrong logins: further ones are refused for a while");
+pub(super) fn note(failures: &Failures, key: ClaimKey, source: Source) {
+    match failures.note(key, Instant::now()) {
+        None => {}
+        Some(Crossed::Claim) => warn!(
+            address = %source,
+            "too many wrong logins of one user: further ones from there are refused for a while"
+        ),
+        Some(Crossed::Place) => warn!(
+            address = %source,
+            "too many wrong logins: further ones from there, but of users who were right before, are \
+             refused for a while"
+        ),
     }
 }
 

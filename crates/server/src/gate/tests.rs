@@ -1,17 +1,25 @@
 //! Who is let in at the gate, without sockets: what it answers, and what it hands to its threads.
 
 use super::*;
-use crate::options::{Limit, Optional};
+use crate::options::{Limit, Networks, Optional};
 use mio::{Poll, Token, Waker};
 use noctule_auth::PasswordFile;
 use noctule_broker::Now;
 use noctule_broker::{Settings, Shard};
 use noctule_cert::{Purpose, UnixTime, Validity, read_certificates, self_signed};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-const HERE: Origin<'_> =
-    Origin { entrance: EntranceId(0), certificate: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-const ELSEWHERE: Origin<'_> = Origin { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ..HERE };
+const fn at([a, b, c, d]: [u8; 4]) -> Peer {
+    Peer::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), 9))
+}
+
+const HERE: Origin<'_> = Origin {
+    entrance: EntranceId(0),
+    certificate: None,
+    announced: None,
+    peer: at([127, 0, 0, 1]),
+};
+const ELSEWHERE: Origin<'_> = Origin { peer: at([192, 0, 2, 1]), ..HERE };
 const CERTIFIED: Origin<'_> = Origin { certificate: Some(b"of somebody"), ..ELSEWHERE };
 
 fn somebody(user: Option<&str>, password: Option<&str>) -> Credentials {
@@ -23,12 +31,16 @@ fn somebody(user: Option<&str>, password: Option<&str>) -> Credentials {
     }
 }
 
-fn ask(gate: &Gate, who: Credentials, origin: Origin<'_>) -> Option<Verdict> {
+/// Somebody who wants to know.
+fn asker() -> (usize, ConnectionHandle) {
     let limits = noctule_broker::Limits::default();
     let settings = Settings { limits, next_key: 1, ..Settings::default() };
-    let connection =
-        Shard::new(settings, Now { mono_ms: 0, wall_ms: 0 }).open(Now { mono_ms: 0, wall_ms: 0 });
-    match gate.ask(who, origin, &mut None, (0, connection))? {
+    let now = Now { mono_ms: 0, wall_ms: 0 };
+    (0, Shard::new(settings, now).open(now))
+}
+
+fn ask(gate: &Gate, who: Credentials, origin: Origin<'_>) -> Option<Verdict> {
+    match gate.ask(who, origin, &mut None, asker())? {
         Event::Authenticated { verdict, .. } => Some(verdict),
         other => panic!("{other:?}"),
     }
@@ -66,13 +78,54 @@ impl Drop for File {
 fn without_passwords_this_machine_and_certificates_are_trusted() {
     let closed = gate(&Config::default());
     let nobody = || somebody(None, None);
-    assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::Accepted));
-    assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::Accepted));
+    assert_eq!(ask(&closed, nobody(), HERE), Some(Verdict::AcceptedUnasked));
+    assert_eq!(ask(&closed, nobody(), CERTIFIED), Some(Verdict::AcceptedUnasked));
+    let claims = || somebody(Some("anna"), None);
+    assert_eq!(ask(&closed, claims(), HERE), Some(Verdict::AcceptedUnasked), "who claims a name");
     assert_eq!(ask(&closed, nobody(), ELSEWHERE), Some(NOT_AUTHORIZED));
     let open = gate(&Config { allow_anonymous: true, ..Config::default() });
-    assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&open, nobody(), ELSEWHERE), Some(Verdict::AcceptedUnasked));
     let unknown = Origin { entrance: EntranceId(9), ..HERE };
     assert_eq!(ask(&open, nobody(), unknown), Some(NOT_AUTHORIZED), "no such listener");
+}
+
+#[test]
+fn what_a_proxy_says_of_a_certificate_counts_where_it_is_believed() {
+    let certificate = |name: &str| AnnouncedCertificate { common_name: Some(name.into()) };
+    let (anna, empty) = (certificate("anna"), certificate(""));
+    let nobody = AnnouncedCertificate::default();
+    let proxies = Networks::NONE;
+    let text = "allow_anonymous = false\nproxies = [\"192.0.2.7\"]\nproxy_certificates = true\n\
+                proxies_only = true\nbind = \"0.0.0.0\"\ntls = false\n";
+    let known = crate::options::config_of(text);
+    assert_ne!(known.proxies, proxies);
+    let said =
+        |gate: &Gate, announced| ask(gate, somebody(None, None), Origin { announced, ..ELSEWHERE });
+    let trusted = gate(&known);
+    assert_eq!(said(&trusted, Some(&anna)), Some(Verdict::AcceptedUnasked));
+    assert_eq!(said(&trusted, None), Some(NOT_AUTHORIZED), "none was shown to the proxy");
+    let certificate_user = CertificateUser::CommonName;
+    let naming = gate(&Config { certificate_user, ..known.clone() });
+    let user = |name: &str| Some(Verdict::AcceptedAs(Principal::user(name)));
+    assert_eq!(said(&naming, Some(&anna)), user("anna"));
+    for of_nobody in [&nobody, &empty] {
+        assert_eq!(said(&naming, Some(of_nobody)), Some(NOT_AUTHORIZED));
+    }
+    let careful = Config { proxy_certificates: false, proxies_only: false, ..known.clone() };
+    let Err(error) = Gate::open(&careful, &mailboxes()) else { panic!("it is open to all") };
+    assert!(matches!(error, StartError::Open { .. }), "{error}");
+    let careful = Config { bind: vec![Ipv4Addr::LOCALHOST.into()], ..careful };
+    assert_eq!(said(&gate(&careful), Some(&anna)), Some(NOT_AUTHORIZED), "not believed");
+}
+
+#[test]
+fn users_of_this_machine_are_near_and_whoever_a_proxy_hides_is_not() {
+    let local = Peer::Local { user: 1_000, process: 7 };
+    let gate = gate(&Config::default());
+    let from = |peer| ask(&gate, somebody(None, None), Origin { peer, ..HERE });
+    assert_eq!(from(local), Some(Verdict::AcceptedUnasked));
+    assert_eq!(from(Peer::Behind(local.source())), Some(NOT_AUTHORIZED));
+    assert_eq!(from(Peer::Behind(HERE.peer.source())), Some(NOT_AUTHORIZED));
 }
 
 #[test]
@@ -120,16 +173,17 @@ fn a_login_that_was_right_needs_no_check_until_the_file_changes() {
 }
 
 #[test]
-fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
+fn who_was_wrong_too_often_has_to_wait_and_is_refused_then_and_not_his_neighbours() {
     let file = File::new("often");
     let (gate, asked) = unattended(&file, 6);
     let wrong = || ask(&gate, somebody(Some("a"), Some("c")), ELSEWHERE);
+    let anna = gate.failures.claim(ELSEWHERE.peer.source(), Whom::User("a"));
     let known = gate.known().remove(0);
     assert!(known.verify("a", b"b"));
     for _ in 0..5 {
         assert_eq!(wrong(), None);
         assert!(asked().is_some(), "it is checked at once");
-        checkers::note(&gate.failures, ELSEWHERE.address);
+        checkers::note(&gate.failures, anna, ELSEWHERE.peer.source());
     }
     assert_eq!(wrong(), None);
     assert!(asked().is_none(), "it has to wait");
@@ -138,18 +192,22 @@ fn an_address_that_was_wrong_too_often_has_to_wait_and_is_refused_then() {
         assert!(Instant::now() < end, "it is not checked");
         std::thread::yield_now();
     }
-    checkers::note(&gate.failures, ELSEWHERE.address);
+    checkers::note(&gate.failures, anna, ELSEWHERE.peer.source());
     assert_eq!(wrong(), Some(TOO_OFTEN));
     assert_eq!(ask(&gate, somebody(Some("a"), Some("c")), HERE), None, "another address");
     let right = ask(&gate, somebody(Some("a"), Some("b")), ELSEWHERE);
     assert_eq!(right, Some(Verdict::Accepted), "it was right before");
-    let scram = Enhanced {
-        method: "SCRAM-SHA-256".into(),
-        data: Some(b"n,,n=a,r=x"[..].into()),
-        step: noctule_broker::Step::First,
+    let neighbour = somebody(Some("b"), Some("b"));
+    assert_eq!(ask(&gate, neighbour, ELSEWHERE), None, "somebody else is checked");
+    let proof = |data: &[u8]| {
+        let (method, step) = ("SCRAM-SHA-256".into(), Step::First);
+        let scram = Enhanced { method, data: Some(data.into()), step };
+        Credentials { enhanced: Some(scram), ..somebody(None, None) }
     };
-    let proof = Credentials { enhanced: Some(scram), ..somebody(None, None) };
-    assert_eq!(ask(&gate, proof, ELSEWHERE), Some(TOO_OFTEN));
+    assert_eq!(ask(&gate, proof(b"n,,n=a,r=x"), ELSEWHERE), Some(TOO_OFTEN));
+    let mut begun = None;
+    let other = gate.ask(proof(b"n,,n=b,r=x"), ELSEWHERE, &mut begun, asker());
+    assert!(matches!(other, Some(Event::Challenged { .. })), "{other:?}");
 }
 
 #[test]
@@ -196,7 +254,7 @@ fn each_listener_has_its_own_guard_and_a_new_configuration_replaces_them() {
     let config = crate::options::config_of(&text);
     let gate = gate(&config);
     let second = Origin { entrance: EntranceId(1), ..HERE };
-    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::Accepted));
+    assert_eq!(ask(&gate, somebody(None, None), HERE), Some(Verdict::AcceptedUnasked));
     assert_eq!(ask(&gate, somebody(None, None), second), Some(NOT_AUTHORIZED));
     let bad = crate::options::config_of(&text.replace("each", "nowhere"));
     let said = gate.replace(&bad).unwrap_err().to_string();

@@ -24,6 +24,7 @@ pub(crate) struct Change {
 const ENTRY: &[&str] = &[
     "allow_anonymous",
     "certificate_user",
+    "jwt_acl_claim",
     "jwt_audience",
     "jwt_client_id_claim",
     "jwt_issuer",
@@ -45,8 +46,8 @@ impl Taken {
         let reach = |config: &Config| -> Vec<_> {
             let of_one = |listener: Listener| {
                 let transport = listener.transport();
-                let Config { bind, client_ca, client_auth, .. } = listener.config;
-                (bind, transport, client_ca, client_auth)
+                let Config { bind, unix, client_ca, client_auth, .. } = listener.config;
+                (bind, unix, transport, client_ca, client_auth)
             };
             config.all_listeners().into_iter().map(of_one).collect()
         };

@@ -100,11 +100,29 @@ choice! {
 
 choice! {
     /// What is spoken under MQTT at a listener.
-    Transport, "tcp|tls" {
+    Transport, "tcp|tls|ws|wss" {
         /// TCP without encryption.
         Tcp = "tcp",
         /// TLS over TCP.
         Tls = "tls",
+        /// WebSocket without encryption.
+        Ws = "ws",
+        /// WebSocket over TLS.
+        Wss = "wss",
+    }
+}
+
+impl Transport {
+    /// Whether it is encrypted.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether it is WebSocket.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 
@@ -129,6 +147,16 @@ choice! {
         DropNew = "drop-new",
         /// Reason code 0x97 in version 5; a closed connection in 3.x, which has no such answer.
         Refuse = "refuse",
+    }
+}
+
+choice! {
+    /// What becomes of a client whose will it has no right to publish.
+    DeniedWill, "refuse|drop" {
+        /// It is refused, with its reason.
+        Refuse = "refuse",
+        /// It is let in, and has no will.
+        Drop = "drop",
     }
 }
 

@@ -5,9 +5,12 @@
 //! around it. Invariant: what a table says was accepted by its rows when it was read.
 
 use super::choice::Transport;
+use super::limit::Optional;
 use super::spec::OptionSpec;
 use super::table::{Config, LISTENER_OPTIONS, OPTIONS};
 use super::value::Given;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 /// More of them have no number.
 pub(crate) const LISTENERS_MAX: usize = 200;
@@ -68,8 +71,21 @@ impl Listener {
             !own.listener.name.is_empty() && own.listener.name == others.listener.name;
         let has_its_place = own.port == others.port
             && own.bind == others.bind
+            && own.unix == others.unix
             && self.transport() == other.transport();
         has_its_name || has_its_place
+    }
+
+    /// The path of the Unix socket that it is, if it is one.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.config.unix.get().map(PathBuf::as_path)
+    }
+
+    /// Whether nobody but programs of this machine reaches it.
+    #[must_use]
+    pub fn is_for_this_machine(&self) -> bool {
+        self.unix_path().is_some() || self.config.bind.iter().all(IpAddr::is_loopback)
     }
 
     /// The flag or key that chooses its port.
@@ -79,6 +95,8 @@ impl Listener {
             (true, _) => "`port`",
             (false, Transport::Tcp) => "--port",
             (false, Transport::Tls) => "--tls-port",
+            (false, Transport::Ws) => "--ws-port",
+            (false, Transport::Wss) => "--wss-port",
         }
     }
 }
@@ -99,6 +117,11 @@ impl ListenerTable {
         self.entries.iter().any(|(said, _)| said.key == spec.key)
     }
 
+    /// The same by the option's name.
+    pub(crate) fn says_key(&self, key: &str) -> bool {
+        self.entries.iter().any(|(said, _)| said.key == key)
+    }
+
     /// The configuration with what the table says.
     pub(crate) fn over(&self, config: &Config) -> Config {
         let mut over = config.clone();
@@ -107,8 +130,12 @@ impl ListenerTable {
             let applied = spec.apply(&mut over, given);
             debug_assert!(applied.is_ok(), "it was accepted when it was read: {applied:?}");
         }
-        if over.listener.transport == Transport::Tls && !self.entries.iter().any(is_port) {
-            over.port = config.tls_port;
+        if !self.says_key("unix") {
+            // That of the top is a listener of its own.
+            over.unix = Optional::None;
+        }
+        if !self.entries.iter().any(is_port) {
+            over.port = config.usual_port(over.listener.transport);
         }
         over
     }
@@ -135,16 +162,37 @@ fn is_port((spec, _): &(&'static OptionSpec, Given)) -> bool {
     spec.key == "port"
 }
 
+/// The ports that are usual for MQTT over WebSocket.
+const USUAL_WS_PORT: u16 = 8083;
+const USUAL_WSS_PORT: u16 = 8084;
+
 impl Config {
-    /// Where to listen, and with what: the tables `[[listener]]`, or without any the two usual ones.
+    /// The port of a listener that names none.
+    fn usual_port(&self, transport: Transport) -> u16 {
+        match transport {
+            Transport::Tcp => self.port,
+            Transport::Tls => self.tls_port,
+            Transport::Ws => self.ws_port.get().copied().unwrap_or(USUAL_WS_PORT),
+            Transport::Wss => self.wss_port.get().copied().unwrap_or(USUAL_WSS_PORT),
+        }
+    }
+
+    /// Where to listen, and with what: the tables `[[listener]]`, or without any the usual ones.
     #[must_use]
     pub fn all_listeners(&self) -> Vec<Listener> {
         let configs: Vec<Config> = if self.listeners.is_empty() {
-            let plain = self.clone();
-            let mut tls = self.clone();
-            tls.port = self.tls_port;
-            tls.listener.transport = Transport::Tls;
-            [Some(plain), self.tls.then_some(tls)].into_iter().flatten().collect()
+            let plain = Self { unix: Optional::None, ..self.clone() };
+            let of = |transport: Transport| {
+                let mut config = plain.clone();
+                config.port = self.usual_port(transport);
+                config.listener.transport = transport;
+                config
+            };
+            let tls = self.tls.then(|| of(Transport::Tls));
+            let unix = self.unix.get().map(|_| self.clone());
+            let ws = self.ws_port.get().map(|_| of(Transport::Ws));
+            let wss = self.wss_port.get().map(|_| of(Transport::Wss));
+            [Some(plain.clone()), tls, unix, ws, wss].into_iter().flatten().collect()
         } else {
             self.listeners.iter().map(|table| table.over(self)).collect()
         };

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::choice::CertificateUser;
 use super::environment::read_variables;
 use super::file::{read_file, read_text};
 use super::limit::Auto;
@@ -120,12 +121,14 @@ fn read_mosquitto(file: Option<&Path>, port: Option<u16>, config: &mut Config) -
 fn contradictions(config: &Config) -> Option<Problem> {
     let listeners = config.all_listeners();
     let of_one = |listener: &Listener| {
-        let message = files_apart(&listener.config)?;
+        let message = files_apart(&listener.config).or_else(|| proxies_apart(&listener.config))?;
         Some(listener.label().map_or(message.clone(), |label| format!("{label}: {message}")))
     };
     let message = same_port(config)
         .or_else(|| same_name(&listeners))
         .or_else(|| same_address(&listeners))
+        .or_else(|| same_socket(&listeners))
+        .or_else(|| two_places(config, &listeners))
         .or_else(|| listeners.iter().find_map(of_one))?;
     Some(Problem { place: Place::Together, message })
 }
@@ -139,7 +142,9 @@ fn same_name(listeners: &[Listener]) -> Option<String> {
 
 /// Two listeners that would want the same port of the same address.
 fn same_address(listeners: &[Listener]) -> Option<String> {
-    let is_written = |listener: &&Listener| listener.is_written && listener.config.port != 0;
+    let is_written = |listener: &&Listener| {
+        listener.is_written && listener.config.port != 0 && listener.unix_path().is_none()
+    };
     let written: Vec<&Listener> = listeners.iter().filter(is_written).collect();
     for (at, one) in written.iter().enumerate() {
         for other in &written[..at] {
@@ -157,16 +162,74 @@ fn same_address(listeners: &[Listener]) -> Option<String> {
     None
 }
 
+/// Two listeners that would want the same Unix socket.
+fn same_socket(listeners: &[Listener]) -> Option<String> {
+    for (at, one) in listeners.iter().enumerate() {
+        let path = one.unix_path();
+        let same = |other: &&Listener| path.is_some() && other.unix_path() == path;
+        if let Some(other) = listeners[..at].iter().find(same) {
+            let (one, other) = (one.label()?, other.label()?);
+            let said = "both listen on the same Unix socket: choose another `unix` for one of them";
+            return Some(format!("{other} and {one} {said}"));
+        }
+    }
+    None
+}
+
+/// A listener that would have to be a Unix socket and a port.
+fn two_places(config: &Config, listeners: &[Listener]) -> Option<String> {
+    let mut written = config.listeners.iter().zip(listeners);
+    let (_, listener) = written.find(|(table, listener)| {
+        listener.unix_path().is_some() && (table.says_key("port") || table.says_key("bind"))
+    })?;
+    let label = listener.label()?;
+    Some(format!("{label}: a Unix socket has no `port` and no `bind`: remove them, or `unix`"))
+}
+
+/// What is said of proxies, and of what they say, that cannot hold.
+fn proxies_apart(config: &Config) -> Option<String> {
+    let has_proxies = !config.proxies.is_empty();
+    let user = config.certificate_user;
+    let words = if config.proxies_only && !has_proxies {
+        "`proxies_only` is set and there are no `proxies`: nobody could connect"
+    } else if config.proxy_certificates && !has_proxies {
+        "`proxy_certificates` is set and there are no `proxies` to believe"
+    } else if config.proxy_certificates
+        && !matches!(user, CertificateUser::None | CertificateUser::CommonName)
+    {
+        "with `proxy_certificates` a proxy says the common name and nothing else: set \
+         `certificate_user` to `common-name` or `none`"
+    } else {
+        return None;
+    };
+    Some(words.to_owned())
+}
+
+/// Two of the usual listeners that would want the same port.
 fn same_port(config: &Config) -> Option<String> {
-    let is_usual = config.listeners.is_empty();
-    let same = is_usual && config.tls && config.port != 0 && config.port == config.tls_port;
-    same.then(|| {
-        format!(
-            "`port` and `tls_port` are both {}: choose another for one of them, or turn TLS off \
-             (`tls = false`, --no-tls)",
-            config.port
-        )
-    })
+    if !config.listeners.is_empty() {
+        return None;
+    }
+    let ports = [
+        ("port", Some(config.port)),
+        ("tls_port", config.tls.then_some(config.tls_port)),
+        ("ws_port", config.ws_port.get().copied()),
+        ("wss_port", config.wss_port.get().copied()),
+    ];
+    let ports: Vec<_> = ports.into_iter().filter_map(|(key, port)| Some((key, port?))).collect();
+    for (at, (key, port)) in ports.iter().enumerate().filter(|(_, (_, port))| *port != 0) {
+        let Some((other, _)) = ports[..at].iter().find(|(_, other)| other == port) else {
+            continue;
+        };
+        let off = match *key {
+            "tls_port" => "turn TLS off (`tls = false`, --no-tls)".to_owned(),
+            key => format!("turn `{key}` off (`none`)"),
+        };
+        return Some(format!(
+            "`{other}` and `{key}` are both {port}: choose another for one of them, or {off}"
+        ));
+    }
+    None
 }
 
 fn files_apart(config: &Config) -> Option<String> {
@@ -307,8 +370,47 @@ mod tests {
         );
         let apart = format!("{one}[[listener]]\nport = 1\nbind = \"127.0.0.2\"\n");
         assert_eq!(problem(&apart), Ok(()));
+        let unix = "[[listener]]\nunix = \"a.sock\"\n";
+        assert_eq!(problem(&format!("{one}{unix}")), Ok(()));
+        assert_eq!(
+            problem(&format!("{unix}{unix}")).unwrap_err(),
+            "listener 1 of the file and listener 2 of the file both listen on the same Unix socket: \
+             choose another `unix` for one of them"
+        );
+        let said = problem(&format!("{unix}port = 1\n")).unwrap_err();
+        assert!(said.starts_with("listener 1 of the file: a Unix socket has no `port`"), "{said}");
         let said = problem(&format!("{one}cert = \"c\"\n")).unwrap_err();
         assert!(said.starts_with("listener \"a\": `cert` is set and `key` is not"), "{said}");
+    }
+
+    #[test]
+    fn what_proxies_say_needs_proxies_to_say_it() {
+        let load = |flags: &[(&str, &str)]| {
+            let flags = flags.iter().map(|(key, text)| flag(key, text)).collect();
+            let loaded = Sources { flags, ..Sources::default() }.load();
+            loaded.map(|_| ()).map_err(|problems| problems.to_string())
+        };
+        assert!(load(&[("proxies_only", "true")]).unwrap_err().contains("nobody could connect"));
+        assert!(load(&[("proxy_certificates", "true")]).unwrap_err().contains("to believe"));
+        let (proxies, believed) = (("proxies", "10.0.0.0/8,unix"), ("proxy_certificates", "true"));
+        assert_eq!(load(&[proxies, believed, ("proxies_only", "true")]), Ok(()));
+        assert_eq!(load(&[proxies, believed, ("certificate_user", "common-name")]), Ok(()));
+        let subject = load(&[proxies, believed, ("certificate_user", "subject")]).unwrap_err();
+        assert!(subject.contains("the common name and nothing else"), "{subject}");
+    }
+
+    #[test]
+    fn the_unix_socket_of_the_top_is_a_listener_of_its_own() {
+        let load = |flags| Sources { flags, ..Sources::default() }.load().unwrap().config;
+        let config = load(vec![flag("unix", "a.sock"), flag("tls", "false")]);
+        let listeners = config.all_listeners();
+        let paths: Vec<_> = listeners.iter().map(Listener::unix_path).collect();
+        assert_eq!(paths, [None, Some(Path::new("a.sock"))]);
+        let text = "unix = \"top\"\n[[listener]]\n[[listener]]\nunix = \"own\"\n";
+        let config = super::super::config_of(text);
+        let listeners = config.all_listeners();
+        let paths: Vec<_> = listeners.iter().map(Listener::unix_path).collect();
+        assert_eq!(paths, [None, Some(Path::new("own"))]);
     }
 
     #[test]

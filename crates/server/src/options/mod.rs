@@ -19,11 +19,14 @@ mod change;
 mod choice;
 mod environment;
 mod file;
+mod file_mode;
 mod limit;
 mod listener;
 mod load;
 mod manual;
 mod nearest;
+mod network;
+mod origins;
 mod print;
 mod problem;
 mod quantity;
@@ -44,14 +47,17 @@ pub(crate) fn config_of(text: &str) -> Config {
 
 pub(crate) use change::{changes, take_up};
 pub use choice::{
-    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
-    Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
+    OnQueueFull, Sharing, Transport,
 };
+pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};
 pub use listener::{Listener, ListenerTable};
 pub use load::{Dialect, Loaded, Sources};
 pub use manual::manual;
 pub(crate) use nearest::nearest;
+pub use network::Networks;
+pub use origins::Origins;
 pub use print::print_config;
 pub use problem::{Place, Problem, Problems};
 pub use quantity::{ByteSize, Seconds};

@@ -11,11 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choice::{
-    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
-    Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
+    OnQueueFull, Sharing, Transport,
 };
+use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};
 use super::listener::ListenerTable;
+use super::network::Networks;
+use super::origins::Origins;
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
 use super::spec::{Kind, OptionSpec, Section, flags, option_table};
 use super::value::Value;
@@ -48,6 +51,51 @@ option_table! {
         /// TCP port for MQTT over TLS.
         /// `0` takes any free one; the broker prints it.
         tls_port: u16 = 8883 => flags(&["tls-port", "ssl-port"]).range(0, TWO_BYTES);
+
+        /// TCP port for MQTT over WebSocket, without encryption; `none` for none.
+        /// 8083 is the usual one, and any path will do, such as `/mqtt`. `0` takes any free port.
+        ws_port: Optional<u16> = Optional::None => flags(&["ws-port"]).range(0, TWO_BYTES);
+
+        /// TCP port for MQTT over WebSocket with TLS; `none` for none.
+        /// 8084 is the usual one. The certificate is that of the TLS port.
+        wss_port: Optional<u16> = Optional::None => flags(&["wss-port"]).range(0, TWO_BYTES);
+
+        /// Origins of web pages that may connect by WebSocket.
+        /// Others are refused (HTTP status 403); programs that are no browser name none, and may connect.
+        /// With `auto` a listener for this machine alone takes pages of this machine (such as
+        /// `http://localhost:3000`) and no others, as any page that somebody here visits could connect to
+        /// it; elsewhere it takes `any`, as clients have to say who they are.
+        ws_origins: Auto<Origins> = Auto::Auto => flags(&["ws-origins"]).per_listener();
+
+        /// Proxies that say truly whose a WebSocket connection is, in the header `X-Forwarded-For`.
+        /// The nearest address in it that is none of these counts as the client's. From others the header
+        /// is not believed; who sends it does not count as a client of this machine.
+        ws_proxies: Networks = Networks::NONE => flags(&["ws-proxies"]).per_listener();
+
+        /// Unix socket to listen on, for programs on this machine; `none` for none.
+        /// It is there beside the ports, or in a `[[listener]]` in place of `port` and `bind`. A socket
+        /// that nobody listens on any more is replaced; the broker takes its own away when it ends.
+        unix: Optional<PathBuf> = Optional::None => flags(&["unix"]).per_listener();
+
+        /// Permissions of the Unix socket, as `chmod` takes them.
+        /// Who may write to it may connect, and counts as a client of this machine.
+        unix_mode: FileMode = FileMode(0o660) => flags(&["unix-mode"]).per_listener();
+
+        /// Proxies that say whose a connection is, by the PROXY protocol, version 1 or 2.
+        /// Their connections have to begin with its header, and count as those of the clients that it
+        /// names: for limits, for wrong logins, in the log. `unix` stands for whoever may connect to a
+        /// Unix socket. Connections from elsewhere are their clients' own.
+        proxies: Networks = Networks::NONE => flags(&["proxies"]).per_listener();
+
+        /// Whether nobody but those proxies may connect.
+        proxies_only: bool = false => flags(&["proxies-only"]).off(&["no-proxies-only"])
+            .per_listener();
+
+        /// Whether proxies are believed what they say of their clients' certificates.
+        /// One that a proxy found valid counts as if it were shown here, with its common name for
+        /// `certificate_user`; only version 2 of the protocol can say it.
+        proxy_certificates: bool = false => flags(&["proxy-certificates"])
+            .off(&["no-proxy-certificates"]).per_listener();
 
         /// PEM file with the server's certificate, and those between it and a root behind it.
         /// `auto` is `tls/server.pem` in the data directory, which is made if it is missing, with a CA
@@ -113,6 +161,32 @@ option_table! {
         jwt_client_id_claim: String = String::new() => flags(&["jwt-client-id-claim"])
             .per_listener().live();
 
+        /// A claim of a token that says what its bearer may do; empty for none.
+        /// A JSON object such as `{"publish": ["a/#"], "subscribe": ["b/#"]}`. What neither it nor a rule
+        /// of `acl_file` allows is denied then, also if a token has no such claim; one that cannot be
+        /// understood refuses the token.
+        jwt_acl_claim: String = String::new() => flags(&["jwt-acl-claim"]).per_listener().live();
+
+        /// File with the rules about what clients may do.
+        /// In Mosquitto's language, or in TOML if its name ends in `.toml`. With it, what no rule allows
+        /// is denied (reason code 0x87). A changed file holds at once, also for what is subscribed to and
+        /// queued already; a broken or empty one does not start, and later changes nothing.
+        acl_file: Optional<PathBuf> = Optional::None => flags(&["acl-file"])
+            .per_listener().live();
+
+        /// Whether what the rules deny is only logged and counted, and permitted.
+        acl_shadow: bool = false => flags(&["acl-shadow"]).off(&["no-acl-shadow"])
+            .per_listener().live();
+
+        /// What becomes of a client that may not publish its own will.
+        /// `refuse` refuses it (reason code 0x87; return code 5 in version 3); `drop` lets it in without
+        /// its will. A will is judged again when it is published, and then dropped in either case.
+        acl_denied_will: DeniedWill = DeniedWill::Refuse => flags(&["acl-denied-will"]).live();
+
+        /// Whether a retained message is given out only if its publisher may still publish it.
+        acl_check_retain_source: bool = true => flags(&["acl-check-retain-source"])
+            .off(&["no-acl-check-retain-source"]).live();
+
         /// Whether clients may connect without saying who they are.
         /// Without a password file those of this machine may in any case, and the broker does not start
         /// on other addresses unless clients have to show certificates or this is set.
@@ -155,6 +229,18 @@ option_table! {
         protocol_versions: Versions = Versions::ALL => flags(&["protocol-versions"])
             .per_listener().live();
 
+        /// Most messages that a client may publish per second, on average.
+        /// A second's worth may come at once. Whoever sends faster is read more slowly: its messages wait
+        /// on its side, and none is lost.
+        message_rate_max: Limit<u32> = Limit::Unlimited => flags(&["message-rate-max"]).at_least(1)
+            .per_listener().live();
+
+        /// Most bytes that a client may send per second, on average, encryption not counted.
+        /// A second's worth may come at once, and what is read at once up to 64 KiB more, for which the
+        /// client then waits. Whoever sends faster is read more slowly, and nothing is lost.
+        byte_rate_max: Limit<ByteSize> = Limit::Unlimited => flags(&["byte-rate-max"])
+            .range(1, 4_000_000_000).per_listener().live();
+
         /// Which of the messages that pass are shown in the log, as JSON.
         /// `sample` shows at most 20 a second and then says how many there were more; `all` shows
         /// each, as far as the output takes them; `none` shows none.
@@ -191,14 +277,15 @@ option_table! {
 
     /// A listener of its own, of which there may be any number up to 200. Without one the broker
     /// listens on `port`, and on `tls_port` if `tls` is on; with one it listens where the listeners say
-    /// and nowhere else, and `tls` and `tls_port` say nothing, but that `tls_port` is the port of a
-    /// TLS listener that names none. What a listener does not say for itself it has from the top of
+    /// and nowhere else, and `tls` and the other ports say nothing, but that `tls_port`, `ws_port` and
+    /// `wss_port` are those of listeners of their kind that name none. What a listener does not say for itself it has from the top of
     /// the file.
     [[listener]] ListenerOptions {
         /// A name for messages of the broker; empty for none.
         name: String = String::new() => flags(&[]).live();
 
         /// What is spoken under MQTT.
+        /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
     }
 
@@ -289,6 +376,31 @@ option_table! {
         connect_timeout: Duration = Duration::from_secs(10) => flags(&["connect-timeout"])
             .range(10, seconds(3600)).live();
 
+        /// Most connections of one address at a time, however far they have come.
+        /// One more is refused (reason code 0x97; return code 3 in version 3), over TLS without a
+        /// handshake and so without a word. An IPv6 address counts with its /64.
+        connections_per_address_max: Limit<u32> = Limit::Unlimited
+            => flags(&["connections-per-address-max"]).at_least(1).live();
+
+        /// Most new connections per second, of all addresses together, on average.
+        /// A second's worth may come at once. Further ones wait in the operating system's queue until it
+        /// is their turn; nobody is refused.
+        connect_rate_max: Limit<u32> = Limit::Unlimited => flags(&["connect-rate-max"]).at_least(1)
+            .live();
+
+        /// Most new connections of one address per second, on average.
+        /// A second's worth may come at once. One more is refused (reason code 0x9F; return code 3 in
+        /// version 3), over TLS without a handshake and so without a word. An IPv6 address counts with
+        /// its /64.
+        connect_rate_per_address_max: Limit<u32> = Limit::Unlimited
+            => flags(&["connect-rate-per-address-max"]).at_least(1).live();
+
+        /// Most take-overs of a session, each within a minute of the last, until it is fought for.
+        /// Then whoever comes with its client identifier waits for CONNACK, 250 ms at first and twice as
+        /// long each time, 4 s at most, and a warning names both addresses. Of several who wait the last
+        /// stays; the others are refused (reason code 0x9F; return code 3 in version 3).
+        takeovers_max: Limit<u32> = Limit::At(10) => flags(&["takeovers-max"]).at_least(1).live();
+
         /// Wrong logins of one address after which further ones are refused.
         /// From the fifth on each has to wait before it is looked at, 100 ms at first and 4 s at most.
         /// Refused is with reason code 0x9F (return code 3 in version 3), and not who gave the right
@@ -365,6 +477,24 @@ option_table! {
         /// One more is refused in SUBACK (reason code 0x97; 0x80 in version 3).
         subscriptions_max: Limit<u32> = Limit::At(10_000) => flags(&["subscriptions-max"])
             .at_least(1).live();
+
+        /// Most user properties in a packet, and in a will.
+        /// One more closes the connection, or refuses the CONNECT (reason code 0x97).
+        user_properties_max: u32 = 1000 => flags(&["user-properties-max"])
+            .range(1, PACKET_BYTES_GREATEST / 5).live();
+
+        /// Most retained messages of all clients.
+        /// For a topic without one, one more is refused (reason code 0x97; in version 3, which cannot be
+        /// told, the connection is closed without an acknowledgement, and QoS 0 is dropped). Others can
+        /// be replaced and removed.
+        retained_messages_max: Limit<u32> = Limit::Unlimited => flags(&["retained-messages-max"])
+            .at_least(1).live();
+
+        /// Most bytes of the topics, properties and payloads of all retained messages.
+        /// One that would be more is refused in the same way, unless it is smaller than the one in whose
+        /// place it comes.
+        retained_bytes_max: Limit<ByteSize> = Limit::Unlimited => flags(&["retained-bytes-max"])
+            .at_least(KIB).live();
 
         /// Most connections at a time.
         /// One more is refused (reason code 0x97; return code 3 in version 3). `auto` is what the

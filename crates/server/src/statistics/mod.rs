@@ -6,11 +6,13 @@
 //! to be published to a loop. It never waits for a loop.
 
 mod load;
+mod pressure;
 mod report;
 mod sys_tree;
 
 use crate::mailboxes::Mailboxes;
-use noctule_broker::Snapshot;
+use noctule_broker::{Pressure, Snapshot};
+use pressure::Episode;
 use report::Reporter;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -23,11 +25,14 @@ use sys_tree::SysTree;
 #[derive(Debug)]
 pub(crate) struct Ledger {
     loops: Vec<Mutex<Snapshot>>,
+    /// What was said of how short memory is.
+    episode: Mutex<Episode>,
 }
 
 impl Ledger {
     pub(crate) fn new(loops: usize) -> Self {
-        Self { loops: std::iter::repeat_with(Mutex::default).take(loops).collect() }
+        let loops = std::iter::repeat_with(Mutex::default).take(loops).collect();
+        Self { loops, episode: Mutex::default() }
     }
 
     /// Replaces the numbers of a loop.
@@ -35,6 +40,12 @@ impl Ledger {
         if let Some(place) = self.loops.get(number) {
             *place.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
         }
+    }
+
+    /// A loop has found memory to be this short: says so if that is news.
+    pub(crate) fn note_pressure(&self, pressure: Pressure, now_ms: u64) {
+        let mut episode = self.episode.lock().unwrap_or_else(PoisonError::into_inner);
+        episode.say(pressure, now_ms, || self.sum());
     }
 
     /// The sum of all loops.

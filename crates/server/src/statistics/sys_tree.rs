@@ -5,7 +5,8 @@
 
 use super::load::{Load, MINUTES};
 use super::report::{dropped_messages, memory, now};
-use noctule_broker::{Snapshot, Traffic};
+use crate::json_text::write_string;
+use noctule_broker::{HOLDINGS, Holding, Snapshot, Traffic};
 use noctule_mqtt::PacketType;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -184,6 +185,14 @@ fn packets_by_type(round: &mut Round, sum: &Snapshot) {
     round.say("mqtt/publish/dropped", dropped_messages(sum));
 }
 
+/// For whom so much memory is taken, as JSON.
+fn holding_json(holding: &Holding) -> String {
+    let mut text = String::from("{\"client_id\":");
+    write_string(&mut text, &holding.client_id);
+    text.push_str(&format!(",\"bytes\":{}}}", holding.bytes));
+    text
+}
+
 /// What Mosquitto has no names for.
 fn our_own(round: &mut Round, sum: &Snapshot) {
     for (reason, count) in sum.dropped.each() {
@@ -192,8 +201,25 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
     for (reason, count) in sum.refused.each() {
         round.say(&format!("refused/{reason}"), count);
     }
+    for (right, count) in sum.denied.each() {
+        round.say(&format!("denied/{right}"), count);
+    }
     round.say("refused/connect_timeout", sum.counters.connect_timeouts);
     round.say("violations", sum.counters.violations);
+    let slowed = [
+        ("rate", sum.counters.clients_slowed_by_rate),
+        ("duel", sum.counters.duels_slowed),
+        ("crowd", sum.counters.publishers_slowed),
+        ("mail", sum.counters.publishers_slowed_by_mail),
+    ];
+    for (why, count) in slowed {
+        round.say(&format!("slowed/{why}"), count);
+    }
+    let mut holdings = sum.holdings.as_slice().iter();
+    for place in 1..=HOLDINGS {
+        let holding = holdings.next().map_or_else(|| "none".to_owned(), holding_json);
+        round.say(&format!("memory/most_for/{place}"), holding);
+    }
     for (qos, count) in sum.packets.publish_received.iter().enumerate() {
         round.say(&format!("publish/messages/received/qos{qos}"), count);
     }
@@ -216,6 +242,9 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
     }
     by_transport(round, "plain", &plain(sum));
     by_transport(round, "tls", &sum.tls);
+    let now = sum.websocket_opened.saturating_sub(sum.websocket_closed);
+    round.say("transport/websocket/connections/now", now);
+    round.say("transport/websocket/connections/ever", sum.websocket_opened);
 }
 
 fn by_transport(round: &mut Round, name: &str, traffic: &Traffic) {
@@ -312,6 +341,14 @@ mod tests {
         assert_eq!(value(&all, "transport/plain/connections/ever"), Some("5"));
         assert_eq!(value(&all, "transport/plain/publish/sent"), Some("2"));
         assert_eq!(value(&all, "publish/messages/sent"), Some("6"));
+    }
+
+    #[test]
+    fn those_for_whom_most_memory_is_taken_are_named_as_json() {
+        let holding = Holding { client_id: "a\"b".into(), bytes: 7 };
+        assert_eq!(holding_json(&holding), r#"{"client_id":"a\"b","bytes":7}"#);
+        let all = tree().changes(&Snapshot::default(), Duration::ZERO);
+        assert_eq!(value(&all, "memory/most_for/5"), Some("none"));
     }
 
     #[test]

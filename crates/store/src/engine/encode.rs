@@ -117,10 +117,11 @@ impl<F: DiskFile + Debug> Engine<F> {
     fn stored<'a>(&self, record: &'a Record) -> Option<Stored<'a>> {
         let message = |message: &'a Message| self.timed(message);
         Some(match record {
-            Record::Session { key, client_id, user_name, expiry, will } => Stored::Session {
+            Record::Session { key, client_id, principal, expiry, will } => Stored::Session {
                 key: *key,
                 client_id,
-                user_name: user_name.as_deref(),
+                user_name: principal.user_name.as_deref(),
+                is_claimed: principal.is_claimed,
                 expiry: *expiry,
                 away_since_ms: None,
                 will: will.as_ref().map(|will| (will.delay, message(&will.message))),

@@ -132,12 +132,19 @@ impl<F: DiskFile + Debug> Engine<F> {
                 };
                 self.put_owed(terms, Placed::MovedFrom(segment, message_at), &message)
             }
-            Stored::Session { key, client_id, user_name, expiry, will, .. } => {
+            Stored::Session { key, client_id, user_name, is_claimed, expiry, will, .. } => {
                 let found = self.index.sessions.get(&key);
                 let away_since_ms = found.and_then(|session| session.away_since_ms);
                 let will = will.filter(|_| found.is_some_and(|session| session.has_will));
-                let session =
-                    Stored::Session { key, client_id, user_name, expiry, away_since_ms, will };
+                let session = Stored::Session {
+                    key,
+                    client_id,
+                    user_name,
+                    is_claimed,
+                    expiry,
+                    away_since_ms,
+                    will,
+                };
                 self.put(&session, 0)
             }
             Stored::Retained { message: StoredMessage(parts), .. }

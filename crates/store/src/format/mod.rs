@@ -21,4 +21,8 @@ pub(crate) mod segment;
 
 /// The version of the format. Any change to what is written raises it; whoever does not know a
 /// version refuses to touch it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// The oldest format that is read: format 2 did not say that a user name was only claimed, and is
+/// otherwise the same.
+pub(crate) const OLDEST: u32 = 2;

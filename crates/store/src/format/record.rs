@@ -56,6 +56,8 @@ pub(crate) enum Stored<'a> {
         /// Empty if the session has ended and what it is owed is still to be given to others.
         client_id: &'a str,
         user_name: Option<&'a str>,
+        /// Whether the name was not verified.
+        is_claimed: bool,
         /// Seconds; `None` is for ever.
         expiry: Option<u32>,
         /// Since when its client is away, in milliseconds since 1970; `None` while it is there.
@@ -261,10 +263,18 @@ impl<'a> Stored<'a> {
 
     fn write_fields(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Session { key, client_id, user_name, expiry, away_since_ms, will } => {
+            Self::Session {
+                key,
+                client_id,
+                user_name,
+                is_claimed,
+                expiry,
+                away_since_ms,
+                will,
+            } => {
                 put_number(out, key.0);
                 put_bytes(out, client_id.as_bytes());
-                put_text_option(out, user_name);
+                put_user_name(out, user_name, is_claimed);
                 put_option(out, expiry.map(u64::from));
                 put_option(out, away_since_ms);
                 put_option(out, will.map(|(delay, _)| u64::from(delay)));
@@ -353,14 +363,14 @@ impl<'a> Stored<'a> {
             kind::SESSION => {
                 let key = SessionKey(fields.number()?);
                 let client_id = fields.text()?;
-                let user_name = text_option(fields)?;
+                let (user_name, is_claimed) = user_name_option(fields)?;
                 let expiry = small(option(fields)?)?;
                 let away_since_ms = option(fields)?;
                 let will = match small(option(fields)?)? {
                     Some(delay) => Some((delay, StoredMessage::read(fields)?)),
                     None => None,
                 };
-                Self::Session { key, client_id, user_name, expiry, away_since_ms, will }
+                Self::Session { key, client_id, user_name, is_claimed, expiry, away_since_ms, will }
             }
             kind::SESSION_ENDED => Self::SessionEnded { key: SessionKey(fields.number()?) },
             kind::AWAY => Self::Away {
@@ -435,17 +445,23 @@ fn option(fields: &mut Reader<'_>) -> Option<Option<u64>> {
     Some(fields.number()?.checked_sub(1))
 }
 
-/// Nothing as zero, a text behind one more than its length.
-fn put_text_option(out: &mut Vec<u8>, text: Option<&str>) {
-    put_option(out, text.map(|text| text.len() as u64));
-    out.extend_from_slice(text.unwrap_or_default().as_bytes());
+/// Added to the length of a user name that was not verified; a text of MQTT is shorter.
+const CLAIMED: u64 = 1 << 16;
+
+/// Nothing as zero, a user name behind one more than its length, which says too whether it was
+/// verified.
+fn put_user_name(out: &mut Vec<u8>, name: Option<&str>, is_claimed: bool) {
+    let mark = if is_claimed { CLAIMED } else { 0 };
+    put_option(out, name.map(|name| name.len() as u64 | mark));
+    out.extend_from_slice(name.unwrap_or_default().as_bytes());
 }
 
-fn text_option<'a>(fields: &mut Reader<'a>) -> Option<Option<&'a str>> {
-    Some(match option(fields)? {
-        Some(length) => Some(fields.text_of(usize::try_from(length).ok()?)?),
-        None => None,
-    })
+fn user_name_option<'a>(fields: &mut Reader<'a>) -> Option<(Option<&'a str>, bool)> {
+    let Some(length) = option(fields)? else {
+        return Some((None, false));
+    };
+    let name = fields.text_of(usize::try_from(length & !CLAIMED).ok()?)?;
+    Some((Some(name), length & CLAIMED != 0))
 }
 
 fn small(number: Option<u64>) -> Option<Option<u32>> {
@@ -513,6 +529,7 @@ mod tests {
             key: KEY,
             client_id: "client",
             user_name: expiry.map(|_| "user"),
+            is_claimed: expiry == Some(0),
             expiry,
             away_since_ms,
             will,

@@ -1,6 +1,6 @@
 //! The first block of a segment: that it is one of ours, of which format, and which number it has.
 
-use super::VERSION;
+use super::{OLDEST, VERSION};
 
 /// The block of its own in which the header lies, so that no batch shares a sector with it.
 pub(crate) const DATA_START: u32 = 4_096;
@@ -41,7 +41,10 @@ pub(crate) fn read_header(block: &[u8]) -> Header {
     if bytes[..8] != MAGIC || word(16) != crc32fast::hash(&bytes[..16]) {
         return Header::None;
     }
-    if word(8) == VERSION { Header::Segment(word(12)) } else { Header::Unknown(word(8)) }
+    match word(8) {
+        OLDEST..=VERSION => Header::Segment(word(12)),
+        version => Header::Unknown(version),
+    }
 }
 
 /// The name of the file of a segment.

@@ -3,7 +3,7 @@
 use super::queue::{OwedAt, Queue};
 use super::{Live, Location};
 use crate::format::record::Stored;
-use noctule_broker::{PacketId, Sequence, SubscriptionOptions};
+use noctule_broker::{PacketId, Principal, Sequence, SubscriptionOptions};
 use std::collections::BTreeMap;
 
 /// What the log says of a session. Messages and the will stay on disk.
@@ -12,7 +12,7 @@ pub(crate) struct Session {
     /// The record of the session itself. None while only others of it have been read.
     pub(crate) at: Option<Location>,
     pub(crate) client_id: Box<str>,
-    pub(crate) user_name: Option<Box<str>>,
+    pub(crate) principal: Principal,
     pub(crate) expiry: Option<u32>,
     pub(crate) has_will: bool,
     pub(crate) away_since_ms: Option<u64>,
@@ -89,10 +89,19 @@ impl Session {
     /// Brings it up to date with a record of its own.
     pub(super) fn apply(&mut self, record: &Stored<'_>, at: Location, bytes: u32, live: &mut Live) {
         let old = match *record {
-            Stored::Session { client_id, user_name, expiry, away_since_ms, will, .. } => {
+            Stored::Session {
+                client_id,
+                user_name,
+                is_claimed,
+                expiry,
+                away_since_ms,
+                will,
+                ..
+            } => {
                 live.gain(at);
                 self.client_id = client_id.into();
-                self.user_name = user_name.map(Into::into);
+                self.principal =
+                    Principal { user_name: user_name.map(Into::into), is_claimed, grant: None };
                 self.expiry = expiry;
                 self.has_will = will.is_some();
                 self.away_since_ms = away_since_ms;

@@ -4,7 +4,9 @@ use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::recovery::RecoveredSession;
 use crate::testing::SimulatedFile;
-use noctule_broker::{Message, Owed, Record, RecordedWill, Sequence, StoredSubscription};
+use noctule_broker::{
+    Message, Owed, Principal, Record, RecordedWill, Sequence, StoredSubscription,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that is kept.
@@ -19,7 +21,7 @@ pub(super) struct Model {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Kept {
     pub(super) client_id: String,
-    pub(super) user_name: Option<Box<str>>,
+    pub(super) principal: Principal,
     pub(super) expiry: Option<u32>,
     pub(super) will: Option<RecordedWill>,
     pub(super) away_since_ms: Option<u64>,
@@ -34,10 +36,10 @@ pub(super) struct Kept {
 impl Model {
     pub(super) fn apply(&mut self, record: &Record) {
         match record {
-            Record::Session { key, client_id, user_name, expiry, will } => {
+            Record::Session { key, client_id, principal, expiry, will } => {
                 let kept = self.sessions.entry(key.0).or_default();
                 kept.client_id = client_id.to_string();
-                kept.user_name.clone_from(user_name);
+                kept.principal.clone_from(principal);
                 kept.expiry = *expiry;
                 kept.will.clone_from(will);
                 kept.away_since_ms = None;
@@ -196,7 +198,7 @@ impl Kept {
         let received = session.received.iter();
         Self {
             client_id: session.client_id.to_string(),
-            user_name: session.user_name.clone(),
+            principal: session.principal.clone(),
             expiry: session.expiry,
             will: session.will.clone(),
             away_since_ms: session.away_since_ms,

@@ -2,8 +2,8 @@
 
 use super::model::{Kept, Model};
 use noctule_broker::{
-    Extras, Message, MessageParts, Owed, PacketId, PublishedBy, QoS, Record, RecordedWill,
-    RetainHandling, Sequence, SessionKey, SubscriptionOptions,
+    Extras, Message, MessageParts, Owed, PacketId, Principal, PublishedBy, QoS, Record,
+    RecordedWill, RetainHandling, Sequence, SessionKey, SubscriptionOptions,
 };
 use noctule_testkit::Dice;
 use std::sync::Arc;
@@ -117,8 +117,12 @@ impl Story {
         });
         let expiry = self.dice.chance(50).then(|| self.dice.below(100) as u32);
         let client_id = format!("client-{}", key.0).into();
-        let user_name = self.dice.chance(50).then(|| "user".into());
-        self.tell(Record::Session { key, client_id, user_name, expiry, will });
+        let principal = match self.dice.below(3) {
+            0 => Principal::default(),
+            1 => Principal::user("user"),
+            _ => Principal::claiming(Some("user")),
+        };
+        self.tell(Record::Session { key, client_id, principal, expiry, will });
     }
 
     fn session_begins(&mut self) {

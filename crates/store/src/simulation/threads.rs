@@ -4,8 +4,8 @@ use crate::options::{Durability, Options};
 use crate::store::{Answer, Store};
 use crate::testing::SimulatedDisk;
 use noctule_broker::{
-    Event, Message, MessageParts, Owed, QoS, Record, Sequence, SessionHandle, SessionKey, ShardId,
-    Stage, Ticket,
+    Event, Message, MessageParts, Owed, Principal, QoS, Record, Sequence, SessionHandle,
+    SessionKey, ShardId, Stage, Ticket,
 };
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -18,7 +18,13 @@ fn options() -> Options {
 }
 
 fn session() -> Record {
-    Record::Session { key: KEY, client_id: "a".into(), user_name: None, expiry: None, will: None }
+    Record::Session {
+        key: KEY,
+        client_id: "a".into(),
+        principal: Principal::default(),
+        expiry: None,
+        will: None,
+    }
 }
 
 fn owed(sequence: u64) -> Record {

@@ -4,8 +4,8 @@ use crate::options::Options;
 use crate::store::{Answer, Store};
 use crate::testing::SimulatedDisk;
 use noctule_broker::{
-    Message, MessageParts, Owed, QoS, Record, Sequence, SessionHandle, SessionKey, ShardId, Ticket,
-    Together,
+    Message, MessageParts, Owed, Principal, QoS, Record, Sequence, SessionHandle, SessionKey,
+    ShardId, Ticket, Together,
 };
 use noctule_testkit::Dice;
 use std::collections::BTreeSet;
@@ -60,7 +60,13 @@ fn live(seed: u64) -> usize {
         let client_id = key.0.to_string().into();
         shard.persist(
             Ticket(1),
-            vec![Record::Session { key, client_id, user_name: None, expiry: None, will: None }],
+            vec![Record::Session {
+                key,
+                client_id,
+                principal: Principal::default(),
+                expiry: None,
+                will: None,
+            }],
         );
     }
     disk.cut_power_after(20 + dice.below(600) as u64);

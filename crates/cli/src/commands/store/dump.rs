@@ -56,7 +56,8 @@ fn session(session: &RecoveredSession) -> Value {
     json!({
         "kind": "session",
         "client_id": session.client_id,
-        "user_name": session.user_name,
+        "user_name": session.principal.user_name,
+        "belongs_to": session.principal.owner(),
         "key": session.key.0,
         "expiry_seconds": session.expiry,
         "away_since_ms": session.away_since_ms,
