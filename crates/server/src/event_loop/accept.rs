@@ -220,6 +220,7 @@ impl EventLoop {
             read_closed: false,
             heard: false,
             writable: true,
+            left: false,
             listed: false,
             taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
             begun: None,
