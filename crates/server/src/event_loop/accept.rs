@@ -83,7 +83,8 @@ impl EventLoop {
                 }
             };
             // Of a proxy's connection it is not known yet whose it is.
-            let (visit, verdict) = if matches!(announced, Announced::Awaited) {
+            let is_of_proxy = matches!(announced, Announced::Awaited) || pipe.is_of_proxy(&peer);
+            let (visit, verdict) = if is_of_proxy {
                 (None, Ok(()))
             } else {
                 let (visit, verdict) = self.gate.arrivals().come(peer.source(), now.mono_ms);
@@ -158,7 +159,9 @@ impl EventLoop {
             return true;
         };
         self.strangers.turned_away(socket.peer, reason, now.mono_ms);
-        if matches!(socket.pipe, Pipe::Plain(_)) && self.turned_away < ANSWERED_OVER_LIMIT {
+        // What a handshake costs it has cost already, if something was heard.
+        let is_cheap = socket.heard || matches!(socket.pipe, Pipe::Plain(_));
+        if is_cheap && self.turned_away < ANSWERED_OVER_LIMIT {
             self.have_told(connection, reason);
             return true;
         }
@@ -205,6 +208,7 @@ impl EventLoop {
         let both = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut pipe, token, both) {
             warn!(%peer, %error, "cannot wait for events of a connection");
+            self.observers.web_closed += u64::from(pipe.is_websocket());
             return self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
         }
         self.sockets.insert(Socket {
@@ -216,6 +220,7 @@ impl EventLoop {
             read_closed: false,
             heard: false,
             writable: true,
+            left: false,
             listed: false,
             taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
             begun: None,
