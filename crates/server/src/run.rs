@@ -214,11 +214,7 @@ impl Error for StartError {
             | Self::LogFile { error, .. }
             | Self::System { error, .. } => Some(error),
             Self::Store(error) => error.source(),
-<<<<<<< HEAD
-            Self::Open { .. } | Self::Methods(_) => None,
-=======
-            Self::Open { .. } | Self::NotWritable { .. } => None,
->>>>>>> main
+            Self::Open { .. } | Self::NotWritable { .. } | Self::Methods(_) => None,
             Self::Listener { error, .. } => error.source(),
             Self::Passwords(error) => Some(error),
             Self::TokenKeys(error) => Some(error),

@@ -9,11 +9,8 @@
 
 mod aiomqtt_tests;
 mod announced_tests;
-<<<<<<< HEAD
 mod asking;
-=======
 mod authorization_tests;
->>>>>>> main
 mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;

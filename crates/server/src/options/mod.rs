@@ -48,13 +48,8 @@ pub(crate) fn config_of(text: &str) -> Config {
 
 pub(crate) use change::{changes, take_up};
 pub use choice::{
-<<<<<<< HEAD
     CertificateUser, ClientAuth, DeniedWill, Durability, Hello, HttpAuthFormat, LogFormat,
-    LogMessages, OnQueueFull, Sharing, Transport,
-=======
-    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
-    OnQueueFull, Sharing, TlsVersion, Transport,
->>>>>>> main
+    LogMessages, OnQueueFull, Sharing, TlsVersion, Transport,
 };
 pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};

@@ -11,13 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choice::{
-<<<<<<< HEAD
     CertificateUser, ClientAuth, DeniedWill, Durability, Hello, HttpAuthFormat, LogFormat,
-    LogMessages, OnQueueFull, Sharing, Transport,
-=======
-    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
-    OnQueueFull, Sharing, TlsVersion, Transport,
->>>>>>> main
+    LogMessages, OnQueueFull, Sharing, TlsVersion, Transport,
 };
 use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};

@@ -260,14 +260,11 @@ fn zero_is_accepted_only_where_it_is_no_limit_or_turns_something_off() {
         "jwt_client_id_claim",
         "jwt_acl_claim",
         "acl_file",
-<<<<<<< HEAD
         "http_auth_url",
         "http_auth_ca",
         "http_auth_cache",
-=======
         "client_id_prefix",
         "assigned_id_prefix",
->>>>>>> main
         "data_dir",
         "user",
         "log_file",
