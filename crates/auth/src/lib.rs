@@ -18,5 +18,7 @@ pub use credential::{Hashing, PASSWORD_BYTES_MAX};
 pub use file::{Change, PasswordFile};
 pub use noctule_scram as scram;
 pub use problem::{Fault, PasswordFileError};
-pub use token::{KeySetError, KeySetFault, TokenError, TokenKeys, TokenRules, is_token};
+pub use token::{
+    KeySetError, KeySetFault, TokenBearer, TokenError, TokenKeys, TokenRules, is_token,
+};
 pub use verified::Verified;

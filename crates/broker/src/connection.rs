@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::persist::Stage;
 use crate::principal::Principal;
+use crate::rights::Permits;
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
 use crate::shard::Greeting;
@@ -94,6 +95,8 @@ pub struct Connection {
     pub(crate) authentication: Option<Box<Authentication>>,
     /// Who the client is; until it is accepted, who it says it is.
     pub(crate) principal: Principal,
+    /// Where it may publish, if that has been asked.
+    pub(crate) permits: Option<Box<Permits>>,
 }
 
 /// An enhanced authentication (MQTT 5.0 section 4.12).
@@ -196,6 +199,7 @@ impl Connection {
             alias_bytes: 0,
             authentication: None,
             principal: Principal::default(),
+            permits: None,
         }
     }
 

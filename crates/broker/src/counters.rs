@@ -135,6 +135,30 @@ impl Refused {
 }
 
 counters! {
+    /// What clients wanted and may not, by what it was.
+    Denied {
+        /// Messages that were not taken.
+        publish,
+        /// Topic filters that were refused, and subscriptions that lost their right.
+        subscribe,
+        /// Messages that were not given to a subscriber as they were published. Each is one message to
+        /// one session.
+        read,
+        /// Retained messages that were not given to a subscriber.
+        retained,
+        /// Retained messages that were not given out because their publisher may not publish them any
+        /// more.
+        retained_source,
+        /// Messages that waited for a session and were not given to it, as its rights have changed.
+        queued,
+        /// Wills that were refused, or not published.
+        will,
+        /// What would have been denied, were denials not only said.
+        shadow,
+    }
+}
+
+counters! {
     /// What connections of one transport have carried.
     Traffic {
         /// Connections opened.

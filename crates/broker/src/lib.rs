@@ -37,6 +37,7 @@ mod principal;
 mod queue;
 mod restore;
 mod retained;
+mod rights;
 mod router;
 mod session;
 mod shard;
@@ -49,7 +50,7 @@ mod wheel;
 pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
-pub use counters::{Counters, Dropped, Packets, Refused, Traffic};
+pub use counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
 pub use entrance::{AcceptedVersions, Entrance, EntranceId};
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
@@ -72,6 +73,7 @@ pub use persist::{
 pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
 pub use retained::Retained;
+pub use rights::{EntrancePolicy, Grant, Policies, Policy, Refusals, Who, Wish, Word};
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub use router::bench;

@@ -6,6 +6,8 @@
 //! belongs to somebody belongs to a name that was verified; a name that is only claimed owns
 //! nothing, as anybody can claim it.
 
+use crate::rights::Grant;
+
 /// Who a client was found to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Principal {
@@ -13,25 +15,32 @@ pub struct Principal {
     pub user_name: Option<Box<str>>,
     /// Whether the name is only what the client says of itself. Without a name it means nothing.
     pub is_claimed: bool,
+    /// Rights that it has brought with it.
+    pub grant: Option<Grant>,
 }
 
 impl Principal {
     /// The user of this name, which was verified.
     #[must_use]
     pub fn user(name: impl Into<Box<str>>) -> Self {
-        Self { user_name: Some(name.into()), is_claimed: false }
+        Self { user_name: Some(name.into()), is_claimed: false, grant: None }
     }
 
     /// A client that says it is this one, and was not asked for a proof.
     #[must_use]
     pub fn claiming(name: Option<impl Into<Box<str>>>) -> Self {
-        Self { user_name: name.map(Into::into), is_claimed: true }
+        Self { user_name: name.map(Into::into), is_claimed: true, grant: None }
     }
 
     /// The user to whom belongs what this client begins; nobody if its name was not verified.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.user_name.as_deref().filter(|_| !self.is_claimed)
+    }
+
+    /// Whether the other has the same name on the same ground.
+    pub(crate) fn is_same_user(&self, other: &Self) -> bool {
+        (&self.user_name, self.is_claimed) == (&other.user_name, other.is_claimed)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::message::Message;
 use crate::persist::{Record, Sequence, SessionKey};
 use crate::principal::Principal;
 use crate::retained::Cursor;
+use crate::rights::Standing;
 use crate::session::{Expiry, PerhapsSent, Replay, Session, SessionHandle, Terms, Will};
 use crate::shard::Shard;
 use noctule_mqtt::packet::SubscriptionOptions;
@@ -151,7 +152,12 @@ impl Shard {
         session.next_sequence = stored.next_sequence.saturating_sub(1);
         session.expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);
         session.will = stored.will.map(|(message, delay, due_in_ms)| {
-            Box::new(Will { message, delay, due_ms: Some(now.mono_ms + due_in_ms) })
+            Box::new(Will {
+                message,
+                delay,
+                due_ms: Some(now.mono_ms + due_in_ms),
+                standing: Standing::default(),
+            })
         });
         session.away_since_ms = Some(stored.away_since_ms.unwrap_or(now.wall_ms));
         if stored.away_since_ms.is_none() {

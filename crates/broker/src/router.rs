@@ -16,6 +16,7 @@ use crate::commons::{Commons, Epochs, Placement, ShardId};
 use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::persist::Extras;
+use crate::rights::{Law, Ruling, Withheld};
 use crate::session::SessionHandle;
 use crate::sharing::{GroupKey, GroupRoute};
 use crate::subscriptions::{Change, FilterIndex, Presence, Subscriber, SubscriptionIndex};
@@ -56,6 +57,10 @@ pub(crate) struct Route {
     pub(crate) groups: Vec<GroupRoute>,
     /// Why messages of this topic are not taken at all.
     pub(crate) refusal: Option<Refusal>,
+    /// How many sessions want it here and may not read it.
+    pub(crate) denied: u32,
+    /// A number of its own, if it is cached.
+    pub(crate) number: u64,
 }
 
 impl Route {
@@ -93,6 +98,8 @@ const CACHED: usize = 1_024;
 const CACHED_TOPIC_BYTES_MAX: usize = 1_024;
 /// Targets in all cached routes together.
 const CACHED_TARGETS_MAX: usize = 1 << 20;
+/// So many readers without a right are noted until somebody asks for them.
+const WITHHELD_MAX: usize = 64;
 /// The subscription index with its cache, and the shard's part in the interest map.
 #[derive(Debug)]
 pub(crate) struct Router {
@@ -115,6 +122,10 @@ pub(crate) struct Router {
     groups: HashMap<GroupKey, Joined, FixedState>,
     /// Counts look-ups of groups without members here.
     lookups: u64,
+    /// Counts the routes that were cached.
+    numbers: u64,
+    /// Readers that were found to have no right, the last few.
+    withheld: Vec<Withheld>,
     /// Subscriptions that come late, and those that come next.
     #[cfg(feature = "planted-faults")]
     late: [Vec<(Box<str>, Subscriber)>; 2],
@@ -151,6 +162,8 @@ impl Router {
             shared: FilterIndex::new(seed),
             groups: HashMap::with_hasher(FixedState::with_seed(seed)),
             lookups: 0,
+            numbers: 0,
+            withheld: Vec::new(),
             #[cfg(feature = "planted-faults")]
             late: [Vec::new(), Vec::new()],
         }
@@ -292,23 +305,41 @@ impl Router {
     }
 
     /// Where messages of `topic` go.
-    pub(crate) fn route(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
+    pub(crate) fn route(&mut self, topic: TopicName<'_>, law: Law<'_>) -> &Route {
         match self.cached(topic.as_bytes(), None) {
             Some(found) => self.at(found),
-            None => self.look_up(topic, limits),
+            None => self.look_up(topic, law),
         }
     }
 
-    fn look_up(&mut self, topic: TopicName<'_>, limits: &Limits) -> &Route {
+    /// Forgets where anything goes, as who may read what has changed.
+    pub(crate) fn forget_routes(&mut self) {
+        self.cache.fill_with(|| None);
+        self.cached_targets = 0;
+    }
+
+    /// Forgets where messages go that match a filter, as who has it may read others now.
+    pub(crate) fn forget_routes_of(&mut self, filter: TopicFilter<'_>) {
+        self.own.touch(self.counter_of(filter));
+    }
+
+    /// Readers that were found to have no right since the last call; not all of them if there were many.
+    pub(crate) fn take_withheld(&mut self) -> Vec<Withheld> {
+        std::mem::take(&mut self.withheld)
+    }
+
+    fn look_up(&mut self, topic: TopicName<'_>, law: Law<'_>) -> &Route {
         let bytes = topic.as_bytes();
         // Noted before anything is looked up, see [`Epochs`].
         let holds = self.note(topic);
-        let route = self.find(topic, limits);
+        let mut route = self.find(topic, law);
         let holds = if fault(Fault::EpochNotedLate) { self.note(topic) } else { holds };
         if bytes.len() > CACHED_TOPIC_BYTES_MAX {
             self.uncached = route;
             return &self.uncached;
         }
+        self.numbers += 1;
+        route.number = self.numbers;
         let place = usize::from(self.place(bytes).0);
         if let Some(old) = self.cache[place].take() {
             self.cached_targets -= old.route.weight();
@@ -329,8 +360,8 @@ impl Router {
         CachedRoute((hasher.finish() as usize % CACHED) as u16)
     }
 
-    fn find(&mut self, topic: TopicName<'_>, limits: &Limits) -> Route {
-        let refusal = refusal(topic, limits);
+    fn find(&mut self, topic: TopicName<'_>, law: Law<'_>) -> Route {
+        let refusal = refusal(topic, law.limits);
         let mut matches = std::mem::take(&mut self.matches);
         self.index.matching(topic, |subscriber| matches.push(*subscriber));
         matches.sort_unstable_by_key(|subscriber| subscriber.session);
@@ -341,7 +372,33 @@ impl Router {
         matches.clear();
         self.matches = matches;
         let groups = self.find_groups(topic);
-        Route { targets, elsewhere: self.find_elsewhere(topic), groups, refusal }
+        let elsewhere = self.find_elsewhere(topic);
+        let mut route = Route { targets, elsewhere, groups, refusal, denied: 0, number: 0 };
+        if law.readers.is_some() {
+            self.withhold(&mut route, topic, law);
+        }
+        route
+    }
+
+    /// Takes those out of a route who may not read its topic.
+    fn withhold(&mut self, route: &mut Route, topic: TopicName<'_>, law: Law<'_>) {
+        let Some(readers) = law.readers else {
+            return;
+        };
+        let withheld = &mut self.withheld;
+        let mut may_read = |target: &Target| {
+            let ruling = readers.rule(target.session, topic);
+            if ruling != Ruling::Permitted && withheld.len() < WITHHELD_MAX {
+                let session = target.session;
+                withheld.push(Withheld { session, topic: topic.as_str().into(), ruling });
+            }
+            ruling.permits()
+        };
+        // Of a group another member gets it.
+        route.groups.iter_mut().for_each(|group| group.members.retain(&mut may_read));
+        let wanting = route.targets.len();
+        route.targets.retain(&mut may_read);
+        route.denied = (wanting - route.targets.len()) as u32;
     }
 
     /// The other shards that want a topic, each once.
@@ -445,7 +502,7 @@ mod tests {
     }
 
     fn qos_of(router: &mut Router, topic: &str) -> Option<QoS> {
-        let route = router.route(TopicName::new(topic).unwrap(), &Limits::default());
+        let route = router.route(TopicName::new(topic).unwrap(), Law::of(&Limits::default()));
         route.targets.first().map(|target| target.qos)
     }
 
@@ -456,7 +513,7 @@ mod tests {
             let filter = TopicFilter::new(filter).unwrap();
             router.subscribe(filter, subscriber(session, QoS::from_bits(qos).unwrap()));
         }
-        let route = router.route(TopicName::new("a/b").unwrap(), &Limits::default());
+        let route = router.route(TopicName::new("a/b").unwrap(), Law::of(&Limits::default()));
         assert_eq!(route.targets.len(), 1);
         assert_eq!(route.targets[0].qos, QoS::ExactlyOnce);
     }
@@ -503,9 +560,9 @@ mod tests {
         router.subscribe(TopicFilter::new("a/b").unwrap(), subscriber(session, QoS::AtMostOnce));
         let topic = TopicName::new("a/b").unwrap();
         let limits = Limits::default();
-        let before: *const Route = router.route(topic, &limits);
+        let before: *const Route = router.route(topic, Law::of(&limits));
         router.subscribe(TopicFilter::new("x/y/#").unwrap(), subscriber(session, QoS::AtMostOnce));
-        let after: *const Route = router.route(topic, &limits);
+        let after: *const Route = router.route(topic, Law::of(&limits));
         assert_eq!(before, after);
     }
 }

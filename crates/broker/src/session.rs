@@ -10,10 +10,11 @@ use crate::principal::Principal;
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
+use crate::rights::Standing;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
 use noctule_session::{AckQueue, Inbound, Outbound};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a session of a shard.
 pub type SessionHandle = Handle<Session>;
@@ -61,6 +62,15 @@ pub struct Session {
     pub(crate) key: SessionKey,
     /// Who the client of its last connection was. It belongs to him if that was verified.
     pub(crate) principal: Principal,
+    /// What besides its names its rights depend on: those of its last connection.
+    pub(crate) standing: Standing,
+    /// The generation of policies by which what waits in it was judged, or will be.
+    pub(crate) judged_by: Option<u32>,
+    /// Messages up to this one were queued before the policies or the standing changed, and are judged
+    /// when they leave.
+    pub(crate) recheck_through: Sequence,
+    /// Subscriptions that have lost their right, and may get it back.
+    pub(crate) suspended: Option<Box<BTreeSet<Box<str>>>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
@@ -161,6 +171,8 @@ pub(crate) struct Will {
     pub(crate) delay: u32,
     /// When it is due, in monotonic milliseconds, once the client is lost.
     pub(crate) due_ms: Option<u64>,
+    /// What besides its names the rights of its author depend on.
+    pub(crate) standing: Standing,
 }
 
 impl Session {
@@ -169,6 +181,10 @@ impl Session {
             client_id,
             key,
             principal: Principal::default(),
+            standing: Standing::default(),
+            judged_by: None,
+            recheck_through: Sequence(0),
+            suspended: None,
             connection: None,
             claimant: None,
             receiving: Stage::Written,
@@ -233,6 +249,20 @@ impl Session {
                 .as_ref()
                 .map(|will| RecordedWill { message: will.message.clone(), delay: will.delay }),
         }
+    }
+
+    /// What waits in it is to be judged by these policies: if they are others than before, as it leaves.
+    #[inline]
+    pub(crate) fn have_judged_by(&mut self, generation: u32) {
+        if self.judged_by != Some(generation) {
+            self.judged_by = Some(generation);
+            self.recheck_through = Sequence(self.next_sequence);
+        }
+    }
+
+    /// Whether one of its subscriptions is there and leads to nothing, as it has no right to it.
+    pub(crate) fn is_suspended(&self, filter: &str) -> bool {
+        self.suspended.as_ref().is_some_and(|all| all.contains(filter))
     }
 
     /// Whether something waits for room to be sent.

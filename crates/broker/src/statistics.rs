@@ -3,7 +3,7 @@
 //! A snapshot is a copy of plain numbers, made when it is asked for. Only how many messages wait is
 //! not counted as it happens: sessions are gone through for it, so many at a time.
 
-use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
+use crate::counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
 use crate::memory::Memory;
 use crate::shard::Shard;
 
@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Deliveries that did not happen.
     pub dropped: Dropped,
+    /// What clients wanted and may not.
+    pub denied: Denied,
     /// Refused CONNECTs by reason.
     pub refused: Refused,
     /// Packets and messages.
@@ -98,6 +100,7 @@ impl Snapshot {
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
         self.dropped.add(&other.dropped);
+        self.denied.add(&other.denied);
         self.refused.add(&other.refused);
         self.packets.add(&other.packets);
         self.tls.add(&other.tls);
@@ -150,6 +153,7 @@ impl Shard {
         Snapshot {
             counters: delivery.counters.clone(),
             dropped: delivery.dropped.clone(),
+            denied: delivery.authority.denied.clone(),
             refused: delivery.refused.clone(),
             packets: delivery.packets.clone(),
             tls: delivery.tls.clone(),

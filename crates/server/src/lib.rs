@@ -3,6 +3,7 @@
 //! Sockets, threads, clocks and signals meet the post office here. No rule of MQTT lives here. Only
 //! this crate reads the configuration file and the environment.
 
+mod acl_files;
 mod arrivals;
 mod clock;
 mod commons;

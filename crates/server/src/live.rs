@@ -4,6 +4,7 @@
 //! Which options those are the table says. Invariant: a configuration with a fault changes nothing, and
 //! whatever is not taken up is said, one line for each option.
 
+use crate::acl_files::AclFiles;
 use crate::entrances::Rules;
 use crate::gate::Gate;
 use crate::log::LogQueue;
@@ -50,6 +51,7 @@ pub(crate) struct LiveConfig {
     pub(crate) log: LogQueue,
     pub(crate) statistics: Sender<Order>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) acl_files: Arc<AclFiles>,
     pub(crate) mailboxes: Arc<Mailboxes>,
 }
 
@@ -70,10 +72,17 @@ impl Watched for LiveConfig {
         };
         let changed = changes(&self.config, &new);
         let config = take_up(&self.config, &new);
+        let rules = match self.acl_files.prepare(&config) {
+            Ok(rules) => rules,
+            Err(error) => return warn!("the configuration stays as it was: {error}"),
+        };
         if config != self.config
             && let Err(error) = self.gate.replace(&config)
         {
             return warn!("the configuration stays as it was: {error}");
+        }
+        if config != self.config {
+            self.acl_files.take_up(rules);
         }
         for change in &changed {
             let (what, before, after) = (&change.what, &change.before, &change.after);

@@ -12,7 +12,7 @@ use crate::arrivals::Visit;
 use crate::entrances::Rules;
 use crate::event_loop::Taps;
 use mio::Waker;
-use noctule_broker::{Departure, Event, Mail, Parcel};
+use noctule_broker::{Departure, Event, Mail, Parcel, Policies};
 use noctule_net::{Peer, Pipe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,8 @@ pub(crate) enum Letter {
     Answer(Event),
     /// What applies at listeners, limits, and which messages are shown have changed.
     Rules(Arc<Rules>),
+    /// What clients may do has changed.
+    Policies(Arc<Policies>),
     /// Tell the clients, let their output drain, and end.
     Stop,
 }

@@ -1,5 +1,6 @@
 //! The life of the process: what is started, in which order, and how it ends.
 
+use crate::acl_files::{AclFiles, AclWatch};
 use crate::clock::Clock;
 use crate::commons::{Access, Shared};
 use crate::door::Door;
@@ -21,8 +22,9 @@ use crate::supervisor;
 use crate::tls_files::TlsError;
 use crate::watcher::{ReadAgain, watch};
 use mio::Poll;
+use noctule_acl::AclError;
 use noctule_auth::{KeySetError, PasswordFileError};
-use noctule_broker::{MemoryStore, Offer, Settings, Shard, ShardId, Stage};
+use noctule_broker::{MemoryStore, Offer, Policies, Settings, Shard, ShardId, Stage};
 use noctule_store::{Recovered, Store, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -89,6 +91,8 @@ pub enum StartError {
     Passwords(PasswordFileError),
     /// The keys of tokens cannot be used.
     TokenKeys(KeySetError),
+    /// The rules about what clients may do cannot be used.
+    Rules(AclError),
     /// TLS cannot be offered.
     Tls(TlsError),
     /// The operating system refused something that is always needed.
@@ -151,6 +155,7 @@ impl fmt::Display for StartError {
             ),
             Self::Passwords(error) => error.fmt(f),
             Self::TokenKeys(error) => error.fmt(f),
+            Self::Rules(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
@@ -169,6 +174,7 @@ impl Error for StartError {
             Self::Listener { error, .. } => error.source(),
             Self::Passwords(error) => Some(error),
             Self::TokenKeys(error) => Some(error),
+            Self::Rules(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
     }
@@ -202,6 +208,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
     let mailboxes = Arc::new(mailboxes);
     let gate = Arc::new(Gate::open(&config, &mailboxes)?);
+    let acl_files = Arc::new(AclFiles::open(&config, &mailboxes)?);
     let Opened { doors, socket_files, lines, mut watched } = open(&config)?;
     let rules = Rules::of(&config, open_files);
     let shared = Arc::new(Shared::new(shards as u16, random_number()?));
@@ -214,6 +221,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     };
     let building = Building {
         offer: limits::offer(&config),
+        policies: acl_files.policies(),
         rules,
         stage: stage(config.durability),
         clock,
@@ -251,6 +259,10 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
         durability: promise(&config),
     })
     .map_err(system("start a thread"))?;
+    // Before the configuration, which may name other files.
+    if sources.file.is_some() || !acl_files.is_empty() {
+        watched.push(Box::new(AclWatch(Arc::clone(&acl_files))));
+    }
     if sources.file.is_some() {
         watched.push(Box::new(LiveConfig {
             config,
@@ -260,6 +272,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
             log: log.clone(),
             statistics: statistics.orders(),
             gate: Arc::clone(&building.gate),
+            acl_files,
             mailboxes: Arc::clone(&building.mailboxes),
         }));
     }
@@ -298,6 +311,7 @@ fn polls(shards: usize) -> io::Result<(Vec<Poll>, Mailboxes)> {
 /// What all loops are built with.
 struct Building {
     rules: Rules,
+    policies: Policies,
     offer: Offer,
     stage: Stage,
     clock: Clock,
@@ -331,6 +345,7 @@ impl Building {
             limits,
             offer: self.offer.clone(),
             entrances,
+            policies: self.policies.clone(),
             stage: self.stage,
             seed: plan.seed,
             next_key: self.next_key,

@@ -17,15 +17,16 @@ struct Arrow {
 const ARROWS: &[Arrow] = &[
     Arrow {
         from: "noctule",
-        to: &["server", "client", "load", "conformance", "store", "auth", "cert", "mqtt"],
+        to: &["server", "client", "load", "conformance", "store", "auth", "acl", "cert", "mqtt"],
     },
     Arrow {
         from: "noctule-server",
-        to: &["broker", "session", "mqtt", "net", "store", "auth", "cert"],
+        to: &["broker", "session", "mqtt", "net", "store", "auth", "acl", "cert"],
     },
     Arrow { from: "noctule-client", to: &["session", "mqtt", "scram", "ws"] },
     Arrow { from: "noctule-load", to: &["session", "mqtt", "ws"] },
     Arrow { from: "noctule-conformance", to: &["mqtt", "ws"] },
+    Arrow { from: "noctule-acl", to: &["mqtt"] },
     Arrow { from: "noctule-auth", to: &["mqtt", "scram"] },
     Arrow { from: "noctule-store", to: &["broker"] },
     Arrow { from: "noctule-broker", to: &["session", "mqtt"] },

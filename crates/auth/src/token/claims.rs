@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{TokenError, TokenRules};
+use super::{TokenBearer, TokenError, TokenRules};
 
 /// Clocks differ by so many seconds.
 const LEEWAY_S: f64 = 60.0;
@@ -10,13 +10,13 @@ const LEEWAY_S: f64 = 60.0;
 /// What MQTT can carry in a user name.
 const NAME_BYTES_MAX: usize = 65_535;
 
-/// The user, if everything is as it has to be.
+/// Whom it is for, if everything is as it has to be.
 pub(super) fn check(
     claims: &Value,
     rules: &TokenRules,
     client_id: &str,
     now_s: u64,
-) -> Result<String, TokenError> {
+) -> Result<TokenBearer, TokenError> {
     let now_s = now_s as f64;
     let expires = claims.get("exp").and_then(Value::as_f64).ok_or(TokenError::Expired)?;
     if now_s >= expires + LEEWAY_S {
@@ -44,7 +44,14 @@ pub(super) fn check(
     }
     let user = claims.get(&rules.user_claim).and_then(Value::as_str).unwrap_or_default();
     let is_name = (1..=NAME_BYTES_MAX).contains(&user.len()) && !user.contains(char::is_control);
-    if is_name { Ok(user.to_owned()) } else { Err(TokenError::NoUser) }
+    if !is_name {
+        return Err(TokenError::NoUser);
+    }
+    let rights = rules
+        .rights_claim
+        .as_ref()
+        .map(|claim| claims.get(claim).map_or_else(|| "{}".to_owned(), Value::to_string));
+    Ok(TokenBearer { user: user.to_owned(), rights })
 }
 
 /// Whether a claim is this text, or a list with it.

@@ -27,6 +27,18 @@ pub struct TokenRules {
     pub user_claim: String,
     /// A claim that has to be the client identifier, if there is to be one.
     pub client_id_claim: Option<String>,
+    /// The claim that says what its bearer may do, if it is asked for.
+    pub rights_claim: Option<String>,
+}
+
+/// Whom a token is for, by what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBearer {
+    /// The user.
+    pub user: String,
+    /// The claim about what he may do, as JSON; `{}` if it is asked for and not there, none if it is
+    /// not asked for. What it means is not known here.
+    pub rights: Option<String>,
 }
 
 /// Why a token is not accepted.
@@ -94,7 +106,7 @@ pub fn is_token(password: &[u8]) -> bool {
 }
 
 impl TokenKeys {
-    /// The user that a token names, if it is good at `now_s` (seconds since 1970, by the wall clock)
+    /// Whom a token is for, if it is good at `now_s` (seconds since 1970, by the wall clock)
     /// for a client with this identifier. Takes up to some 100 µs.
     ///
     /// # Errors
@@ -105,7 +117,7 @@ impl TokenKeys {
         rules: &TokenRules,
         client_id: &str,
         now_s: u64,
-    ) -> Result<String, TokenError> {
+    ) -> Result<TokenBearer, TokenError> {
         crypto::install();
         let header = decode_header(token).map_err(|_| TokenError::Unreadable)?;
         let mut validation = Validation::new(header.alg);

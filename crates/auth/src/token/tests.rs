@@ -37,11 +37,16 @@ fn rules() -> TokenRules {
         audience: Some("noctule".to_owned()),
         user_claim: "sub".to_owned(),
         client_id_claim: None,
+        rights_claim: None,
     }
 }
 
-fn verify_at(token: &str, rules: &TokenRules, now_s: u64) -> Result<String, TokenError> {
+fn bearer(token: &str, rules: &TokenRules, now_s: u64) -> Result<TokenBearer, TokenError> {
     keys().verify(token.as_bytes(), rules, "sensor-1", now_s)
+}
+
+fn verify_at(token: &str, rules: &TokenRules, now_s: u64) -> Result<String, TokenError> {
+    bearer(token, rules, now_s).map(|bearer| bearer.user)
 }
 
 fn verify(name: &str) -> Result<String, TokenError> {
@@ -108,6 +113,18 @@ fn what_a_token_says_has_to_be_what_is_asked_for() {
         with(|rules| rules.client_id_claim = Some("none".into())),
         Err(TokenError::OtherClient)
     );
+}
+
+#[test]
+fn what_a_token_says_of_rights_is_given_on_if_it_is_asked_for() {
+    let token = token("ES256");
+    let rights = |claim: Option<&str>| {
+        let rules = TokenRules { rights_claim: claim.map(Into::into), ..rules() };
+        bearer(&token, &rules, NOW_S).unwrap().rights
+    };
+    assert_eq!(rights(None), None);
+    assert_eq!(rights(Some("acl")).as_deref(), Some("{}"), "nothing is no rights");
+    assert_eq!(rights(Some("dev")).as_deref(), Some("\"sensor-1\""), "as it stands there");
 }
 
 #[test]

@@ -227,7 +227,9 @@ pub(crate) fn explanation(reason: ReasonCode) -> &'static str {
             "a limit is reached: of connections, retained messages, user properties or a queue, or \
              memory or the disk is short"
         }
-        ReasonCode::NotAuthorized => "topics below $SYS/ are the broker's own",
+        ReasonCode::NotAuthorized => {
+            "this client has no right to it; topics below $SYS/ are the broker's own"
+        }
         ReasonCode::PayloadFormatInvalid => "the payload is declared to be UTF-8 and is not",
         ReasonCode::TopicFilterInvalid => "a topic filter is longer or deeper than allowed",
         other => other.words(),

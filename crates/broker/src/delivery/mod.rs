@@ -26,6 +26,7 @@ use crate::message::MessagePool;
 use crate::outgoing::Forms;
 use crate::persist::{Journal, Stage, StoreState};
 use crate::postbag::Postbag;
+use crate::rights::{Authority, Law, Readers};
 use crate::session::{Session, SessionHandle};
 use noctule_mqtt::ReasonCode;
 use noctule_session::Now;
@@ -50,6 +51,8 @@ pub(crate) struct Delivery {
     /// Sessions whose client is connected.
     pub(crate) connected: usize,
     pub(crate) dropped: Dropped,
+    /// Who decides what clients may do.
+    pub(crate) authority: Authority,
     pub(crate) losses: Losses,
     /// Sessions whose spilled messages are to be loaded.
     pub(crate) loads: Vec<SessionHandle>,
@@ -117,6 +120,7 @@ impl Delivery {
             tls: Traffic::default(),
             connected: 0,
             dropped: Dropped::default(),
+            authority: Authority::default(),
             losses: Losses::default(),
             loads: Vec::new(),
             replays: VecDeque::new(),
@@ -135,6 +139,14 @@ impl Delivery {
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.marks.press(self.pressure, &limits);
         self.limits = limits;
+    }
+
+    /// What a route depends on besides subscriptions.
+    #[inline]
+    pub(crate) fn law(&self) -> Law<'_> {
+        let (authority, sessions) = (&self.authority, &self.sessions);
+        let readers = authority.in_force.then_some(Readers { authority, sessions });
+        Law { limits: &self.limits, readers }
     }
 
     /// The connection that a session has, once its CONNACK is written.

@@ -8,11 +8,12 @@ use crate::faults::{Fault, fault};
 use crate::limits::OnQueueFull;
 use crate::losses::Lost;
 use crate::memory::Pressure;
-use crate::message::Message;
+use crate::message::{Message, PublishedBy};
 use crate::outbox::COPY_MAX;
 use crate::outgoing::{FormKey, FormTerms, OneDelivery, Outgoing, put_publish};
 use crate::persist::{Extras, Journal, Owed, Record};
 use crate::queue::Place;
+use crate::rights::{Denial, Subject, Wish};
 use crate::router::{Route, Target};
 use crate::session::{Session, SessionHandle, Terms};
 use noctule_mqtt::{PacketId, PacketType, QoS};
@@ -41,6 +42,9 @@ impl Delivery {
         terms: Terms,
         message: &Message,
     ) {
+        if self.authority.in_force && !self.permits_retained(session, message) {
+            return;
+        }
         let target = Target {
             session,
             qos: terms.options.qos,
@@ -56,6 +60,16 @@ impl Delivery {
         outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);
+    }
+
+    /// Whether a session may be given a retained message.
+    #[inline(never)]
+    fn permits_retained(&mut self, session: SessionHandle, message: &Message) -> bool {
+        let topic = message.view().topic;
+        let found = self.sessions.get(session);
+        found.is_some_and(|found| {
+            self.authority.permits_retained(found, topic, message.published_by())
+        })
     }
 
     /// Whether a message of so many bytes is too much for a session's queue, when those of it that
@@ -141,6 +155,7 @@ impl Delivery {
         let Some(connection) = self.connections.get_mut(connection_handle) else {
             return;
         };
+        session.have_judged_by(self.authority.generation);
         loop {
             if connection.outbox.len() > self.limits.unsent_bytes_max {
                 connection.stalled = true;
@@ -157,6 +172,21 @@ impl Delivery {
                 Some(ToSend::Publish { packet_id, dup, message: owed }) => {
                     let view = owed.message.view();
                     let terms = owed.form_terms(has_properties);
+                    if owed.sequence <= session.recheck_through && self.authority.in_force {
+                        let by = PublishedBy {
+                            client_id: &session.client_id,
+                            user_name: session.principal.user_name.as_deref(),
+                        };
+                        let reader = Subject::author(by, &session.standing);
+                        let wish = Wish::Read(view.topic);
+                        let ruling = self.authority.rule(reader, wish);
+                        if !self.authority.heed(ruling, Denial::Queued, reader, wish) {
+                            if let Some(owed) = discard(session, packet_id, &mut self.journal) {
+                                self.memory.owed -= session.settle(&owed);
+                            }
+                            continue;
+                        }
+                    }
                     // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
                     let expired = !dup && view.expires.has_passed(self.now);
                     let alias = connection.choose_alias(&view, &terms).filter(|_| !expired);

@@ -64,6 +64,9 @@ impl Delivery {
         outgoing: &mut Outgoing<'_>,
         from: Option<SessionHandle>,
     ) {
+        if self.authority.in_force {
+            self.authority.denied.read += u64::from(route.denied);
+        }
         let mut targets = route.targets.as_slice();
         if targets.is_empty() {
             return;

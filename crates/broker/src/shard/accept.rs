@@ -15,9 +15,10 @@ use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Attribution;
-use crate::message::Message;
+use crate::message::{Message, PublishedBy};
 use crate::persist::SessionKey;
 use crate::principal::Principal;
+use crate::rights::{Denial, Standing, Subject, Wish};
 use crate::session::{Expiry, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, Frame};
 use noctule_mqtt::packet::{self, Connack, Connect, announced_version};
@@ -269,6 +270,7 @@ impl Shard {
             connection.held.clear();
         }
         connection.last_route = None;
+        connection.permits = None;
         connection.last_heard_ms = now.mono_ms;
         let braked = connection.holds.has(Hold::Memory);
         let handle = self.delivery.connections.insert(connection);
@@ -351,6 +353,11 @@ impl Shard {
             self.delivery.dropped.memory_sessions += 1;
             return self.refuse(handle, ReasonCode::QuotaExceeded, now);
         }
+        let entrance = Some(connection.entrance);
+        let standing = Standing { entrance, grant: connection.principal.grant.clone() };
+        if self.delivery.authority.in_force && !self.may_have_its_will(handle, &standing) {
+            return self.refuse(handle, ReasonCode::NotAuthorized, now);
+        }
         if !in_turn && self.waits_for_its_turn(handle, now) {
             return;
         }
@@ -374,6 +381,7 @@ impl Shard {
         };
         found.claimant = Some(handle);
         let before = found.owner_bytes();
+        let is_same_user = found.principal.is_same_user(&connection.principal);
         found.principal = connection.principal.clone();
         let sessions = &mut self.delivery.memory.sessions;
         *sessions = (*sessions + found.owner_bytes()).saturating_sub(before);
@@ -390,16 +398,17 @@ impl Shard {
             // Of whom authentication has found out, which was not known when it came.
             let attribution = Attribution { published_by: Some(found.author()), received_ms: 0 };
             let message = self.delivery.pool.attributed(&message.view(), &attribution);
-            Box::new(Will { message, delay, due_ms: None })
+            Box::new(Will { message, delay, due_ms: None, standing: standing.clone() })
         });
         found.will = will;
         connection.session = Some(session);
         connection.phase = Phase::AwaitStore(accepting);
+        self.set_standing(session, standing, is_same_user);
         if renew {
             self.renew_subscriptions(session);
         }
         if let Some((client_id, will)) = waiting {
-            self.publish_will(&client_id, &will.message);
+            self.publish_will(&client_id, &will);
         }
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
@@ -419,6 +428,30 @@ impl Shard {
         let next = Continuation::Attach { connection: handle };
         let stage = self.delivery.journal.stage();
         self.delivery.wait_for(ticket, stage, next);
+    }
+
+    /// Whether a client may publish its will, now that it is known who it is. One that may not is to be
+    /// refused, or has no will.
+    fn may_have_its_will(&mut self, handle: ConnectionHandle, standing: &Standing) -> bool {
+        let delivery = &mut self.delivery;
+        let Some(connection) = delivery.connections.get_mut(handle) else {
+            return true;
+        };
+        let Phase::AwaitVerdict(accepting) = &mut connection.phase else {
+            return true;
+        };
+        let Some((message, _)) = &accepting.will else {
+            return true;
+        };
+        let user_name = connection.principal.user_name.as_deref();
+        let by = PublishedBy { client_id: &accepting.client_id, user_name };
+        let (author, wish) = (Subject::author(by, standing), Wish::Publish(message.view().topic));
+        let ruling = delivery.authority.rule(author, wish);
+        if delivery.authority.heed(ruling, Denial::Will, author, wish) {
+            return true;
+        }
+        accepting.will = None;
+        !delivery.authority.refuses_denied_wills()
     }
 
     /// The stored session a client goes on with, free of any earlier connection; none if there is

@@ -5,7 +5,7 @@ use crate::connection::{Cause, ConnectionHandle, Phase};
 use crate::faults::{Fault, fault};
 use crate::persist::Record;
 use crate::restore::away;
-use crate::session::{Expiry, SessionHandle, Will};
+use crate::session::{Expiry, SessionHandle};
 use noctule_mqtt::packet::Disconnect;
 use noctule_mqtt::property::Carrier;
 use noctule_mqtt::{
@@ -37,7 +37,7 @@ impl Shard {
                     Some((session.client_id.clone(), will))
                 });
             if let Some((client_id, will)) = will {
-                self.publish_will(&client_id, &will.message);
+                self.publish_will(&client_id, &will);
             }
         }
         for handle in all {
@@ -237,7 +237,7 @@ impl Shard {
         // Published, it is gone [MQTT3-3.1.2-10] [MQTT5-3.1.2-10].
         if let Some(will) = session.will.take_if(|will| will.delay == 0) {
             let client_id = session.client_id.clone();
-            self.publish_will(&client_id, &will.message);
+            self.publish_will(&client_id, &will);
         } else if let Some(will) = &mut session.will {
             let due = now.mono_ms + u64::from(will.delay) * 1_000;
             will.due_ms = Some(due);
@@ -304,8 +304,8 @@ impl Shard {
         } else if session.stored {
             self.delivery.journal.push(Record::SessionEnded(session.key));
         }
-        if let Some(Will { message, .. }) = will.map(|will| *will) {
-            self.publish_will(&client_id, &message);
+        if let Some(will) = will {
+            self.publish_will(&client_id, &will);
         }
     }
 }

@@ -127,7 +127,7 @@ impl Shard {
             return false;
         }
         let choice = self.choice(outgoing.view.topic);
-        let route = self.router.route(outgoing.view.topic, &self.delivery.limits);
+        let route = self.router.route(outgoing.view.topic, self.delivery.law());
         let Some(group) = route.groups.iter().find(|one| one.key == key) else {
             self.delivery.dropped.group_away += 1;
             return false;

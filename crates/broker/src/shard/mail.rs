@@ -99,7 +99,7 @@ impl Shard {
         }
         let route = match cached {
             Some(found) => self.router.at(found),
-            None => self.router.route(outgoing.view.topic, &self.delivery.limits),
+            None => self.router.route(outgoing.view.topic, self.delivery.law()),
         };
         let publisher =
             foreign.publisher.map(|connection| Publisher { shard: Some(foreign.from), connection });

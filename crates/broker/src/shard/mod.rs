@@ -6,6 +6,7 @@
 mod accept;
 mod acknowledge;
 mod authenticate;
+mod authorise;
 mod close;
 mod connack;
 mod depart;
@@ -42,6 +43,7 @@ use crate::parcel::Parcel;
 use crate::persist::{Owed, Record, Sequence, SessionKey, Stage, Ticket};
 use crate::principal::Principal;
 use crate::restore::Unrouted;
+use crate::rights::{Authority, Policies, Refusals};
 use crate::router::Router;
 use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub offer: Offer,
     /// The ways in, by their numbers. Whoever comes by one that is not here has no rules of his own.
     pub entrances: Vec<Entrance>,
+    /// Who decides what clients may do; without any, everything is allowed.
+    pub policies: Policies,
     /// How safe things have to be before they are acknowledged.
     pub stage: Stage,
     /// Random bytes nobody can guess: client identifiers are made of them, and hashes seeded.
@@ -282,6 +286,9 @@ pub enum Report {
         /// How many since it was last said.
         lost: Lost,
     },
+    /// Something was denied to a client that it has no right to. Said once, and then every minute as
+    /// long as it goes on.
+    Denied(Box<Refusals>),
 }
 
 /// A packet with which a client has broken the rules.
@@ -323,6 +330,8 @@ pub struct Shard {
     unrouted: Vec<Unrouted>,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
+    /// Sessions whose subscriptions are to be judged by new policies.
+    to_be_judged: Vec<SessionHandle>,
     /// When this shard will look for expired retained messages, by part.
     retained_watch: Vec<Option<u64>>,
     duels: Duels,
@@ -361,6 +370,8 @@ pub(crate) enum Timer {
     Retained(u16),
     /// It may be said again that messages for a session are lost.
     Losses(SessionHandle),
+    /// It may be said again what was denied to whom.
+    Refusals,
 }
 
 fn is_metering(entrances: &[Entrance]) -> bool {
@@ -391,6 +402,7 @@ impl Shard {
         let mut delivery =
             Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
+        delivery.authority = Authority::new(settings.policies);
         Self {
             delivery,
             router: Router::new(random.next_u64(), id, Rc::clone(&commons)),
@@ -398,6 +410,7 @@ impl Shard {
             refused_publish_flags: settings.offer.refused_publish_flags(),
             offer: settings.offer,
             unaliased: Vec::new(),
+            to_be_judged: Vec::new(),
             retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
@@ -672,6 +685,7 @@ impl Shard {
         !self.delivery.replays.is_empty()
             || !self.delivery.released.is_empty()
             || !self.leaving.is_empty()
+            || !self.to_be_judged.is_empty()
     }
 
     /// What has happened so far.

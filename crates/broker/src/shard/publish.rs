@@ -15,8 +15,9 @@ use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
 use crate::persist::Record;
 use crate::restore::Unrouted;
+use crate::rights::{Denial, Standing};
 use crate::router::{CachedRoute, Refusal};
-use crate::session::{Answer, Session, SessionHandle};
+use crate::session::{Answer, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, EncodeError, Frame};
 use noctule_mqtt::packet::Publish;
 use noctule_mqtt::{
@@ -307,14 +308,14 @@ impl Shard {
             self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
             return Ok(false);
         }
-        // Once it is stored its receipt is promised, and nobody can be refused any more.
-        if storing && self.refuses_to_retain(&outgoing.view, Some(session)) {
-            let reason = ReasonCode::QuotaExceeded;
-            let routed = Routed { reason, durable: false, replies: 0 };
-            self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
-            return Ok(false);
-        }
-        if storing && self.takes_topic(outgoing)? {
+        if storing && self.takes_topic(session, outgoing)? {
+            // Once it is stored its receipt is promised, and nobody can be refused any more.
+            if self.refuses_to_retain(&outgoing.view, Some(session)) {
+                let reason = ReasonCode::QuotaExceeded;
+                let routed = Routed { reason, durable: false, replies: 0 };
+                self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+                return Ok(false);
+            }
             outgoing.from = Some(session);
             self.delivery.attribute(outgoing);
             let message = outgoing.message(&mut self.delivery.pool).clone();
@@ -363,6 +364,12 @@ impl Shard {
             None => self.clients.get(client_id).copied(),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        // Nobody knows by now where its client came in.
+        if from.is_none()
+            && !self.may_author_publish(message, &Standing::default(), Denial::Publish)
+        {
+            return;
+        }
         self.route_once(message, from);
     }
 
@@ -381,8 +388,12 @@ impl Shard {
         }
     }
 
-    /// Publishes a client's will.
-    pub(super) fn publish_will(&mut self, client_id: &str, message: &Message) {
+    /// Publishes a client's will, if it still may.
+    pub(super) fn publish_will(&mut self, client_id: &str, will: &Will) {
+        let message = &will.message;
+        if !self.may_author_publish(message, &will.standing, Denial::Will) {
+            return;
+        }
         if self.watch.wants_one() {
             let wall_ms = self.delivery.now.wall_ms;
             let report = self.watch.hand_out(wall_ms, client_id, &message.view());
@@ -415,9 +426,17 @@ impl Shard {
         asks: Asks,
     ) -> Result<Routed, Violation> {
         outgoing.from = from;
+        // Of whom has no session any more was asked by whoever calls.
+        if self.delivery.authority.in_force
+            && let Some(from) = from
+            && !self.may_publish(from, outgoing.view.topic, cached)
+        {
+            let reason = ReasonCode::NotAuthorized;
+            return Ok(Routed { reason, durable: false, replies: 0 });
+        }
         let route = match cached {
             Some(found) => self.router.at(found),
-            None => self.router.route(outgoing.view.topic, &self.delivery.limits),
+            None => self.router.route(outgoing.view.topic, self.delivery.law()),
         };
         match &route.refusal {
             None => {}
@@ -480,7 +499,7 @@ impl Shard {
             } else if !fault(Fault::RetainedSetLate) {
                 self.retain(outgoing);
             }
-            self.router.route(outgoing.view.topic, &self.delivery.limits)
+            self.router.route(outgoing.view.topic, self.delivery.law())
         } else {
             route
         };
@@ -516,8 +535,17 @@ impl Shard {
     }
 
     /// Whether a message of this topic is taken at all.
-    fn takes_topic(&mut self, outgoing: &Outgoing<'_>) -> Result<bool, Violation> {
-        match &self.router.route(outgoing.view.topic, &self.delivery.limits).refusal {
+    fn takes_topic(
+        &mut self,
+        from: SessionHandle,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<bool, Violation> {
+        if self.delivery.authority.in_force
+            && !self.rule_publishing(from, outgoing.view.topic, None).permits()
+        {
+            return Ok(false);
+        }
+        match &self.router.route(outgoing.view.topic, self.delivery.law()).refusal {
             Some(Refusal::OverLimit(violation)) => Err(violation.clone()),
             Some(Refusal::Reserved) => Ok(false),
             None => Ok(true),

@@ -52,7 +52,7 @@ impl Shard {
         let reply = passage.reply;
         let expired = outgoing.view.expires.has_passed(self.delivery.now);
         let choice = self.choice(outgoing.view.topic);
-        let route = self.router.route(outgoing.view.topic, &self.delivery.limits);
+        let route = self.router.route(outgoing.view.topic, self.delivery.law());
         let fate = match route.groups.iter().find(|one| one.key == group) {
             Some(found) if !expired => {
                 self.delivery.distribute(self.id, found, &mut outgoing, passage, choice)

@@ -86,7 +86,14 @@ impl Shard {
         if terms.identifier.is_some() && !self.offer.subscription_identifiers {
             return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
         }
+        if self.delivery.authority.in_force && !self.may_subscribe(session, filter) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let limits = &self.delivery.limits;
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
+        if let Some(suspended) = &mut found.suspended {
+            suspended.remove(text);
+        }
         let is_new = !found.subscriptions.contains_key(text);
         if is_new && found.subscriptions.len() >= limits.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
@@ -169,10 +176,21 @@ impl Shard {
             return;
         };
         let durable = found.is_persistent();
-        let all: Vec<_> =
-            found.subscriptions.iter().map(|(filter, terms)| (filter.clone(), *terms)).collect();
+        let leading = found.subscriptions.iter().filter(|(filter, _)| !found.is_suspended(filter));
+        let all: Vec<_> = leading.map(|(filter, terms)| (filter.clone(), *terms)).collect();
         for (filter, terms) in all {
             self.put_subscription(&filter, terms.subscriber(session, durable));
+        }
+    }
+
+    /// A subscription that is there leads somewhere again.
+    pub(super) fn resume_subscription(&mut self, session: SessionHandle, filter: &str) {
+        let Some(found) = self.delivery.sessions.get(session) else {
+            return;
+        };
+        if let Some(terms) = found.subscriptions.get(filter).copied() {
+            let durable = found.is_persistent();
+            self.put_subscription(filter, terms.subscriber(session, durable));
         }
     }
 
@@ -219,6 +237,9 @@ impl Shard {
         }
         found.replays.remove(filter.as_str());
         found.subscription_bytes -= subscription_bytes(filter.as_str());
+        if let Some(suspended) = &mut found.suspended {
+            suspended.remove(filter.as_str());
+        }
         self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());

@@ -33,7 +33,7 @@ impl Shard {
             memory.retained_changed(before, retained.size());
         });
         let mut outgoing = Outgoing::of_message(&message);
-        let route = self.router.route(topic, &self.delivery.limits);
+        let route = self.router.route(topic, self.delivery.law());
         self.delivery.route(route, &mut outgoing, None);
         let elsewhere = &route.elsewhere;
         self.delivery.send_elsewhere(self.id, elsewhere, &mut outgoing, None, Asks::Nothing);

@@ -49,10 +49,12 @@ impl Shard {
         self.release();
         self.replay_retained();
         self.take_out_subscriptions();
+        self.judge_sessions();
         self.watch_crowds();
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
         }
+        self.say_refusals(now);
         self.delivery.balance(self.commons.memory());
     }
 
@@ -133,6 +135,7 @@ impl Shard {
                 Timer::Hello(connection) => self.on_hello_timer(connection),
                 Timer::Session(session) => self.on_session_timer(session, now),
                 Timer::Losses(session) => self.say_losses(session, now),
+                Timer::Refusals => self.on_refusals_timer(now),
                 Timer::Retained(part) => self.expire_retained(usize::from(part), now),
                 Timer::Memory(connection) => self.delivery.lift(connection, Hold::Memory),
                 Timer::Rate(connection) => self.on_rate_timer(connection),
@@ -211,7 +214,7 @@ impl Shard {
             self.set_session_timer(handle, deadline, now);
         }
         if let (Some(will), Some(client_id)) = (will, client_id) {
-            self.publish_will(&client_id, &will.message);
+            self.publish_will(&client_id, &will);
         }
     }
 
@@ -344,6 +347,7 @@ impl Shard {
         if let Some((filter, mut replay)) = found.replays.pop_first()
             // It may have been ended while its SUBACK waited for the store.
             && found.subscriptions.contains_key(&filter)
+            && !found.is_suspended(&filter)
             && let Ok(parsed) = TopicFilter::new(&filter)
         {
             let wanted = Wanted { filter: parsed, up_to: replay.up_to };

@@ -8,6 +8,7 @@ mod connecting;
 mod delivering;
 mod entering;
 mod expiring;
+mod governing;
 mod greeting;
 mod keep_alive;
 mod large_messages;

@@ -16,6 +16,8 @@ use crate::room::{Room, unique};
 pub(crate) struct Broker {
     listeners: Vec<SocketAddr>,
     tls_listeners: Vec<SocketAddr>,
+    ws_listeners: Vec<SocketAddr>,
+    wss_listeners: Vec<SocketAddr>,
     word: String,
     // In this order, so that the process is gone before its directory.
     program: Option<Program>,
@@ -78,15 +80,16 @@ impl Broker {
             command.args(["--shards", &shards]);
         }
         let program = Program::start(&mut command);
-        let (mut listeners, mut tls_listeners) = (Vec::new(), Vec::new());
-        while let Some((address, is_tls)) =
+        let mut all = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        while let Some((address, carrier)) =
             program.expect("line that says ready", listener_or_ready)
         {
-            if is_tls { &mut tls_listeners } else { &mut listeners }.push(address);
+            all[carrier as usize].push(address);
         }
+        let [listeners, tls_listeners, ws_listeners, wss_listeners] = all;
         assert!(!listeners.is_empty(), "ready without a listener");
         let (word, program, room) = (unique(), Some(program), Some(room));
-        Self { listeners, tls_listeners, word, program, room }
+        Self { listeners, tls_listeners, ws_listeners, wss_listeners, word, program, room }
     }
 
     fn external(address: &str) -> Self {
@@ -95,6 +98,8 @@ impl Broker {
         Self {
             listeners: vec![listener],
             tls_listeners: Vec::new(),
+            ws_listeners: Vec::new(),
+            wss_listeners: Vec::new(),
             word: unique(),
             program: None,
             room: None,
@@ -119,6 +124,16 @@ impl Broker {
     /// The port for clients with TLS, as text.
     pub(crate) fn tls_port(&self) -> String {
         self.tls_listeners.first().expect("a TLS listener").port().to_string()
+    }
+
+    /// The port for WebSocket, as text.
+    pub(crate) fn ws_port(&self) -> String {
+        self.ws_listeners.first().expect("a WebSocket listener").port().to_string()
+    }
+
+    /// The port for WebSocket with TLS, as text.
+    pub(crate) fn wss_port(&self) -> String {
+        self.wss_listeners.first().expect("a WebSocket listener with TLS").port().to_string()
     }
 
     /// A file below its working directory.
@@ -202,10 +217,19 @@ pub(crate) fn noctule() -> Command {
     command
 }
 
-/// `  listening on 127.0.0.1:41023 (MQTT)` as its address and whether it is `(MQTT over TLS)`, with the
-/// name of a listener behind it or not,
+/// What carries MQTT at a listener, in the order in which a broker keeps them.
+#[derive(Clone, Copy)]
+enum Carrier {
+    Plain,
+    Tls,
+    WebSocket,
+    WebSocketTls,
+}
+
+/// `  listening on 127.0.0.1:41023 (MQTT)` as its address and what carries MQTT there, with the name of a
+/// listener behind it or not,
 /// `  ready in …` as None; other lines are not for us.
-fn listener_or_ready(line: &str) -> Option<Option<(SocketAddr, bool)>> {
+fn listener_or_ready(line: &str) -> Option<Option<(SocketAddr, Carrier)>> {
     if line.starts_with("  ready in ") {
         return Some(None);
     }
@@ -213,12 +237,14 @@ fn listener_or_ready(line: &str) -> Option<Option<(SocketAddr, bool)>> {
     if address.ends_with(".sock") {
         return None;
     }
-    let is_tls = match transport.split([',', ')']).next() {
-        Some("(MQTT") => false,
-        Some("(MQTT over TLS") => true,
+    let carrier = match transport.split([',', ')']).next() {
+        Some("(MQTT") => Carrier::Plain,
+        Some("(MQTT over TLS") => Carrier::Tls,
+        Some("(MQTT over WebSocket") => Carrier::WebSocket,
+        Some("(MQTT over WebSocket with TLS") => Carrier::WebSocketTls,
         _ => panic!("an unknown transport: {line}"),
     };
-    Some(Some((address.parse().unwrap_or_else(|_| panic!("no address: {line}")), is_tls)))
+    Some(Some((address.parse().unwrap_or_else(|_| panic!("no address: {line}")), carrier)))
 }
 
 const EXTERNAL: &str = "NOCTULE_TEST_BROKER";

@@ -88,6 +88,23 @@ pub(crate) fn scenario(command: &mut Command, version: &str, scenario: &str) {
     assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
 }
 
+/// Runs a scenario of a script by WebSocket, `ws` or `wss`, against a new broker with so many loops.
+pub(crate) fn by_websocket(
+    mut command: Command,
+    script: &str,
+    (version, transport, loops): (&str, &str, &str),
+    scenario: &str,
+) {
+    let ports = ["--ws-port", "0", "--wss-port", "0", "--shards", loops];
+    let broker = Broker::ours(&ports);
+    let port = if transport == "ws" { broker.ws_port() } else { broker.wss_port() };
+    command.env("TRANSPORT", transport).env("CA", broker.path("noctule-data/tls/ca.pem"));
+    command.arg(self::script(script));
+    command.args([&broker.host(), &port, version, scenario, broker.word()]);
+    let finished = Program::start(&mut command).finish().well();
+    assert_eq!(finished.lines.last(), Some(&format!("ok {scenario}")), "{finished:?}");
+}
+
 fn home() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in target");
     target.join("foreign")

@@ -2,16 +2,20 @@
 //
 //     node mqttjs_scenarios.js HOST PORT VERSION SCENARIO WORD
 //
-// VERSION is 3.1.1 or 5; WORD begins all topics and client ids, so that runs do not meet.
+// VERSION is 3.1.1 or 5; WORD begins all topics and client ids, so that runs do not meet. The
+// environment may say what carries MQTT: TRANSPORT is mqtt, ws or wss, and CA the file with whom to trust.
 // Ends with the line "ok SCENARIO", or with an error and exit code 1. Every wait has a deadline.
 'use strict'
 
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
 const mqtt = require('mqtt')
 
 const [HOST, PORT, VERSION, SCENARIO, WORD] = process.argv.slice(2)
 const V5 = VERSION === '5'
 const DEADLINE_MS = 20000
+const TRANSPORT = process.env.TRANSPORT ?? 'mqtt'
+const CA = process.env.CA ? fs.readFileSync(process.env.CA) : undefined
 const EVERY_BYTE = Buffer.from(Array.from({ length: 256 }, (_, n) => n))
 
 const topic = (rest) => `${WORD}/${rest}`
@@ -41,7 +45,7 @@ class Queue {
 
 /** A client whose events have become things to wait for. */
 class Peer {
-  constructor (name, { clean = true, expiry = 0, will } = {}) {
+  constructor (name, { clean = true, expiry = 0, will, reconnectPeriod = 0 } = {}) {
     this.messages = new Queue('message')
     this.connected = new Queue('CONNACK')
     this.closed = new Queue('close')
@@ -49,12 +53,14 @@ class Peer {
     this.client = mqtt.connect({
       host: HOST,
       port: Number(PORT),
-      protocol: 'mqtt',
+      protocol: TRANSPORT,
+      path: '/mqtt',
+      ca: CA,
       protocolVersion: V5 ? 5 : 4,
       clientId: `${WORD}${name}`,
       clean,
       will,
-      reconnectPeriod: 0,
+      reconnectPeriod,
       properties: V5 ? { sessionExpiryInterval: expiry } : undefined
     })
     this.client.on('connect', (packet) => this.connected.put(packet))
@@ -226,6 +232,31 @@ const SCENARIOS = {
       await sender.publish(name, 'x', 2)
       await receiver.expect(name, 'x', qos)
     }
+  },
+
+  async large () {
+    const [sender, receiver] = [await started('s'), await started('r')]
+    await receiver.subscribe([[topic('t'), 2]])
+    for (const qos of [0, 1, 2]) {
+      for (const size of [1, 125, 126, 65535, 65536, 300000, 1900000]) {
+        const payload = Buffer.alloc(size, EVERY_BYTE.subarray(0, 251))
+        await sender.publish(topic('t'), payload, qos)
+        await receiver.expect(topic('t'), payload, qos)
+      }
+    }
+  },
+
+  async reconnects () {
+    const sender = await started('s')
+    const receiver = await started('r', { clean: false, expiry: 3600, reconnectPeriod: 100 })
+    await receiver.subscribe([[topic('t'), 2]])
+    for (const round of ['0', '1', '2']) {
+      await receiver.vanish()
+      for (const qos of [1, 2]) await sender.publish(topic('t'), round, qos)
+      assert.equal(await receiver.connect(), true, 'the session is gone')
+      for (const qos of [1, 2]) await receiver.expect(topic('t'), round, qos)
+    }
+    await receiver.leave()
   },
 
   async properties () {

@@ -2,10 +2,12 @@
 
     paho_scenarios.py HOST PORT VERSION SCENARIO WORD
 
-VERSION is 3.1.1 or 5; WORD begins all topics and client ids, so that runs do not meet.
+VERSION is 3.1.1 or 5; WORD begins all topics and client ids, so that runs do not meet. The environment
+may say what carries MQTT: TRANSPORT is tcp, ws or wss, and CA the file with whom to trust.
 Ends with the line "ok SCENARIO", or with a traceback and exit code 1. Every wait has a deadline.
 """
 
+import os
 import queue
 import socket
 import sys
@@ -22,6 +24,7 @@ PORT = int(PORT)
 V5 = VERSION == "5"
 DEADLINE = 20
 EVERY_BYTE = bytes(range(256))
+TRANSPORT = os.environ.get("TRANSPORT", "tcp")
 
 
 def topic(rest):
@@ -31,7 +34,7 @@ def topic(rest):
 class Peer:
     """A client whose callbacks have become things to wait for."""
 
-    def __init__(self, name, clean=True, expiry=0, will=None):
+    def __init__(self, name, clean=True, expiry=0, will=None, returns=False):
         self.name = name
         self.messages = queue.Queue()
         self.connected = queue.Queue()
@@ -44,8 +47,14 @@ class Peer:
             client_id=f"{WORD}{name}",
             clean_session=None if V5 else clean,
             protocol=mqtt.MQTTv5 if V5 else mqtt.MQTTv311,
-            reconnect_on_failure=False,
+            transport="tcp" if TRANSPORT == "tcp" else "websockets",
+            reconnect_on_failure=returns,
         )
+        self.client.reconnect_delay_set(1, 1)
+        if TRANSPORT != "tcp":
+            self.client.ws_set_options(path="/mqtt")
+        if TRANSPORT == "wss":
+            self.client.tls_set(os.environ["CA"])
         self.client.on_message = lambda _c, _d, message: self.take(message)
         self.client.on_connect = lambda _c, _d, flags, code, props: self.connected.put((flags, code, props))
         self.client.on_disconnect = lambda _c, _d, _flags, code, _props: self.disconnected.put(code)
@@ -111,9 +120,17 @@ class Peer:
 
     def vanish(self):
         """Closes the connection without DISCONNECT."""
-        self.client.socket().shutdown(socket.SHUT_RDWR)
-        self.disconnected.get(timeout=DEADLINE)
+        self.cut()
         self.client.loop_stop()
+
+    def cut(self):
+        """Closes the connection; the client may connect again."""
+        carrier = self.client.socket()
+        # Of WebSocket and TLS the socket below.
+        while not isinstance(carrier, socket.socket):
+            carrier = carrier._socket
+        carrier.shutdown(socket.SHUT_RDWR)
+        self.disconnected.get(timeout=DEADLINE)
 
 
 def started(name, **options):
@@ -268,9 +285,34 @@ def properties():
     assert receiver.expect(topic("t"), b"bare", 1).properties.isEmpty()
 
 
+def large():
+    sender, receiver = started("s"), started("r")
+    receiver.subscribe((topic("t"), 2))
+    for qos in (0, 1, 2):
+        for size in (1, 125, 126, 65_535, 65_536, 300_000, 1_900_000):
+            payload = bytes(range(251)) * (size // 251 + 1)
+            sender.publish(topic("t"), payload[:size], qos)
+            receiver.expect(topic("t"), payload[:size], qos)
+
+
+def reconnects():
+    sender = started("s")
+    receiver = started("r", clean=False, expiry=3600, returns=True)
+    receiver.subscribe((topic("t"), 2))
+    for number in range(3):
+        receiver.cut()
+        for qos in (1, 2):
+            sender.publish(topic("t"), str(number).encode(), qos)
+        flags, code, _properties = receiver.connected.get(timeout=DEADLINE)
+        assert code == 0 and flags.session_present, (flags, code)
+        for qos in (1, 2):
+            receiver.expect(topic("t"), str(number).encode(), qos)
+    receiver.leave()
+
+
 SCENARIOS = [
     round_trips, retained, will, persistent_session, thousand_at_qos_1, thousand_at_qos_2,
-    take_over, unsubscribe, many_filters, properties,
+    take_over, unsubscribe, many_filters, properties, large, reconnects,
 ]
 
 {scenario.__name__: scenario for scenario in SCENARIOS}[SCENARIO]()

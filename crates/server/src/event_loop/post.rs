@@ -6,7 +6,7 @@ use crate::arrivals::Visit;
 use crate::entrances::Rules;
 use crate::mailboxes::Letter;
 use crate::sockets::{Announced, Socket};
-use noctule_broker::{ConnectionHandle, Departure, Now, ShardId};
+use noctule_broker::{ConnectionHandle, Departure, Now, Policies, ShardId};
 use noctule_net::{Peer, Pipe};
 
 impl EventLoop {
@@ -32,6 +32,9 @@ impl EventLoop {
                 Letter::StoreState => self.look_at_store(),
                 Letter::Answer(event) => self.shard.handle(event, now),
                 Letter::Rules(rules) => self.take_up(&rules),
+                Letter::Policies(policies) => {
+                    self.shard.set_authority(Policies::clone(&policies), now)
+                }
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();
                     self.stop_by_ms = Some(now.mono_ms + LINGER_MS);

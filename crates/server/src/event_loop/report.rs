@@ -3,7 +3,7 @@
 use super::EventLoop;
 use crate::door::transport;
 use crate::raw_log::hex_of_broken;
-use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Quota, Report};
+use noctule_broker::{Cause, ConnectionHandle, Now, Offence, Quota, Refusals, Report};
 use noctule_mqtt::ProtocolVersion;
 use noctule_net::{Peer, looks_like_client_hello};
 use tracing::{debug, info, warn};
@@ -37,6 +37,7 @@ impl EventLoop {
             Report::Disconnected { connection, client_id, version, cause } => {
                 self.say_disconnected(connection, client_id.as_deref(), version, &cause);
             }
+            Report::Denied(refusals) => say_refusals(&refusals),
             Report::Duel { client_id, holder, challenger, takeovers } => {
                 self.say_duel(&client_id, holder, challenger, takeovers, now);
             }
@@ -163,6 +164,18 @@ impl EventLoop {
     /// What carries a connection: plain, or TLS with its version and cipher.
     fn transport_of(&mut self, connection: ConnectionHandle) -> Option<String> {
         self.sockets.of(connection).map(|socket| transport(&socket.pipe))
+    }
+}
+
+/// A client wanted what it has no right to. Said at once, and then once a minute.
+fn say_refusals(refusals: &Refusals) {
+    let Refusals { client_id, user_name, wish, why, times, shadow } = refusals;
+    let (client_id, user_name) = (escaped(client_id), user_name.as_deref().map(escaped));
+    let (wish, why) = (escaped(wish), escaped(why));
+    if *shadow {
+        info!(client_id, user_name, wish, why, times, "would be denied, were acl_shadow off");
+    } else {
+        info!(client_id, user_name, wish, why, times, "denied; said once a minute for a client");
     }
 }
 

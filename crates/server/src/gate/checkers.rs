@@ -7,9 +7,11 @@ use super::failures::{ClaimKey, Crossed, Failures, Standing, Whom};
 use super::passwords::Passwords;
 use super::tokens::Tokens;
 use super::{BAD_PASSWORD, BUSY, OTHER_CLIENT, TOO_OFTEN};
+use crate::acl_files::Judge;
 use crate::mailboxes::{Letter, Mailboxes};
-use noctule_auth::TokenError;
-use noctule_broker::{ConnectionHandle, Event, Principal, Verdict};
+use noctule_acl::Rules;
+use noctule_auth::{TokenBearer, TokenError};
+use noctule_broker::{ConnectionHandle, Event, Grant, Principal, Verdict};
 use noctule_net::Source;
 use rustix::process::setpriority_process;
 use std::io;
@@ -67,8 +69,8 @@ impl Claim {
             }
             Self::Token { tokens, user, token, client_id } => {
                 match tokens.verify(token, client_id) {
-                    Ok(named) if user.as_deref().is_none_or(|user| user == named) => {
-                        (Verdict::AcceptedAs(Principal::user(named)), false)
+                    Ok(bearer) if user.as_deref().is_none_or(|user| user == bearer.user) => {
+                        (accept(bearer), false)
                     }
                     Ok(_) => (BAD_PASSWORD, false),
                     Err(error) => {
@@ -80,6 +82,20 @@ impl Claim {
             }
         }
     }
+}
+
+/// Accepts whom a token is for, with the rights that it claims.
+fn accept(bearer: TokenBearer) -> Verdict {
+    let mut principal = Principal::user(bearer.user);
+    match bearer.rights.as_deref().map(Rules::of_claim) {
+        None => {}
+        Some(Ok(rules)) => principal.grant = Some(Grant(Arc::new(Judge(rules)))),
+        Some(Err(error)) => {
+            debug!("what the token claims about rights cannot be understood: {error}");
+            return BAD_PASSWORD;
+        }
+    }
+    Verdict::AcceptedAs(principal)
 }
 
 /// A way to the threads, which end when the last one is dropped.

@@ -5,7 +5,7 @@ use super::watched::{Readable, Watched};
 use crate::clock::time_of_day;
 use crate::options::Config;
 use crate::run::StartError;
-use noctule_auth::{TokenError, TokenKeys, TokenRules};
+use noctule_auth::{TokenBearer, TokenError, TokenKeys, TokenRules};
 use std::path::Path;
 use tracing::info;
 
@@ -28,12 +28,13 @@ impl Tokens {
             audience: text(&config.jwt_audience),
             user_claim: config.jwt_user_claim.clone(),
             client_id_claim: text(&config.jwt_client_id_claim),
+            rights_claim: text(&config.jwt_acl_claim),
         };
         Ok(Self { keys: Watched::watch(path)?, rules })
     }
 
-    /// The user that a token names, if it is good for a client with this identifier now.
-    pub(super) fn verify(&self, token: &[u8], client_id: &str) -> Result<String, TokenError> {
+    /// Whom a token is for, if it is good for a client with this identifier now.
+    pub(super) fn verify(&self, token: &[u8], client_id: &str) -> Result<TokenBearer, TokenError> {
         let now_s = u64::try_from(time_of_day().0).unwrap_or_default();
         self.keys.current().verify(token, &self.rules, client_id, now_s)
     }

@@ -38,6 +38,9 @@ pub(super) struct Listener {
     pub(super) only: Option<fn(&IpAddr) -> bool>,
     pub(super) ca_file: Option<String>,
     pub(super) requires_certificate: bool,
+    pub(super) is_websocket: bool,
+    /// Pages that may connect by WebSocket; all if none is named.
+    pub(super) origins: Vec<String>,
     entries: Entries,
 }
 
@@ -200,8 +203,17 @@ impl Listener {
             self.addresses().iter().map(|address| format!("\"{address}\"")).collect();
         let _ =
             write!(text, "\n[[listener]]\nport = {}\nbind = [{}]\n", self.port(), bind.join(", "));
-        if self.has("cert") {
-            text.push_str("transport = \"tls\"\n");
+        let transport = match (self.is_websocket, self.has("cert")) {
+            (false, false) => None,
+            (false, true) => Some("tls"),
+            (true, false) => Some("ws"),
+            (true, true) => Some("wss"),
+        };
+        if let Some(transport) = transport {
+            let _ = writeln!(text, "transport = \"{transport}\"");
+        }
+        if self.is_websocket {
+            let _ = writeln!(text, "ws_origins = {}", self.web_origins());
         }
         write_entries(text, &self.entries);
         if let (Some(file), true) = (&self.ca_file, self.asks_for_certificates()) {
@@ -215,6 +227,11 @@ impl Listener {
         {
             text.push_str("allow_anonymous = true\n");
         }
+    }
+
+    fn web_origins(&self) -> String {
+        let origins: Vec<String> = self.origins.iter().map(|origin| quoted(origin)).collect();
+        if origins.is_empty() { quoted("any") } else { format!("[{}]", origins.join(", ")) }
     }
 
     /// What would let somebody in here whom Mosquitto refuses, or nobody at all.

@@ -2,8 +2,9 @@
 
 use super::draft::{Draft, quoted};
 use crate::options::nearest;
+use noctule_acl::Language;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One of Mosquitto's options.
 pub(super) struct MosquittoOption {
@@ -43,7 +44,8 @@ use Treatment::{Harmless, Missing, Taken};
 /// Whether such a line makes the default listener one that is there, beside those that are named.
 pub(super) fn makes_listener(name: &str, value: &str) -> bool {
     match name {
-        "cafile" | "certfile" | "crlfile" | "keyfile" | "password_file" | "socket_domain" => true,
+        "acl_file" | "cafile" | "certfile" | "crlfile" | "keyfile" | "password_file"
+        | "socket_domain" => true,
         "require_certificate" | "use_identity_as_username" | "use_subject_as_username" => {
             matches!(value, "true" | "1")
         }
@@ -69,14 +71,12 @@ macro_rules! options {
 const BRIDGE: &str = "there are no bridges yet; remove it, or leave that connection to Mosquitto";
 const PLUGIN: &str = "plugins of Mosquitto's cannot be loaded";
 const PSK: &str = "TLS with shared keys is not offered; use certificates or a password_file";
-const RIGHTS: &str =
-    "there are no access rights yet, and without it every client could do everything";
 const STORED: &str = "with persistence true, what is acknowledged is on disk already";
 const LOG: &str = "the log goes to standard error, one form for all; see docs/observing.md";
 
 options! {
     "accept_protocol_versions" => Taken(Listener, &["4,5"], protocol_versions);
-    "acl_file" => Missing(RIGHTS);
+    "acl_file" => Taken(Security, &["/etc/mosquitto/acl"], acl_file);
     "address" => Missing(BRIDGE);
     "addresses" => Missing(BRIDGE);
     "allow_anonymous" => Taken(Security, &["false"], |draft, value| switch(draft, "allow_anonymous", value));
@@ -108,7 +108,9 @@ options! {
     });
     "capath" => Missing("put the certificates of that directory into one file and name it with cafile");
     "certfile" => Taken(Listener, &["/etc/ssl/broker.pem"], |draft, value| text(draft, "cert", value));
-    "check_retain_source" => Harmless("retained messages are the broker's own, and there are no access rights yet");
+    "check_retain_source" => Taken(All, &["false"], |draft, value| {
+        switch(draft, "acl_check_retain_source", value)
+    });
     "ciphers" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
     "ciphers_tls1.3" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
     "clientid_prefixes" => Missing("clients cannot be refused by their identifiers");
@@ -127,6 +129,7 @@ options! {
     "global_max_clients" => Taken(All, &["5000"], |draft, value| maximum(draft, "connections_max", value));
     "global_max_connections" => Taken(All, &["5000", "-1"], |draft, value| maximum(draft, "connections_max", value));
     "global_plugin" => Missing(PLUGIN);
+    "http_dir" => Missing("pages are not served here; leave that to a web server");
     "keyfile" => Taken(Listener, &["/etc/ssl/broker.key"], |draft, value| text(draft, "key", value));
     "listener" => Taken(Listener, &["8883", "1885 192.0.2.2", "0 /run/mqtt.sock"], listener);
     "listener_allow_anonymous" => Taken(Listener, &["false"], |draft, value| {
@@ -227,10 +230,13 @@ options! {
         draft.use_default_listener().port = Some(port);
         Ok(None)
     });
-    "protocol" => Taken(Listener, &["mqtt", "websockets"], |_, value| match value {
-        "mqtt" => Ok(None),
-        "websockets" => Err("WebSocket is not offered yet: remove this listener".into()),
-        other => Err(format!("'{other}' is not offered: expected mqtt")),
+    "protocol" => Taken(Listener, &["mqtt", "websockets"], |draft, value| {
+        draft.listener().is_websocket = match value {
+            "mqtt" => false,
+            "websockets" => true,
+            other => return Err(format!("'{other}' is not offered: expected mqtt or websockets")),
+        };
+        Ok(None)
     });
     "psk_file" => Missing(PSK);
     "psk_hint" => Missing(PSK);
@@ -289,9 +295,20 @@ options! {
             "has no effect: the broker stays root; have the service manager start it as that user",
         ))
     });
-    "websockets_headers_size" => Harmless("WebSocket is not offered yet");
-    "websockets_log_level" => Harmless("WebSocket is not offered yet");
-    "websockets_origin" => Harmless("WebSocket is not offered yet");
+    "websockets_headers_size" => Harmless("the head of a request for WebSocket may have 8 KiB");
+    "websockets_log_level" => Harmless(LOG);
+    "websockets_origin" => Taken(Listener, &["https://example.org\nprotocol websockets"], |draft, value| {
+        let is_origin = value == "null" || value.split_once("://").is_some_and(|(_, host)| {
+            !host.is_empty() && !host.contains('/') && host.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        if !is_origin {
+            return Err(format!(
+                "'{value}' is no origin: expected what browsers say, such as https://example.org"
+            ));
+        }
+        draft.listener().origins.push(value.to_owned());
+        Ok(None)
+    });
 }
 
 fn boolean(value: &str) -> Result<bool, String> {
@@ -329,6 +346,16 @@ fn text(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
 
 fn limit(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
     draft.set_in("limits", key, value.to_owned());
+    Ok(None)
+}
+
+fn acl_file(draft: &mut Draft, value: &str) -> Outcome {
+    if Language::of(Path::new(value)) != Language::Mosquitto {
+        return Err(format!("'{value}' would be read as TOML: give the file a name without .toml"));
+    }
+    text(draft, "acl_file", value)?;
+    // Mosquitto lets a client in whose will it will not publish.
+    draft.set_in("", "acl_denied_will", quoted("drop"));
     Ok(None)
 }
 

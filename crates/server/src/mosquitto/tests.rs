@@ -168,11 +168,11 @@ fn a_listener_has_the_lines_behind_it_and_the_rules_of_the_whole_file() {
 fn an_option_that_cannot_be_left_out_stops_the_start_and_a_harmless_one_is_named() {
     let case = Case::new(
         "missing",
-        "listener 1884\nallow_anonymous true\nacl_file acl\nautosave_interval 10\nmax_qeued 3\n",
+        "listener 1884\nallow_anonymous true\npsk_file psk\nautosave_interval 10\nmax_qeued 3\n",
     );
     let refused = case.refused();
     assert_eq!(refused.len(), 2, "{refused:?}");
-    assert!(refused[0].starts_with("acl_file is not there"), "{refused:?}");
+    assert!(refused[0].starts_with("psk_file is not there"), "{refused:?}");
     assert!(refused[1].contains("did you mean max_q"), "{refused:?}");
     let notes = case.translation().unwrap_err();
     let harmless = notes.iter().find(|note| note.weight == Weight::Harmless).unwrap();
@@ -216,4 +216,28 @@ fn included_files_are_read_in_the_order_of_their_names() {
 fn every_option_is_named_once_and_in_order() {
     let names: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
     assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+}
+
+#[test]
+fn listeners_of_websocket_take_pages_as_they_did() {
+    let text = format!(
+        "listener 8083\nprotocol websockets\nallow_anonymous true\n\
+         listener 8084\nprotocol websockets\n{TLS}websockets_origin https://a.example\n\
+         websockets_origin https://b.example:8443\nlistener 1884\nprotocol mqtt\n"
+    );
+    let case = Case::new("websockets", &text);
+    let toml = case.translation().unwrap().toml;
+    let listener =
+        |port: &str| toml.split("[[listener]]").find(|part| part.contains(port)).unwrap();
+    assert!(
+        listener("port = 8083").contains("transport = \"ws\"\nws_origins = \"any\"\n"),
+        "{toml}"
+    );
+    let two =
+        "transport = \"wss\"\nws_origins = [\"https://a.example\", \"https://b.example:8443\"]\n";
+    assert!(listener("port = 8084").contains(two), "{toml}");
+    assert!(!listener("port = 1884").contains("transport"), "{toml}");
+    assert_eq!(case.config().all_listeners().len(), 3);
+    let case = Case::new("http", "listener 8083\nallow_anonymous true\nprotocol http_api\n");
+    assert!(case.refused()[0].contains("expected mqtt or websockets"), "{:?}", case.refused());
 }

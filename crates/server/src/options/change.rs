@@ -24,6 +24,7 @@ pub(crate) struct Change {
 const ENTRY: &[&str] = &[
     "allow_anonymous",
     "certificate_user",
+    "jwt_acl_claim",
     "jwt_audience",
     "jwt_client_id_claim",
     "jwt_issuer",

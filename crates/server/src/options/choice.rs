@@ -151,6 +151,16 @@ choice! {
 }
 
 choice! {
+    /// What becomes of a client whose will it has no right to publish.
+    DeniedWill, "refuse|drop" {
+        /// It is refused, with its reason.
+        Refuse = "refuse",
+        /// It is let in, and has no will.
+        Drop = "drop",
+    }
+}
+
+choice! {
     /// Who of a group gets a message of a shared subscription.
     Sharing, "round-robin|sticky|hash|no" {
         /// One after another.

@@ -386,7 +386,7 @@ mod tests {
         );
         assert_eq!(
             problem("[[listener]]\ntransport = \"udp\"\n"),
-            "n.toml:2:13: listener 1: `transport`: expected `tcp` or `tls`, found the string \"udp\""
+            "n.toml:2:13: listener 1: `transport`: expected `tcp`, `tls`, `ws` or `wss`, found the string \"udp\""
         );
         assert_eq!(
             problem("[[listener]]\nverbose = true\n"),

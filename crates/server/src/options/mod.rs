@@ -47,8 +47,8 @@ pub(crate) fn config_of(text: &str) -> Config {
 
 pub(crate) use change::{changes, take_up};
 pub use choice::{
-    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
-    Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
+    OnQueueFull, Sharing, Transport,
 };
 pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};

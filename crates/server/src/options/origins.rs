@@ -14,6 +14,8 @@ pub enum Origins {
 }
 
 const ANY: &str = "any";
+/// What browsers say for pages that come from nowhere in particular, such as files.
+const NULL: &str = "null";
 
 impl Value for Origins {
     const PLACEHOLDER: &'static str = "ORIGIN";
@@ -49,22 +51,27 @@ impl Value for Origins {
     }
 }
 
-/// One origin: what the header says, which has no path.
+/// One origin: what the header says, which has a scheme and no path, or is `null` for pages without one.
 fn origin(text: &str) -> Result<String, Mismatch> {
     let text = text.trim();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Mismatch::default());
     }
-    if matches!(text, ANY | "auto") {
-        return Err(Mismatch::advice(format!("`{text}` stands alone")));
+    match text.split_once("://") {
+        Some((scheme, rest)) => match rest.split_once('/') {
+            Some((host, _)) => {
+                let advice = format!("an origin has no path: write {scheme}://{host}");
+                Err(Mismatch::advice(advice))
+            }
+            None if scheme.is_empty() || rest.is_empty() => Err(Mismatch::default()),
+            None => Ok(text.to_owned()),
+        },
+        None if text == NULL => Ok(text.to_owned()),
+        None if matches!(text, ANY | "auto") => {
+            Err(Mismatch::advice(format!("`{text}` stands alone")))
+        }
+        None => Err(Mismatch::advice(format!("an origin has a scheme: write https://{text}"))),
     }
-    let host = text.split_once("://").map_or(text, |(_, host)| host);
-    if let Some((host, _)) = host.split_once('/') {
-        let scheme =
-            &text[..text.len() - text.split_once("://").map_or(text, |(_, rest)| rest).len()];
-        return Err(Mismatch::advice(format!("an origin has no path: write {scheme}{host}")));
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -99,6 +106,9 @@ mod tests {
         assert_eq!(advice("https://a,any"), Some("`any` stands alone".to_owned()));
         assert_eq!(advice(""), None);
         assert_eq!(advice("a b"), None);
+        assert_eq!(advice("https://"), None);
+        let scheme = "an origin has a scheme: write https://example.org".to_owned();
+        assert_eq!(advice("example.org"), Some(scheme));
         assert!(<Origins as Value>::read(&Given::List(vec![])).is_err());
     }
 }

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choice::{
-    CertificateUser, ClientAuth, Durability, Hello, LogFormat, LogMessages, OnQueueFull, Sharing,
-    Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
+    OnQueueFull, Sharing, Transport,
 };
 use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};
@@ -161,6 +161,32 @@ option_table! {
         jwt_client_id_claim: String = String::new() => flags(&["jwt-client-id-claim"])
             .per_listener().live();
 
+        /// A claim of a token that says what its bearer may do; empty for none.
+        /// A JSON object such as `{"publish": ["a/#"], "subscribe": ["b/#"]}`. What neither it nor a rule
+        /// of `acl_file` allows is denied then, also if a token has no such claim; one that cannot be
+        /// understood refuses the token.
+        jwt_acl_claim: String = String::new() => flags(&["jwt-acl-claim"]).per_listener().live();
+
+        /// File with the rules about what clients may do.
+        /// In Mosquitto's language, or in TOML if its name ends in `.toml`. With it, what no rule allows
+        /// is denied (reason code 0x87). A changed file holds at once, also for what is subscribed to and
+        /// queued already; a broken or empty one does not start, and later changes nothing.
+        acl_file: Optional<PathBuf> = Optional::None => flags(&["acl-file"])
+            .per_listener().live();
+
+        /// Whether what the rules deny is only logged and counted, and permitted.
+        acl_shadow: bool = false => flags(&["acl-shadow"]).off(&["no-acl-shadow"])
+            .per_listener().live();
+
+        /// What becomes of a client that may not publish its own will.
+        /// `refuse` refuses it (reason code 0x87; return code 5 in version 3); `drop` lets it in without
+        /// its will. A will is judged again when it is published, and then dropped in either case.
+        acl_denied_will: DeniedWill = DeniedWill::Refuse => flags(&["acl-denied-will"]).live();
+
+        /// Whether a retained message is given out only if its publisher may still publish it.
+        acl_check_retain_source: bool = true => flags(&["acl-check-retain-source"])
+            .off(&["no-acl-check-retain-source"]).live();
+
         /// Whether clients may connect without saying who they are.
         /// Without a password file those of this machine may in any case, and the broker does not start
         /// on other addresses unless clients have to show certificates or this is set.
@@ -258,8 +284,8 @@ option_table! {
         /// A name for messages of the broker; empty for none.
         name: String = String::new() => flags(&[]).live();
 
-        /// What is spoken under MQTT: nothing but `tcp`, `tls`, or WebSocket without (`ws`) or with TLS
-        /// (`wss`).
+        /// What is spoken under MQTT.
+        /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
     }
 

@@ -35,8 +35,8 @@ impl Reporter {
 
 /// Whether something has happened in between.
 fn differs(before: &Snapshot, after: &Snapshot) -> bool {
-    (&before.counters, &before.packets, &before.dropped, before.sessions)
-        != (&after.counters, &after.packets, &after.dropped, after.sessions)
+    (&before.counters, &before.packets, &before.dropped, &before.denied, before.sessions)
+        != (&after.counters, &after.packets, &after.dropped, &after.denied, after.sessions)
 }
 
 fn say(sum: &Snapshot, what: &str) {
@@ -74,7 +74,8 @@ pub(crate) fn now(traffic: &Traffic) -> u64 {
 pub(crate) fn dropped_messages(sum: &Snapshot) -> u64 {
     let dropped = &sum.dropped;
     let all: u64 = dropped.each().map(|(_, count)| count).sum();
-    all - dropped.memory_subscriptions - dropped.memory_sessions - dropped.memory_packets
+    let denied = sum.denied.publish + sum.denied.read + sum.denied.queued;
+    denied + all - dropped.memory_subscriptions - dropped.memory_sessions - dropped.memory_packets
 }
 
 /// All memory that is counted, in bytes.

@@ -201,6 +201,9 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
     for (reason, count) in sum.refused.each() {
         round.say(&format!("refused/{reason}"), count);
     }
+    for (right, count) in sum.denied.each() {
+        round.say(&format!("denied/{right}"), count);
+    }
     round.say("refused/connect_timeout", sum.counters.connect_timeouts);
     round.say("violations", sum.counters.violations);
     let slowed = [

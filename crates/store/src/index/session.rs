@@ -100,7 +100,8 @@ impl Session {
             } => {
                 live.gain(at);
                 self.client_id = client_id.into();
-                self.principal = Principal { user_name: user_name.map(Into::into), is_claimed };
+                self.principal =
+                    Principal { user_name: user_name.map(Into::into), is_claimed, grant: None };
                 self.expiry = expiry;
                 self.has_will = will.is_some();
                 self.away_since_ms = away_since_ms;

@@ -20,7 +20,7 @@ use crate::store::{PromptStore, Store};
 use crate::transcript::{Entry, Transcript};
 use noctule_broker::{
     Cause, ConnectionHandle, Counters, Credentials, Dropped, Entrance, EntranceId, Event, Hello,
-    Limits, Offer, Owner, Population, Pressure, Principal, Record, Report, SessionHandle,
+    Limits, Offer, Owner, Policies, Population, Pressure, Principal, Record, Report, SessionHandle,
     SessionKey, Settings, Shard, Snapshot, Stage, StoreState, StoredSession, Ticket, Transport,
     Verdict,
 };
@@ -112,6 +112,18 @@ impl World {
     /// A world with these ways in, whose broker has its own rule of when something is safe.
     pub fn entered(entrances: Vec<Entrance>, stage: Stage) -> Self {
         Self::settled(Settings { entrances, stage, ..Settings::default() })
+    }
+
+    /// A world in which these decide what clients may do.
+    pub fn governed(policies: Policies) -> Self {
+        Self::settled(Settings { policies, ..Settings::default() })
+    }
+
+    /// Has these decide from now on what clients may do.
+    pub fn govern(&mut self, policies: Policies) {
+        self.note("other policies hold".to_owned());
+        self.shard.set_authority(policies, self.now);
+        self.settle();
     }
 
     /// From now on clients come by this way in.

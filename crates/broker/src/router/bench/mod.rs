@@ -50,7 +50,7 @@ impl TwoLevels {
     /// Finds the route, calls `elsewhere` with each other shard that wants the topic, and returns
     /// how many sessions of this one do.
     pub fn route(&mut self, topic: TopicName<'_>, mut elsewhere: impl FnMut(ShardId)) -> usize {
-        let route = self.router.route(topic, &self.limits);
+        let route = self.router.route(topic, crate::rights::Law::of(&self.limits));
         route.elsewhere.iter().for_each(|other| elsewhere(other.shard));
         route.targets.len()
     }

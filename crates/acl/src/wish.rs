@@ -1,0 +1,101 @@
+//! The words of a question about rights and of its answer.
+
+use noctule_mqtt::{TopicFilter, TopicName};
+use std::fmt;
+
+/// Whose rights are asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Who<'a> {
+    /// The client identifier.
+    pub client_id: &'a str,
+    /// The user name that authentication has found out, if there is one.
+    pub user_name: Option<&'a str>,
+}
+
+/// What somebody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish<'a> {
+    /// To publish on this topic.
+    Publish(TopicName<'a>),
+    /// To be given a message of this topic.
+    Read(TopicName<'a>),
+    /// To subscribe to this filter; of a shared subscription, the filter in it.
+    Subscribe(TopicFilter<'a>),
+}
+
+impl fmt::Display for Wish<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Publish(topic) => write!(f, "publish on {topic}"),
+            Self::Read(topic) => write!(f, "read {topic}"),
+            Self::Subscribe(filter) => write!(f, "subscribe to {filter}"),
+        }
+    }
+}
+
+/// What rules say to a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// A rule allows it, and none denies it.
+    Allowed,
+    /// A rule denies it.
+    Denied,
+    /// No rule is about it.
+    Unspoken,
+}
+
+/// Whether a rule gives or takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It gives rights.
+    Allow,
+    /// It takes rights, whatever gives them.
+    Deny,
+}
+
+/// What a rule is about: one right or several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// To publish.
+    pub const PUBLISH: Self = Self(1);
+    /// To be given messages.
+    pub const READ: Self = Self(2);
+    /// To subscribe: a rule that allows it has to cover the filter, one that denies it has to have a
+    /// topic in common with it.
+    pub const SUBSCRIBE: Self = Self(4);
+    /// To subscribe to filters with wildcards. It can only be denied.
+    pub const WILDCARDS: Self = Self(8);
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether one of those is among these.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Self::PUBLISH, "publish"),
+            (Self::READ, "read"),
+            (Self::SUBSCRIBE, "subscribe"),
+            (Self::WILDCARDS, "wildcards"),
+        ];
+        let mut separator = "";
+        for (right, name) in names {
+            if self.has(right) {
+                write!(f, "{separator}{name}")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
