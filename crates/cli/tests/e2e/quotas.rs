@@ -149,6 +149,23 @@ fn one_listener_may_be_slower_than_another() {
     assert!(warned.into_iter().all(|line| !line.contains(&other)), "{said}");
 }
 
+#[test]
+fn a_listener_may_have_an_end_of_its_own() {
+    let room = Room::new();
+    let listeners = "[[listener]]\nport = 0\nconnections_max = 1\n[[listener]]\nport = 0\n";
+    room.file("n.toml", format!("bind = \"127.0.0.1\"\n{listeners}").as_bytes());
+    let broker = Broker::in_room(room, &["--config", "n.toml"]);
+    let come = |listener: usize| {
+        let mut stream = TcpStream::connect(broker.listeners()[listener]).expect("a listener");
+        stream.write_all(&connect(5, "", None, None)).expect("an open connection");
+        let code = answer(&mut stream);
+        (stream, code)
+    };
+    let (_first, code) = come(0);
+    assert_eq!((code, come(0).1, come(1).1), (0, QUOTA_EXCEEDED, 0));
+    broker.program().expect_complaint(&["turned away", "the listener has as many connections"]);
+}
+
 fn retain(broker: &Broker, topic: &str) -> Finished {
     let mut command = Command::new("mosquitto_pub");
     command.args(["-h", &broker.host(), "-p", &broker.port(), "-V", "mqttv5"]);

@@ -287,6 +287,11 @@ option_table! {
         /// What is spoken under MQTT.
         /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
+
+        /// Most connections at a time that have come by this listener.
+        /// One more is refused as by `limits.connections_per_address_max`; those of `limits.connections_max`
+        /// are counted besides.
+        connections_max: Limit<u32> = Limit::Unlimited => flags(&[]).at_least(1).live();
     }
 
     /// How long a client's state lives and how a full queue is answered.
