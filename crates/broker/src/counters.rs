@@ -246,6 +246,18 @@ impl Packets {
         self.payload_sent += packets * payload_bytes as u64;
     }
 
+    /// So many PUBLISH packets leave, with so many bytes of payload together.
+    pub(crate) fn run_leaves(&mut self, qos: QoS, packets: usize, payload_bytes: usize) {
+        self.publish_sent[qos as usize] += packets as u64;
+        self.payload_sent += payload_bytes as u64;
+    }
+
+    /// So many PUBLISH packets came, with so many bytes of payload together.
+    pub(crate) fn run_came(&mut self, qos: QoS, packets: usize, payload_bytes: usize) {
+        self.publish_received[qos as usize] += packets as u64;
+        self.payload_received += payload_bytes as u64;
+    }
+
     #[inline]
     pub(crate) fn publish_came(&mut self, qos: QoS, payload_bytes: usize) {
         self.publish_received[qos as usize] += 1;

@@ -294,3 +294,14 @@ impl Session {
         Self::new("test".into(), SessionKey(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_owes_nothing_is_small() {
+        // As with connections.
+        assert_eq!(size_of::<Session>(), 384);
+    }
+}

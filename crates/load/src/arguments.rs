@@ -12,7 +12,7 @@ use noctule_load::plan::{Pace, Plan, Shape};
 use noctule_load::target::Target;
 use noctule_mqtt::QoS;
 
-use crate::{durable_words, trials};
+use crate::{durable_words, suite_words, trials};
 
 /// All commands and options.
 pub(crate) fn command() -> Command {
@@ -25,6 +25,7 @@ pub(crate) fn command() -> Command {
         .subcommand(drive_command())
         .subcommand(idle_command())
         .subcommand(durable_words::command())
+        .subcommand(suite_words::command())
         .subcommands(trials::commands())
         .subcommand(
             Command::new("relay")
@@ -303,14 +304,19 @@ pub(crate) fn noctule(program: &Path) -> Result<PathBuf, LoadError> {
     })
 }
 
-fn mosquitto(program: Option<&PathBuf>) -> Result<Target, LoadError> {
+/// Mosquitto's program: the one named, or the first one found.
+pub(crate) fn find_mosquitto(program: Option<&PathBuf>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = program.cloned().or_else(|| {
+    program.cloned().or_else(|| {
         std::env::split_paths(&path)
             .chain([PathBuf::from("/usr/sbin")])
             .map(|directory| directory.join("mosquitto"))
             .find(|candidate| candidate.is_file())
-    });
+    })
+}
+
+fn mosquitto(program: Option<&PathBuf>) -> Result<Target, LoadError> {
+    let found = find_mosquitto(program);
     let hint = "no mosquitto here: apt-get install mosquitto, or leave it out with --brokers";
     found.map(|program| Target::mosquitto(&program)).ok_or_else(|| LoadError::new(hint))
 }

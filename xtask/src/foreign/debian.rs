@@ -28,6 +28,8 @@ const NEEDS: &[Need] = &[
         package: "haproxy",
         is_met: || shell::which("haproxy").is_some() || Path::new("/usr/sbin/haproxy").exists(),
     },
+    // Counts the instructions on the way of a PUBLISH.
+    Need { package: "valgrind", is_met: || shell::which("valgrind").is_some() },
     Need { package: "groff-base", is_met: || shell::which("groff").is_some() },
     Need { package: "openssl", is_met: || shell::which("openssl").is_some() },
     Need { package: "python3", is_met: || shell::which("python3").is_some() },
@@ -42,6 +44,11 @@ const NEEDS: &[Need] = &[
     Need { package: "libpaho-mqtt-dev", is_met: || has_header("MQTTClient.h") },
     Need { package: "nodejs", is_met: || shell::which("node").is_some() },
     Need { package: "npm", is_met: || shell::which("npm").is_some() },
+    // For the page in `examples/browser`.
+    Need {
+        package: "chromium-headless-shell",
+        is_met: || shell::which("chromium-headless-shell").is_some(),
+    },
 ];
 
 /// Installs the packages whose needs are not met.

@@ -18,6 +18,7 @@ mod mail;
 mod publish;
 mod quota;
 mod retain;
+mod runs;
 mod share;
 mod subscribe;
 mod system;
@@ -26,6 +27,7 @@ mod turn;
 pub use leftovers::Leftovers;
 
 use crate::arena::Handle;
+use crate::clients::Clients;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
@@ -51,7 +53,6 @@ use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
 use depart::Departing;
 use duel::Duels;
-use hashbrown::HashMap;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
@@ -317,7 +318,7 @@ pub struct Shard {
     placement: Placement,
     id: ShardId,
     /// Sessions by client identifier.
-    clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
+    clients: Clients,
     entrances: Vec<Entrance>,
     pub(crate) timers: Wheel<Timer>,
     pub(crate) actions: VecDeque<Action>,
@@ -414,7 +415,7 @@ impl Shard {
             retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
-            clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
+            clients: Clients::new(hash_seed),
             duels: Duels::new(random.next_u64()),
             sayings: Sayings::default(),
             is_metering: is_metering(&settings.entrances),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::crowd::Throng;
 use super::{Scene, Trial};
 use crate::dialer::{Dialing, dial};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 use crate::schedule::Schedule;
 use crate::watcher::Nobody;
 use crate::{LoadError, process};
@@ -53,6 +53,9 @@ impl Trial for Storm {
 
     fn run(&self, scene: &mut Scene) -> Result<(), LoadError> {
         let tls = scene.tls.clone().ok_or_else(|| LoadError::new("the broker speaks no TLS"))?;
+        let Place::Tcp(encrypted) = tls.place else {
+            return Err(LoadError::new("TLS is not spoken over TCP"));
+        };
         let mut hello = Vec::new();
         if let Some(trust) = &tls.tls {
             trust
@@ -64,8 +67,8 @@ impl Trial for Storm {
         let plain = scene.address;
         let stops: [(&str, SocketAddr, &[u8]); 5] = [
             ("silent", plain, b""),
-            ("silent, TLS", tls.address, b""),
-            ("half a handshake", tls.address, &hello),
+            ("silent, TLS", encrypted, b""),
+            ("half a handshake", encrypted, &hello),
             ("first byte of CONNECT", plain, &part[..1]),
             ("90 kB of CONNECT", plain, &part),
         ];
