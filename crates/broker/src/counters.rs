@@ -70,6 +70,8 @@ counters! {
         queue_full,
         /// The packet is larger than the client accepts `[MQTT5-3.1.2-25]`.
         packet_too_large,
+        /// Its topic is not below the mount by which the client has come.
+        outside_mount,
         /// No member of a shared subscription could take it, nor have it put aside.
         group_away,
         /// Its message expiry interval has passed `[MQTT5-3.3.2-5]`. A retained message counts, too,

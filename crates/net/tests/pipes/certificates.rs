@@ -83,5 +83,6 @@ impl Authority {
 
 /// The settings of a server with this identity.
 pub(crate) fn settings(server: &Identity, clients: ClientCertificates) -> TlsSettings {
-    TlsSettings { chain: server.chain.clone(), key: server.key.clone_key(), clients }
+    let (chain, key) = (server.chain.clone(), server.key.clone_key());
+    TlsSettings { chain, key, clients, newest_only: false }
 }

@@ -12,7 +12,8 @@ use crate::certificates::{Authority, Identity, settings};
 use crate::peers::House;
 
 fn trust(clients: &Authority, lists: Vec<CertificateRevocationListDer<'static>>) -> ClientTrust {
-    ClientTrust { authorities: vec![clients.certificate()], revocation_lists: lists }
+    let authorities = vec![clients.certificate()];
+    ClientTrust { authorities, revocation_lists: lists, ignores_dates: false }
 }
 
 /// What comes of a client with this certificate.
@@ -125,11 +126,15 @@ fn a_client_that_does_not_trust_the_server_says_so_and_we_say_what_to_do() {
 fn authorities_that_are_none_are_refused() {
     let house = House::new();
     let authorities = vec![b"nonsense".to_vec().into()];
-    let clients =
-        ClientCertificates::Required(ClientTrust { authorities, revocation_lists: Vec::new() });
+    let clients = ClientCertificates::Required(ClientTrust {
+        authorities,
+        revocation_lists: Vec::new(),
+        ignores_dates: false,
+    });
     let error = house.acceptor.replace(settings(&house.authority.server(), clients)).unwrap_err();
     assert!(error.to_string().contains("certificate 1 of the clients' CAs"), "{error}");
-    let empty = ClientTrust { authorities: Vec::new(), revocation_lists: Vec::new() };
+    let empty =
+        ClientTrust { authorities: Vec::new(), revocation_lists: Vec::new(), ignores_dates: false };
     let clients = ClientCertificates::Required(empty);
     house.acceptor.replace(settings(&house.authority.server(), clients)).unwrap_err();
 }

@@ -127,6 +127,16 @@ impl Transport {
 }
 
 choice! {
+    /// A version of TLS.
+    TlsVersion, "1.2|1.3" {
+        /// TLS 1.2, of 2008.
+        V12 = "1.2",
+        /// TLS 1.3, of 2018.
+        V13 = "1.3",
+    }
+}
+
+choice! {
     /// Which part of a client's certificate is its user name.
     CertificateUser, "none|common-name|subject|alternative-name" {
         /// None: a certificate lets in whoever shows it.

@@ -48,7 +48,7 @@ pub(crate) fn config_of(text: &str) -> Config {
 pub(crate) use change::{changes, take_up};
 pub use choice::{
     CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
-    OnQueueFull, Sharing, Transport,
+    OnQueueFull, Sharing, TlsVersion, Transport,
 };
 pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};
