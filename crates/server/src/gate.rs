@@ -131,7 +131,7 @@ impl Gate {
             let _ = self.workers.set(Workers::start(self).map_err(failed)?);
         }
         *self.guards.write().unwrap_or_else(PoisonError::into_inner) = guards;
-        self.arrivals.set(arrival_rules(&config.limits));
+        self.arrivals.set(arrival_rules(config));
         Ok(())
     }
 
