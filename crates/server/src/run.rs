@@ -26,7 +26,7 @@ use crate::tls_files::TlsError;
 use crate::watcher::{ReadAgain, watch};
 use mio::Poll;
 use noctule_acl::AclError;
-use noctule_auth::{KeySetError, PasswordFileError};
+use noctule_auth::{CalloutProblem, KeySetError, PasswordFileError};
 use noctule_broker::{MemoryStore, Offer, Policies, Settings, Shard, ShardId, Stage};
 use noctule_store::{Recovered, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -118,6 +118,10 @@ pub enum StartError {
     TokenKeys(KeySetError),
     /// The rules about what clients may do cannot be used.
     Rules(AclError),
+    /// Nobody can be asked over HTTP as the configuration says.
+    Callout(CalloutProblem),
+    /// The ways to find out who clients are contradict the rest of the configuration.
+    Methods(String),
     /// TLS cannot be offered.
     Tls(TlsError),
     /// The operating system refused something that is always needed.
@@ -191,6 +195,8 @@ impl fmt::Display for StartError {
             ),
             Self::Passwords(error) => error.fmt(f),
             Self::TokenKeys(error) => error.fmt(f),
+            Self::Callout(problem) => problem.fmt(f),
+            Self::Methods(problem) => f.write_str(problem),
             Self::Rules(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
@@ -208,10 +214,11 @@ impl Error for StartError {
             | Self::LogFile { error, .. }
             | Self::System { error, .. } => Some(error),
             Self::Store(error) => error.source(),
-            Self::Open { .. } | Self::NotWritable { .. } => None,
+            Self::Open { .. } | Self::NotWritable { .. } | Self::Methods(_) => None,
             Self::Listener { error, .. } => error.source(),
             Self::Passwords(error) => Some(error),
             Self::TokenKeys(error) => Some(error),
+            Self::Callout(problem) => Some(problem),
             Self::Rules(error) => Some(error),
             Self::Tls(error) => Some(error),
         }

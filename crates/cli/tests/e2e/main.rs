@@ -9,6 +9,7 @@
 
 mod aiomqtt_tests;
 mod announced_tests;
+mod asking;
 mod authorization_tests;
 mod aws_tests;
 mod bench_tests;
