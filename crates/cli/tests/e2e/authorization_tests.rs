@@ -317,7 +317,8 @@ fn what_a_retained_message_says_is_withheld_once_its_publisher_may_not_say_it_an
 /// What stands in the first block of a kind on the page about rules that holds some words.
 fn block(kind: &str, words: &str) -> String {
     let page = include_str!("../../../../docs/authorization.md");
-    let blocks = page.split(&format!("```{kind}\n")).skip(1);
+    let fence = format!("```{kind}\n");
+    let blocks = page.split(&fence).skip(1);
     let mut blocks = blocks.filter_map(|rest| Some(rest.split_once("\n```")?.0));
     blocks.find(|block| block.contains(words)).expect("the block").to_owned()
 }
