@@ -53,14 +53,14 @@ pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
 pub use counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
-pub use entrance::{AcceptedVersions, Entrance, EntranceId};
+pub use entrance::{AcceptedVersions, AssignedPrefix, Entrance, EntranceId, Mount};
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::{Message, MessageParts, PublishedBy};
+pub use message::{Message, MessageBytes, MessageParts, PublishedBy};
 pub use meter::{Bucket, Rates};
 /// Words of MQTT that records are made of.
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};

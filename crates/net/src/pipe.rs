@@ -176,6 +176,16 @@ impl Pipe {
         }
     }
 
+    /// Whether `peer`, whose its other end is, is a proxy of ours that is to say in its request for WebSocket
+    /// whose the connection is.
+    #[must_use]
+    pub fn is_of_proxy(&self, peer: &Peer) -> bool {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => false,
+            Self::WebSocket(stream) => stream.is_of_proxy(peer),
+        }
+    }
+
     /// The peer is no stranger any more: what it sends beside payload has no limit from now on.
     pub fn acquaint(&mut self) {
         if let Self::WebSocket(stream) = self {

@@ -44,6 +44,11 @@ const NEEDS: &[Need] = &[
     Need { package: "libpaho-mqtt-dev", is_met: || has_header("MQTTClient.h") },
     Need { package: "nodejs", is_met: || shell::which("node").is_some() },
     Need { package: "npm", is_met: || shell::which("npm").is_some() },
+    // For the page in `examples/browser`.
+    Need {
+        package: "chromium-headless-shell",
+        is_met: || shell::which("chromium-headless-shell").is_some(),
+    },
 ];
 
 /// Installs the packages whose needs are not met.

@@ -1,12 +1,12 @@
 //! What waits and says nothing: resident memory for each idle connection and each absent session.
 
-use std::net::TcpStream;
 use std::time::Duration;
 
 use super::Measured;
 use crate::durable::make_sessions;
 use crate::idle::check_open;
 use crate::link::Opening;
+use crate::socket::Socket;
 use crate::target::Broker;
 use crate::{LoadError, process};
 
@@ -18,12 +18,12 @@ pub(super) fn measure_idle(
     let endpoint = broker.endpoint(over_tls)?;
     let open = |number: u32| {
         let id = format!("idle-{number:08}");
-        Opening::connect(&endpoint, &id, KEEP_ALIVE_S).map(Opening::into_stream)
+        Opening::connect(&endpoint, &id, KEEP_ALIVE_S).and_then(Opening::into_quiet)
     };
     // The first one shows the broker its way.
     let first = open(0)?;
     let before = settled(broker)?;
-    let held: Vec<TcpStream> = (1..=connections).map(open).collect::<Result<_, _>>()?;
+    let held: Vec<Socket> = (1..=connections).map(open).collect::<Result<_, _>>()?;
     let after = settled(broker)?;
     if !over_tls {
         // Held until now; a broker that closed them in between would look cheap.

@@ -343,7 +343,9 @@ impl EventLoop {
                     let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
                     if !std::mem::replace(&mut socket.heard, true) {
-                        self.first_heard(connection, read, now);
+                        if !self.first_heard(connection, read, now) {
+                            return spent;
+                        }
                     }
                     if !discard {
                         spent += self.hand_in(connection, read, now);
