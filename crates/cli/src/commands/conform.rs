@@ -195,7 +195,7 @@ fn encryption(arguments: &ArgMatches) -> Result<Option<Arc<ClientConfig>>, TlsEr
         return Ok(None);
     }
     let options = TlsOptions::default().insecure(insecure);
-    let options = file.into_iter().fold(options, |options, file| options.ca_file(file));
+    let options = file.into_iter().fold(options, TlsOptions::ca_file);
     options.client_config().map(Some)
 }
 
