@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         steps.step("tests", "cargo test --workspace", || {
             tests(&mut tally, &["--workspace", "--no-fail-fast"], None)
         });
+        steps.step("way", "instructions on the way of a PUBLISH, against benches/way.tsv", way);
         for (name, loops) in [("2 loops", "2"), ("8 loops", "8")] {
             let what = format!("the end-to-end tests again, brokers with {loops} loops");
             steps.step(name, &what, || {
@@ -58,6 +59,12 @@ fn format() -> Result<(), Failure> {
 fn clippy() -> Result<(), Failure> {
     let arguments = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     shell::run(workspace::cargo().args(arguments))
+}
+
+/// A count that has risen by more than noise fails until it is explained where the counts are.
+fn way() -> Result<(), Failure> {
+    let arguments = ["run", "--release", "--quiet", "--package", "noctule-benches", "--bin", "way"];
+    shell::run(workspace::cargo().args(arguments).args(["--", "--check"]))
 }
 
 /// How many end-to-end tests run at once where there is nothing but them: they mostly wait, for other

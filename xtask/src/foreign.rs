@@ -29,7 +29,13 @@ pub(crate) fn prepare() -> Result<(), Failure> {
     let home = workspace::target()?.join("foreign");
     debian::prepare()?;
     python::prepare(&home.join("python"))?;
-    node::prepare(&home.join("node"))
+    node::prepare(&home.join("node"), node::CLIENTS)?;
+    node::prepare(&home.join("browser"), node::BROWSER)
+}
+
+/// Sees to it that the Debian packages are there, for those who need nothing else.
+pub(crate) fn prepare_debian() -> Result<(), Failure> {
+    debian::prepare()
 }
 
 /// Whether `home` was filled for exactly these `pins`.

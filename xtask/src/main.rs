@@ -4,6 +4,7 @@
 //! that a person at a desk and the machine that guards the main branch run the same thing. No rule
 //! about the code itself lives here: those are tests, in `xtask/tests/house`.
 
+mod bench;
 mod checks;
 mod clauses;
 mod counts;
@@ -45,6 +46,11 @@ const COMMANDS: &[Command] = &[
         name: "counts",
         about: "instructions and system calls per message, against their bounds (valgrind, strace)",
         run: counts::run,
+    },
+    Command {
+        name: "bench",
+        about: "speed and size beside a relay and Mosquitto; --rows, --rounds, --seconds, --quick, --write",
+        run: bench::run,
     },
 ];
 

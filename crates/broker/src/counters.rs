@@ -50,6 +50,8 @@ counters! {
         slow_consumers,
         /// Times that a client was not read because it sent faster than it may.
         clients_slowed_by_rate,
+        /// Times that no connection was accepted for a while because they came too fast.
+        arrivals_slowed,
         /// Connections that waited because others fought with them for a client identifier.
         duels_slowed,
         /// Sessions that ended because their expiry interval passed.
@@ -244,6 +246,18 @@ impl Packets {
     pub(crate) fn publish_leaves(&mut self, qos: QoS, packets: u64, payload_bytes: usize) {
         self.publish_sent[qos as usize] += packets;
         self.payload_sent += packets * payload_bytes as u64;
+    }
+
+    /// So many PUBLISH packets leave, with so many bytes of payload together.
+    pub(crate) fn run_leaves(&mut self, qos: QoS, packets: usize, payload_bytes: usize) {
+        self.publish_sent[qos as usize] += packets as u64;
+        self.payload_sent += payload_bytes as u64;
+    }
+
+    /// So many PUBLISH packets came, with so many bytes of payload together.
+    pub(crate) fn run_came(&mut self, qos: QoS, packets: usize, payload_bytes: usize) {
+        self.publish_received[qos as usize] += packets as u64;
+        self.payload_received += payload_bytes as u64;
     }
 
     #[inline]

@@ -11,6 +11,7 @@
 //! 4. write the output of every connection in [`Shard::take_dirty`], once.
 
 mod arena;
+mod clients;
 mod commons;
 mod connection;
 mod counters;
@@ -39,6 +40,7 @@ mod restore;
 mod retained;
 mod rights;
 mod router;
+mod run;
 mod session;
 mod shard;
 mod sharing;
@@ -58,7 +60,7 @@ pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::MemoryStore;
-pub use message::{Message, MessageParts, PublishedBy};
+pub use message::{Message, MessageBytes, MessageParts, PublishedBy};
 pub use meter::{Bucket, Rates};
 /// Words of MQTT that records are made of.
 pub use noctule_mqtt::packet::{RetainHandling, SubscriptionOptions};

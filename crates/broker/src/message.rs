@@ -303,6 +303,51 @@ pub struct MessageParts<'a> {
     pub received_ms: u64,
 }
 
+/// The same as bytes, of which nobody has said that they are text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageBytes<'a> {
+    /// The topic name.
+    pub topic: &'a [u8],
+    /// The properties to pass on, without their length.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The QoS it was published with.
+    pub qos: QoS,
+    /// Whether it was published to be retained.
+    pub retain: bool,
+    /// The client identifier of whoever published it, and the user name if there is one.
+    pub published_by: Option<(&'a [u8], Option<&'a [u8]>)>,
+    /// When it came, as in [`MessageParts`].
+    pub received_ms: u64,
+}
+
+impl<'a> MessageBytes<'a> {
+    /// The parts, if all that has to be text is text.
+    pub fn parts(&self) -> Option<MessageParts<'a>> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let published_by = match self.published_by {
+            None => None,
+            Some((client_id, None)) => {
+                Some(PublishedBy { client_id: text(client_id)?, user_name: None })
+            }
+            Some((client_id, Some(user_name))) => {
+                let user_name = Some(text(user_name)?);
+                Some(PublishedBy { client_id: text(client_id)?, user_name })
+            }
+        };
+        Some(MessageParts {
+            topic: text(self.topic)?,
+            properties: self.properties,
+            payload: self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            published_by,
+            received_ms: self.received_ms,
+        })
+    }
+}
+
 impl Message {
     /// Makes a message of parts that come from outside, and checks them.
     ///
@@ -363,6 +408,36 @@ impl Message {
             published_by: self.published_by(),
             received_ms: self.received_ms(),
         }
+    }
+
+    /// What a store writes down of it, as bytes. All of them were checked when they came, and whoever
+    /// only writes them down need not look at them again.
+    pub fn to_store(&self) -> MessageBytes<'_> {
+        let body = &*self.0;
+        let names = || {
+            let behind = &body.bytes[body.payload_end as usize..];
+            let (client_id, behind) = behind.split_at(usize::from(body.client_id_len));
+            (client_id, &behind[..usize::from(body.user_name_len)])
+        };
+        let published_by = match body.publisher {
+            Known::Nothing => None,
+            Known::ClientId => Some((names().0, None)),
+            Known::UserName => Some((names().0, Some(names().1))),
+        };
+        MessageBytes {
+            topic: self.topic_bytes(),
+            properties: self.properties(),
+            payload: self.payload(),
+            qos: body.qos,
+            retain: body.retain,
+            published_by,
+            received_ms: body.received_ms,
+        }
+    }
+
+    /// Whether somebody else has it, too.
+    pub fn is_shared(&self) -> bool {
+        !Arc::is_unique(&self.0)
     }
 
     /// A number that two messages have in common if they are one, shared; it says so only as long
@@ -541,9 +616,12 @@ mod tests {
     fn a_message_is_made_of_its_parts_again_and_bad_parts_are_refused() {
         let message = Message::from_parts(&PARTS).unwrap();
         assert_eq!(message.parts(), PARTS);
+        assert_eq!(message.to_store().parts(), Some(PARTS));
         for published_by in [None, Some(PublishedBy { client_id: "", user_name: None })] {
             let parts = MessageParts { published_by, ..PARTS };
-            assert_eq!(Message::from_parts(&parts).unwrap().parts(), parts);
+            let message = Message::from_parts(&parts).unwrap();
+            assert_eq!(message.parts(), parts);
+            assert_eq!(message.to_store().parts(), Some(parts));
         }
         let refused = |parts| Message::from_parts(&parts).is_err();
         assert!(refused(MessageParts { topic: "a/#", ..PARTS }));
@@ -552,10 +630,24 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_text_make_no_parts() {
+        let bytes = Message::from_parts(&PARTS).unwrap();
+        let bytes = bytes.to_store();
+        let is_refused = |bytes: MessageBytes<'_>| bytes.parts().is_none();
+        assert!(is_refused(MessageBytes { topic: b"\xFF", ..bytes }));
+        for published_by in [(&b"\xFF"[..], None), (b"c", Some(&b"\xFF"[..]))] {
+            assert!(is_refused(MessageBytes { published_by: Some(published_by), ..bytes }));
+        }
+    }
+
+    #[test]
     fn shared_messages_have_one_identity() {
         let (one, other) =
             (Message::from_parts(&PARTS).unwrap(), Message::from_parts(&PARTS).unwrap());
         assert_eq!(one.identity(), one.clone().identity());
+        assert!(!one.is_shared());
+        let _also_one = one.clone();
+        assert!(one.is_shared());
         assert_ne!(one.identity(), other.identity());
     }
 }

@@ -11,14 +11,20 @@ use crate::persist::{Owed, Sequence};
 use noctule_session::Now;
 use std::collections::VecDeque;
 
-/// Messages waiting for their turn.
+/// Messages waiting for their turn. Mostly there are none, so each part is behind a pointer.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    resident: VecDeque<Owed>,
-    resident_bytes: usize,
+    resident: Option<Box<Resident>>,
+    spill: Option<Box<Spill>>,
+}
+
+/// The part of the queue that is at hand.
+#[derive(Debug, Default)]
+struct Resident {
+    messages: VecDeque<Owed>,
+    bytes: usize,
     /// When to look for expired messages at the earliest.
     next_expiry: Deadline,
-    spill: Option<Box<Spill>>,
 }
 
 /// The part of the queue that only the store holds.
@@ -53,12 +59,17 @@ pub(crate) enum Place {
 impl Queue {
     /// How many messages wait, spilled ones included.
     pub(crate) fn len(&self) -> usize {
-        self.resident.len() + self.spill.as_ref().map_or(0, |spill| spill.messages)
+        let at_hand = self.resident.as_ref().map_or(0, |resident| resident.messages.len());
+        at_hand + self.spill.as_ref().map_or(0, |spill| spill.messages)
     }
 
     /// How many bytes of messages wait, spilled ones included.
     pub(crate) fn bytes(&self) -> usize {
-        self.resident_bytes + self.spilled_bytes()
+        self.resident_bytes() + self.spilled_bytes()
+    }
+
+    fn resident_bytes(&self) -> usize {
+        self.resident.as_ref().map_or(0, |resident| resident.bytes)
     }
 
     /// How many bytes of messages are left to the store.
@@ -67,13 +78,16 @@ impl Queue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.resident.is_empty() && self.spill.is_none()
+        self.resident.as_ref().is_none_or(|resident| resident.messages.is_empty())
+            && self.spill.is_none()
     }
 
     /// Where the next message goes, given whether the session may leave messages to the store.
     pub(crate) fn next_place(&self, bytes: usize, may_spill: bool, limits: &Limits) -> Place {
-        let over = self.resident_bytes + bytes > limits.queue_resident_bytes_max
-            && !self.resident.is_empty();
+        let over = self.resident.as_ref().is_some_and(|resident| {
+            resident.bytes + bytes > limits.queue_resident_bytes_max
+                && !resident.messages.is_empty()
+        });
         let behind = self.spill.is_some() && !fault(Fault::SpillOvertaken);
         if behind || (may_spill && over) { Place::Spilled } else { Place::Resident }
     }
@@ -81,9 +95,10 @@ impl Queue {
     /// Puts a message at the end: what a publisher sends on one topic stays in its order
     /// `[MQTT3-4.6.0-5]` `[MQTT3-4.6.0-6]` `[MQTT5-4.6.0-5]` `[MQTT5-4.6.0-6]`.
     pub(crate) fn push(&mut self, owed: Owed) {
-        self.resident_bytes += owed.bytes();
-        self.next_expiry = self.next_expiry.min(owed.message.expires());
-        self.resident.push_back(owed);
+        let resident = self.resident.get_or_insert_default();
+        resident.bytes += owed.bytes();
+        resident.next_expiry = resident.next_expiry.min(owed.message.expires());
+        resident.messages.push_back(owed);
     }
 
     /// Everything is left to the store: so many messages, of so many bytes, up to this one.
@@ -112,17 +127,19 @@ impl Queue {
 
     /// The first message that is at hand.
     pub(crate) fn first(&self) -> Option<Sequence> {
-        self.resident.front().map(|owed| owed.sequence)
+        self.resident.as_ref()?.messages.front().map(|owed| owed.sequence)
     }
 
     /// Takes the first message that is at hand.
     pub(crate) fn pop(&mut self) -> Option<Owed> {
-        let owed = self.resident.pop_front()?;
-        if !fault(Fault::QueueBytesLeaked) {
-            self.resident_bytes -= owed.bytes();
+        let resident = self.resident.as_mut()?;
+        let owed = resident.messages.pop_front()?;
+        let leaks = fault(Fault::QueueBytesLeaked);
+        if !leaks {
+            resident.bytes -= owed.bytes();
         }
-        if self.resident.is_empty() {
-            self.resident = VecDeque::new();
+        if resident.messages.is_empty() && !leaks {
+            self.resident = None;
         }
         Some(owed)
     }
@@ -134,28 +151,29 @@ impl Queue {
         now: Now,
         is_begun: impl Fn(Sequence) -> bool,
     ) -> Vec<Owed> {
-        if !self.next_expiry.has_passed(now) {
+        let Some(resident) = self.resident.as_mut().filter(|all| all.next_expiry.has_passed(now))
+        else {
             return Vec::new();
-        }
+        };
         let mut expired = Vec::new();
-        let all = std::mem::take(&mut self.resident);
+        let all = std::mem::take(&mut resident.messages);
         for owed in all {
             if owed.message.expires().has_passed(now) && !is_begun(owed.sequence) {
                 expired.push(owed);
             } else {
-                self.resident.push_back(owed);
+                resident.messages.push_back(owed);
             }
         }
-        self.resident_bytes -= expired.iter().map(Owed::bytes).sum::<usize>();
-        let next = self.resident.iter().map(|owed| owed.message.expires()).min();
-        self.next_expiry = next.unwrap_or_default().max(Deadline::after(1, now));
+        resident.bytes -= expired.iter().map(Owed::bytes).sum::<usize>();
+        let next = resident.messages.iter().map(|owed| owed.message.expires()).min();
+        resident.next_expiry = next.unwrap_or_default().max(Deadline::after(1, now));
         expired
     }
 
     /// Whether messages should be loaded now: some are spilled, few are at hand, and no load is on
     /// its way. If so, one counts as on its way.
     pub(crate) fn start_load(&mut self, limits: &Limits) -> bool {
-        let low = self.resident_bytes <= limits.queue_resident_bytes_max / 2;
+        let low = self.resident_bytes() <= limits.queue_resident_bytes_max / 2;
         match &mut self.spill {
             Some(spill) if low && spill.loading.is_none() => {
                 let last = spill.last;

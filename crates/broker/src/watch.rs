@@ -48,6 +48,18 @@ impl Watch {
         }
         true
     }
+
+    /// Whether a message is wanted.
+    #[inline]
+    pub(crate) fn is_watching(&self) -> bool {
+        self.left > 0
+    }
+
+    /// Counts messages of which none is wanted.
+    #[inline]
+    pub(crate) fn pass(&mut self, messages: usize) {
+        self.unseen += messages as u64;
+    }
 }
 
 impl Shard {

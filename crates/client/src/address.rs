@@ -162,20 +162,20 @@ impl Address {
         Ok(Self { host, port, tls, transport, user_name, password, topic })
     }
 
-    /// The host as it stands before a port: an IPv6 address in brackets.
-    pub(crate) fn bracketed_host(&self) -> String {
-        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    /// Host and port as they stand in a URL, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (host, port) = (self.bracketed_host(), self.port);
         match &self.transport {
-            Transport::Tcp => write!(f, "{host}:{port}"),
+            Transport::Tcp => f.write_str(&self.authority()),
             Transport::WebSocket { path } => {
                 let scheme = if self.tls { "wss" } else { "ws" };
-                write!(f, "{scheme}://{host}:{port}{path}")
+                write!(f, "{scheme}://{}{path}", self.authority())
             }
             Transport::Unix(path) => write!(f, "unix:{}", path.display()),
         }

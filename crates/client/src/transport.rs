@@ -56,8 +56,7 @@ pub(crate) async fn open(
     };
     let stream = match &address.transport {
         Transport::WebSocket { path } => {
-            let host = format!("{}:{}", address.bracketed_host(), address.port);
-            let upgraded = WebSocket::upgrade(stream, &host, path).await;
+            let upgraded = WebSocket::upgrade(stream, &address.authority(), path).await;
             Box::new(upgraded.map_err(Failure::into_reason)?)
         }
         Transport::Tcp | Transport::Unix(_) => stream,

@@ -40,7 +40,12 @@ impl Failure {
                 Reason::Upgrade { status, words: failure.to_string() }
             }
             Self::Request(part) => Reason::Upgrade { status: None, words: part.to_string() },
-            Self::Io(error) => Reason::Network(format!("the upgrade to WebSocket broke off: {error}")),
+            Self::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Self::Closed.into_reason()
+            }
+            Self::Io(error) => {
+                Reason::Network(format!("the upgrade to WebSocket broke off: {error}"))
+            }
             Self::Closed => Reason::Network(
                 "the server closed the connection when WebSocket was asked for; is this another port?"
                     .to_owned(),

@@ -76,13 +76,12 @@ impl Caller {
         each: impl FnMut(&Frame<'_>, &mut Vec<u8>),
     ) -> Step {
         if self.state == State::Calling {
-            match self.carrier.is_connected() {
+            match self.carrier.socket().is_connected() {
                 Ok(true) => {}
                 Ok(false) => return Step::Nothing,
                 Err(_) => return Step::Gone,
             }
-            // It costs a little time at worst.
-            let _ = self.carrier.socket().set_nodelay(true);
+            self.carrier.socket().set_nodelay();
             self.state = State::Asking;
             if !self.say(connect) {
                 return Step::Gone;

@@ -1,33 +1,41 @@
-//! What carries a connection of the generator: TCP, or TLS over TCP, neither of which ever waits.
+//! What carries a connection of the generator: a socket, TLS over it if that is wanted, and frames of
+//! WebSocket over that; none of them ever waits.
 //!
 //! This is the client's end of TLS; the server's end, in `noctule-net`, has to be fair to thousands
 //! of strangers and may be left half-read. Here every connection is read until nothing is left, so
 //! that readiness told at its edge is enough, and no rule of fairness is needed.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
 use mio::event::Source;
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::{ClientConnection, HandshakeKind};
 
 use crate::LoadError;
 use crate::endpoint::{Endpoint, TlsClient};
+use crate::framed::Framed;
+use crate::socket::{Socket, WaitingSocket};
 
-/// A stream of bytes.
+/// A stream of bytes, in frames of WebSocket if that is wanted.
 #[derive(Debug)]
-pub(crate) enum Carrier {
-    Tcp(TcpStream),
+pub(crate) struct Carrier {
+    stream: Stream,
+    framed: Option<Box<Framed>>,
+}
+
+/// A stream of bytes, as it is or encrypted.
+#[derive(Debug)]
+enum Stream {
+    Plain(Socket),
     Tls(Box<TlsCarrier>),
 }
 
-/// TLS over TCP.
+/// TLS over a socket.
 #[derive(Debug)]
-pub(crate) struct TlsCarrier {
-    socket: TcpStream,
+struct TlsCarrier {
+    socket: Socket,
     session: ClientConnection,
     /// What was read from the socket at once.
     incoming: Box<[u8]>,
@@ -45,18 +53,95 @@ impl Carrier {
         registry: &Registry,
         token: Token,
     ) -> Result<Self, LoadError> {
-        let address = endpoint.address;
-        let socket = TcpStream::connect(address)
-            .map_err(|error| LoadError::io(format!("cannot connect to {address}"), error))?;
+        let socket = Socket::dial(&endpoint.place)?;
         let session = endpoint.tls.as_ref().map(TlsClient::session).transpose()?;
-        let mut carrier = Self::over(socket, session);
+        let framed = framed(endpoint)?;
+        let mut carrier = Self { stream: Stream::over(socket, session), framed };
         carrier.register(registry, token)?;
         Ok(carrier)
     }
 
-    pub(crate) fn over(socket: TcpStream, session: Option<ClientConnection>) -> Self {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> Result<(), LoadError> {
+        let both = Interest::READABLE.add(Interest::WRITABLE);
+        let socket = match &mut self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => &mut tls.socket,
+        };
+        socket
+            .register(registry, token, both)
+            .map_err(|error| LoadError::io("cannot watch a connection for readiness", error))
+    }
+
+    /// What lies below everything.
+    pub(crate) fn socket(&self) -> &Socket {
+        match &self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => &tls.socket,
+        }
+    }
+
+    /// Whether a read that brought `count` bytes to a buffer of `most` has emptied the socket.
+    pub(crate) fn has_emptied_socket(&self, count: usize, most: usize) -> bool {
+        match (&self.stream, &self.framed) {
+            (Stream::Tls(_), _) => false,
+            (Stream::Plain(_), None) => count < most,
+            (Stream::Plain(_), Some(framed)) => framed.has_emptied_it(),
+        }
+    }
+
+    /// Whether the handshake resumed an earlier session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(tls) => tls.session.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    /// Says `last`, finishes writing, and waits at most `patience` until the peer has closed.
+    pub(crate) fn close(self, last: &[u8], patience: Duration) -> io::Result<()> {
+        match self.framed {
+            Some(framed) => self.stream.close(&framed.last_words(last)?, patience),
+            None => self.stream.close(last, patience),
+        }
+    }
+}
+
+/// The frames of a connection to an endpoint that wants them.
+fn framed(endpoint: &Endpoint) -> Result<Option<Box<Framed>>, LoadError> {
+    endpoint.web_socket.as_ref().map(|door| Framed::new(door).map(Box::new)).transpose()
+}
+
+impl Read for Carrier {
+    /// 0 is the end, whether it was announced in TLS or not: MQTT knows by itself what is whole.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.framed {
+            Some(framed) => framed.read(&mut self.stream, buffer),
+            None => self.stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Carrier {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.framed {
+            Some(framed) => framed.write(&mut self.stream, bytes),
+            None => self.stream.write(bytes),
+        }
+    }
+
+    /// Lets bytes leave that the socket did not take when they were written.
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.framed {
+            Some(framed) => framed.flush(&mut self.stream),
+            None => self.stream.flush(),
+        }
+    }
+}
+
+impl Stream {
+    fn over(socket: Socket, session: Option<ClientConnection>) -> Self {
         match session {
-            None => Self::Tcp(socket),
+            None => Self::Plain(socket),
             Some(session) => {
                 let incoming = vec![0; INCOMING_BYTES].into_boxed_slice();
                 Self::Tls(Box::new(TlsCarrier { socket, session, incoming, unseen: 0..0 }))
@@ -64,64 +149,17 @@ impl Carrier {
         }
     }
 
-    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> Result<(), LoadError> {
-        let both = Interest::READABLE.add(Interest::WRITABLE);
-        self.socket_mut()
-            .register(registry, token, both)
-            .map_err(|error| LoadError::io("cannot watch a connection for readiness", error))
-    }
-
-    pub(crate) fn socket(&self) -> &TcpStream {
+    fn close(self, last: &[u8], patience: Duration) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket,
-            Self::Tls(tls) => &tls.socket,
-        }
-    }
-
-    fn socket_mut(&mut self) -> &mut TcpStream {
-        match self {
-            Self::Tcp(socket) => socket,
-            Self::Tls(tls) => &mut tls.socket,
-        }
-    }
-
-    /// Whether TCP is through; an error if it never will be.
-    pub(crate) fn is_connected(&self) -> io::Result<bool> {
-        if let Some(error) = self.socket().take_error()? {
-            return Err(error);
-        }
-        match self.socket().peer_addr() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether a read that did not fill its buffer has emptied the socket.
-    pub(crate) fn empties_by_short_read(&self) -> bool {
-        matches!(self, Self::Tcp(_))
-    }
-
-    /// Whether the handshake resumed an earlier session.
-    pub(crate) fn is_resumed(&self) -> bool {
-        match self {
-            Self::Tcp(_) => false,
-            Self::Tls(tls) => tls.session.handshake_kind() == Some(HandshakeKind::Resumed),
-        }
-    }
-
-    /// Says `last`, finishes writing, and waits at most `patience` until the peer has closed.
-    pub(crate) fn close(self, last: &[u8], patience: Duration) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => {
-                let mut stream = waiting(socket, patience)?;
+            Self::Plain(socket) => {
+                let mut stream = socket.into_waiting(patience)?;
                 stream.write_all(last)?;
-                stream.shutdown(Shutdown::Write)?;
+                stream.finish()?;
                 io::copy(&mut stream, &mut io::sink()).map(|_| ())
             }
             Self::Tls(tls) => {
                 let TlsCarrier { socket, mut session, .. } = *tls;
-                let mut stream = waiting(socket, patience)?;
+                let mut stream = socket.into_waiting(patience)?;
                 rustls::Stream::new(&mut session, &mut stream).write_all(last)?;
                 match farewell(&mut session, &mut stream) {
                     // Who closes on DISCONNECT need not hear the goodbye of TLS as well.
@@ -133,19 +171,12 @@ impl Carrier {
     }
 }
 
-fn waiting(socket: TcpStream, patience: Duration) -> io::Result<std::net::TcpStream> {
-    let stream = std::net::TcpStream::from(socket);
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(patience))?;
-    Ok(stream)
-}
-
-fn farewell(session: &mut ClientConnection, stream: &mut std::net::TcpStream) -> io::Result<()> {
+fn farewell(session: &mut ClientConnection, stream: &mut WaitingSocket) -> io::Result<()> {
     session.send_close_notify();
     while session.wants_write() {
         session.write_tls(stream)?;
     }
-    stream.shutdown(Shutdown::Write)?;
+    stream.finish()?;
     io::copy(stream, &mut io::sink()).map(|_| ())
 }
 
@@ -154,28 +185,26 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }
 
-impl Read for Carrier {
-    /// 0 is the end, whether it was announced in TLS or not: MQTT knows by itself what is whole.
+impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.read(buffer),
+            Self::Plain(socket) => socket.read(buffer),
             Self::Tls(tls) => tls.read(buffer),
         }
     }
 }
 
-impl Write for Carrier {
+impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.write(bytes),
+            Self::Plain(socket) => socket.write(bytes),
             Self::Tls(tls) => tls.write(bytes),
         }
     }
 
-    /// Lets encrypted bytes leave that the socket did not take when they were written.
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(_) => Ok(()),
+            Self::Plain(_) => Ok(()),
             Self::Tls(tls) => tls.flush(),
         }
     }
@@ -235,67 +264,95 @@ impl TlsCarrier {
 
 /// A stream in the opening of a connection, which waits for each answer.
 #[derive(Debug)]
-pub(crate) enum Waiting {
-    Tcp(std::net::TcpStream),
-    Tls(Box<rustls::StreamOwned<ClientConnection, std::net::TcpStream>>),
+pub(crate) struct Waiting {
+    stream: WaitingStream,
+    framed: Option<Box<Framed>>,
+}
+
+#[derive(Debug)]
+enum WaitingStream {
+    Plain(WaitingSocket),
+    Tls(Box<rustls::StreamOwned<ClientConnection, WaitingSocket>>),
 }
 
 impl Waiting {
     /// Connects, and waits at most `patience` for this and later for each answer.
     pub(crate) fn connect(endpoint: &Endpoint, patience: Duration) -> Result<Self, LoadError> {
-        let address: SocketAddr = endpoint.address;
-        let stream = std::net::TcpStream::connect_timeout(&address, patience)
-            .and_then(|stream| {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(patience))?;
-                Ok(stream)
-            })
-            .map_err(|error| LoadError::io(format!("cannot connect to {address}"), error))?;
-        Ok(match &endpoint.tls {
-            None => Self::Tcp(stream),
-            Some(tls) => Self::Tls(Box::new(rustls::StreamOwned::new(tls.session()?, stream))),
-        })
+        let socket = WaitingSocket::connect(&endpoint.place, patience)?;
+        let stream = match &endpoint.tls {
+            None => WaitingStream::Plain(socket),
+            Some(tls) => {
+                let session = tls.session()?;
+                WaitingStream::Tls(Box::new(rustls::StreamOwned::new(session, socket)))
+            }
+        };
+        Ok(Self { stream, framed: framed(endpoint)? })
     }
 
     /// The same connection, which waits no more.
     pub(crate) fn into_carrier(self) -> io::Result<Carrier> {
-        let (stream, session) = match self {
-            Self::Tcp(stream) => (stream, None),
-            Self::Tls(tls) => (tls.sock, Some(tls.conn)),
+        let (socket, session) = match self.stream {
+            WaitingStream::Plain(socket) => (socket, None),
+            WaitingStream::Tls(tls) => (tls.sock, Some(tls.conn)),
         };
-        stream.set_nonblocking(true)?;
-        Ok(Carrier::over(TcpStream::from_std(stream), session))
+        let stream = Stream::over(socket.into_socket()?, session);
+        Ok(Carrier { stream, framed: self.framed })
     }
 
-    /// The socket; of TLS, what it has decrypted is lost.
-    pub(crate) fn into_socket(self) -> std::net::TcpStream {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(tls) => tls.sock,
+    /// The socket; what TLS and frames have taken in and not handed on is lost.
+    pub(crate) fn into_socket(self) -> WaitingSocket {
+        match self.stream {
+            WaitingStream::Plain(socket) => socket,
+            WaitingStream::Tls(tls) => tls.sock,
         }
     }
 }
 
 impl Read for Waiting {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
+        match &mut self.framed {
+            Some(framed) => framed.read(&mut self.stream, buffer),
+            None => self.stream.read(buffer),
         }
     }
 }
 
 impl Write for Waiting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.framed {
+            Some(framed) => framed.write(&mut self.stream, bytes),
+            None => self.stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.framed {
+            Some(framed) => framed.flush(&mut self.stream),
+            None => self.stream.flush(),
+        }
+    }
+}
+
+impl Read for WaitingStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for WaitingStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
             Self::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.flush(),
+            Self::Plain(socket) => socket.flush(),
             Self::Tls(stream) => stream.flush(),
         }
     }

@@ -123,7 +123,7 @@ pub fn compare(
 }
 
 /// Measures one scenario once, after a short run to warm up.
-fn measure(
+pub(crate) fn measure(
     broker: &mut Broker,
     plan: Plan,
     duration: Duration,

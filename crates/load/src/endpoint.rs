@@ -1,4 +1,5 @@
-//! Where a broker is and how clients introduce themselves there: address, version, password, TLS.
+//! Where a broker is and how clients introduce themselves there: place, version, password, TLS,
+//! WebSocket.
 //!
 //! A value to be cloned and handed around; nothing here opens a connection. Certificates are not
 //! judged here either: whoever makes a [`TlsClient`] brings the configuration that does.
@@ -16,12 +17,13 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::LoadError;
 use crate::packets;
+pub use crate::socket::Place;
 
 /// A broker as clients of the generator meet it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub place: Place,
     /// Which MQTT is spoken.
     pub version: ProtocolVersion,
     /// As whom.
@@ -30,6 +32,8 @@ pub struct Endpoint {
     pub password: Option<Vec<u8>>,
     /// With which encryption, if any.
     pub tls: Option<TlsClient>,
+    /// In which frames, if any.
+    pub web_socket: Option<WebSocketClient>,
     /// What client identifiers and topics begin with.
     pub prefix: String,
 }
@@ -39,7 +43,15 @@ impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         let version = ProtocolVersion::V311;
         let prefix = "load".into();
-        Self { address, version, user_name: None, password: None, tls: None, prefix }
+        Self {
+            place: address.into(),
+            version,
+            user_name: None,
+            password: None,
+            tls: None,
+            web_socket: None,
+            prefix,
+        }
     }
 }
 
@@ -68,6 +80,15 @@ impl Endpoint {
             self.version,
         )
     }
+}
+
+/// What a client says when it asks for WebSocket.
+#[derive(Debug, Clone)]
+pub struct WebSocketClient {
+    /// Host and port as the server is known by them.
+    pub host: String,
+    /// The path.
+    pub path: String,
 }
 
 /// How the client's end of TLS is made.

@@ -3,7 +3,7 @@
 //! A connection here has done CONNECT and nothing since: no subscription, no will, nothing under
 //! way. What the kernel keeps for its socket is not the broker's and not counted.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::LoadError;
 use crate::link::Opening;
 use crate::process::{Memory, memory};
+use crate::socket::Socket;
 use crate::table::Table;
 use crate::target::Broker;
 
@@ -66,16 +67,14 @@ pub fn measure(
     Ok(IdleCost { broker: broker.name.clone(), keep_alive, connections, before, after })
 }
 
-fn connect(address: SocketAddr, keep_alive: u16, number: u32) -> Result<TcpStream, LoadError> {
+fn connect(address: SocketAddr, keep_alive: u16, number: u32) -> Result<Socket, LoadError> {
     Opening::connect(&address.into(), &format!("idle-{number:08}"), keep_alive)
-        .map(Opening::into_stream)
+        .and_then(Opening::into_quiet)
 }
 
-fn check_open(stream: &TcpStream) -> Result<(), LoadError> {
-    let answer = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
-    match answer {
-        Ok(count) if count > 0 => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+pub(crate) fn check_open(socket: &Socket) -> Result<(), LoadError> {
+    match socket.is_at_end() {
+        Ok(false) => Ok(()),
         _ => Err(LoadError::new("the broker closed an idle connection")),
     }
 }

@@ -13,7 +13,8 @@ use noctule_mqtt::{Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonC
 use crate::LoadError;
 use crate::carrier::{Carrier, Waiting};
 use crate::endpoint::Endpoint;
-use crate::packets::{self, DISCONNECT};
+use crate::packets::{self, DISCONNECT, PINGREQ};
+use crate::socket::{Socket, WaitingSocket};
 
 /// The largest packet read.
 const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -124,6 +125,17 @@ impl Opening {
         self.ask(message, PacketType::Puback).map(|_| ())
     }
 
+    /// Writes packets that nobody answers.
+    pub(crate) fn write(&mut self, packets: &[u8]) -> Result<(), LoadError> {
+        let written = self.stream.write_all(packets);
+        written.map_err(|error| LoadError::io(format!("{}: cannot write", self.client_id), error))
+    }
+
+    /// Returns when the broker has taken in everything that was written before.
+    pub(crate) fn ping(&mut self) -> Result<(), LoadError> {
+        self.ask(&PINGREQ, PacketType::Pingresp).map(|_| ())
+    }
+
     /// Goes on without blocking, with readiness reported under `token`.
     pub(crate) fn start(self, registry: &Registry, token: Token) -> Result<Link, LoadError> {
         let mut carrier = self
@@ -146,8 +158,14 @@ impl Opening {
         self.granted
     }
 
-    /// The socket, for a connection that has nothing more to say.
-    pub(crate) fn into_stream(self) -> std::net::TcpStream {
+    /// The socket, for a connection that has nothing more to say and only looks whether it is open.
+    pub(crate) fn into_quiet(self) -> Result<Socket, LoadError> {
+        let socket = self.stream.into_socket().into_socket();
+        socket.map_err(|error| LoadError::io("a connection cannot go on without waiting", error))
+    }
+
+    /// The socket, for a connection without frames and encryption.
+    pub(crate) fn into_stream(self) -> WaitingSocket {
         self.stream.into_socket()
     }
 
@@ -258,7 +276,7 @@ impl Link {
                 .map_err(|violation| self.lost(&format!("brought {violation}"), None))?;
             // Edge-triggered: a short read means drained, and the end of the stream is reported
             // as an event of its own.
-            if count < scratch.len() && self.carrier.empties_by_short_read() {
+            if self.carrier.has_emptied_socket(count, scratch.len()) {
                 return Ok(total);
             }
         }
@@ -266,10 +284,9 @@ impl Link {
 
     /// Whether the end of the stream has been reached; to be asked when the event says so.
     pub(crate) fn check_open(&self) -> Result<(), LoadError> {
-        match self.carrier.socket().peek(&mut [0]) {
-            Ok(0) => Err(self.lost("was closed by the broker", None)),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        match self.carrier.socket().is_at_end() {
+            Ok(true) => Err(self.lost("was closed by the broker", None)),
+            Ok(false) => Ok(()),
             Err(error) => Err(self.lost("broke", Some(error))),
         }
     }

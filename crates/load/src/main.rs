@@ -3,6 +3,7 @@
 
 mod arguments;
 mod durable_words;
+mod suite_words;
 mod trials;
 
 use std::net::SocketAddr;
@@ -14,8 +15,7 @@ use noctule_load::compare::{self, Effort, Sample, faults_json};
 use noctule_load::fleet::Fleet;
 use noctule_load::plan::{Goal, Plan};
 use noctule_load::target::{Broker, Target};
-use noctule_load::{LoadError, durable, idle, process, relay, table, trial};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use noctule_load::{LoadError, durable, idle, machine, process, relay, table, trial};
 use serde_json::json;
 
 use arguments::Mode;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Some(("idle", matches)) => measure_idle(matches),
         Some(("relay", matches)) => relay(matches),
         Some((durable_words::NAME, matches)) => measure_durable(matches),
+        Some((suite_words::NAME, matches)) => suite_words::run(matches),
         Some((name, matches)) if trials::NAMES.contains(&name) => bear(name, matches),
         _ => Err(LoadError::new("there is no such command")),
     };
@@ -48,10 +49,10 @@ fn compare_brokers(matches: &ArgMatches) -> Result<bool, LoadError> {
         duration: arguments::seconds(matches, "seconds"),
         rounds: arguments::number(matches, "rounds"),
     };
-    let processors = processors()?;
+    let processors = machine::processors()?;
     let pinned = matches.get_flag("pin");
     let mut brokers = start_pinned(&arguments::targets(matches)?, &processors, pinned)?;
-    eprintln!("{}", machine(processors.len(), pinned));
+    eprintln!("{}", conditions(pinned));
     let comparison = compare::compare(&mut brokers, &plans, effort, report)?;
     if matches.get_flag("json") {
         println!("{:#}", comparison.json());
@@ -81,16 +82,16 @@ fn start_pinned(
         return start(targets);
     }
     // What we start inherits where we may run.
-    run_on(processors[0])?;
+    machine::run_on(processors[0])?;
     let brokers = start(targets);
-    run_on(*processors.last().unwrap_or(&processors[0]))?;
+    machine::run_on(*processors.last().unwrap_or(&processors[0]))?;
     brokers
 }
 
 /// Runs a trial at every broker; true if no good client lost anything.
 fn bear(name: &str, matches: &ArgMatches) -> Result<bool, LoadError> {
     process::raise_open_files(trials::connections(name, matches))?;
-    let processors = processors()?;
+    let processors = machine::processors()?;
     let pinned = matches.get_flag("pin");
     let mut found = Vec::new();
     let mut targets = arguments::targets(matches)?;
@@ -116,7 +117,7 @@ fn bear(name: &str, matches: &ArgMatches) -> Result<bool, LoadError> {
     if matches.get_flag("json") {
         println!("{:#}", trial::json(&found));
     } else {
-        eprintln!("{}", machine(processors.len(), pinned));
+        eprintln!("{}", conditions(pinned));
         print!("{}", trial::table(&found));
     }
     Ok(found.iter().all(|found| found.good_faults.is_clean()))
@@ -131,41 +132,14 @@ fn start(targets: &[Target]) -> Result<Vec<Broker>, LoadError> {
         .collect()
 }
 
-/// What one needs to know about the machine to read the figures.
-fn machine(processors: usize, pinned: bool) -> String {
-    let read = |path: &str| {
-        std::fs::read_to_string(path)
-            .map_or("unknown".into(), |text: String| text.trim().to_owned())
+/// What one needs to know to read the figures.
+fn conditions(pinned: bool) -> String {
+    let where_ = if pinned {
+        "brokers on the first processor, generator on the last"
+    } else {
+        "nothing pinned"
     };
-    let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown processor", |(_, model)| model);
-    format!(
-        "{model}, {processors} processors, Linux {}, congestion control {}, {}",
-        read("/proc/sys/kernel/osrelease"),
-        read("/proc/sys/net/ipv4/tcp_congestion_control"),
-        if pinned {
-            "brokers on the first processor, generator on the last"
-        } else {
-            "nothing pinned"
-        }
-    )
-}
-
-/// The processors this process may use.
-fn processors() -> Result<Vec<usize>, LoadError> {
-    let set = sched_getaffinity(None)
-        .map_err(|error| LoadError::io("cannot see our processors", error.into()))?;
-    Ok((0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect())
-}
-
-fn run_on(processor: usize) -> Result<(), LoadError> {
-    let mut set = CpuSet::new();
-    set.set(processor);
-    sched_setaffinity(None, &set)
-        .map_err(|error| LoadError::io("cannot choose a processor", error.into()))
+    format!("{}, {where_}", machine::describe())
 }
 
 /// Sends a fixed number of messages and says what came of it.
@@ -225,7 +199,7 @@ fn measure_idle(matches: &ArgMatches) -> Result<bool, LoadError> {
 /// True if every message that was acknowledged came once and in order.
 fn measure_durable(matches: &ArgMatches) -> Result<bool, LoadError> {
     let plan = durable_words::plan(matches)?;
-    eprintln!("{}", machine(processors()?.len(), false));
+    eprintln!("{}", conditions(false));
     let findings = durable::measure(&plan, |done| eprintln!("{done}"))?;
     if matches.get_flag("json") {
         println!("{:#}", durable::json(&findings));

@@ -218,6 +218,9 @@ pub fn subscribe(
 /// A DISCONNECT, in any version.
 pub const DISCONNECT: [u8; 2] = [(PacketType::Disconnect as u8) << 4, 0];
 
+/// A PINGREQ.
+pub const PINGREQ: [u8; 2] = [(PacketType::Pingreq as u8) << 4, 0];
+
 pub(crate) fn encoded(packet: &Packet<'_>, version: ProtocolVersion) -> Result<Vec<u8>, LoadError> {
     let mut bytes = Vec::new();
     codec::encode(packet, version, &mut bytes).map_err(in_words)?;

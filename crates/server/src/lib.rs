@@ -10,6 +10,7 @@ mod commons;
 mod complaints;
 mod door;
 mod durable;
+mod ending;
 mod entrances;
 mod event_loop;
 mod gate;

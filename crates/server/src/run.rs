@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::commons::{Access, Shared};
 use crate::door::Door;
 use crate::durable::{self, Kept};
+use crate::ending::{self, Keeper};
 use crate::entrances::{Rules, stage};
 use crate::event_loop::{EventLoop, Observers};
 use crate::gate::Gate;
@@ -25,10 +26,11 @@ use crate::tls_files::TlsError;
 use crate::watcher::{ReadAgain, watch};
 use mio::Poll;
 use noctule_acl::AclError;
-use noctule_auth::{KeySetError, PasswordFileError};
+use noctule_auth::{CalloutProblem, KeySetError, PasswordFileError};
 use noctule_broker::{MemoryStore, Offer, Policies, Settings, Shard, ShardId, Stage};
-use noctule_store::{Recovered, Store, StoreError};
+use noctule_store::{Recovered, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::{Handle, Signals};
 use std::error::Error;
 use std::fmt;
@@ -36,8 +38,8 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -116,6 +118,10 @@ pub enum StartError {
     TokenKeys(KeySetError),
     /// The rules about what clients may do cannot be used.
     Rules(AclError),
+    /// Nobody can be asked over HTTP as the configuration says.
+    Callout(CalloutProblem),
+    /// The ways to find out who clients are contradict the rest of the configuration.
+    Methods(String),
     /// TLS cannot be offered.
     Tls(TlsError),
     /// The operating system refused something that is always needed.
@@ -189,6 +195,8 @@ impl fmt::Display for StartError {
             ),
             Self::Passwords(error) => error.fmt(f),
             Self::TokenKeys(error) => error.fmt(f),
+            Self::Callout(problem) => problem.fmt(f),
+            Self::Methods(problem) => f.write_str(problem),
             Self::Rules(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
@@ -206,10 +214,11 @@ impl Error for StartError {
             | Self::LogFile { error, .. }
             | Self::System { error, .. } => Some(error),
             Self::Store(error) => error.source(),
-            Self::Open { .. } | Self::NotWritable { .. } => None,
+            Self::Open { .. } | Self::NotWritable { .. } | Self::Methods(_) => None,
             Self::Listener { error, .. } => error.source(),
             Self::Passwords(error) => Some(error),
             Self::TokenKeys(error) => Some(error),
+            Self::Callout(problem) => Some(problem),
             Self::Rules(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
@@ -316,12 +325,19 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     }
     let read_again = (!watched.is_empty()).then(|| watch(watched)).transpose();
     let read_again = read_again.map_err(system("start a thread"))?;
+    let keeper = Arc::new(Keeper::of(store));
     // Files that are changed from here on are noticed.
     say_hello(&lines, &promise_of_store, shards, started);
     supervisor::tell("READY=1");
-    let served = serve(&building, loops, signals, (read_again.as_ref(), &reopen));
+    let served = serve(&building, loops, signals, (read_again.as_ref(), &reopen), &keeper);
     drop((read_again, socket_files));
-    let closed = store.map_or(Ok(()), Store::close).map_err(StartError::Store);
+    // The disk may take its time.
+    let at_once = Arc::new(AtomicBool::new(true));
+    for signal in [SIGINT, SIGTERM] {
+        let registered = register_conditional_shutdown(signal, 128 + signal, Arc::clone(&at_once));
+        registered.map_err(system("wait for signals"))?;
+    }
+    let closed = keeper.close().map_err(StartError::Store);
     if served.is_ok() && closed.is_ok() {
         say("goodbye");
     }
@@ -440,6 +456,7 @@ fn serve(
     plans: Vec<Plan>,
     mut signals: Signals,
     again: (Option<&Sender<ReadAgain>>, &Reopen),
+    keeper: &Arc<Keeper>,
 ) -> Result<(), StartError> {
     let running = AtomicUsize::new(plans.len());
     let signal_handle = signals.handle();
@@ -458,7 +475,7 @@ fn serve(
                 .map_err(system("start a thread"))?;
             threads.push(thread);
         }
-        pass_on_signals(&mut signals, &building.mailboxes, end, again)?;
+        pass_on_signals(&mut signals, &building.mailboxes, (end, keeper), again)?;
         for thread in threads {
             match thread.join() {
                 Ok(result) => result.map_err(system("wait for events"))?,
@@ -477,7 +494,7 @@ fn serve(
 fn pass_on_signals(
     signals: &mut Signals,
     mailboxes: &Mailboxes,
-    ended: Receiver<()>,
+    (ended, keeper): (Receiver<()>, &Arc<Keeper>),
     (read_again, reopen): (Option<&Sender<ReadAgain>>, &Reopen),
 ) -> Result<(), StartError> {
     let mut ended = Some(ended);
@@ -501,20 +518,19 @@ fn pass_on_signals(
         supervisor::tell("STOPPING=1");
         say("stopping: clients are told, which takes 2 seconds at most (again: at once)");
         mailboxes.stop_all();
-        ended.take().map_or(Ok(()), end_in_time)?;
+        ended.take().map_or(Ok(()), |ended| end_in_time(ended, Arc::clone(keeper)))?;
     }
     Ok(())
 }
 
 /// The loop may be busy, for instance with the wills of thousands: sees to it that the process ends
-/// in time all the same, unless the other side of `ended` is dropped before. Nothing is lost by it
-/// that the end of the process would not lose in any case.
-fn end_in_time(ended: Receiver<()>) -> Result<(), StartError> {
+/// in time all the same, unless the other side of `ended` is dropped before.
+fn end_in_time(ended: Receiver<()>, keeper: Arc<Keeper>) -> Result<(), StartError> {
     let watch = move || {
-        if ended.recv_timeout(STOP_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        ending::end_in_time(&ended, STOP_PATIENCE, &keeper, |code| {
             say("goodbye; not every client could be told in time");
-            std::process::exit(0);
-        }
+            std::process::exit(code);
+        });
     };
     let started = thread::Builder::new().name("stop".to_owned()).spawn(watch);
     started.map(drop).map_err(system("start a thread"))

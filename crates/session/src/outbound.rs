@@ -209,6 +209,18 @@ impl<M> Outbound<M> {
         self.ring.iter().flatten().next().map(|entry| &entry.message)
     }
 
+    /// How many further messages could be sent at once, one behind the other: none if something
+    /// before them has not been sent yet.
+    #[inline]
+    pub fn room_to_send(&self, window: u16) -> usize {
+        if self.cursor < self.ring.len() {
+            return 0;
+        }
+        let taken = self.unfinished.max(self.outstanding);
+        let identifiers = (PacketId::COUNT - 1).saturating_sub(self.ring.len());
+        usize::from(window).saturating_sub(taken).min(identifiers)
+    }
+
     /// As [`push`](Self::push) for a message that waits for no store; returns its identifier if it
     /// is to be sent at once: everything before it has been, and the window allows it. It counts as
     /// sent then.

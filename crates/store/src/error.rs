@@ -36,6 +36,13 @@ pub enum StoreError {
         /// What was found.
         found: &'static str,
     },
+    /// What is to be stored together, or not at all, is more than one file can hold.
+    TooLarge {
+        /// About how many bytes it is.
+        bytes: usize,
+        /// How many it may be.
+        most: usize,
+    },
     /// An earlier failure has stopped the store: nothing that was not acknowledged may be.
     Stopped,
 }
@@ -82,6 +89,11 @@ impl fmt::Display for StoreError {
                 "the store is damaged in '{file}' at byte {offset}: {found}. Nothing was changed. \
                  Restore the directory from a copy; or move it away and begin with an empty store, \
                  without the sessions and messages in it"
+            ),
+            Self::TooLarge { bytes, most } => write!(
+                f,
+                "{bytes} bytes are to be stored together, and {most} is the most: too many sessions \
+                 are owed too large messages at once"
             ),
             Self::Stopped => f.write_str("the store has stopped after an earlier failure"),
         }

@@ -41,6 +41,8 @@ pub enum Fault {
     EndNotFlushedAtOpen,
     /// That a session ended is not noticed for some.
     SessionEndForgotten,
+    /// What is to be stored together or not at all is divided where there is no room for all of it.
+    UnitDivided,
 }
 
 impl Fault {
@@ -63,6 +65,7 @@ impl Fault {
         Self::MovingCutShort,
         Self::EndNotFlushedAtOpen,
         Self::SessionEndForgotten,
+        Self::UnitDivided,
     ];
 }
 

@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// Puts on stable storage what was handed in before, and ends. The answers to it come before
-    /// this returns.
+    /// this returns. If the disk is full, what it has no room for is given up, without an answer.
     ///
     /// # Errors
     /// What has stopped the store, if something did.
@@ -295,6 +295,11 @@ impl Shared {
         inbox.writer_waits = false;
         let closing = inbox.closing;
         std::mem::replace(&mut *inbox, Inbox { closing, ..Inbox::default() })
+    }
+
+    /// Whether what was handed in is the last.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.inbox().closing
     }
 
     /// Something has failed: the writer is to end.

@@ -1,13 +1,11 @@
 //! Where new segments come from: files that are filled with zeros beforehand, or were segments once.
 //!
 //! A file that grows costs a commit of the file system's journal with every flush, so a segment has
-//! its full size before the first batch is written into it. It is filled in steps of 4 KiB: what is
-//! written in larger ones is kept in larger units by some kernels, and then every small write into
-//! it dirties such a unit whole.
+//! its full size before the first batch is written into it, and all of it was written once.
 //!
 //! Whether a segment may be given up is not decided here.
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, PAGE_BYTES};
 use crate::error::StoreError;
 use crate::faults::{Fault, Faults};
 use crate::format::segment::{file_name, header, spare_name};
@@ -15,8 +13,6 @@ use std::sync::Arc;
 
 /// Files kept for reuse beside the segment that is prepared.
 const SPARES_MAX: usize = 1;
-const ZEROS: [u8; 4_096] = [0; 4_096];
-
 /// A file of the log.
 #[derive(Debug)]
 pub(crate) struct Segment<F> {
@@ -56,7 +52,7 @@ impl<D: Disk> Supply<D> {
     /// Makes a segment that can hold `bytes`, if that is more than usual. When this returns it is
     /// there to stay, under its name.
     pub(crate) fn prepare(&mut self, bytes: u32) -> Result<Segment<D::File>, StoreError> {
-        let capacity = bytes.max(self.segment_bytes).next_multiple_of(ZEROS.len() as u32);
+        let capacity = bytes.max(self.segment_bytes).next_multiple_of(PAGE_BYTES as u32);
         let usual = capacity == self.segment_bytes;
         let spare = match self.spares.pop() {
             Some(spare) if usual => spare,
@@ -71,6 +67,7 @@ impl<D: Disk> Supply<D> {
         self.disk.rename(&from, &name).map_err(StoreError::io("rename", from))?;
         self.next_id += 1;
         let file = self.disk.open(&name).map_err(StoreError::io("open", &*name))?;
+        file.begin_anew();
         file.write_at(&header(id), 0).map_err(StoreError::io("write to", &*name))?;
         file.sync_data().map_err(StoreError::io("flush", &*name))?;
         self.sync_directory()?;
@@ -84,10 +81,8 @@ impl<D: Disk> Supply<D> {
         let name = spare_name(id);
         let filled = self.disk.create(&name).and_then(|file| {
             let sparse = self.faults.planted(Fault::ZeroingSkipped);
-            let first = if sparse { u64::from(capacity) - ZEROS.len() as u64 } else { 0 };
-            for at in (first..u64::from(capacity)).step_by(ZEROS.len()) {
-                file.write_at(&ZEROS, at)?;
-            }
+            let first = if sparse { u64::from(capacity) - PAGE_BYTES as u64 } else { 0 };
+            file.fill(first, u64::from(capacity))?;
             file.sync_data()
         });
         if let Err(error) = filled {

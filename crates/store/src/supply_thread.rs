@@ -126,8 +126,8 @@ impl<D: Disk> Worker<D> {
         };
         let prepared = self.supply.prepare(bytes);
         match &prepared {
-            // There may be room again, or a segment be given up.
-            Err(error) if error.is_out_of_space() => {
+            // There may be room again, or a segment be given up; but nobody waits for that at the end.
+            Err(error) if error.is_out_of_space() && !self.shared.is_closing() => {
                 self.look_at_space();
                 return true;
             }

@@ -57,6 +57,10 @@ impl<F: DiskFile + Debug> Writer<F> {
     /// Works until it is closed or something fails.
     pub(crate) fn run(mut self) -> Result<(), StoreError> {
         let result = self.work();
+        if result.as_ref().is_err_and(StoreError::is_out_of_space) {
+            // What had its place was written as a whole, and may have been promised to outlive the process.
+            self.engine.flush_last();
+        }
         self.shared.close();
         drop(self.engine);
         // It answers what it was asked.

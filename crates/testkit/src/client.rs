@@ -4,7 +4,8 @@
 use crate::manners::Manners;
 use crate::packets::Said;
 use noctule_broker::{Cause, ConnectionHandle};
-use noctule_mqtt::{ProtocolVersion, ReasonCode, Receiver, codec};
+use noctule_mqtt::packet::announced_version;
+use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode, Receiver, codec};
 use std::collections::VecDeque;
 
 /// A client of the world.
@@ -29,6 +30,16 @@ pub(crate) struct Client {
     partial: Vec<u8>,
     pub(crate) manners: Manners,
     pub(crate) line: Line,
+    speech: Speech,
+}
+
+/// What a client says byte by byte, read as a server has to read it.
+#[derive(Debug, Default)]
+struct Speech {
+    partial: Vec<u8>,
+    has_announced: bool,
+    /// It has said what no server reads on after.
+    is_over: bool,
 }
 
 /// What is known of a connection from outside the shard, to judge what becomes of it.
@@ -84,7 +95,51 @@ impl Client {
             partial: Vec::new(),
             manners: Manners::default(),
             line: Line::default(),
+            speech: Speech::default(),
         }
+    }
+
+    /// The client says these bytes, whatever they are. Returns the packets that they complete, up to
+    /// the first that breaks the rules by itself or is larger than `packet_bytes_max`.
+    pub(crate) fn speak(&mut self, bytes: &[u8], packet_bytes_max: u32) -> Vec<Said> {
+        let mut speech = std::mem::take(&mut self.speech);
+        speech.partial.extend_from_slice(bytes);
+        let (mut said, mut used) = (Vec::new(), 0);
+        while !speech.is_over {
+            let frame = match codec::next_frame(&speech.partial[used..], packet_bytes_max) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_) => {
+                    speech.is_over = true;
+                    break;
+                }
+            };
+            used += frame.bytes.len();
+            if frame.type_bits() == PacketType::Connect as u8 && !speech.has_announced {
+                // Also one that cannot be read is answered in the words of its version.
+                self.version = announced_version(frame.body()).unwrap_or(ProtocolVersion::V311);
+                speech.has_announced = true;
+            }
+            match codec::decode(&frame, self.version, Receiver::Server).map(|it| Said::of(&it)) {
+                Ok(packet) => {
+                    speech.is_over = self.note_spoken(&packet);
+                    said.push(packet);
+                }
+                Err(_) => speech.is_over = true,
+            }
+        }
+        speech.partial.drain(..used);
+        self.speech = speech;
+        said
+    }
+
+    /// Notes a packet that was said, and whether it was the last.
+    fn note_spoken(&mut self, packet: &Said) -> bool {
+        if let Said::Connect(connect) = packet {
+            self.manners.on_connect(connect.bounds());
+        }
+        self.manners.on_spoken(packet);
+        matches!(packet, Said::Disconnect { .. })
     }
 
     /// An identifier for the client's next packet.

@@ -28,6 +28,8 @@ pub(crate) struct Manners {
     aliases: BTreeMap<u16, String>,
     /// Identifiers of messages that were received on this connection and are not finished.
     unfinished: BTreeSet<u16>,
+    /// The client has acknowledged what it was not sent, so that it cannot know what is in flight.
+    is_unsure: bool,
 }
 
 impl Manners {
@@ -50,6 +52,14 @@ impl Manners {
                 self.unfinished.remove(id);
             }
         }
+    }
+
+    /// The client says this, which need not make sense.
+    pub(crate) fn on_spoken(&mut self, said: &Said) {
+        if let Said::Ack { packet, id, .. } = said {
+            self.is_unsure |= *packet != PacketType::Pubrel && !self.unfinished.contains(id);
+        }
+        self.on_said(said);
     }
 
     /// The client hears this, a packet of `bytes` bytes. Returns what is wrong with it.
@@ -79,14 +89,14 @@ impl Manners {
             Said::Disconnect { .. } => self.over = true,
             Said::Publish(publish) if publish.qos != QoS::AtMostOnce => {
                 let new = self.unfinished.insert(publish.packet_id());
-                if !new && !publish.dup {
+                if !new && !publish.dup && !self.is_unsure {
                     // [MQTT3-2.3.1-4] [MQTT5-2.2.1-4]
                     return Err("the packet identifier is in use".into());
                 }
             }
             _ => {}
         }
-        if self.unfinished.len() > usize::from(self.bounds.receive_maximum) {
+        if self.unfinished.len() > usize::from(self.bounds.receive_maximum) && !self.is_unsure {
             // [MQTT5-3.3.4-9]
             let most = self.bounds.receive_maximum;
             return Err(format!("more than {most} messages are in flight"));

@@ -375,6 +375,16 @@ impl Connecting {
         self.keep_alive
     }
 
+    /// The client identifier; empty if the broker is to choose one, or a test has not said any.
+    pub fn client_id(&self) -> &str {
+        self.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// What its will says, if it has one.
+    pub fn will_payload(&self) -> Option<&[u8]> {
+        self.will.as_ref().map(|will| &*will.payload)
+    }
+
     /// The limits it sets on what it is sent.
     pub(crate) fn bounds(&self) -> Bounds {
         let properties = Properties::from_checked(&self.properties);
@@ -463,6 +473,11 @@ impl Publishing {
 }
 
 impl Subscribing {
+    /// Its packet identifier.
+    pub fn packet_id(&self) -> u16 {
+        self.id
+    }
+
     /// One more filter.
     pub fn and(mut self, filter: &str, qos: u8) -> Self {
         self.filters.push((filter.into(), SubscriptionOptions::qos(qos_of(qos))));

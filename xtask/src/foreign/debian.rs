@@ -24,6 +24,8 @@ const NEEDS: &[Need] = &[
             shell::which("mosquitto_sub").is_some() && shell::which("mosquitto_pub").is_some()
         },
     },
+    // Counts the instructions on the way of a PUBLISH.
+    Need { package: "valgrind", is_met: || shell::which("valgrind").is_some() },
     Need {
         package: "haproxy",
         is_met: || shell::which("haproxy").is_some() || Path::new("/usr/sbin/haproxy").exists(),
@@ -42,6 +44,11 @@ const NEEDS: &[Need] = &[
     Need { package: "libpaho-mqtt-dev", is_met: || has_header("MQTTClient.h") },
     Need { package: "nodejs", is_met: || shell::which("node").is_some() },
     Need { package: "npm", is_met: || shell::which("npm").is_some() },
+    // For the page in `examples/browser`.
+    Need {
+        package: "chromium-headless-shell",
+        is_met: || shell::which("chromium-headless-shell").is_some(),
+    },
 ];
 
 /// Installs the packages whose needs are not met.

@@ -9,6 +9,7 @@ mod elsewhere;
 mod outputs;
 mod queueing;
 mod routing;
+mod runs;
 mod waiting;
 
 pub(crate) use answering::{explained, explanation, push_ack, push_ack_with};
@@ -23,7 +24,7 @@ use crate::entrance::Mounts;
 use crate::limits::Limits;
 use crate::losses::Losses;
 use crate::memory::{CommonMemory, Memory, Pressure};
-use crate::message::MessagePool;
+use crate::message::{Message, MessagePool};
 use crate::outgoing::Forms;
 use crate::persist::{Journal, Stage, StoreState};
 use crate::postbag::Postbag;
@@ -85,6 +86,8 @@ pub(crate) struct Delivery {
     /// Connections whose input is wanted again.
     pub(crate) released: VecDeque<ConnectionHandle>,
     forms: Forms,
+    /// Messages of the run that is being put out; the memory is used again for the next.
+    run_messages: Vec<Message>,
     scratch: Vec<u8>,
 }
 
@@ -130,6 +133,7 @@ impl Delivery {
             replays: VecDeque::new(),
             pool: MessagePool::new(memory),
             forms: Forms::default(),
+            run_messages: Vec::new(),
             scratch: Vec::new(),
         }
     }

@@ -223,7 +223,8 @@ impl Delivery {
             if !session.outbound.has_room(connection.window) {
                 return;
             }
-            if session.queue.first().is_some_and(|first| !session.has_number_for(first)) {
+            let persistent = session.is_persistent();
+            if persistent && session.queue.first().is_some_and(|one| !session.has_number_for(one)) {
                 return;
             }
             let Some(owed) = session.queue.pop() else {
@@ -284,8 +285,8 @@ impl Delivery {
                 session.outbound.push_restored(sequence.packet_id(), owed, Progress::AwaitPuback);
                 continue;
             }
-            let storing = session.is_persistent() && qos == QoS::ExactlyOnce;
-            if !fault(Fault::IdentifiersBeginAnew) {
+            let storing = persistent && qos == QoS::ExactlyOnce;
+            if persistent && !fault(Fault::IdentifiersBeginAnew) {
                 session.outbound.skip_to(sequence.packet_id());
             }
             let packet_id = session.outbound.push(qos, owed, storing);

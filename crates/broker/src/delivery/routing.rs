@@ -249,7 +249,7 @@ impl Delivery {
         let is_ready = !(persistent && qos == QoS::ExactlyOnce)
             && session.queue.is_empty()
             && session.outbound.has_room(connection.window)
-            && session.has_number_for(Sequence(session.next_sequence + 1))
+            && (!persistent || session.has_number_for(Sequence(session.next_sequence + 1)))
             && session.owing.bytes <= self.limits.queue_bytes_max
             && connection.outbox.len() <= self.marks.crowded;
         if !is_ready {
@@ -274,12 +274,12 @@ impl Delivery {
         }
         let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
         if persistent {
-            let (key, owed) = (session.key, owed.clone());
+            let (key, owed, sequence) = (session.key, owed.clone(), owed.sequence);
             self.journal.push(Record::Owed { key, owed, spilled: false });
             outgoing.durable = true;
+            session.outbound.skip_to(sequence.packet_id());
         }
         self.memory.owed += session.owe(&owed);
-        session.outbound.skip_to(owed.sequence.packet_id());
         let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
         };

@@ -325,9 +325,10 @@ impl Shard {
         let Phase::AwaitVerdict(accepting) = &connection.phase else {
             return false;
         };
-        let session = self.clients.get(&accepting.client_id);
+        let sessions = &self.delivery.sessions;
+        let session = self.clients.find(&accepting.client_id, sessions);
         let owner = session
-            .and_then(|session| self.delivery.sessions.get(*session))
+            .and_then(|session| sessions.get(session))
             .and_then(|session| session.principal.owner());
         owner.is_some() && owner != connection.principal.owner()
     }
@@ -368,7 +369,7 @@ impl Shard {
         };
         if self.delivery.pressure >= Pressure::NewWork
             && let Phase::AwaitVerdict(accepting) = &connection.phase
-            && !self.clients.contains_key(&accepting.client_id)
+            && self.clients.find(&accepting.client_id, &self.delivery.sessions).is_none()
         {
             self.delivery.dropped.memory_sessions += 1;
             return self.refuse(handle, ReasonCode::QuotaExceeded, now);
@@ -479,7 +480,7 @@ impl Shard {
     /// `[MQTT5-3.1.2-4]` `[MQTT5-3.1.2-5]` `[MQTT5-3.1.4-4]`. It is found by its client identifier
     /// and by nothing else `[MQTT3-3.1.3-2]` `[MQTT5-3.1.3-2]`.
     fn session_for(&mut self, accepting: &Accepting, now: Now) -> Option<SessionHandle> {
-        let found = *self.clients.get(&accepting.client_id)?;
+        let found = self.clients.find(&accepting.client_id, &self.delivery.sessions)?;
         if let Some(holder) = self.delivery.sessions.get(found)?.holder()
             && !fault(Fault::TakeoverKeepsOld)
         {
@@ -487,7 +488,7 @@ impl Shard {
             self.close(holder, Cause::TakenOver, now);
         }
         // Closing has ended the session if it was not to outlive its connection.
-        let found = *self.clients.get(&accepting.client_id)?;
+        let found = self.clients.find(&accepting.client_id, &self.delivery.sessions)?;
         if accepting.clean_start {
             self.end_session(found);
             return None;
@@ -503,11 +504,10 @@ impl Shard {
 
     /// Takes a session in.
     pub(crate) fn adopt(&mut self, session: Session) -> SessionHandle {
-        let client_id = session.client_id.clone();
-        self.delivery.memory.sessions += session_bytes(&client_id) + session.owner_bytes();
+        self.delivery.memory.sessions += session_bytes(&session.client_id) + session.owner_bytes();
         self.delivery.memory.spilled += self.delivery.spilled_weight(session.queue.spilled_bytes());
         let handle = self.delivery.sessions.insert(session);
-        self.clients.insert(client_id, handle);
+        self.clients.insert(handle, &self.delivery.sessions);
         handle
     }
 

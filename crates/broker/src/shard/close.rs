@@ -287,7 +287,7 @@ impl Shard {
             return;
         };
         self.delivery.forget_session(&session);
-        self.clients.remove(&session.client_id);
+        self.clients.remove(handle, &session.client_id);
         let shares = session.is_member_of_groups();
         if session.subscriptions.len() > LEAVING_SLICE {
             let subscriptions = std::mem::take(&mut session.subscriptions);

@@ -139,9 +139,9 @@ impl Shard {
             return false;
         };
         let client_id = &*accepting.client_id;
-        let session = self.clients.get(client_id);
+        let session = self.clients.find(client_id, &self.delivery.sessions);
         let holder = session
-            .and_then(|session| self.delivery.sessions.get(*session))
+            .and_then(|session| self.delivery.sessions.get(session))
             .and_then(|session| session.holder());
         let Some(holder) = holder else {
             // Nobody is thrown out; but it comes later than one that may wait.

@@ -1,6 +1,7 @@
 //! From bytes to packets: what is whole is dealt with where it was read, what is not is collected,
 //! and what has to wait is held back.
 
+use super::runs::Front;
 use super::{Action, Shard};
 use crate::connection::{ConnectionHandle, Phase, Transport};
 use crate::router::CachedRoute;
@@ -42,6 +43,8 @@ impl Shard {
 
     /// Processes input from its front until it is used up or something has to be waited for.
     pub(super) fn take_in(&mut self, handle: ConnectionHandle, mut input: &[u8], now: Now) {
+        // So many bytes at its front are known to be dealt with packet by packet.
+        let mut single = 0;
         loop {
             let Some(connection) = self.delivery.connections.get_mut(handle) else {
                 return;
@@ -63,6 +66,16 @@ impl Shard {
                     mounted: connection.mounted,
                     now,
                 };
+                if single == 0 {
+                    match self.take_together(&sender, input, &frame) {
+                        Front::Taken(bytes) => {
+                            input = &input[bytes..];
+                            continue;
+                        }
+                        Front::Single(bytes) => single = bytes,
+                    }
+                }
+                single = single.saturating_sub(frame.bytes.len());
                 input = &input[frame.bytes.len()..];
                 if let Err(violation) = self.on_frame(&sender, &frame) {
                     return self.violate_with(handle, violation, frame.bytes, now);

@@ -19,6 +19,7 @@ mod mounted;
 mod publish;
 mod quota;
 mod retain;
+mod runs;
 mod share;
 mod subscribe;
 mod system;
@@ -27,6 +28,7 @@ mod turn;
 pub use leftovers::Leftovers;
 
 use crate::arena::Handle;
+use crate::clients::Clients;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
@@ -52,7 +54,6 @@ use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
 use depart::Departing;
 use duel::Duels;
-use hashbrown::HashMap;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
@@ -318,7 +319,7 @@ pub struct Shard {
     placement: Placement,
     id: ShardId,
     /// Sessions by client identifier.
-    clients: HashMap<Box<str>, SessionHandle, foldhash::quality::FixedState>,
+    clients: Clients,
     entrances: Vec<Entrance>,
     pub(crate) timers: Wheel<Timer>,
     pub(crate) actions: VecDeque<Action>,
@@ -416,7 +417,7 @@ impl Shard {
             retained_watch: vec![None; commons.retained_parts()],
             commons,
             id,
-            clients: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(hash_seed)),
+            clients: Clients::new(hash_seed),
             duels: Duels::new(random.next_u64()),
             sayings: Sayings::default(),
             is_metering: is_metering(&settings.entrances),
@@ -485,6 +486,11 @@ impl Shard {
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
         handle
+    }
+
+    /// Connections come faster than they may, and are not accepted for a while.
+    pub fn note_arrivals_wait(&mut self) {
+        self.delivery.counters.arrivals_slowed += 1;
     }
 
     /// A connection was closed as soon as it was accepted, for this reason, which nobody has heard.

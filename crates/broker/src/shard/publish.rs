@@ -367,7 +367,7 @@ impl Shard {
                 found.inbound.stored(*packet_id);
                 Some(*session)
             }
-            None => self.clients.get(client_id).copied(),
+            None => self.clients.find(client_id, &self.delivery.sessions),
         };
         self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
         // Nobody knows by now where its client came in.
@@ -618,7 +618,11 @@ impl Shard {
     /// `more` that are not counted yet. Before MQTT 5 it is told nothing and reading stops instead.
     /// Returns whether no answer is waiting, so that the next may leave at once.
     #[inline]
-    fn check_receive_maximum(&self, sender: &Sender, more: usize) -> Result<bool, Violation> {
+    pub(super) fn check_receive_maximum(
+        &self,
+        sender: &Sender,
+        more: usize,
+    ) -> Result<bool, Violation> {
         let limit = self.delivery.limits.inflight_in_max;
         let Some(found) = self.delivery.sessions.get(sender.session) else {
             return Ok(false);

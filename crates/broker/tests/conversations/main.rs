@@ -23,6 +23,7 @@ mod quotas;
 mod restoring;
 mod resuming;
 mod retained;
+mod runs;
 mod sessions;
 mod sharing;
 mod slow_consumers;

@@ -16,8 +16,9 @@ pub(crate) use access::{Access, access, access_arguments};
 pub(crate) use connection::{Connection, arguments, connection, connection_v5, qos};
 pub(crate) use duration::duration;
 pub(crate) use line::{joined, prepared};
+pub(crate) use place::address;
 pub(crate) use property::{PROPERTY, PropertyOption, property_argument};
-pub(crate) use security::trust;
+pub(crate) use security::{is_left_out as is_tls_left_out, trust};
 
 /// The client commands, and the saved options of mosquitto's that they read if there are none of
 /// their own.

@@ -46,11 +46,12 @@ pub(super) fn arguments() -> Vec<Arg> {
     ]
 }
 
-/// Reads the flags.
+/// Reads the flags. TLS is asked for here by a URL, or by a port that is usual for it; other flags may ask
+/// for it as well.
 ///
 /// # Errors
 /// What is no URL, or does not go together with encryption.
-pub(super) fn address(arguments: &ArgMatches) -> Result<Address, String> {
+pub(crate) fn address(arguments: &ArgMatches) -> Result<Address, String> {
     let text = |id: &str| arguments.get_one::<String>(id);
     let port = arguments.get_one::<u16>(PORT).copied();
     let unix = arguments.get_one::<PathBuf>(UNIX);

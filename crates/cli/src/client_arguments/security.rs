@@ -82,9 +82,22 @@ pub(super) fn tls(arguments: &ArgMatches, by_address: bool) -> Result<Option<Tls
     let asked = by_address
         || [TLS, INSECURE, OS_CERTS].iter().any(|flag| arguments.get_flag(flag))
         || [CAFILE, CAPATH, CERT].iter().any(|flag| arguments.contains_id(flag));
-    if !asked || arguments.get_flag(NO_TLS) {
+    if !asked || is_left_out(arguments) {
         return Ok(None);
     }
+    trust(arguments).map(Some)
+}
+
+/// Whether --no-tls was given.
+pub(crate) fn is_left_out(arguments: &ArgMatches) -> bool {
+    arguments.get_flag(NO_TLS)
+}
+
+/// How to encrypt where that is done, whatever else the flags say.
+///
+/// # Errors
+/// What cannot be read, or does not go together.
+pub(crate) fn trust(arguments: &ArgMatches) -> Result<TlsOptions, String> {
     let path = |id: &str| arguments.get_one::<PathBuf>(id).cloned();
     let mut tls = TlsOptions::default().insecure(arguments.get_flag(INSECURE));
     if let Some(file) = path(CAFILE) {
@@ -105,15 +118,7 @@ pub(super) fn tls(arguments: &ArgMatches, by_address: bool) -> Result<Option<Tls
     if let Some(version) = arguments.get_one::<String>(TLS_VERSION) {
         tls = tls.only_version(version).map_err(|error| error.to_string())?;
     }
-    Ok(Some(tls))
-}
-
-/// How to encrypt if it is to be, whatever else the flags say; `None` with --no-tls.
-///
-/// # Errors
-/// What does not go together, or is not offered.
-pub(crate) fn trust(arguments: &ArgMatches) -> Result<Option<TlsOptions>, String> {
-    tls(arguments, true)
+    Ok(tls)
 }
 
 /// Says that an encrypted connection is not verified, if it is not.

@@ -6,7 +6,7 @@
 mod flags;
 mod progress;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use noctule_client::{Address, ProtocolVersion};
+use noctule_client::{Address, ProtocolVersion, Transport};
 use noctule_load::LoadError;
-use noctule_load::bench::report::{Earlier, Report};
+use noctule_load::bench::report::{Carried, Earlier, Report};
 use noctule_load::bench::{self, Job, Run};
-use noctule_load::endpoint::{Endpoint, TlsClient};
+use noctule_load::endpoint::{Endpoint, Place, TlsClient, WebSocketClient};
 use noctule_load::target::Target;
 use noctule_load::{process, relay};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -115,8 +115,12 @@ fn measure(
         .map_err(|error| format!("the floor: {error}"))?;
     let place = place(access);
     let (floor, earlier) = (floor.as_ref(), earlier.as_ref());
-    let over_tls = access.tls.is_some();
-    let report = Report { job, place: &place, run: &run, floor, over_tls, earlier };
+    let carried = Carried {
+        over_tls: access.tls.is_some(),
+        over_web_socket: matches!(access.address.transport, Transport::WebSocket { .. }),
+        over_unix: matches!(access.address.transport, Transport::Unix(_)),
+    };
+    let report = Report { job, place: &place, run: &run, floor, carried, earlier };
     if arguments.get_flag(JSON) {
         output::answer(&format!("{:#}\n", report.json()));
     } else {
@@ -182,13 +186,17 @@ fn find(access: &Access, prefix: &str, stop: &AtomicBool) -> Result<Option<Endpo
     }
 }
 
-/// Tries each address of the host; the last problem if none lets us in, `None` if interrupted.
+/// Tries each address of the host, or the Unix socket; the last problem if none lets us in, `None` if
+/// interrupted.
 fn meet(
     access: &Access,
     prefix: &str,
     stop: &AtomicBool,
 ) -> Result<Result<Option<Endpoint>, LoadError>, String> {
     let Address { host, port, .. } = &access.address;
+    if let Transport::Unix(path) = &access.address.transport {
+        return Ok(greet(endpoint(access, Place::Unix(path.clone()), prefix)?, stop));
+    }
     let addresses = match (host.as_str(), *port).to_socket_addrs() {
         Ok(addresses) => addresses,
         Err(error) => {
@@ -197,7 +205,7 @@ fn meet(
     };
     let mut problem = LoadError::new(format!("the host \"{host}\" has no address"));
     for address in addresses {
-        match greet(endpoint(access, address, prefix)?, stop) {
+        match greet(endpoint(access, address.into(), prefix)?, stop) {
             Err(error) => problem = error,
             found => return Ok(found),
         }
@@ -226,13 +234,21 @@ fn greet(endpoint: Endpoint, stop: &AtomicBool) -> Result<Option<Endpoint>, Load
     }
 }
 
-fn endpoint(access: &Access, address: SocketAddr, prefix: &str) -> Result<Endpoint, String> {
+fn endpoint(access: &Access, place: Place, prefix: &str) -> Result<Endpoint, String> {
     let with_tls = |tls: &noctule_client::TlsOptions| {
         let config = tls.client_config().map_err(|error| error.to_string())?;
         TlsClient::new(config, &access.address.host).map_err(|error| error.to_string())
     };
+    let web_socket = match &access.address.transport {
+        Transport::WebSocket { path } => {
+            let (host, path) = (access.address.authority(), path.clone());
+            Some(WebSocketClient { host, path })
+        }
+        Transport::Tcp | Transport::Unix(_) => None,
+    };
     Ok(Endpoint {
-        address,
+        place,
+        web_socket,
         version: access.version,
         user_name: access.address.user_name.clone(),
         password: access.address.password.clone().map(String::into_bytes),

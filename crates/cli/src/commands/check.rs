@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_cert::{CertificateFacts, UnixTime, Validity, facts, make_authority};
-use noctule_client::{Address, ClientOptions, TlsOptions, Transport};
+use noctule_client::{ClientOptions, TlsOptions, Transport};
 use serde_json::{Value, json};
 
 use super::shell;
@@ -30,8 +30,8 @@ pub(crate) fn describe() -> Command {
                 .value_name("PORT")
                 .value_parser(value_parser!(u16).range(1..))
                 .help("Port of TLS [default: 8883, of WebSocket 8084]"),
-            door(WS_PORT).help("Test WebSocket too, on this port [default: 8083]"),
-            door(WSS_PORT).help("Test WebSocket over TLS too, on this port [default: 8084]"),
+            door(WS_PORT).help("Test WebSocket too, on this port (8083 is usual)"),
+            door(WSS_PORT).help("Test WebSocket over TLS too, on this port (8084 is usual)"),
             Arg::new(JSON).long(JSON).action(ArgAction::SetTrue).help("Print the findings as JSON"),
             Arg::new(INTERACTIVE)
                 .long(INTERACTIVE)
@@ -43,7 +43,7 @@ pub(crate) fn describe() -> Command {
              noctule-check/.\nWhom to trust is said by --cafile, or by --cert alone; otherwise the \
              system's roots are trusted. With a ws:// URL everything goes over WebSocket; on a Unix \
              socket there is no TLS.\n\nExamples:\n  noctule check localhost --cafile \
-             noctule-data/tls/ca.pem\n  noctule check localhost --no-tls --ws-port\n  noctule check \
+             noctule-data/tls/ca.pem\n  noctule check localhost --no-tls --ws-port 8083\n  noctule check \
              unix:/run/noctule.sock\n  noctule check broker.example --json\n\nExit codes: 0 all \
              passed, 1 something failed, 2 wrong usage.",
         )
@@ -51,13 +51,8 @@ pub(crate) fn describe() -> Command {
 
 /// A flag for a further way in.
 fn door(name: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name("PORT")
-        .num_args(0..=1)
-        .require_equals(true)
-        .default_missing_value("0")
-        .value_parser(value_parser!(u16))
+    let port = value_parser!(u16).range(1..);
+    Arg::new(name).long(name).value_name("PORT").value_parser(port)
 }
 
 const TLS_PORT: &str = "tls-port";
@@ -99,21 +94,26 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     code
 }
 
-/// The port of TLS: as the flag says, or the address if it is one of TLS, or as is usual.
-fn tls_port(arguments: &ArgMatches, address: &Address) -> u16 {
-    let by_url = address.tls && address.port != address.transport.default_port(false);
-    let usual = address.transport.default_port(true);
-    let by_address = if by_url { address.port } else { usual };
-    arguments.get_one(TLS_PORT).copied().unwrap_or(by_address)
+/// The plain port and that of TLS. What the place says is one of them; --port is the plain one.
+///
+/// # Errors
+/// As of the place.
+fn ports(arguments: &ArgMatches) -> Result<(u16, u16), String> {
+    let place = client_arguments::address(arguments)?;
+    let usual = |tls| place.transport.default_port(tls);
+    let given: Option<u16> = arguments.get_one("port").copied();
+    let (plain, tls) = match given {
+        Some(port) => (port, usual(true)),
+        None if place.tls => (usual(false), place.port),
+        None => (place.port, usual(true)),
+    };
+    Ok((plain, arguments.get_one(TLS_PORT).copied().unwrap_or(tls)))
 }
 
 fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
     let connection = connection_v5(arguments).map_err(Failure::usage)?;
     let address = connection.options.address();
-    // Trust on the line makes the connection one with TLS; the plain port is meant here.
-    let usual = address.transport.default_port(false);
-    let port = if address.tls { usual } else { address.port };
-    let port = arguments.get_one("port").copied().unwrap_or(port);
+    let (port, tls_port) = ports(arguments).map_err(Failure::usage)?;
     let trust = client_arguments::trust(arguments).map_err(Failure::usage)?;
     let validity = Validity::for_days(UnixTime::from(SystemTime::now()), 1);
     let stranger = make_authority("a stranger", validity)
@@ -122,11 +122,18 @@ fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
         Transport::Unix(_) => (true, address.to_string()),
         _ => (false, address.host.clone()),
     };
-    let doors = doors(arguments, &connection.options, trust.as_ref());
-    let tls = match trust {
-        _ if is_unix => Err("a Unix socket is not encrypted"),
-        Some(trust) => Ok((tls_port(arguments, address), trust)),
-        None => Err("left out by --no-tls"),
+    let doors = doors(arguments, &connection.options, &trust);
+    if is_unix && !doors.is_empty() {
+        return Err(Failure::usage(
+            "--ws-port and --wss-port need a host, and a Unix socket has none",
+        ));
+    }
+    let tls = if is_unix {
+        Err("a Unix socket is not encrypted")
+    } else if client_arguments::is_tls_left_out(arguments) {
+        Err("left out by --no-tls")
+    } else {
+        Ok((tls_port, trust))
     };
     let subject = Subject {
         plain: connection.options.clone().plain_port(port),
@@ -142,28 +149,21 @@ fn subject(arguments: &ArgMatches) -> Result<(Subject, String), Failure> {
 fn doors(
     arguments: &ArgMatches,
     options: &ClientOptions,
-    trust: Option<&TlsOptions>,
+    trust: &TlsOptions,
 ) -> Vec<(&'static str, ClientOptions)> {
-    let web_socket = Transport::web_socket();
-    let port = |flag: &str, tls: bool| {
-        let given: Option<u16> = arguments.get_one(flag).copied();
-        given.map(|port| if port == 0 { web_socket.default_port(tls) } else { port })
-    };
-    let to = |port: u16| {
-        let Transport::WebSocket { path } = &web_socket else { return options.clone() };
-        options.clone().plain_port(port).web_socket(path.as_str())
-    };
-    let plain = port(WS_PORT, false).map(|port| ("WebSocket", to(port)));
-    let encrypted = port(WSS_PORT, true)
-        .map(|port| ("WebSocket over TLS", to(port).tls(trust.cloned().unwrap_or_default())));
+    let Transport::WebSocket { path } = Transport::web_socket() else { return Vec::new() };
+    let to = |port: u16| options.clone().plain_port(port).web_socket(path.as_str());
+    let port = |flag: &str| arguments.get_one::<u16>(flag).copied();
+    let plain = port(WS_PORT).map(|port| ("WebSocket", to(port)));
+    let encrypted = port(WSS_PORT).map(|port| ("WebSocket over TLS", to(port).tls(trust.clone())));
     plain.into_iter().chain(encrypted).collect()
 }
 
 /// The connection of the shell.
 fn over_tls(arguments: &ArgMatches) -> Result<Connection, String> {
     let mut connection = connection_v5(arguments)?;
-    let trust = client_arguments::trust(arguments)?.unwrap_or_default();
-    let port = tls_port(arguments, connection.options.address());
+    let trust = client_arguments::trust(arguments)?;
+    let (_, port) = ports(arguments)?;
     connection.options = connection.options.plain_port(port).tls(trust);
     Ok(connection)
 }

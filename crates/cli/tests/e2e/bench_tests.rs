@@ -134,6 +134,22 @@ fn what_a_broker_does_to_messages_is_found_out() {
 }
 
 #[test]
+fn a_run_whose_broker_ends_in_the_middle_says_what_it_saw() {
+    let broker = Broker::ours(&["--in-memory"]);
+    let flags = ["pair", "-n", "2", "--rate", "200", "--duration", "100s", "--json"];
+    let bench = start(&broker.port(), &flags);
+    bench.expect_complaint(&["delivered", "p99"]);
+    broker.kill();
+    let finished = bench.finish();
+    assert_eq!(code(&finished), 3, "{finished:?}");
+    let found = json(&finished);
+    let why = found["broke_off"].as_str().expect("a reason");
+    assert!(why.contains("the connection of noctule-bench-"), "{why}");
+    assert!(found["delivered"].as_u64() > Some(0) && found["whole"] == false, "{found}");
+    assert!(found["latency_ms"]["count"].as_u64() > Some(0), "{found}");
+}
+
+#[test]
 fn tls_is_as_with_the_other_commands() {
     let broker = Broker::ours(&["--tls-port", "0"]);
     let ca = broker.path("noctule-data/tls/ca.pem");

@@ -43,6 +43,28 @@ pub(crate) fn node() -> Command {
     command
 }
 
+/// Node with what drives a browser.
+pub(crate) fn browser() -> Command {
+    let modules = home().join("browser/node_modules");
+    let is_there = modules.join("playwright-core/package.json").exists();
+    assert!(is_there, "playwright-core is missing: {PREPARE}");
+    let mut command = node();
+    command.env("NODE_PATH", modules);
+    command
+}
+
+/// MQTT.js as a browser takes it.
+pub(crate) fn mqttjs_for_browsers() -> PathBuf {
+    home().join("node/node_modules/mqtt/dist/mqtt.min.js")
+}
+
+/// Where Debian's Chromium is, the one that has no window.
+pub(crate) fn chromium() -> PathBuf {
+    let program = Path::new("/usr/bin/chromium-headless-shell");
+    assert!(program.exists(), "Chromium is missing: {PREPARE}");
+    program.to_owned()
+}
+
 /// A script of ours that uses a foreign client.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(name)

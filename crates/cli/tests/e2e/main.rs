@@ -9,10 +9,13 @@
 
 mod aiomqtt_tests;
 mod announced_tests;
+mod asking;
+mod authorization_tests;
 mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;
 mod broker;
+mod browser_tests;
 mod cert;
 mod client_adopting;
 mod client_cuts;
@@ -81,3 +84,7 @@ mod tls_files;
 mod torture_tests;
 mod transcript_tests;
 mod unix_tests;
+mod ways_in_tests;
+mod ws_client;
+mod ws_foreign_tests;
+mod ws_tests;

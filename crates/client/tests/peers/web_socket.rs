@@ -169,8 +169,8 @@ async fn pings_are_answered_while_nothing_else_is_said() {
 async fn answer(listener: &TcpListener, bytes: &[u8]) {
     let mut stream = accept(listener).await;
     Server::read_head(&mut stream).await;
-    stream.write_all(bytes).await.unwrap();
-    stream.shutdown().await.unwrap();
+    stream.write_all(bytes).await.expect("the client reads");
+    stream.shutdown().await.expect("the loopback works");
     // Until the client has read it.
     let _ = soon("the end", stream.read(&mut [0])).await;
 }

@@ -160,6 +160,8 @@ pub struct Run {
     pub generator_ns: u64,
     /// Whether it went on as long as it was to.
     pub is_whole: bool,
+    /// Why it broke off in the middle, if a connection was lost: what was under way counts as lost.
+    pub broke: Option<String>,
 }
 
 /// What was counted.
@@ -182,7 +184,8 @@ pub struct Counts {
 impl Run {
     /// Whether every message came once and in order, and every connection was made.
     pub fn is_clean(&self) -> bool {
-        self.faults.is_clean() && self.counts.refused == 0 && self.counts.failed == 0
+        let counts = &self.counts;
+        self.faults.is_clean() && counts.refused == 0 && counts.failed == 0 && self.broke.is_none()
     }
 }
 
@@ -264,6 +267,7 @@ fn connect(
         resident: watcher.resident()?,
         generator_ns: spent.generator_ns,
         is_whole: !watcher.has_ended(),
+        broke: None,
     })
 }
 
@@ -282,13 +286,16 @@ fn messages(
     let opened = (job.connections(), begin.elapsed());
     if plan.pace.schedule().is_none() {
         // Caches are filled and buffers have grown before anything counts.
-        fleet.run_timed(Goal::Time(job.duration.min(WARM_UP_MAX) / WARM_UP_SHARE), watcher)?;
+        let warm_up = Goal::Time(job.duration.min(WARM_UP_MAX) / WARM_UP_SHARE);
+        fleet.run_timed(warm_up, watcher)?;
     }
     let before = Spent::so_far(pid)?;
-    let (outcome, times) = fleet.run_timed(Goal::Time(job.duration), watcher)?;
-    let spent = Spent::so_far(pid)?.since(&before);
-    let resident = watcher.resident()?;
-    if outcome.faults.is_clean() {
+    let (outcome, times, broke) = fleet.run_while_connected(Goal::Time(job.duration), watcher)?;
+    // A broker that has ended cannot be asked any more.
+    let is_there = broke.is_none();
+    let spent = Spent::so_far(pid.filter(|_| is_there))?.since(&before);
+    let resident = if is_there { watcher.resident()? } else { None };
+    if outcome.faults.is_clean() && is_there {
         fleet.disconnect()?;
     }
     let Outcome { sent, delivered, left_out, elapsed, faults } = outcome;
@@ -303,7 +310,8 @@ fn messages(
         broker_ns: spent.broker_ns,
         resident,
         generator_ns: spent.generator_ns,
-        is_whole: !watcher.has_ended(),
+        is_whole: is_there && !watcher.has_ended(),
+        broke: broke.map(|broke| broke.to_string()),
     })
 }
 

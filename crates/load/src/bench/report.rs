@@ -25,6 +25,29 @@ pub struct Figure {
     pub value: Option<f64>,
 }
 
+/// What carried a run, beyond TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Carried {
+    /// TLS.
+    pub over_tls: bool,
+    /// WebSocket.
+    pub over_web_socket: bool,
+    /// A Unix socket, in place of TCP.
+    pub over_unix: bool,
+}
+
+impl Carried {
+    /// What the floor lacks, or has instead.
+    fn floor_is(self) -> Vec<&'static str> {
+        let all = [
+            (self.over_tls, "the floor is without TLS"),
+            (self.over_web_socket, "the floor is without WebSocket"),
+            (self.over_unix, "the floor is over TCP"),
+        ];
+        all.into_iter().filter_map(|(is, words)| is.then_some(words)).collect()
+    }
+}
+
 /// A run beside others.
 #[derive(Debug)]
 pub struct Report<'a> {
@@ -34,10 +57,10 @@ pub struct Report<'a> {
     pub place: &'a str,
     /// What came of it.
     pub run: &'a Run,
-    /// The same against the relay, which speaks no TLS.
+    /// The same against the relay, which speaks plain TCP alone.
     pub floor: Option<&'a Run>,
-    /// Whether this run was encrypted.
-    pub over_tls: bool,
+    /// What carried this run.
+    pub carried: Carried,
     /// What an earlier report says.
     pub earlier: Option<&'a Earlier>,
 }
@@ -79,8 +102,13 @@ impl Report<'_> {
     fn remarks(&self) -> Vec<String> {
         let (run, counts) = (self.run, &self.run.counts);
         let mut lines = Vec::new();
-        if !run.is_whole {
-            lines.push(format!("ended early, after {:.1} s", run.elapsed.as_secs_f64()));
+        let seconds = run.elapsed.as_secs_f64();
+        match &run.broke {
+            Some(why) => lines.push(format!(
+                "broke off after {seconds:.1} s, and what was under way counts as lost: {why}"
+            )),
+            None if !run.is_whole => lines.push(format!("ended early, after {seconds:.1} s")),
+            None => {}
         }
         if counts.left_out > 0 {
             let left_out = counts.left_out;
@@ -96,8 +124,8 @@ impl Report<'_> {
             let (sent, delivered) = (counts.sent, counts.delivered);
             lines.push(format!("{sent} sent, {delivered} delivered, faults: {}", run.faults));
         }
-        if self.floor.is_some() && self.over_tls {
-            lines.push("the floor is without TLS".into());
+        if self.floor.is_some() {
+            lines.extend(self.carried.floor_is().into_iter().map(str::to_owned));
         }
         if self.floor.is_some_and(|floor| !floor.is_whole) {
             lines.push("the floor ended early".into());
@@ -195,6 +223,7 @@ fn run_json(job: &Job, run: &Run) -> Value {
     let counts = &run.counts;
     json!({
         "whole": run.is_whole,
+        "broke_off": run.broke,
         "seconds": run.elapsed.as_secs_f64(),
         "sent": counts.sent,
         "delivered": counts.delivered,
@@ -324,11 +353,12 @@ mod tests {
             resident: Some(resident),
             generator_ns: 500_000_000,
             is_whole: true,
+            broke: None,
         }
     }
 
     fn report<'a>(job: &'a Job, run: &'a Run) -> Report<'a> {
-        Report { job, place: "here", run, floor: None, over_tls: false, earlier: None }
+        Report { job, place: "here", run, floor: None, carried: Carried::default(), earlier: None }
     }
 
     fn cells(text: &str, label: &str) -> Vec<String> {
@@ -397,5 +427,18 @@ mod tests {
         for words in ["generator was at its limit", "7 were due", "ended early"] {
             assert!(text.contains(words), "{words}: {text}");
         }
+    }
+
+    #[test]
+    fn a_run_that_broke_off_is_told_with_what_was_seen_and_is_not_clean() {
+        let (job, mut run) = (job(), run(1_000_000));
+        run.is_whole = false;
+        run.broke = Some("the connection of x was closed by the broker".into());
+        let text = report(&job, &run).text();
+        for words in ["broke off after 2.0 s", "closed by the broker", "500000"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("ended early") && !run.is_clean(), "{text}");
+        assert_eq!(report(&job, &run).json()["broke_off"], run.broke.clone().unwrap());
     }
 }

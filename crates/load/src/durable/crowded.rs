@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ pub struct Crowded {
 pub(super) fn measure(plan: &Plan, place: &Place) -> Result<Crowded, LoadError> {
     let (broker, _) = place.start(plan, &[])?;
     let begin = Instant::now();
-    make(broker.address, plan.sessions)?;
+    make_sessions(broker.address, 0..plan.sessions)?;
     let made = begin.elapsed();
     drop(broker);
     let bytes = place.bytes()?;
@@ -43,11 +44,12 @@ pub(super) fn measure(plan: &Plan, place: &Place) -> Result<Crowded, LoadError> 
     Ok(Crowded { sessions: plan.sessions, made, bytes, opened, resident })
 }
 
-fn make(address: SocketAddr, sessions: u32) -> Result<(), LoadError> {
+/// Makes persistent sessions with these numbers, which have a subscription each and no connection.
+pub(crate) fn make_sessions(address: SocketAddr, numbers: Range<u32>) -> Result<(), LoadError> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|first| {
-                let mut numbers = (first..sessions).step_by(THREADS as usize);
+                let mut numbers = numbers.clone().skip(first).step_by(THREADS);
                 scope.spawn(move || numbers.try_for_each(|number| come_and_go(address, number)))
             })
             .collect();
@@ -67,4 +69,4 @@ fn come_and_go(address: SocketAddr, number: u32) -> Result<(), LoadError> {
 }
 
 /// So that the broker's flushes serve several at once.
-const THREADS: u32 = 16;
+const THREADS: usize = 16;

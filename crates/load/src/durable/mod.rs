@@ -18,6 +18,7 @@ mod report;
 
 pub use backlog::Backlog;
 pub use crowded::Crowded;
+pub(crate) use crowded::make_sessions;
 pub use floor::Floor;
 pub use report::{json, table};
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Events, Poll};
-use noctule_mqtt::{PacketType, QoS};
+use noctule_mqtt::QoS;
 
 use crate::LoadError;
 use crate::alarm::{ALARM, Alarm};
@@ -23,6 +23,7 @@ use crate::checker::{Faults, Sequence};
 use crate::endpoint::Endpoint;
 use crate::latency::Latency;
 use crate::link::Link;
+use crate::packets::PINGREQ;
 use crate::plan::{Goal, Pace, Plan};
 use crate::watcher::{Moment, Nobody, Watcher};
 use publisher::Publisher;
@@ -93,7 +94,10 @@ impl Fleet {
     /// If a connection is lost or carries what is no packet.
     pub fn run(&mut self, goal: Goal) -> Result<Outcome, LoadError> {
         self.stopwatch = None;
-        self.drive(goal, &mut Nobody)
+        match self.drive(goal, &mut Nobody) {
+            (outcome, None) => Ok(outcome),
+            (_, Some(broke)) => Err(broke),
+        }
     }
 
     /// The same for a watcher, who may end it early, with the time that messages took.
@@ -105,15 +109,32 @@ impl Fleet {
         goal: Goal,
         watcher: &mut dyn Watcher,
     ) -> Result<(Outcome, Times), LoadError> {
+        match self.run_while_connected(goal, watcher)? {
+            (outcome, times, None) => Ok((outcome, times)),
+            (_, _, Some(broke)) => Err(broke),
+        }
+    }
+
+    /// The same with why it broke off, if it did: what was seen until then is told all the same, and what
+    /// was under way counts as lost. The fleet is of no use then.
+    ///
+    /// # Errors
+    /// If time cannot be taken.
+    pub fn run_while_connected(
+        &mut self,
+        goal: Goal,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(Outcome, Times, Option<LoadError>), LoadError> {
         self.stopwatch = Some(Stopwatch::new(self.plan.pace.schedule(), &self.sent)?);
-        let outcome = self.drive(goal, watcher)?;
+        let (outcome, broke) = self.drive(goal, watcher);
         let times = self.stopwatch.take().map(Stopwatch::into_times);
         // It was put there above, and nothing else takes it.
         let times = times.ok_or_else(|| LoadError::new("the stopwatch is gone"))?;
-        Ok((outcome, times))
+        Ok((outcome, times, broke))
     }
 
-    fn drive(&mut self, goal: Goal, watcher: &mut dyn Watcher) -> Result<Outcome, LoadError> {
+    /// What was done, and why it was not all if a connection was lost or carried what is no packet.
+    fn drive(&mut self, goal: Goal, watcher: &mut dyn Watcher) -> (Outcome, Option<LoadError>) {
         let before = (self.sent.iter().sum::<u64>(), self.delivered());
         let begin = Instant::now();
         let mut end = match goal {
@@ -134,21 +155,29 @@ impl Fleet {
         }
         let schedule = self.plan.pace.schedule();
         let bases = self.sent.clone();
-        loop {
+        let broke = loop {
             let now = Instant::now();
             if now - looked_at >= TICK {
                 looked_at = now;
                 if !self.look(watcher, now - begin, before) {
                     end = Some(end.map_or(now, |end| end.min(now)));
                 }
-                self.ping(now)?;
+                if let Err(error) = self.ping(now) {
+                    break Some(error);
+                }
             }
-            if let Some(schedule) = schedule.filter(|_| is_open) {
-                let due = schedule.count((now - begin).min(last));
-                left_out = self.refill_by(due, &bases, now)?;
-                self.set_alarm(&schedule, due, begin)?;
-            } else {
-                self.refill()?;
+            let refilled = match schedule.filter(|_| is_open) {
+                Some(schedule) => {
+                    let due = schedule.count((now - begin).min(last));
+                    self.refill_by(due, &bases, now).and_then(|count| {
+                        left_out = count;
+                        self.set_alarm(&schedule, due, begin)
+                    })
+                }
+                None => self.refill(),
+            };
+            if let Err(error) = refilled {
+                break Some(error);
             }
             if is_open && end.is_some_and(|end| now >= end) {
                 is_open = false;
@@ -156,7 +185,7 @@ impl Fleet {
                 self.stop_sending();
             }
             if self.is_quiet() {
-                break;
+                break None;
             }
             let silence = now.saturating_duration_since(heard_at);
             let is_waiting = is_open && schedule.is_some();
@@ -164,23 +193,26 @@ impl Fleet {
                 // Nothing can come before the next message is due.
                 heard_at = now;
             } else if silence > self.stall {
-                break;
+                break None;
             }
             let wait = end.map_or(TICK, |end| end.saturating_duration_since(now));
-            if self.turn(&mut events, wait.clamp(MILLISECOND, TICK))? {
-                heard_at = Instant::now();
+            match self.turn(&mut events, wait.clamp(MILLISECOND, TICK)) {
+                Ok(true) => heard_at = Instant::now(),
+                Ok(false) => {}
+                Err(error) => break Some(error),
             }
-        }
+        };
         // A wait for what never came is no part of the time that the rest took.
         let delivered = self.delivered() - before.1;
         let over_at = if delivered > 0 { heard_at.max(closed_at) } else { Instant::now() };
-        Ok(Outcome {
+        let outcome = Outcome {
             sent: self.sent.iter().sum::<u64>() - before.0,
             delivered,
             left_out,
             elapsed: over_at - begin,
             faults: self.faults(),
-        })
+        };
+        (outcome, broke)
     }
 
     /// Tells the watcher; whether it wants to go on.
@@ -312,8 +344,6 @@ impl Fleet {
         self.subscribers.iter().flat_map(Subscriber::sequences)
     }
 }
-
-const PINGREQ: [u8; 2] = [(PacketType::Pingreq as u8) << 4, 0];
 
 const SCRATCH_BYTES: usize = 256 * 1024;
 const EVENTS_MAX: usize = 1024;

@@ -12,6 +12,7 @@ use crate::LoadError;
 use crate::caller::{Caller, Step};
 use crate::checker::Faults;
 use crate::endpoint::Endpoint;
+use crate::packets::PINGREQ;
 use crate::process;
 
 /// The trial.
@@ -70,7 +71,6 @@ fn wait_for_the_end(pid: u32, files: usize) -> Result<(), LoadError> {
 const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(10);
 const AFTER: Duration = Duration::from_millis(500);
-const PINGREQ: [u8; 2] = [(PacketType::Pingreq as u8) << 4, 0];
 
 /// Clients that come and stay.
 pub(super) struct Throng {

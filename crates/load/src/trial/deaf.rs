@@ -1,7 +1,7 @@
 //! A subscriber that does not read, and may be told to begin after all.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use noctule_mqtt::{PacketType, QoS, codec};
@@ -11,10 +11,11 @@ use crate::LoadError;
 use crate::checker::{Faults, Sequence};
 use crate::link::Opening;
 use crate::packets::{self, Arrival};
+use crate::socket::WaitingSocket;
 
 /// Its connection, or what is left of it.
 pub(super) struct Deaf {
-    stream: TcpStream,
+    stream: WaitingSocket,
 }
 
 /// What came when it read.
@@ -53,7 +54,7 @@ impl Deaf {
     /// publisher has sent.
     pub(super) fn drain(mut self, sent: &[u64]) -> Result<Drained, LoadError> {
         let failed = |error| LoadError::io("cannot read what was kept for a subscriber", error);
-        self.stream.set_read_timeout(Some(SILENCE)).map_err(failed)?;
+        self.stream.set_patience(SILENCE).map_err(failed)?;
         let mut sequences: Vec<Sequence> = sent.iter().map(|_| Sequence::default()).collect();
         let mut drained = Drained::default();
         let (mut input, mut acks) = (Vec::new(), Vec::new());

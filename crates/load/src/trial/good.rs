@@ -4,7 +4,7 @@
 //! included, and send nothing while they wait: of one pause they see one long round trip each.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -16,6 +16,7 @@ use crate::LoadError;
 use crate::checker::{Faults, Sequence};
 use crate::link::Opening;
 use crate::packets::{self, Arrival, DISCONNECT, Mark, Template};
+use crate::socket::WaitingSocket;
 use crate::statistics::quantile;
 
 /// Round trips of a phase.
@@ -98,7 +99,7 @@ impl Record {
 
 struct Client {
     id: String,
-    stream: TcpStream,
+    stream: WaitingSocket,
     input: Vec<u8>,
     template: Template,
     sequence: Sequence,
@@ -114,7 +115,7 @@ impl Client {
         opening.subscribe(&topic, QoS::AtLeastOnce)?;
         let stream = opening.into_stream();
         stream
-            .set_read_timeout(Some(GIVE_UP))
+            .set_patience(GIVE_UP)
             .map_err(|error| LoadError::io("cannot set a timeout", error))?;
         Ok(Self {
             id,

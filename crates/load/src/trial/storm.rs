@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::crowd::Throng;
 use super::{Scene, Trial};
 use crate::dialer::{Dialing, dial};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 use crate::schedule::Schedule;
 use crate::watcher::Nobody;
 use crate::{LoadError, process};
@@ -62,10 +62,13 @@ impl Trial for Storm {
         }
         let part = part_of_connect();
         let plain = scene.address;
+        let Place::Tcp(encrypted) = tls.place else {
+            return Err(LoadError::new("TLS is not spoken over TCP"));
+        };
         let stops: [(&str, SocketAddr, &[u8]); 5] = [
             ("silent", plain, b""),
-            ("silent, TLS", tls.address, b""),
-            ("half a handshake", tls.address, &hello),
+            ("silent, TLS", encrypted, b""),
+            ("half a handshake", encrypted, &hello),
             ("first byte of CONNECT", plain, &part[..1]),
             ("90 kB of CONNECT", plain, &part),
         ];

@@ -99,6 +99,16 @@ choice! {
 }
 
 choice! {
+    /// How a question about a client is written.
+    HttpAuthFormat, "json|form" {
+        /// A JSON object.
+        Json = "json",
+        /// A form.
+        Form = "form",
+    }
+}
+
+choice! {
     /// What is spoken under MQTT at a listener.
     Transport, "tcp|tls|ws|wss" {
         /// TCP without encryption.

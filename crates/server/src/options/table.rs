@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choice::{
-    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
-    OnQueueFull, Sharing, TlsVersion, Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, HttpAuthFormat, LogFormat,
+    LogMessages, OnQueueFull, Sharing, TlsVersion, Transport,
 };
 use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};
 use super::listener::ListenerTable;
+use super::methods::AuthMethods;
 use super::network::Networks;
 use super::origins::Origins;
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
@@ -197,6 +198,42 @@ option_table! {
         acl_check_retain_source: bool = true => flags(&["acl-check-retain-source"])
             .off(&["no-acl-check-retain-source"]).live();
 
+        /// URL to which a client's credentials are sent, to be told whether it may come in; empty for none.
+        /// They are sent by POST, as `clientid`, `username`, `password` and `peerhost`. Nobody is let in
+        /// when there is no answer (reason code 0x88; return code 3 in version 3).
+        http_auth_url: String = String::new() => flags(&["http-auth-url"]).per_listener().live();
+
+        /// How credentials are written for `http_auth_url`.
+        http_auth_format: HttpAuthFormat = HttpAuthFormat::Json => flags(&["http-auth-format"])
+            .per_listener().live();
+
+        /// PEM file with the CAs of which one has signed the certificate of `http_auth_url`.
+        /// With `none` it has to be one that this machine trusts.
+        http_auth_ca: Optional<PathBuf> = Optional::None => flags(&["http-auth-ca"])
+            .per_listener().live();
+
+        /// How long an answer from `http_auth_url` may take.
+        http_auth_timeout: Duration = Duration::from_secs(2) => flags(&["http-auth-timeout"])
+            .range(50, seconds(60)).per_listener().live();
+
+        /// How long a client that `http_auth_url` has allowed is let in again without asking.
+        /// `0` asks each time. Denials are never remembered.
+        http_auth_cache: Duration = Duration::from_secs(60) => flags(&["http-auth-cache"])
+            .range(0, seconds(86_400)).per_listener().live();
+
+        /// How many questions are asked of `http_auth_url` at once.
+        /// Up to 1,024 further ones wait; then a client is told that the broker is busy (reason code 0x89;
+        /// return code 3 in version 3).
+        http_auth_requests_max: u16 = 16 => flags(&["http-auth-requests-max"]).range(1, 256)
+            .per_listener().live();
+
+        /// In which ways it is found out who a client is, in this order.
+        /// Each lets a client in, refuses it, or does not know it; then the next one is asked, and who is
+        /// known by none is refused. `auto` are all that are configured: `certificate`, `jwt`,
+        /// `password-file`, `http`, and `anonymous` with `allow_anonymous`.
+        auth_methods: AuthMethods = AuthMethods::default() => flags(&["auth-methods"])
+            .per_listener().live();
+
         /// Whether clients may connect without saying who they are.
         /// Without a password file those of this machine may in any case, and the broker does not start
         /// on other addresses unless clients have to show certificates or this is set.
@@ -321,6 +358,11 @@ option_table! {
         /// What is spoken under MQTT.
         /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
+
+        /// Most connections at a time that have come by this listener.
+        /// One more is refused as by `limits.connections_per_address_max`; those of `limits.connections_max`
+        /// are counted besides.
+        connections_max: Limit<u32> = Limit::Unlimited => flags(&[]).at_least(1).live();
 
         /// What stands before the topics of those who come by it, such as `site-1/`; empty for nothing.
         /// They do not see it: what they call `a` others call `site-1/a`, in messages, subscriptions and

@@ -1,6 +1,7 @@
 //! A directory of the real file system.
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, PAGE_BYTES};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -121,12 +122,78 @@ impl Disk for Directory {
 }
 
 /// A file of the real file system.
+///
+/// Some kernels (Linux from 6.16 on, with ext4) keep what is written at once in memory as one unit, and
+/// write a unit whole whenever a byte of it has changed. What is written next begins in the page in which
+/// this ends. So that page is always written by itself; and of a file that is used again, nothing
+/// is left in memory.
 #[derive(Debug)]
 pub struct RealFile(File);
 
+/// Zeros as direct input and output needs them.
+#[repr(align(4096))]
+struct Zeros([u8; 1 << 20]);
+
+static ZEROS: Zeros = Zeros([0; 1 << 20]);
+
+impl RealFile {
+    /// Writes zeros past the memory of the operating system, which costs a tenth. False if the file
+    /// system cannot do that.
+    fn fill_directly(&self, begin: u64, end: u64) -> io::Result<bool> {
+        let flags = rustix::fs::fcntl_getfl(&self.0)?;
+        if rustix::fs::fcntl_setfl(&self.0, flags | OFlags::DIRECT).is_err() {
+            return Ok(false);
+        }
+        let mut at = begin;
+        let filled = loop {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROS.0.len());
+            if left == 0 {
+                break Ok(true);
+            }
+            match self.0.write_at(&ZEROS.0[..left], at) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => at += written as u64,
+                // It needs larger units, or has no way to do it.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => break Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        rustix::fs::fcntl_setfl(&self.0, flags)?;
+        filled
+    }
+}
+
 impl DiskFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        let end = offset + bytes.len() as u64;
+        let last_page = (end.saturating_sub(1) / PAGE_BYTES as u64) * PAGE_BYTES as u64;
+        let before = usize::try_from(last_page.saturating_sub(offset)).unwrap_or(0);
+        let (front, last) = bytes.split_at(before.min(bytes.len()));
+        if !front.is_empty() {
+            self.0.write_all_at(front, offset)?;
+        }
+        self.0.write_all_at(last, offset + front.len() as u64)
+    }
+
+    fn fill(&self, begin: u64, end: u64) -> io::Result<()> {
+        // In one piece, if the file system can do that. It has to say so if there is no room.
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), begin, end - begin) {
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(()) | Err(_) => {}
+        }
+        if self.fill_directly(begin, end)? {
+            return Ok(());
+        }
+        let page = &ZEROS.0[..PAGE_BYTES];
+        (begin..end).step_by(PAGE_BYTES).try_for_each(|at| self.0.write_all_at(page, at))
+    }
+
+    fn begin_anew(&self) {
+        // It is only advice: if it is not taken, small commits write more than they have to.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed);
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {

@@ -11,6 +11,10 @@ pub use directory::{Directory, RealFile};
 
 use std::io;
 
+/// Files are kept in memory and written to the disk in pages of this size, or of several of them.
+pub(crate) const PAGE_BYTES: usize = 4_096;
+const ZERO_PAGE: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
 /// A directory that belongs to one store.
 pub trait Disk: Send + Sync + 'static {
     /// An open file.
@@ -89,6 +93,18 @@ pub trait DiskFile: Send + Sync + 'static {
     /// What the operating system says. What was written before may be lost then, whatever a second
     /// call returns.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Fills a new file with zeros from `begin` to `end`, both whole pages, so that later nothing but its
+    /// contents changes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn fill(&self, begin: u64, end: u64) -> io::Result<()> {
+        (begin..end).step_by(PAGE_BYTES).try_for_each(|at| self.write_at(&ZERO_PAGE, at))
+    }
+
+    /// What it holds is of no use any more, and all of it will be written again.
+    fn begin_anew(&self) {}
 
     /// Its length in bytes.
     ///

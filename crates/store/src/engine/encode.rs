@@ -1,7 +1,7 @@
 //! From the broker's records to bytes in the active segment.
 
 use super::Engine;
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, PAGE_BYTES};
 use crate::error::StoreError;
 use crate::faults::Fault;
 use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES};
@@ -21,8 +21,8 @@ pub(super) struct Encoder {
     /// Room for the header, then records. Empty while there is no batch.
     bytes: Vec<u8>,
     records: u32,
-    /// Up to here it has room for the unit that is being put into it, which must not be divided.
-    unit_end: usize,
+    /// While a unit is being put into it, which must not be divided: up to here it has room for it.
+    unit_end: Option<usize>,
     /// Where in the active segment messages of this group are, by the [identity](Message::identity)
     /// of the message or by where it was moved from.
     placed: HashMap<Placed, (u32, u32), foldhash::fast::FixedState>,
@@ -35,9 +35,17 @@ pub(super) enum Placed {
     MovedFrom(u32, u32),
 }
 
+/// What is stored together takes at most so many bytes: offsets have 32 bits.
+const UNIT_BYTES_MAX: usize = (1 << 31) - DATA_START as usize - HEADER_BYTES;
+
 impl Encoder {
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Where a message is, and how large.
+    fn place(&self, placed: Option<Placed>) -> Option<(u32, u32)> {
+        self.placed.get(&placed?).copied()
     }
 }
 
@@ -71,24 +79,28 @@ impl<F: DiskFile + Debug> Engine<F> {
                     }
                 }
             }
+            self.encoder.unit_end = None;
         }
-        self.encoder.unit_end = 0;
         self.encoder.placed.clear();
+        if self.encoder.bytes.len() == HEADER_BYTES {
+            // There was nothing to be written, and so there is nothing to wait for.
+            self.encoder.bytes.clear();
+        }
         Ok(())
     }
 
     /// The records that follow are stored together or not at all, so they all go into one batch:
-    /// into the one that is begun if they fit, else into the next.
+    /// into the one that is begun if they fit, else into the next. If no segment of the usual size
+    /// can hold that, it gets one of its own.
     fn begin_unit(&mut self, unit: &[Record]) -> Result<(), StoreError> {
-        self.encoder.unit_end = 0;
         let bytes = self.bytes_max(unit);
-        let most = (self.options.segment_bytes - DATA_START) as usize - HEADER_BYTES;
-        // What no segment of the usual size can hold is divided: far more than turns bring.
-        if bytes == 0 || bytes > most {
-            return Ok(());
+        if bytes > UNIT_BYTES_MAX {
+            return Err(StoreError::TooLarge { bytes, most: UNIT_BYTES_MAX });
         }
-        self.make_room(bytes)?;
-        self.encoder.unit_end = self.encoder.bytes.len() + bytes;
+        if bytes > 0 && !self.options.faults.planted(Fault::UnitDivided) {
+            self.make_room(bytes)?;
+            self.encoder.unit_end = Some(self.encoder.bytes.len() + bytes);
+        }
         Ok(())
     }
 
@@ -170,11 +182,11 @@ impl<F: DiskFile + Debug> Engine<F> {
 
     /// A message, which has come now if nothing else is known.
     fn timed<'a>(&self, message: &'a Message) -> StoredMessage<'a> {
-        let mut parts = message.parts();
-        if parts.received_ms == 0 {
-            parts.received_ms = self.wall_ms;
+        let mut bytes = message.to_store();
+        if bytes.received_ms == 0 {
+            bytes.received_ms = self.wall_ms;
         }
-        StoredMessage(parts)
+        StoredMessage(bytes)
     }
 
     fn put_new(&mut self, record: &Stored<'_>) -> Result<(), StoreError> {
@@ -194,14 +206,18 @@ impl<F: DiskFile + Debug> Engine<F> {
             identifiers: Identifiers::Given(owed.identifiers()),
             shared: owed.shared(),
         };
-        self.put_owed(terms, Placed::Shared(owed.message.identity()), &message)
+        // One that nobody else has nobody else is owed.
+        let shared = owed.message.is_shared();
+        let placed = shared.then(|| Placed::Shared(owed.message.identity()));
+        self.put_owed(terms, placed, &message)
     }
 
-    /// Writes that a message is owed, and before it the message if it is not in this segment yet.
+    /// Writes that a message is owed, and before it the message if it is not in this segment yet;
+    /// `placed` is what others who are owed it know it by, if there are others.
     pub(super) fn put_owed(
         &mut self,
         terms: OwedTerms<'_>,
-        placed: Placed,
+        placed: Option<Placed>,
         message: &StoredMessage<'_>,
     ) -> Result<(), StoreError> {
         let OwedTerms { key, sequence, qos, retain, identifiers, shared } = terms;
@@ -215,22 +231,31 @@ impl<F: DiskFile + Debug> Engine<F> {
             shared,
         };
         let message = Stored::Message(*message);
-        let size = message.size_max() + owed_at(0).size_max();
-        self.make_room(size)?;
+        let size = owed_at(0).size_max();
         if self.options.faults.planted(Fault::OwedBeforeMessage) {
+            self.make_room(message.size_max() + size)?;
             return self.put_owed_in_wrong_order(&message, &owed_at);
         }
-        let (message_at, bytes) = match self.encoder.placed.get(&placed) {
-            Some(found) => *found,
+        let mut found = self.encoder.place(placed);
+        if found.is_none() || !self.has_room(size) {
+            self.make_room(message.size_max() + size)?;
+            // It is not, in the next segment.
+            found = self.encoder.place(placed);
+        }
+        let (message_at, bytes) = match found {
+            Some(found) => found,
             None => {
                 let begin = self.position();
-                self.put(&message, 0)?;
+                self.append(&message, 0);
                 let written = (begin, self.position() - begin);
-                self.encoder.placed.insert(placed, written);
+                if let Some(placed) = placed {
+                    self.encoder.placed.insert(placed, written);
+                }
                 written
             }
         };
-        self.put(&owed_at(message_at), bytes)
+        self.append(&owed_at(message_at), bytes);
+        Ok(())
     }
 
     fn put_owed_in_wrong_order<'a>(
@@ -238,6 +263,7 @@ impl<F: DiskFile + Debug> Engine<F> {
         message: &Stored<'_>,
         owed_at: &dyn Fn(u32) -> Stored<'a>,
     ) -> Result<(), StoreError> {
+        self.encoder.unit_end = None;
         let mut bytes = Vec::new();
         owed_at(0).write(&mut bytes);
         let end = self.position() + bytes.len() as u32;
@@ -250,12 +276,17 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// Writes a record and brings the index up to date with it.
     pub(super) fn put(&mut self, record: &Stored<'_>, bytes: u32) -> Result<(), StoreError> {
         self.make_room(record.size_max())?;
+        self.append(record, bytes);
+        Ok(())
+    }
+
+    /// The same where there is room for it.
+    fn append(&mut self, record: &Stored<'_>, bytes: u32) {
         let at = Location { segment: self.active.id, offset: self.position() };
         record.write(&mut self.encoder.bytes);
         // A message counts by those who are owed it.
         self.encoder.records += u32::from(!matches!(record, Stored::Message(_)));
         self.index.apply(record, at, bytes);
-        Ok(())
     }
 
     /// Where in the active segment the next record goes.
@@ -263,19 +294,23 @@ impl<F: DiskFile + Debug> Engine<F> {
         self.active.used + self.encoder.bytes.len() as u32
     }
 
+    /// Whether the batch that is begun can take so many bytes more.
+    fn has_room(&self, bytes: usize) -> bool {
+        let encoder = &self.encoder;
+        let end = encoder.bytes.len() + bytes;
+        !encoder.is_empty()
+            && end <= encoder.unit_end.unwrap_or(BATCH_BYTES.max(HEADER_BYTES + bytes))
+            && self.position() as usize + bytes <= self.active.capacity as usize
+    }
+
     /// Sees to it that a batch is begun in which there is room for so many bytes.
     fn make_room(&mut self, bytes: usize) -> Result<(), StoreError> {
-        if self.encoder.bytes.len() + bytes > BATCH_BYTES.max(self.encoder.unit_end) {
-            self.finish_batch()?;
+        if self.has_room(bytes) {
+            return Ok(());
         }
-        if self.encoder.is_empty() {
-            return self.begin_batch(bytes);
-        }
-        if self.position() as usize + bytes > self.active.capacity as usize {
-            self.finish_batch()?;
-            return self.begin_batch(bytes);
-        }
-        Ok(())
+        debug_assert!(self.encoder.unit_end.is_none(), "a unit has its room when it begins");
+        self.finish_batch()?;
+        self.begin_batch(bytes)
     }
 
     /// Begins a batch of at least so many bytes, in the next segment if the active one is full.
@@ -310,7 +345,11 @@ impl<F: DiskFile + Debug> Engine<F> {
         };
         let bytes = &mut self.encoder.bytes;
         self.chain = batch.seal(bytes);
+        let length = bytes.len();
         let Engine { active, unflushed, .. } = self;
+        // Whole pages need not be read from the disk before they are written to.
+        let end = (active.used as usize + length).next_multiple_of(PAGE_BYTES);
+        bytes.resize(end - active.used as usize, 0);
         active
             .file
             .write_at(bytes, u64::from(active.used))
@@ -318,10 +357,10 @@ impl<F: DiskFile + Debug> Engine<F> {
         if unflushed.last().is_none_or(|(id, _)| *id != active.id) {
             unflushed.push((active.id, active.file.clone()));
         }
-        let end = active.used + bytes.len() as u32;
+        let end = active.used + length as u32;
         active.used = end.next_multiple_of(ALIGNMENT).min(active.capacity);
         active.records += u64::from(self.encoder.records);
-        self.written += bytes.len() as u64;
+        self.written += length as u64;
         self.number += 1;
         bytes.clear();
         bytes.shrink_to(2 * BATCH_BYTES);
@@ -345,7 +384,7 @@ fn owed_bytes_max(owed: &Owed, with_message: bool) -> usize {
     if !with_message {
         return record.size_max();
     }
-    let message = Stored::Message(StoredMessage(owed.message.parts()));
+    let message = Stored::Message(StoredMessage(owed.message.to_store()));
     record.size_max() + message.size_max()
 }
 

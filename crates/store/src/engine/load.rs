@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::format::record::{FRAME_BYTES, Stored, StoredMessage};
 use crate::format::segment::file_name;
 use crate::index::{Index, Location, OwedAt};
-use noctule_broker::{Extras, Message, MessageParts, Owed, Sequence, SessionKey};
+use noctule_broker::{Extras, Message, MessageBytes, Owed, Sequence, SessionKey};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -135,7 +135,8 @@ pub(crate) fn read_message<F: DiskFile>(
         | Stored::Session { will: Some((_, message)), .. } => Some(message),
         _ => None,
     };
-    let message = stored.and_then(|StoredMessage(parts)| Message::from_stored_parts(&parts).ok());
+    let parts = stored.and_then(|StoredMessage(bytes)| bytes.parts());
+    let message = parts.and_then(|parts| Message::from_stored_parts(&parts).ok());
     message.ok_or_else(|| window.rotten(offset))
 }
 
@@ -145,10 +146,11 @@ pub(crate) fn read_will<F: DiskFile>(
     offset: u32,
 ) -> Result<(u32, Message), StoreError> {
     let made = match window.record(offset)? {
-        Stored::Session { will: Some((delay, StoredMessage(parts))), .. } => {
+        Stored::Session { will: Some((delay, StoredMessage(bytes))), .. } => {
             // Its expiry counts from when it will be published.
-            let parts = MessageParts { received_ms: 0, ..parts };
-            Message::from_parts(&parts).ok().map(|message| (delay, message))
+            let parts = MessageBytes { received_ms: 0, ..bytes }.parts();
+            let message = parts.and_then(|parts| Message::from_parts(&parts).ok());
+            message.map(|message| (delay, message))
         }
         _ => None,
     };

@@ -123,6 +123,12 @@ impl<F: DiskFile + Debug> Engine<F> {
         })
     }
 
+    /// Flushes what was written, for there was no room for more. Nothing is promised by it.
+    pub(crate) fn flush_last(&mut self) {
+        // Whatever it says, there is a failure that has been said.
+        let _ = self.flush_files();
+    }
+
     /// Puts everything on stable storage, and then the word that it is there: with that, whatever is
     /// found damaged later was not just unfinished.
     pub(crate) fn close(&mut self) -> Result<(), StoreError> {

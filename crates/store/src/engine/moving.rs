@@ -130,7 +130,7 @@ impl<F: DiskFile + Debug> Engine<F> {
                     let offset = u64::from(message_at);
                     return Err(StoreError::damaged(file_name(segment), offset, ROTTEN));
                 };
-                self.put_owed(terms, Placed::MovedFrom(segment, message_at), &message)
+                self.put_owed(terms, Some(Placed::MovedFrom(segment, message_at)), &message)
             }
             Stored::Session { key, client_id, user_name, is_claimed, expiry, will, .. } => {
                 let found = self.index.sessions.get(&key);

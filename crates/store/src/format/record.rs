@@ -8,8 +8,7 @@
 
 use super::bytes::{Reader, put_bytes, put_number};
 use noctule_broker::{
-    MessageParts, PacketId, PublishedBy, QoS, RetainHandling, Sequence, SessionKey,
-    SubscriptionOptions,
+    MessageBytes, PacketId, QoS, RetainHandling, Sequence, SessionKey, SubscriptionOptions,
 };
 
 /// Bytes before the fields: length, CRC, kind.
@@ -18,9 +17,10 @@ pub(crate) const FRAME_BYTES: usize = 9;
 const FIELDS_MAX: usize = 96;
 
 /// A message as it is kept: its parts, with the time when it came, or was first stored if that is not
-/// known.
+/// known. That its texts are text is looked at by whoever makes a message of it again, as most of what
+/// is written and read is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StoredMessage<'a>(pub(crate) MessageParts<'a>);
+pub(crate) struct StoredMessage<'a>(pub(crate) MessageBytes<'a>);
 
 /// The subscription identifiers of a delivery.
 #[derive(Debug, Clone, Copy)]
@@ -148,16 +148,17 @@ mod kind {
 }
 
 impl<'a> StoredMessage<'a> {
-    fn size_max(&self) -> usize {
-        let MessageParts { topic, properties, payload, published_by, .. } = &self.0;
-        let publisher =
-            published_by.map_or(0, |by| by.client_id.len() + by.user_name.map_or(0, str::len));
-        topic.len() + properties.len() + payload.len() + publisher
+    pub(crate) fn size_max(&self) -> usize {
+        let MessageBytes { topic, properties, payload, published_by, .. } = &self.0;
+        let names = |(client_id, user_name): (&[u8], Option<&[u8]>)| {
+            client_id.len() + user_name.map_or(0, <[u8]>::len)
+        };
+        topic.len() + properties.len() + payload.len() + published_by.map_or(0, names)
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let MessageParts { topic, properties, payload, published_by, .. } = &self.0;
-        let user_name = published_by.and_then(|by| by.user_name);
+        let MessageBytes { topic, properties, payload, published_by, .. } = &self.0;
+        let user_name = published_by.and_then(|(_, user_name)| user_name);
         let mark = |is: bool, mark: u8| if is { mark } else { 0 };
         out.push(
             self.0.qos.bits()
@@ -166,13 +167,13 @@ impl<'a> StoredMessage<'a> {
                 | mark(user_name.is_some(), HAS_USER_NAME),
         );
         put_number(out, self.0.received_ms);
-        if let Some(by) = published_by {
-            put_bytes(out, by.client_id.as_bytes());
+        if let Some((client_id, _)) = published_by {
+            put_bytes(out, client_id);
         }
         if let Some(user_name) = user_name {
-            put_bytes(out, user_name.as_bytes());
+            put_bytes(out, user_name);
         }
-        put_bytes(out, topic.as_bytes());
+        put_bytes(out, topic);
         put_bytes(out, properties);
         out.extend_from_slice(payload);
     }
@@ -185,14 +186,14 @@ impl<'a> StoredMessage<'a> {
             return None;
         }
         let received_ms = reader.number()?;
-        let client_id = if has(HAS_PUBLISHER) { Some(reader.text()?) } else { None };
-        let user_name = if has(HAS_USER_NAME) { Some(reader.text()?) } else { None };
-        Some(Self(MessageParts {
+        let client_id = if has(HAS_PUBLISHER) { Some(reader.bytes()?) } else { None };
+        let user_name = if has(HAS_USER_NAME) { Some(reader.bytes()?) } else { None };
+        Some(Self(MessageBytes {
             qos,
             retain: has(RETAIN),
             received_ms,
-            published_by: client_id.map(|client_id| PublishedBy { client_id, user_name }),
-            topic: reader.text()?,
+            published_by: client_id.map(|client_id| (client_id, user_name)),
+            topic: reader.bytes()?,
             properties: reader.bytes()?,
             payload: reader.rest(),
         }))
@@ -500,13 +501,13 @@ fn options_of(byte: u8) -> Option<SubscriptionOptions> {
 mod tests {
     use super::*;
 
-    const MESSAGE: StoredMessage<'_> = StoredMessage(MessageParts {
-        topic: "a/b",
+    const MESSAGE: StoredMessage<'_> = StoredMessage(MessageBytes {
+        topic: b"a/b",
         properties: &[1, 1],
         payload: b"payload",
         qos: QoS::ExactlyOnce,
         retain: true,
-        published_by: Some(PublishedBy { client_id: "publisher", user_name: Some("user") }),
+        published_by: Some((b"publisher", Some(b"user"))),
         received_ms: 1_700_000_000_000,
     });
     const KEY: SessionKey = SessionKey(300);
@@ -522,7 +523,7 @@ mod tests {
         };
         let mut nothing = MESSAGE;
         nothing.0.payload = b"";
-        nothing.0.published_by = Some(PublishedBy { client_id: "", user_name: None });
+        nothing.0.published_by = Some((b"", None));
         let mut unknown = MESSAGE;
         unknown.0.published_by = None;
         let session = |expiry: Option<u32>, away_since_ms, will| Stored::Session {

@@ -38,7 +38,8 @@ pub(crate) struct Retained {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) sessions: HashMap<SessionKey, Session, foldhash::fast::FixedState>,
-    pub(crate) retained: HashMap<Box<str>, Retained>,
+    /// By the bytes of the topic.
+    pub(crate) retained: HashMap<Box<[u8]>, Retained>,
     pub(crate) live: Live,
     /// The highest there ever was, as far as the log knows.
     pub(crate) key_max: u64,
@@ -157,7 +158,7 @@ impl Index {
     }
 
     /// Forgets that a topic was cleared.
-    pub(crate) fn forget_cleared(&mut self, topic: &str) {
+    pub(crate) fn forget_cleared(&mut self, topic: &[u8]) {
         if let Some(retained) = self.retained.remove(topic) {
             self.live.lose(retained.at);
         }

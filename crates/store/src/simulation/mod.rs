@@ -7,6 +7,7 @@ mod bits;
 mod life;
 mod model;
 mod planted;
+mod quick;
 mod restarts;
 mod story;
 mod threads;

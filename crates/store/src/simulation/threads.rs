@@ -297,3 +297,38 @@ fn what_is_under_way_is_counted_until_it_has_landed() {
         }
     }
 }
+
+#[test]
+fn a_full_disk_holds_up_nobody_who_closes_and_what_was_said_to_be_written_is_there() {
+    let disk = SimulatedDisk::new(5);
+    let options = Options { durability: Durability::Never, ..options() };
+    let (store, answers) = opened(&disk, options.clone());
+    let shard = store.for_shard(ShardId(0));
+    shard.persist(Ticket(1), vec![session()]);
+    disk.fill();
+    let mut said = 0;
+    // More than there are segments for.
+    for number in 2..2_000 {
+        shard.persist(Ticket(number), vec![owed(number)]);
+    }
+    assert!(store.close().unwrap_err().to_string().contains("earlier failure"));
+    let mut full = false;
+    for answer in answers.try_iter() {
+        match answer {
+            Answer::Event { event: Event::Persisted(ticket), .. } => said = ticket.0,
+            Answer::Failed(error) => full |= error.is_out_of_space(),
+            _ => {}
+        }
+    }
+    assert!(full, "it says why");
+    disk.crash();
+    let (store, answers) = opened(&disk, options);
+    let found = loaded(&store, &answers);
+    // In order, and at least what was said.
+    assert_eq!(found, (2..2 + found.len() as u64).collect::<Vec<_>>());
+    assert!(
+        found.len() as u64 + 1 >= said.max(2) && found.len() < 1_990,
+        "{said}, {}",
+        found.len()
+    );
+}

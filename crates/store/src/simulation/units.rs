@@ -1,5 +1,6 @@
 //! What is handed in together is found together or not at all, wherever the power goes.
 
+use crate::faults::Faults;
 use crate::options::Options;
 use crate::store::{Answer, Store};
 use crate::testing::SimulatedDisk;
@@ -17,19 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One session for each of two shards.
 const KEYS: [SessionKey; 2] = [SessionKey(1), SessionKey(2)];
 
-/// Segments that a few units fill, so that units come to lie at their ends.
-fn options() -> Options {
-    Options { segment_bytes: 64 << 10, free_bytes_min: 0, ..Options::default() }
+/// Segments that a few units fill, so that units come to lie at their ends, and that some units are
+/// too large for.
+fn options(faults: Faults) -> Options {
+    Options { segment_bytes: 64 << 10, free_bytes_min: 0, faults, ..Options::default() }
 }
 
-fn opened(disk: &SimulatedDisk) -> (Store, Receiver<Answer>) {
+fn opened(disk: &SimulatedDisk, faults: Faults) -> (Store, Receiver<Answer>) {
     let (sender, answers) = channel();
     let answer = move |answer| drop(sender.send(answer));
-    let (store, _) = Store::open_on(disk.clone(), options(), answer).unwrap();
+    let (store, _) = Store::open_on(disk.clone(), options(faults), answer).unwrap();
     (store, answers)
 }
 
-fn owed(key: SessionKey, sequence: u64, bytes: usize) -> Record {
+fn message(bytes: usize) -> Message {
     let message = Message::from_parts(&MessageParts {
         topic: "a/b",
         properties: &[],
@@ -39,9 +41,13 @@ fn owed(key: SessionKey, sequence: u64, bytes: usize) -> Record {
         published_by: None,
         received_ms: 0,
     });
+    message.unwrap()
+}
+
+fn owed(key: SessionKey, sequence: u64, message: Message) -> Record {
     let owed = Owed {
         sequence: Sequence(sequence),
-        message: message.unwrap(),
+        message,
         qos: QoS::ExactlyOnce,
         retain: false,
         extras: None,
@@ -51,10 +57,10 @@ fn owed(key: SessionKey, sequence: u64, bytes: usize) -> Record {
 
 /// A life of a store: units of records, some of them from both shards, until the power goes. Returns
 /// how many of the units that were handed in came to nothing.
-fn live(seed: u64) -> usize {
+pub(super) fn live(seed: u64, faults: Faults) -> usize {
     let mut dice = Dice::new(seed);
     let disk = SimulatedDisk::new(seed);
-    let (store, answers) = opened(&disk);
+    let (store, answers) = opened(&disk, faults);
     let shards = [ShardId(0), ShardId(1)].map(|shard| store.for_shard(shard));
     for (shard, key) in shards.iter().zip(KEYS) {
         let client_id = key.0.to_string().into();
@@ -81,9 +87,14 @@ fn live(seed: u64) -> usize {
         for at in [first, 1 - first].into_iter().take(if both { 2 } else { 1 }) {
             let mut records = Vec::new();
             for _ in 0..1 + dice.below(12) {
-                let bytes = dice.pick(&[10, 300, 3_000]);
-                records.push(owed(KEYS[at], next, bytes));
-                unit.insert((KEYS[at], next));
+                // Two of the largest are more than a segment takes.
+                let large = if dice.chance(4) { 35_000 } else { 3_000 };
+                let message = message(dice.pick(&[10, 300, large]));
+                let everybody = dice.chance(30);
+                for key in KEYS.into_iter().filter(|key| everybody || *key == KEYS[at]) {
+                    records.push(owed(key, next, message.clone()));
+                    unit.insert((key, next));
+                }
                 next += 1;
             }
             if both {
@@ -102,7 +113,7 @@ fn live(seed: u64) -> usize {
     }
     assert!(store.close().is_err());
     disk.crash();
-    let (store, answers) = opened(&disk);
+    let (store, answers) = opened(&disk, faults);
     let found = KEYS.map(|key| found(&store, &answers, key)).concat();
     let found: BTreeSet<_> = found.into_iter().collect();
     let mut lost = 0;
@@ -138,6 +149,6 @@ fn found(store: &Store, answers: &Receiver<Answer>, key: SessionKey) -> Vec<(Ses
 
 #[test]
 fn a_unit_is_there_as_a_whole_or_not_at_all() {
-    let lost: usize = (0..300).map(live).sum();
+    let lost: usize = (0..300).map(|seed| live(seed, Faults::default())).sum();
     assert!(lost > 300, "the power went while units were under way: {lost}");
 }

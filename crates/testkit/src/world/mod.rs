@@ -2,7 +2,8 @@
 //! one thread and moved by the test alone.
 //!
 //! This file is what a test can change and ask. How the shard is driven is in `drive`, what a test
-//! expects in `expect`, and whole exchanges of packets in `conduct`.
+//! expects in `expect`, whole exchanges of packets in `conduct`, and clients of which nothing is
+//! known in `stranger`.
 //!
 //! The invariant: whatever a client hears is decoded, checked for what every client may rely on,
 //! and has to be looked at by the test. A packet that nobody expected, and a connection that was
@@ -11,6 +12,7 @@
 mod conduct;
 mod drive;
 mod expect;
+mod stranger;
 
 use crate::authenticator::Authenticator;
 use crate::client::{Client, State};
@@ -227,8 +229,17 @@ impl World {
     /// If none waits.
     #[track_caller]
     pub fn prove(&mut self, data: &[u8]) {
+        self.prove_as("user", data);
+    }
+
+    /// Accepts the client that has waited longest as this user, with a last word of its method.
+    ///
+    /// # Panics
+    /// If none waits.
+    #[track_caller]
+    pub fn prove_as(&mut self, user: &str, data: &[u8]) {
         let connection = self.next_undecided();
-        let principal = Principal::user("user");
+        let principal = Principal::user(user);
         let event = Event::Proven { connection, principal, data: data.into() };
         self.shard.handle(event, self.now);
         self.settle();

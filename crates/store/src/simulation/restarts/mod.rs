@@ -12,6 +12,7 @@
 mod books;
 mod broker;
 mod client;
+mod stalled;
 
 use crate::faults::{Fault, Faults};
 use crate::testing::SimulatedDisk;

@@ -1,0 +1,108 @@
+//! Which session a client identifier has. The identifiers are with the sessions and nowhere else, so
+//! that an idle client does not pay for its name twice.
+
+use crate::arena::Arena;
+use crate::session::{Session, SessionHandle};
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use std::hash::BuildHasher;
+
+/// Sessions by client identifier. The sessions in it are all in the arena that it is asked with.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    table: HashTable<SessionHandle>,
+    hasher: FixedState,
+}
+
+impl Clients {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { table: HashTable::new(), hasher: FixedState::with_seed(seed) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn find(&self, client_id: &str, sessions: &Arena<Session>) -> Option<SessionHandle> {
+        self.table.find(self.hash(client_id), |one| has_id(*one, client_id, sessions)).copied()
+    }
+
+    /// Adds a session, in place of an earlier one of its client.
+    pub(crate) fn insert(&mut self, handle: SessionHandle, sessions: &Arena<Session>) {
+        let Some(session) = sessions.get(handle) else {
+            return;
+        };
+        let client_id = &*session.client_id;
+        let hasher = &self.hasher;
+        let hash_of = |one: &SessionHandle| {
+            sessions.get(*one).map_or(0, |session| hasher.hash_one(&*session.client_id))
+        };
+        let is_it = |one: &SessionHandle| has_id(*one, client_id, sessions);
+        match self.table.entry(hasher.hash_one(client_id), is_it, hash_of) {
+            Entry::Occupied(mut occupied) => *occupied.get_mut() = handle,
+            Entry::Vacant(vacant) => {
+                vacant.insert(handle);
+            }
+        }
+    }
+
+    /// Removes a session, which has left the arena or is about to.
+    pub(crate) fn remove(&mut self, handle: SessionHandle, client_id: &str) {
+        let hash = self.hash(client_id);
+        if let Ok(found) = self.table.find_entry(hash, |one| *one == handle) {
+            found.remove();
+        }
+    }
+
+    fn hash(&self, client_id: &str) -> u64 {
+        self.hasher.hash_one(client_id)
+    }
+}
+
+fn has_id(handle: SessionHandle, client_id: &str, sessions: &Arena<Session>) -> bool {
+    sessions.get(handle).is_some_and(|session| *session.client_id == *client_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::SessionKey;
+
+    #[test]
+    fn sessions_are_found_by_the_identifiers_they_have_while_the_table_grows_and_shrinks() {
+        let (mut sessions, mut clients) = (Arena::default(), Clients::new(7));
+        let handles: Vec<_> = (0..1_000u64)
+            .map(|number| {
+                let handle =
+                    sessions.insert(Session::new(number.to_string().into(), SessionKey(number)));
+                clients.insert(handle, &sessions);
+                handle
+            })
+            .collect();
+        assert_eq!(clients.find("1000", &sessions), None);
+        for (number, handle) in handles.iter().enumerate().step_by(2) {
+            sessions.remove(*handle);
+            clients.remove(*handle, &number.to_string());
+        }
+        for (number, handle) in handles.iter().enumerate() {
+            let expected = (number % 2 == 1).then_some(*handle);
+            assert_eq!(clients.find(&number.to_string(), &sessions), expected, "{number}");
+        }
+        assert_eq!(clients.len(), 500);
+    }
+
+    #[test]
+    fn the_last_session_of_a_client_is_its_session() {
+        let (mut sessions, mut clients) = (Arena::default(), Clients::new(7));
+        let mut insert = |clients: &mut Clients| {
+            let handle = sessions.insert(Session::new("a".into(), SessionKey(0)));
+            clients.insert(handle, &sessions);
+            (handle, clients.find("a", &sessions))
+        };
+        let (first, found) = insert(&mut clients);
+        assert_eq!(found, Some(first));
+        let (second, found) = insert(&mut clients);
+        assert_eq!((found, clients.len()), (Some(second), 1));
+    }
+}

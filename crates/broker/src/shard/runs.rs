@@ -1,0 +1,129 @@
+//! Packets of a flood, taken in together: runs of PUBLISH, and PUBACKs one behind the other.
+
+use super::Shard;
+use super::input::Sender;
+use crate::persist::Record;
+use crate::run::{self, Run};
+use noctule_mqtt::codec::Frame;
+use noctule_mqtt::{PacketId, PacketType, QoS, TopicName};
+
+/// What became of the front of the input.
+pub(super) enum Front {
+    /// So many bytes of it are dealt with.
+    Taken(usize),
+    /// The packets in so many bytes are to be dealt with one by one.
+    Single(usize),
+}
+
+/// A PUBACK that says nothing but its identifier.
+const PUBACK: [u8; 2] = [(PacketType::Puback as u8) << 4, 2];
+const PUBACK_BYTES: usize = 4;
+
+impl Shard {
+    /// Deals with the run or the PUBACKs at the front of `input`, if there are any and nothing about
+    /// them is out of the ordinary. `frame` is the packet at the front.
+    #[inline]
+    pub(super) fn take_together(
+        &mut self,
+        sender: &Sender,
+        input: &[u8],
+        frame: &Frame<'_>,
+    ) -> Front {
+        if run::is_begun(frame, &input[frame.bytes.len()..]) {
+            return self.take_run(sender, input);
+        }
+        if frame.bytes.starts_with(&PUBACK) {
+            return self.take_pubacks(sender, input);
+        }
+        Front::Single(frame.bytes.len())
+    }
+
+    #[inline(never)]
+    fn take_run(&mut self, sender: &Sender, input: &[u8]) -> Front {
+        let Ok(Some(first)) = noctule_mqtt::codec::next_frame(input, u32::MAX) else {
+            return Front::Single(input.len());
+        };
+        let Some(run) = Run::at_front(input, &first, sender.version) else {
+            return Front::Single(first.bytes.len());
+        };
+        let all = run.bytes.len();
+        // The watcher wants to see each, a rate counts each, and the offer is asked for each.
+        if self.watch.is_watching()
+            || self.is_metering
+            || first.flags() & self.refused_publish_flags != 0
+        {
+            return Front::Single(all);
+        }
+        let Some(cached) = self.router.cached(run.topic(), sender.last_route) else {
+            return Front::Single(first.bytes.len());
+        };
+        let topic = TopicName::from_checked(run.topic());
+        if self.delivery.authority.in_force
+            && !self.rule_publishing(sender.session, topic, Some(cached)).permits()
+        {
+            return Front::Single(all);
+        }
+        let route = self.router.at(cached);
+        let is_plain =
+            route.refusal.is_none() && route.elsewhere.is_empty() && route.groups.is_empty();
+        if !is_plain || !self.delivery.takes_run(route, &run, sender.session) {
+            return Front::Single(all);
+        }
+        if run.qos == QoS::AtLeastOnce {
+            // An answer that leaves at once, and one message unfinished at a time.
+            if !matches!(self.check_receive_maximum(sender, 1), Ok(true)) {
+                return Front::Single(all);
+            }
+            self.delivery.send_run_at_least_once(&route.targets, &run, topic);
+            self.delivery.acknowledge_run(sender.connection, &run);
+        } else {
+            self.delivery.send_run_at_most_once(&route.targets, &run);
+        }
+        if self.delivery.authority.in_force {
+            self.delivery.authority.denied.read += u64::from(route.denied) * run.messages as u64;
+        }
+        self.watch.pass(run.messages);
+        self.delivery.packets.run_came(run.qos, run.messages, run.payload_bytes);
+        if Some(cached) != sender.last_route
+            && let Some(connection) = self.delivery.connections.get_mut(sender.connection)
+        {
+            connection.last_route = Some(cached);
+        }
+        Front::Taken(all)
+    }
+
+    /// Takes PUBACKs as long as each is for the oldest message in flight.
+    #[inline(never)]
+    fn take_pubacks(&mut self, sender: &Sender, input: &[u8]) -> Front {
+        let Some(session) = self.delivery.sessions.get_mut(sender.session) else {
+            return Front::Single(PUBACK_BYTES);
+        };
+        let is_kept = session.is_persistent();
+        let (mut taken, mut freed) = (0, 0);
+        for packet in input.as_chunks::<PUBACK_BYTES>().0 {
+            let [first, length, high, low] = *packet;
+            if [first, length] != PUBACK {
+                break;
+            }
+            let Some(packet_id) = PacketId::new(u16::from_be_bytes([high, low])) else { break };
+            let Some(owed) = session.outbound.take_oldest_acknowledged(packet_id) else { break };
+            freed += session.settle(&owed);
+            if is_kept {
+                let (key, sequence) = (session.key, owed.sequence);
+                self.delivery.journal.push(Record::Delivered { key, sequence });
+            }
+            self.delivery.pool.recycle(owed.message);
+            taken += 1;
+        }
+        if taken == 0 {
+            return Front::Single(PUBACK_BYTES);
+        }
+        let more_waits = session.has_more_to_send();
+        self.delivery.memory.owed -= freed;
+        self.delivery.packets.received[PacketType::Puback as usize] += taken as u64;
+        if more_waits {
+            self.send_more(sender.session);
+        }
+        Front::Taken(taken * PUBACK_BYTES)
+    }
+}

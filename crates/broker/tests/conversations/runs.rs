@@ -1,0 +1,126 @@
+//! Runs of messages: what clients hear, and what is counted, is the same whether messages come
+//! together or byte by byte.
+
+use crate::connecting;
+use noctule_broker::{Limits, Snapshot};
+use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode};
+use noctule_testkit::packets::*;
+use noctule_testkit::{Pieces, Said, World};
+use proptest::prelude::*;
+
+const PUBLISHERS: [ProtocolVersion; 2] = [ProtocolVersion::V311, ProtocolVersion::V5];
+/// Receivers and their filters; every one is there in each conversation, so that some take a run as it
+/// came and others do not.
+const RECEIVERS: [(&str, ProtocolVersion, u8); 4] = [
+    ("a", ProtocolVersion::V311, 1),
+    ("+", ProtocolVersion::V5, 1),
+    ("b", ProtocolVersion::V311, 0),
+    ("b", ProtocolVersion::V5, 1),
+];
+
+#[derive(Debug, Clone)]
+struct Message {
+    topic: &'static str,
+    qos: u8,
+    retain: bool,
+    payload_bytes: usize,
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let topic = prop::sample::select(vec!["a", "b", "c"]);
+    let payload_bytes = prop_oneof![8 => 0..100usize, 1 => 2_000..2_200usize];
+    (topic, 0..2u8, prop::bool::weighted(0.05), payload_bytes).prop_map(
+        |(topic, qos, retain, payload_bytes)| Message { topic, qos, retain, payload_bytes },
+    )
+}
+
+/// Messages in groups of equals, which are what runs are made of.
+fn messages() -> impl Strategy<Value = Vec<Message>> {
+    let group = (message(), 1..12usize).prop_map(|(message, count)| vec![message; count]);
+    prop::collection::vec(group, 1..8).prop_map(|groups| groups.concat())
+}
+
+/// What everybody hears of the messages, and the numbers at the end.
+fn conversation(
+    pieces: Pieces,
+    version: ProtocolVersion,
+    subscribers: usize,
+    window: u16,
+    messages: &[Message],
+) -> (Vec<Vec<Said>>, Snapshot) {
+    let mut w = World::with(Limits { inflight_out_max: window, ..Limits::default() });
+    w.connect("s", connecting(version));
+    let names: Vec<_> = (0..subscribers).map(|number| format!("r{number}")).collect();
+    for (name, (filter, version, qos)) in names.iter().zip(RECEIVERS) {
+        w.connect(name, connecting(version));
+        w.subscribe(name, filter, qos);
+    }
+    w.in_pieces(pieces);
+    let mut heard: Vec<Vec<Said>> = vec![Vec::new(); subscribers + 1];
+    // Twice, so that the second time the routes are known.
+    for _ in 0..2 {
+        for (number, message) in messages.iter().enumerate() {
+            let text = format!("{number:04}{}", "x".repeat(message.payload_bytes));
+            let said = publish(message.topic, text).qos(message.qos);
+            let said = if message.qos > 0 { said.id(number as u16 + 1) } else { said };
+            w.say("s", if message.retain { said.retain() } else { said });
+        }
+        w.settle();
+        // Everybody acknowledges all at once, until nothing comes any more.
+        loop {
+            let mut acknowledged = false;
+            for (name, heard) in names.iter().zip(&mut heard) {
+                for said in w.all_heard(name) {
+                    if let Said::Publish(publish) = &said
+                        && let Some(id) = publish.id.filter(|_| publish.qos.bits() == 1)
+                    {
+                        let (packet, reason) = (PacketType::Puback, ReasonCode::Success);
+                        w.say(name, Said::Ack { packet, id, reason });
+                        acknowledged = true;
+                    }
+                    heard.push(said);
+                }
+            }
+            if !acknowledged {
+                break;
+            }
+            w.settle();
+        }
+        heard[subscribers].extend(w.all_heard("s"));
+    }
+    let mut snapshot = w.snapshot();
+    snapshot.memory = Default::default();
+    (heard, snapshot)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    // [MQTT3-4.6.0-5] [MQTT3-4.6.0-6] [MQTT5-4.6.0-2] [MQTT5-4.6.0-5] [MQTT5-4.6.0-6]
+    #[test]
+    fn nobody_can_tell_whether_messages_came_together(
+        version in prop::sample::select(PUBLISHERS.to_vec()),
+        subscribers in 1..=RECEIVERS.len(),
+        window in prop::sample::select(vec![1, 3, 10, 1_000]),
+        messages in messages(),
+    ) {
+        let together = conversation(Pieces::Whole, version, subscribers, window, &messages);
+        let apart = conversation(Pieces::Bytes, version, subscribers, window, &messages);
+        prop_assert_eq!(together, apart);
+    }
+}
+
+#[test]
+fn messages_that_are_watched_are_reported_one_by_one_and_the_others_counted() {
+    let mut w = World::new();
+    w.connect("s", v311());
+    w.connect("r", v311());
+    w.subscribe("r", "x", 0);
+    w.publish("s", publish("x", "first"));
+    w.watch(3);
+    for number in 0..10 {
+        w.say("s", publish("x", number.to_string()));
+    }
+    w.settle();
+    assert_eq!(w.watch(0), 7);
+    assert_eq!(w.all_heard("r").len(), 11);
+}

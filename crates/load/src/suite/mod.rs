@@ -1,0 +1,364 @@
+//! The suite: everything that a broker's speed and size are judged by, in one run.
+//!
+//! A [`Row`] is one kind of work, measured at several brokers in turn, in rounds whose order
+//! alternates; each time a broker starts afresh, so that no row finds what another one left. What a
+//! row consists of is in the module of its work, which rows there are in [`rows`]. Nothing is judged
+//! here: goals, ratios and pictures are for whoever reads the JSON. The invariant: a round in which a
+//! message was lost, doubled or reordered has no figures.
+
+mod coming;
+mod disk;
+mod filters;
+mod flow;
+mod holding;
+mod retained;
+mod rows;
+mod steady;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use noctule_mqtt::QoS;
+use serde_json::{Value, json};
+
+use crate::checker::Faults;
+use crate::plan::Shape;
+use crate::statistics::{median, range};
+use crate::target::{Broker, Target};
+use crate::{LoadError, machine};
+
+pub use rows::rows;
+
+/// Where programs are, and how much is done.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// Noctule's program.
+    pub noctule: PathBuf,
+    /// Mosquitto's; without it its column stays empty.
+    pub mosquitto: Option<PathBuf>,
+    /// The program whose command `relay` is the floor.
+    pub relay: PathBuf,
+    /// How often each row is measured, unless the row says less.
+    pub rounds: u32,
+    /// How long a row sends, per broker and round.
+    pub duration: Duration,
+    /// Divides numbers of sessions, filters and retained messages, for a trial of the suite itself.
+    pub fraction: u32,
+}
+
+/// One line of the suite.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// What it is called on the command line and in the JSON.
+    pub name: String,
+    /// What is done.
+    pub work: Work,
+    /// At whom.
+    pub who: Vec<Who>,
+    /// Whether the broker has the first processor and the generator the last one, and nothing else.
+    pub pinned: bool,
+    /// At most so many rounds, where one takes long and hardly varies.
+    pub rounds_max: u32,
+}
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Noctule as it comes.
+    Noctule,
+    /// Noctule with so many loops.
+    Loops(u16),
+    /// Debian's Mosquitto.
+    Mosquitto,
+    /// The program that only copies bytes.
+    Relay,
+}
+
+/// What is done with a broker.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Work {
+    /// Messages as fast as they go, with so many under way to each receiver at most.
+    Flow {
+        /// Who talks to whom.
+        shape: Shape,
+        /// Of messages and subscriptions.
+        qos: QoS,
+        /// Of a message.
+        payload_bytes: usize,
+        /// Under way.
+        window: u32,
+        /// Encrypted.
+        over_tls: bool,
+    },
+    /// Filters with wildcards, then messages each of which one of them matches.
+    Filters {
+        /// Subscribers.
+        clients: u16,
+        /// Filters that each of them has.
+        each: u32,
+    },
+    /// Connections that say nothing.
+    Idle {
+        /// How many.
+        connections: u32,
+        /// Encrypted.
+        over_tls: bool,
+    },
+    /// Connections that come and go.
+    Coming {
+        /// Encrypted: with full handshakes, then with resumed ones.
+        over_tls: bool,
+    },
+    /// Persistent sessions without connections, a subscription each.
+    Absent {
+        /// How many.
+        sessions: u32,
+    },
+    /// Retained messages of 64 bytes: set, then all sent to one subscriber.
+    Retained {
+        /// How many.
+        messages: u32,
+    },
+    /// Ten pairs at a fixed rate, and how long messages take.
+    Steady {
+        /// Of messages and subscriptions.
+        qos: QoS,
+        /// Messages per second, all pairs together.
+        rate: f64,
+    },
+    /// Messages of 256 bytes at QoS 1 to a persistent session that is there: what the store costs
+    /// beside the same in memory, and beside the disk alone.
+    Disk {
+        /// Publishers, each with `window` messages under way.
+        publishers: u16,
+        /// Under way for each.
+        window: u16,
+    },
+}
+
+/// What one round at one broker found.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// By name, which ends in the unit.
+    pub figures: Vec<(&'static str, f64)>,
+    /// What went wrong.
+    pub faults: Faults,
+}
+
+impl Measured {
+    fn of(figures: impl IntoIterator<Item = (&'static str, f64)>) -> Self {
+        Self { figures: figures.into_iter().collect(), faults: Faults::default() }
+    }
+
+    fn figure(&self, name: &str) -> Option<f64> {
+        let found = self.figures.iter().find(|(other, _)| *other == name);
+        found.filter(|_| self.faults.is_clean()).map(|(_, value)| *value)
+    }
+}
+
+/// All rounds of a row at one broker.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// The row's name.
+    pub row: String,
+    /// The broker's.
+    pub broker: String,
+    /// In the order of time.
+    pub rounds: Vec<Measured>,
+}
+
+impl Suite {
+    /// Measures the rows; `progress` hears of each round.
+    ///
+    /// # Errors
+    /// If a broker cannot be started, ends or refuses, or the generator cannot do its part.
+    pub fn run(
+        &self,
+        rows: &[Row],
+        mut progress: impl FnMut(&str, &str, &Measured),
+    ) -> Result<Vec<Cell>, LoadError> {
+        let mut cells: Vec<Cell> = Vec::new();
+        for row in rows {
+            let who: Vec<_> = row.who.iter().filter(|who| self.has(**who)).collect();
+            let mut of_row: Vec<Cell> = Vec::new();
+            for who in &who {
+                let (row, broker) = (row.name.clone(), who.name());
+                of_row.push(Cell { row, broker, rounds: Vec::new() });
+            }
+            for round in 0..self.rounds.min(row.rounds_max) {
+                for turn in 0..who.len() {
+                    let column = if round % 2 == 0 { turn } else { who.len() - 1 - turn };
+                    let measured = self.measure(row, *who[column]).map_err(|error| {
+                        LoadError::new(format!("{}, {}: {error}", row.name, who[column].name()))
+                    })?;
+                    progress(&row.name, &of_row[column].broker, &measured);
+                    of_row[column].rounds.push(measured);
+                }
+            }
+            cells.append(&mut of_row);
+        }
+        Ok(cells)
+    }
+
+    fn has(&self, who: Who) -> bool {
+        who != Who::Mosquitto || self.mosquitto.is_some()
+    }
+
+    fn measure(&self, row: &Row, who: Who) -> Result<Measured, LoadError> {
+        if let Work::Disk { publishers, window } = row.work {
+            return disk::measure(self, publishers, window);
+        }
+        let target = self.target(who, row.work.is_over_tls())?;
+        let mut broker = start(&target, row.pinned)?;
+        let measured = self.work(&mut broker, row.work);
+        // That the broker is gone explains more than what its end did to our connections.
+        broker.check_alive()?;
+        let measured = measured?;
+        // Where the generator ran is no concern of the next row.
+        machine::run_anywhere()?;
+        Ok(measured)
+    }
+
+    fn target(&self, who: Who, over_tls: bool) -> Result<Target, LoadError> {
+        let target = match who {
+            Who::Noctule => Target::noctule(&self.noctule),
+            Who::Loops(loops) => Target::noctule_with_loops(&self.noctule, loops),
+            Who::Mosquitto => {
+                let program = self.mosquitto.as_ref();
+                Target::mosquitto(program.ok_or_else(|| LoadError::new("no mosquitto here"))?)
+            }
+            Who::Relay => Target::relay(&self.relay, &["relay"]),
+        };
+        if over_tls { target.with_tls(&self.noctule) } else { Ok(target) }
+    }
+
+    fn work(&self, broker: &mut Broker, work: Work) -> Result<Measured, LoadError> {
+        let part = |whole: u32| (whole / self.fraction.max(1)).max(1);
+        match work {
+            Work::Flow { .. } => flow::measure(broker, work, self.duration),
+            Work::Filters { clients, each } => {
+                filters::measure(broker, clients, part(each), self.duration)
+            }
+            Work::Idle { connections, over_tls } => {
+                holding::measure_idle(broker, part(connections), over_tls)
+            }
+            Work::Coming { over_tls } => coming::measure(broker, over_tls, self.duration),
+            Work::Absent { sessions } => holding::measure_absent(broker, part(sessions)),
+            Work::Retained { messages } => retained::measure(broker, part(messages)),
+            Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
+            Work::Disk { publishers, window } => disk::measure(self, publishers, window),
+        }
+    }
+}
+
+impl Who {
+    fn name(self) -> String {
+        match self {
+            Self::Noctule => "noctule".into(),
+            Self::Loops(loops) => format!("noctule/{loops}"),
+            Self::Mosquitto => "mosquitto".into(),
+            Self::Relay => "relay".into(),
+        }
+    }
+}
+
+impl Work {
+    fn is_over_tls(self) -> bool {
+        match self {
+            Self::Flow { over_tls, .. }
+            | Self::Idle { over_tls, .. }
+            | Self::Coming { over_tls } => over_tls,
+            _ => false,
+        }
+    }
+}
+
+/// Starts a broker where it is to run, and moves to where we are to run ourselves.
+fn start(target: &Target, pinned: bool) -> Result<Broker, LoadError> {
+    if !pinned {
+        return target.start();
+    }
+    let processors = machine::processors()?;
+    // What we start inherits where we may run.
+    machine::run_on(processors[0])?;
+    let broker = target.start();
+    machine::run_on(*processors.last().unwrap_or(&processors[0]))?;
+    broker
+}
+
+impl Cell {
+    /// The figures for programs: by name, with the figure of each round (`null` for one that is none).
+    pub fn json(&self) -> Value {
+        let mut faults = Faults::default();
+        self.rounds.iter().for_each(|round| faults += round.faults);
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in self.rounds.iter().flat_map(|round| &round.figures) {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
+        let figures: serde_json::Map<_, _> =
+            names.into_iter().map(|name| (name.into(), self.figure_json(name))).collect();
+        json!({
+            "row": self.row,
+            "broker": self.broker,
+            "faults": faults.to_string(),
+            "figures": figures,
+        })
+    }
+
+    fn figure_json(&self, name: &str) -> Value {
+        let rounds: Vec<_> = self.rounds.iter().map(|round| round.figure(name)).collect();
+        let known: Vec<f64> = rounds.iter().flatten().copied().collect();
+        let ends = range(&known);
+        json!({
+            "median": median(&known),
+            "least": ends.map(|(least, _)| least),
+            "most": ends.map(|(_, most)| most),
+            "rounds": rounds,
+        })
+    }
+}
+
+/// The suite's findings for programs.
+pub fn json(cells: &[Cell], suite: &Suite) -> Value {
+    json!({
+        "machine": machine::describe(),
+        "rounds": suite.rounds,
+        "seconds": suite.duration.as_secs_f64(),
+        "fraction": suite.fraction,
+        "cells": cells.iter().map(Cell::json).collect::<Vec<_>>(),
+    })
+}
+
+/// A number no other run at the same broker has; each row has a broker of its own.
+const RUN: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_with_a_fault_has_no_figure() {
+        let good = |us| Measured::of([("us", us)]);
+        let bad = Measured {
+            faults: Faults { lost: 1, ..Faults::default() },
+            ..Measured::of([("us", 9.0)])
+        };
+        let rounds = vec![good(1.0), bad, good(3.0)];
+        let cell = Cell { row: "a".into(), broker: "b".into(), rounds };
+        let found = cell.json();
+        assert_eq!(found["figures"]["us"]["median"], 2.0);
+        assert_eq!(found["figures"]["us"]["rounds"], json!([1.0, null, 3.0]));
+        assert_eq!(found["faults"], "1 lost");
+    }
+
+    #[test]
+    fn no_two_rows_have_one_name() {
+        let mut names: Vec<_> = rows().into_iter().map(|row| row.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

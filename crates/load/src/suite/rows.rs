@@ -1,0 +1,90 @@
+//! Which rows there are.
+
+use noctule_mqtt::QoS;
+
+use super::{Row, Who, Work};
+use crate::plan::Shape;
+
+const ALL: &[Who] = &[Who::Noctule, Who::Relay, Who::Mosquitto];
+const BROKERS: &[Who] = &[Who::Noctule, Who::Mosquitto];
+const OURS: &[Who] = &[Who::Noctule];
+const LOOPS: &[Who] = &[Who::Loops(1), Who::Loops(2), Who::Loops(4), Who::Loops(8)];
+
+/// Messages under way per receiver in floods.
+const WINDOW: u32 = 1_000;
+/// Over TLS more reach Mosquitto's limit of queued messages, and so they do with many publishers.
+const SMALL_WINDOW: u32 = 100;
+const FAN_IN_WINDOW: u32 = 800;
+const QOS_2_WINDOW: u32 = 500;
+
+/// All rows, in the order in which they are measured.
+pub fn rows() -> Vec<Row> {
+    let mut rows = vec![];
+    let mut add = |name: &str, who: &[Who], work| rows.push(row(name, who, work));
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        for (size, payload_bytes) in [("64", 64), ("1k", 1_024)] {
+            let window = if qos == QoS::ExactlyOnce { QOS_2_WINDOW } else { WINDOW };
+            let work = flow(Shape::Pairs(10), qos, payload_bytes, window);
+            add(&format!("pair-q{}-{size}", qos.bits()), ALL, work);
+        }
+    }
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        add(&format!("many-q{}", qos.bits()), ALL, flow(Shape::Pairs(500), qos, 64, 2));
+    }
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let work = flow(Shape::FanOut(500), qos, 64, WINDOW);
+        add(&format!("fan-out-q{}", qos.bits()), ALL, work);
+    }
+    add("fan-in-q1", ALL, flow(Shape::FanIn(100), QoS::AtLeastOnce, 64, FAN_IN_WINDOW));
+    add("filters-100k", BROKERS, Work::Filters { clients: 100, each: 1_000 });
+    add("idle-10k", BROKERS, Work::Idle { connections: 10_000, over_tls: false });
+    add("idle-tls", BROKERS, Work::Idle { connections: 2_000, over_tls: true });
+    add("connect", ALL, Work::Coming { over_tls: false });
+    add("handshake", BROKERS, Work::Coming { over_tls: true });
+    add("retained", BROKERS, Work::Retained { messages: 100_000 });
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let over_tls = true;
+        let (shape, window) = (Shape::Pairs(10), SMALL_WINDOW);
+        let work = Work::Flow { shape, qos, payload_bytes: 64, window, over_tls };
+        add(&format!("tls-pair-q{}", qos.bits()), BROKERS, work);
+    }
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let work = Work::Steady { qos, rate: 5_000.0 };
+        add(&format!("steady-q{}", qos.bits()), ALL, work);
+    }
+    add("durable-q1", OURS, Work::Disk { publishers: 64, window: 16 });
+    growth(&mut rows);
+    rows
+}
+
+/// How figures grow with what there is of something.
+fn growth(rows: &mut Vec<Row>) {
+    for pairs in [1, 10, 100, 1_000] {
+        let work = flow(Shape::Pairs(pairs), QoS::AtMostOnce, 64, SMALL_WINDOW);
+        rows.push(row(&format!("grow-pairs-{pairs}"), ALL, work));
+    }
+    let mut once = |name: &str, who: &[Who], work| {
+        rows.push(Row { rounds_max: 1, ..row(name, who, work) });
+    };
+    once("grow-filters-1k", BROKERS, Work::Filters { clients: 100, each: 10 });
+    once("grow-filters-100k", BROKERS, Work::Filters { clients: 100, each: 1_000 });
+    once("grow-filters-1m", OURS, Work::Filters { clients: 100, each: 10_000 });
+    once("grow-idle-1k", BROKERS, Work::Idle { connections: 1_000, over_tls: false });
+    once("grow-idle-19k", BROKERS, Work::Idle { connections: 19_000, over_tls: false });
+    once("grow-absent-100k", OURS, Work::Absent { sessions: 100_000 });
+    // One after another on the same two processors, generator included.
+    let mut spread = |name: &str, work| {
+        rows.push(Row { pinned: false, ..row(name, LOOPS, work) });
+    };
+    spread("shards-pairs-q0", flow(Shape::Pairs(100), QoS::AtMostOnce, 64, SMALL_WINDOW));
+    spread("shards-pairs-q1", flow(Shape::Pairs(100), QoS::AtLeastOnce, 64, SMALL_WINDOW));
+    spread("shards-fan-out-q0", flow(Shape::FanOut(500), QoS::AtMostOnce, 64, WINDOW));
+}
+
+fn row(name: &str, who: &[Who], work: Work) -> Row {
+    Row { name: name.into(), work, who: who.into(), pinned: true, rounds_max: u32::MAX }
+}
+
+fn flow(shape: Shape, qos: QoS, payload_bytes: usize, window: u32) -> Work {
+    Work::Flow { shape, qos, payload_bytes, window, over_tls: false }
+}

@@ -1,0 +1,31 @@
+//! Replays what the fuzzer has found of whole sessions: what it has found once is never found again.
+
+#[path = "../../../fuzz/bodies/session.rs"]
+mod body;
+
+use noctule_testkit::Dice;
+use std::path::Path;
+
+#[test]
+fn every_script_of_the_corpus_holds() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/session");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&corpus).expect("the corpus is in the repository") {
+        let path = entry.expect("the directory can be read").path();
+        let data = std::fs::read(&path).expect("the file can be read");
+        let outcome = std::panic::catch_unwind(|| body::session(&data));
+        assert!(outcome.is_ok(), "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 50, "only {count} files");
+}
+
+#[test]
+fn any_bytes_are_a_script_that_holds() {
+    for seed in 0..200 {
+        let mut random = Dice::new(seed);
+        let data: Vec<u8> = (0..400).map(|_| random.below(256) as u8).collect();
+        let outcome = std::panic::catch_unwind(|| body::session(&data));
+        assert!(outcome.is_ok(), "seed {seed}");
+    }
+}

@@ -1,0 +1,119 @@
+//! What a run of the suite has found, as `noctule-load suite` writes it.
+
+use std::path::Path;
+
+use crate::shell::Failure;
+
+/// A run.
+pub(super) struct Findings {
+    /// Processor, kernel and congestion control.
+    pub(super) machine: String,
+    pub(super) rounds: u64,
+    pub(super) seconds: f64,
+    /// More than 1 if numbers of things were divided: no figures to quote.
+    pub(super) fraction: u64,
+    cells: Vec<serde_json::Value>,
+}
+
+/// One figure of one row at one broker.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Figure {
+    pub(super) median: f64,
+    pub(super) least: f64,
+    pub(super) most: f64,
+    /// `None` for a round that has none.
+    rounds: Vec<Option<f64>>,
+}
+
+impl Findings {
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure(format!("cannot read {}: {error}", path.display())))?;
+        Self::parse(&text)
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+        let found: serde_json::Value = serde_json::from_str(text)
+            .map_err(|error| Failure(format!("the suite's JSON cannot be read: {error}")))?;
+        let cells = found["cells"].as_array().cloned();
+        Ok(Self {
+            machine: found["machine"].as_str().unwrap_or("unknown").into(),
+            rounds: found["rounds"].as_u64().unwrap_or(0),
+            seconds: found["seconds"].as_f64().unwrap_or(0.0),
+            fraction: found["fraction"].as_u64().unwrap_or(1),
+            cells: cells.ok_or_else(|| Failure::new("the suite's JSON has no cells"))?,
+        })
+    }
+
+    pub(super) fn figure(&self, row: &str, broker: &str, name: &str) -> Option<Figure> {
+        let cell = self.cells.iter().find(|cell| cell["row"] == row && cell["broker"] == broker)?;
+        let figure = &cell["figures"][name];
+        let rounds = figure["rounds"].as_array()?.iter().map(serde_json::Value::as_f64);
+        Some(Figure {
+            median: figure["median"].as_f64()?,
+            least: figure["least"].as_f64()?,
+            most: figure["most"].as_f64()?,
+            rounds: rounds.collect(),
+        })
+    }
+
+    /// What went wrong at a broker in a row, if anything did.
+    pub(super) fn faults(&self, row: &str, broker: &str) -> Option<String> {
+        let cell = self.cells.iter().find(|cell| cell["row"] == row && cell["broker"] == broker)?;
+        let words = cell["faults"].as_str()?;
+        (words != "none").then(|| words.into())
+    }
+}
+
+impl Figure {
+    /// How many times `other` this is: the median of the rounds, as neighbours in time have seen the
+    /// same machine.
+    pub(super) fn ratio_to(&self, other: &Self) -> Option<f64> {
+        let both = self.rounds.iter().zip(&other.rounds);
+        let mut ratios: Vec<f64> = both
+            .filter_map(|(this, other)| Some((*this)? / (*other).filter(|value| *value > 0.0)?))
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let middle = ratios.len() / 2;
+        let upper = *ratios.get(middle)?;
+        if ratios.len() % 2 == 1 { Some(upper) } else { Some((ratios[middle - 1] + upper) / 2.0) }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) const TEXT: &str = r#"{
+        "machine": "a machine", "rounds": 2, "seconds": 1.0, "fraction": 1,
+        "cells": [
+            { "row": "pair-q0-64", "broker": "noctule", "faults": "none", "figures": {
+                "us": { "median": 0.15, "least": 0.1, "most": 0.2, "rounds": [0.1, 0.2] } } },
+            { "row": "pair-q0-64", "broker": "relay", "faults": "none", "figures": {
+                "us": { "median": 0.04, "least": 0.02, "most": 0.06, "rounds": [0.02, 0.06] } } },
+            { "row": "pair-q0-64", "broker": "mosquitto", "faults": "3 lost", "figures": {
+                "us": { "median": 8.0, "least": 8.0, "most": 8.0, "rounds": [null, 8.0] } } },
+            { "row": "grow-pairs-1", "broker": "noctule", "faults": "none", "figures": {
+                "us": { "median": 0.2, "least": 0.2, "most": 0.2, "rounds": [0.2, 0.2] } } },
+            { "row": "grow-pairs-1000", "broker": "noctule", "faults": "none", "figures": {
+                "us": { "median": 0.4, "least": 0.2, "most": 0.4, "rounds": [0.4, 0.4] } } }
+        ] }"#;
+
+    #[test]
+    fn ratios_are_taken_within_rounds() {
+        let findings = Findings::parse(TEXT).unwrap();
+        let us = |broker| findings.figure("pair-q0-64", broker, "us").unwrap();
+        assert!((us("noctule").ratio_to(&us("relay")).unwrap() - 4.166_666).abs() < 1e-3);
+        // The round in which Mosquitto lost something is left out.
+        assert_eq!(us("mosquitto").ratio_to(&us("noctule")), Some(40.0));
+        assert_eq!(findings.faults("pair-q0-64", "mosquitto").as_deref(), Some("3 lost"));
+        assert_eq!(findings.faults("pair-q0-64", "noctule"), None);
+        assert!(findings.figure("pair-q0-64", "noctule", "nothing").is_none());
+    }
+
+    #[test]
+    fn what_is_no_json_of_a_suite_is_refused() {
+        assert!(Findings::parse("{").is_err());
+        assert!(Findings::parse("{}").is_err());
+    }
+}

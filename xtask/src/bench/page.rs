@@ -1,0 +1,227 @@
+//! The findings as tables: for a terminal, and for `docs/performance.md`, where each lies between
+//! two marks and is written over as a whole.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use super::findings::{Figure, Findings};
+use super::goals::{GOALS, GROWTH, Goal, Growth, Line, MORE};
+use super::plot::{Series, number, svg};
+use crate::shell::{self, Failure};
+
+/// All lines, for a terminal.
+pub(super) fn text_table(findings: &Findings) -> String {
+    let mut text = format!(
+        "{:<50} {:>12} {:>9} {:>9} {:>9} {:>9} {:>11}\n",
+        "", "goal", "Noctule", "least", "most", "× relay", "Mosquitto ×"
+    );
+    for line in GOALS.iter().chain(MORE) {
+        let Some(found) = Found::of(findings, line) else { continue };
+        let title = format!("{}, {}", line.title, line.unit);
+        let mark = if found.is_reached() == Some(false) { "!" } else { "" };
+        let _ = writeln!(
+            text,
+            "{title:<50} {:>12} {:>9} {:>9} {:>9} {:>9} {:>11} {mark}",
+            found.goal.map_or("–".into(), number),
+            number(found.ours.median),
+            number(found.ours.least),
+            number(found.ours.most),
+            found.times_relay.map_or("–".into(), number),
+            found.mosquitto_times.map_or("–".into(), number),
+        );
+    }
+    text
+}
+
+/// What is known about a line.
+struct Found {
+    ours: Figure,
+    /// In the line's unit.
+    goal: Option<f64>,
+    relay: Option<f64>,
+    times_relay: Option<f64>,
+    mosquitto: Option<f64>,
+    mosquitto_times: Option<f64>,
+}
+
+impl Found {
+    fn of(findings: &Findings, line: &Line) -> Option<Self> {
+        let ours = findings.figure(line.row, "noctule", line.figure)?;
+        let relay = findings.figure(line.row, "relay", line.figure);
+        let mosquitto = findings.figure(line.row, "mosquitto", line.figure);
+        let goal = match line.goal {
+            Some(Goal::AtMost(most)) => Some(most),
+            Some(Goal::TimesRelay(times)) => relay.as_ref().map(|relay| relay.median * times),
+            None => None,
+        };
+        Some(Self {
+            goal,
+            times_relay: relay.as_ref().and_then(|relay| ours.ratio_to(relay)),
+            mosquitto_times: mosquitto.as_ref().and_then(|other| other.ratio_to(&ours)),
+            relay: relay.map(|relay| relay.median),
+            mosquitto: mosquitto.map(|mosquitto| mosquitto.median),
+            ours,
+        })
+    }
+
+    fn is_reached(&self) -> Option<bool> {
+        self.goal.map(|goal| self.ours.median <= goal)
+    }
+}
+
+/// Writes tables and pictures into `docs`.
+pub(super) fn write(findings: &Findings, docs: &Path) -> Result<(), Failure> {
+    if findings.fraction > 1 {
+        return Err(Failure::new("a quick run has no figures to quote"));
+    }
+    let path = docs.join("performance.md");
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |error| Failure(format!("{path}: {error}"))
+    };
+    let mut page = std::fs::read_to_string(&path).map_err(failed(&path))?;
+    let date = shell::output(Command::new("date").arg("+%F"))?;
+    for (mark, text) in [
+        ("goals", goals_table(findings)),
+        ("more", more_table(findings)),
+        ("growth", growth_tables(findings)),
+        ("conditions", conditions(findings, date.trim())),
+    ] {
+        page = replaced(&page, mark, &text)?;
+    }
+    std::fs::write(&path, page).map_err(failed(&path))?;
+    for growth in GROWTH {
+        if let Some(picture) = picture(findings, growth) {
+            let path = docs.join("performance").join(format!("{}.svg", growth.name));
+            std::fs::write(&path, picture).map_err(failed(&path))?;
+        }
+    }
+    println!("written into {}", path.display());
+    Ok(())
+}
+
+/// The page with what lies between the marks of this name replaced.
+fn replaced(page: &str, mark: &str, text: &str) -> Result<String, Failure> {
+    let (begin, end) = (format!("<!-- bench: {mark} -->"), format!("<!-- /bench: {mark} -->"));
+    let missing = || Failure(format!("the page has no place '{begin}' … '{end}'"));
+    let (before, rest) = page.split_once(&begin).ok_or_else(missing)?;
+    let (_, behind) = rest.split_once(&end).ok_or_else(missing)?;
+    Ok(format!("{before}{begin}\n\n{text}\n{end}{behind}"))
+}
+
+fn conditions(findings: &Findings, date: &str) -> String {
+    let Findings { machine, rounds, seconds, .. } = findings;
+    format!("Measured on {date}: {machine}; {rounds} rounds of {seconds} s.\n")
+}
+
+fn goals_table(findings: &Findings) -> String {
+    let mut text = String::from(
+        "| workload | unit | goal | **Noctule** | least – most | relay | × relay | Mosquitto | Mosquitto × |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for line in GOALS {
+        text.push_str(&row(findings, line, true));
+    }
+    text
+}
+
+fn more_table(findings: &Findings) -> String {
+    let mut text = String::from(
+        "| workload | unit | **Noctule** | least – most | relay | × relay | Mosquitto | Mosquitto × |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for line in MORE {
+        text.push_str(&row(findings, line, false));
+    }
+    text
+}
+
+fn row(findings: &Findings, line: &Line, with_goal: bool) -> String {
+    let Line { title, unit, .. } = line;
+    let found = Found::of(findings, line);
+    let cell = |value: Option<f64>| value.map_or("–".into(), number);
+    let of = |get: fn(&Found) -> Option<f64>| cell(found.as_ref().and_then(get));
+    let ours = match &found {
+        None => "–".into(),
+        Some(found) if found.is_reached() == Some(false) => number(found.ours.median),
+        Some(found) => format!("**{}**", number(found.ours.median)),
+    };
+    let ends = found.as_ref().map_or("–".into(), |found| {
+        format!("{} – {}", number(found.ours.least), number(found.ours.most))
+    });
+    let goal = if with_goal { format!(" {} |", of(|found| found.goal)) } else { String::new() };
+    let mosquitto = match findings.faults(line.row, "mosquitto") {
+        Some(faults) => format!("{} ({faults})", of(|found| found.mosquitto)),
+        None => of(|found| found.mosquitto),
+    };
+    format!(
+        "| {title} | {unit} |{goal} {ours} | {ends} | {} | {} | {mosquitto} | {} |\n",
+        of(|found| found.relay),
+        of(|found| found.times_relay),
+        of(|found| found.mosquitto_times)
+    )
+}
+
+fn growth_tables(findings: &Findings) -> String {
+    let mut text = String::new();
+    for growth in GROWTH {
+        if picture(findings, growth).is_some() {
+            let Growth { name, title, x, y, .. } = growth;
+            let _ = writeln!(text, "![{title}: {y}, by {x}](performance/{name}.svg)\n");
+        }
+    }
+    text
+}
+
+fn picture(findings: &Findings, growth: &Growth) -> Option<String> {
+    let series: Vec<_> = growth
+        .curves
+        .iter()
+        .map(|curve| {
+            let point = |(x, row, broker): &(f64, &str, &str)| {
+                let figure = findings.figure(row, broker, growth.figure)?;
+                (figure.median > 0.0).then_some((*x, figure.median))
+            };
+            let points = curve.points.iter().filter_map(point).collect();
+            Series { label: curve.label.into(), points }
+        })
+        .collect();
+    svg(growth.title, growth.x, growth.y, &series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::findings::tests::TEXT;
+    use super::*;
+
+    #[test]
+    fn a_goal_that_is_missed_is_marked_and_one_that_is_reached_is_bold() {
+        let findings = Findings::parse(TEXT).unwrap();
+        let table = text_table(&findings);
+        let line = table.lines().find(|line| line.starts_with("pair QoS 0, 64 B")).unwrap();
+        let cells: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(cells[5..], ["µs", "0.12", "0.15", "0.1", "0.2", "4.17", "40", "!"]);
+        let reached = Findings::parse(&TEXT.replace("0.15", "0.1")).unwrap();
+        let row = goals_table(&reached).lines().nth(2).unwrap().to_owned();
+        assert!(row.contains("| **0.1** | 0.1 – 0.2 | 0.04 |"), "{row}");
+        assert!(row.contains("8 (3 lost)"), "{row}");
+    }
+
+    #[test]
+    fn a_place_is_written_over_as_a_whole() {
+        let page = "a\n<!-- bench: goals -->old<!-- /bench: goals -->\nb\n";
+        let once = replaced(page, "goals", "new\n").unwrap();
+        assert_eq!(once, "a\n<!-- bench: goals -->\n\nnew\n\n<!-- /bench: goals -->\nb\n");
+        assert_eq!(replaced(&once, "goals", "new\n").unwrap(), once);
+        assert!(replaced(page, "more", "").is_err());
+    }
+
+    #[test]
+    fn a_curve_has_the_points_that_were_measured() {
+        let findings = Findings::parse(TEXT).unwrap();
+        let pairs = GROWTH.iter().find(|growth| growth.name == "pairs").unwrap();
+        assert_eq!(picture(&findings, pairs).unwrap().matches("<circle").count(), 2);
+        assert_eq!(growth_tables(&findings).matches("![").count(), 1);
+    }
+}
