@@ -118,6 +118,12 @@ impl PasswordFile {
         self.users.is_empty()
     }
 
+    /// Whether there is a user of this name.
+    #[must_use]
+    pub fn has(&self, user: &str) -> bool {
+        self.users.contains_key(user)
+    }
+
     /// Whether this is the password of this user. Takes its time (some 20 ms and 20 MiB for a password
     /// that was hashed by Argon2id), also for a user that does not exist.
     #[must_use]

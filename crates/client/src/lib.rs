@@ -60,6 +60,8 @@ pub use reason::{Reason, Refusal, explain_refusal};
 pub use reconnect::Reconnect;
 pub use subscribe::Subscribe;
 pub use tls::{TlsError, TlsOptions};
+/// What [`TlsOptions::client_config`] makes.
+pub use tokio_rustls::rustls::ClientConfig;
 
 pub use bytes::Bytes;
 pub use noctule_mqtt::packet::RetainHandling;

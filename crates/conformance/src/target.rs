@@ -1,16 +1,20 @@
 //! The broker under test: where it is, who may come in, and what it says that it has.
 
 use noctule_mqtt::{Properties, ProtocolVersion};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 
 use crate::heard::Heard;
 use crate::outcome::Stop;
 use crate::peer::{Patience, Peer};
 use crate::say::Hello;
+use crate::wire::{Encryption, Wire};
 
-/// A broker, reachable over plain TCP.
+/// A broker, reachable over TCP or TLS.
 #[derive(Debug, Clone)]
 pub struct Target {
     addresses: Vec<SocketAddr>,
@@ -20,12 +24,13 @@ pub struct Target {
     pub password: Option<Vec<u8>>,
     /// How long checks wait.
     pub patience: Patience,
+    encryption: Option<Encryption>,
 }
 
 /// Why a broker cannot be tested at all.
 #[derive(Debug)]
 pub enum Unreachable {
-    /// The name means no address, or nobody listens there.
+    /// The name means no address, nobody listens there, or TLS cannot be agreed upon.
     Connect(io::Error),
     /// The broker refuses to let us in; the code is that of CONNACK.
     Refused(u8),
@@ -80,18 +85,30 @@ impl Target {
     /// [`Unreachable::Connect`] if the name means no address.
     pub fn new(host: &str, port: u16, patience: Patience) -> Result<Self, Unreachable> {
         let found = (host, port).to_socket_addrs().map_err(Unreachable::Connect)?;
-        let target = Self { addresses: found.collect(), user_name: None, password: None, patience };
-        Ok(target)
+        let addresses = found.collect();
+        let encryption = None;
+        Ok(Self { addresses, user_name: None, password: None, patience, encryption })
+    }
+
+    /// The same broker over TLS: whom to trust, and the name that its certificate has to be for.
+    ///
+    /// # Errors
+    /// [`Unreachable::Connect`] if no certificate can be for such a name.
+    pub fn over_tls(mut self, config: Arc<ClientConfig>, name: &str) -> Result<Self, Unreachable> {
+        let server_name = ServerName::try_from(name.to_owned())
+            .map_err(|error| Unreachable::Connect(io::Error::other(error)))?;
+        self.encryption = Some(Encryption { config, server_name });
+        Ok(self)
     }
 
     /// A new connection.
-    pub(crate) fn connect(&self) -> io::Result<TcpStream> {
+    pub(crate) fn connect(&self) -> io::Result<Wire> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in &self.addresses {
             match TcpStream::connect_timeout(address, self.patience.answer) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    return Ok(stream);
+                    return Wire::over(stream, self.encryption.as_ref(), self.patience.answer);
                 }
                 Err(error) => last = error,
             }
@@ -101,8 +118,8 @@ impl Target {
 
     /// Connects once to see whether the version is spoken and what is announced.
     pub(crate) fn receive(&self, version: ProtocolVersion) -> Result<Reception, Unreachable> {
-        let stream = self.connect().map_err(Unreachable::Connect)?;
-        let mut peer = Peer::new(stream, version, self.patience);
+        let wire = self.connect().map_err(Unreachable::Connect)?;
+        let mut peer = Peer::new(wire, version, self.patience);
         let mut hello = Hello::new(version, format!("cf{:08x}", fastrand::u32(..)));
         hello.user_name = self.user_name.clone();
         hello.password = self.password.clone();

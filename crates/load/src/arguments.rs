@@ -120,7 +120,7 @@ pub(crate) fn with_targets(command: Command, default: &'static str) -> Command {
     command
         .arg(
             listed("brokers", "LIST", default, "of those known here; the first is the reference")
-                .value_parser(["noctule", "mosquitto", "relay", "none"]),
+                .value_parser(KNOWN),
         )
         .arg(
             Arg::new("broker")
@@ -213,6 +213,8 @@ pub(crate) fn seconds(matches: &ArgMatches, name: &str) -> Duration {
 }
 
 const SECONDS_MIN: f64 = 0.05;
+/// The brokers that are known here by name.
+const KNOWN: [&str; 6] = ["noctule", "noctule-ws", "mosquitto", "mosquitto-ws", "relay", "none"];
 const SECONDS_MAX: f64 = 86_400.0;
 
 /// The scenarios of a comparison, QoS by QoS, batches before the flood.
@@ -257,7 +259,17 @@ pub(crate) fn targets(matches: &ArgMatches) -> Result<Vec<Target>, LoadError> {
     let mut targets = Vec::new();
     for name in list::<String>(matches, "brokers").into_iter().filter(|name| name != "none") {
         match name.as_str() {
-            "mosquitto" => targets.push(mosquitto(matches.get_one::<PathBuf>("mosquitto"))?),
+            "mosquitto" => {
+                targets.push(Target::mosquitto(&mosquitto(matches.get_one("mosquitto"))?));
+            }
+            "mosquitto-ws" => {
+                let program = mosquitto(matches.get_one("mosquitto"))?;
+                targets.push(Target::mosquitto_by_websocket(&program));
+            }
+            "noctule-ws" => {
+                let program = noctule(&value::<PathBuf>(matches, "noctule"))?;
+                targets.push(Target::noctule_by_websocket(&program));
+            }
             "relay" => targets.push(relay()?),
             _ => targets.extend(noctules(matches)?),
         }
@@ -315,10 +327,10 @@ pub(crate) fn find_mosquitto(program: Option<&PathBuf>) -> Option<PathBuf> {
     })
 }
 
-fn mosquitto(program: Option<&PathBuf>) -> Result<Target, LoadError> {
+fn mosquitto(program: Option<&PathBuf>) -> Result<PathBuf, LoadError> {
     let found = find_mosquitto(program);
     let hint = "no mosquitto here: apt-get install mosquitto, or leave it out with --brokers";
-    found.map(|program| Target::mosquitto(&program)).ok_or_else(|| LoadError::new(hint))
+    found.ok_or_else(|| LoadError::new(hint))
 }
 
 fn relay() -> Result<Target, LoadError> {

@@ -68,11 +68,8 @@ pub fn measure(
 }
 
 fn connect(address: SocketAddr, keep_alive: u16, number: u32) -> Result<Socket, LoadError> {
-    let opening = Opening::connect(&address.into(), &format!("idle-{number:08}"), keep_alive)?;
-    opening
-        .into_stream()
-        .into_socket()
-        .map_err(|error| LoadError::io("a connection cannot go on without waiting", error))
+    Opening::connect(&address.into(), &format!("idle-{number:08}"), keep_alive)
+        .and_then(Opening::into_quiet)
 }
 
 pub(crate) fn check_open(socket: &Socket) -> Result<(), LoadError> {

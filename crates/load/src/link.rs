@@ -14,7 +14,7 @@ use crate::LoadError;
 use crate::carrier::{Carrier, Waiting};
 use crate::endpoint::Endpoint;
 use crate::packets::{self, DISCONNECT, PINGREQ};
-use crate::socket::WaitingSocket;
+use crate::socket::{Socket, WaitingSocket};
 
 /// The largest packet read.
 const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -156,6 +156,12 @@ impl Opening {
     /// What CONNACK said.
     pub(crate) fn granted(&self) -> Granted {
         self.granted
+    }
+
+    /// The socket, for a connection that has nothing more to say and only looks whether it is open.
+    pub(crate) fn into_quiet(self) -> Result<Socket, LoadError> {
+        let socket = self.stream.into_socket().into_socket();
+        socket.map_err(|error| LoadError::io("a connection cannot go on without waiting", error))
     }
 
     /// The socket, for a connection without frames and encryption.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::LoadError;
-use crate::endpoint::{Endpoint, TlsClient};
+use crate::endpoint::{Endpoint, TlsClient, WebSocketClient};
 
 /// A broker that could be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Target {
     pub name: String,
     /// How it comes to life.
     pub how: How,
+    /// Whether it is met by WebSocket.
+    pub by_websocket: bool,
 }
 
 /// How a broker comes to life.
@@ -77,6 +79,22 @@ impl Target {
         Self::command("mosquitto", words.into(), Some(config.into()))
     }
 
+    /// Noctule in its default configuration, met by WebSocket.
+    pub fn noctule_by_websocket(program: &Path) -> Self {
+        let target = Self::noctule(program).with_options(&["--ws-port", "0"].map(String::from));
+        Self { name: "noctule-ws".into(), by_websocket: true, ..target }
+    }
+
+    /// Mosquitto in its default configuration, met by WebSocket.
+    pub fn mosquitto_by_websocket(program: &Path) -> Self {
+        let Self { how, .. } = Self::mosquitto(program);
+        let mut target = Self { name: "mosquitto-ws".into(), how, by_websocket: true };
+        if let How::Command { config: Some(config), .. } = &mut target.how {
+            config.push_str("protocol websockets\n");
+        }
+        target
+    }
+
     /// Our relay, run by `program` when it is given these words.
     pub fn relay(program: &Path, words: &[&str]) -> Self {
         let program = program.to_string_lossy();
@@ -90,7 +108,7 @@ impl Target {
     /// # Errors
     /// If this target has no TLS that we know how to turn on.
     pub fn with_tls(mut self, noctule: &Path) -> Result<Self, LoadError> {
-        let Self { name, how } = &mut self;
+        let Self { name, how, .. } = &mut self;
         let How::Command { words, config, before, .. } = how else {
             return Err(LoadError::new(format!("it is not known where {name} speaks TLS")));
         };
@@ -126,7 +144,8 @@ impl Target {
 
     fn command(name: &str, words: Vec<String>, config: Option<String>) -> Self {
         let (before, passwords) = (None, None);
-        Self { name: name.into(), how: How::Command { words, config, before, passwords } }
+        let how = How::Command { words, config, before, passwords };
+        Self { name: name.into(), how, by_websocket: false }
     }
 
     /// Reads `NAME=COMMAND`, `NAME=ADDRESS:PORT` or `NAME=ADDRESS:PORT,PID`. Words of the command
@@ -147,7 +166,8 @@ impl Target {
             if what.contains(',') && pid.is_none() {
                 return Err(wrong());
             }
-            return Ok(Self { name: name.into(), how: How::Running(address, pid) });
+            let how = How::Running(address, pid);
+            return Ok(Self { name: name.into(), how, by_websocket: false });
         }
         let words: Vec<_> = what.split_whitespace().map(String::from).collect();
         if name.is_empty() || words.is_empty() {
@@ -164,7 +184,7 @@ impl Target {
         match &self.how {
             How::Running(address, pid) => {
                 let (name, address) = (self.name.clone(), *address);
-                Ok(Broker { name, address, tls: None, pid: *pid, process: None })
+                Ok(Broker { name, address, tls: None, web: None, pid: *pid, process: None })
             }
             How::Command { words, config, before, passwords } => {
                 let files = (config.as_deref(), passwords.as_deref());
@@ -220,8 +240,17 @@ impl Target {
                 Some(Endpoint { tls, ..Endpoint::from(address) })
             }
         };
+        let web = if self.by_websocket {
+            // Mosquitto has no other listener.
+            let address =
+                if port_is_ours { address } else { process.wait_until_announced(BY_WEBSOCKET)? };
+            let client = WebSocketClient { host: address.to_string(), path: "/mqtt".into() };
+            Some(Endpoint { web_socket: Some(client), ..Endpoint::from(address) })
+        } else {
+            None
+        };
         let (name, pid) = (self.name.clone(), Some(process.child.id()));
-        Ok(Broker { name, address, tls, pid, process: Some(process) })
+        Ok(Broker { name, address, tls, web, pid, process: Some(process) })
     }
 }
 
@@ -234,6 +263,8 @@ pub struct Broker {
     pub address: SocketAddr,
     /// How to meet it over TLS, if that is known.
     pub tls: Option<Endpoint>,
+    /// How to meet it by WebSocket, if it is to be met so.
+    pub web: Option<Endpoint>,
     /// Its process, if known.
     pub pid: Option<u32>,
     process: Option<Process>,
@@ -246,7 +277,7 @@ impl Broker {
     /// If it speaks no TLS that we know of.
     pub fn endpoint(&self, over_tls: bool) -> Result<Endpoint, LoadError> {
         if !over_tls {
-            return Ok(self.address.into());
+            return Ok(self.web.clone().unwrap_or_else(|| self.address.into()));
         }
         let unknown = || LoadError::new(format!("{} was not started with TLS", self.name));
         self.tls.clone().ok_or_else(unknown)
@@ -444,6 +475,7 @@ pub(crate) fn free_port() -> Result<u16, LoadError> {
 
 const NO_TLS: &str = "--no-tls";
 const PLAIN: &str = "MQTT";
+const BY_WEBSOCKET: &str = "MQTT over WebSocket";
 const OVER_TLS: &str = "MQTT over TLS";
 const PORT: &str = "{port}";
 const TLS_PORT: &str = "{tls-port}";

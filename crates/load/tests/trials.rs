@@ -116,7 +116,7 @@ fn stuck(receiver: Receiver) -> Stuck {
 
 fn found(habit: Habit, trial: &dyn Trial) -> Vec<Found> {
     let how = How::Running(broker(habit), None);
-    let mut broker = Target { name: "test".into(), how }.start().unwrap();
+    let mut broker = Target { name: "test".into(), how, by_websocket: false }.start().unwrap();
     trial::run(&mut broker, trial, 2).unwrap()
 }
 

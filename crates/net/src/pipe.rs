@@ -155,6 +155,11 @@ impl Pipe {
         }
     }
 
+    /// Whether this is the socket alone, without anything that would have to say goodbye first.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     /// Whether this is WebSocket, or may become it.
     pub fn is_websocket(&self) -> bool {
         matches!(self, Self::WebSocket(_))
@@ -168,6 +173,16 @@ impl Pipe {
         match self {
             Self::Plain(_) | Self::Tls(_) => peer,
             Self::WebSocket(stream) => stream.forwarded(peer),
+        }
+    }
+
+    /// Whether `peer`, whose its other end is, is a proxy of ours that is to say in its request for WebSocket
+    /// whose the connection is.
+    #[must_use]
+    pub fn is_of_proxy(&self, peer: &Peer) -> bool {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => false,
+            Self::WebSocket(stream) => stream.is_of_proxy(peer),
         }
     }
 

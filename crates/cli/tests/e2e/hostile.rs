@@ -11,7 +11,10 @@ mod bytes;
 mod endings;
 #[path = "hostile_floods.rs"]
 mod floods;
+#[path = "hostile_websocket.rs"]
+mod websocket;
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -26,6 +29,8 @@ use crate::room::Room;
 /// A broker whose process can be measured.
 struct Target {
     address: SocketAddr,
+    /// Where it speaks WebSocket, if it does.
+    web: Option<SocketAddr>,
     pid: u32,
     // In this order, so that the process is gone before its directory.
     program: Program,
@@ -51,12 +56,23 @@ impl Target {
         }
         let program = Program::start(command.current_dir(room.path()));
         let pid = program.expect("process id", |line| line.strip_prefix("pid ")?.parse().ok());
-        let address = program.expect("listener", |line| {
-            line.strip_prefix("  listening on ")?.strip_suffix(" (MQTT)")?.parse().ok()
+        let (address, web) = (Cell::new(None), Cell::new(None));
+        let listener = |line: &str, suffix: &str| {
+            line.strip_prefix("  listening on ")?.strip_suffix(suffix)?.parse().ok()
+        };
+        program.expect("line that says ready", |line| {
+            // The first of each kind.
+            address.set(address.get().or_else(|| listener(line, " (MQTT)")));
+            web.set(web.get().or_else(|| listener(line, " (MQTT over WebSocket)")));
+            line.starts_with("  ready in ").then_some(())
         });
-        program
-            .expect("line that says ready", |line| line.starts_with("  ready in ").then_some(()));
-        Self { address, pid, program, _room: room }
+        let (address, web) = (address.get().expect("a listener"), web.get());
+        Self { address, web, pid, program, _room: room }
+    }
+
+    /// The port for WebSocket, as text.
+    fn web(&self) -> String {
+        self.web.expect("a WebSocket listener").port().to_string()
     }
 
     /// A connection that has said nothing.

@@ -9,6 +9,7 @@
 
 mod aiomqtt_tests;
 mod announced_tests;
+mod asking;
 mod authorization_tests;
 mod aws_tests;
 mod bench_tests;
@@ -49,7 +50,9 @@ mod mosquitto;
 mod mosquitto_broker;
 mod mosquitto_conf_tests;
 mod mosquitto_flag_tests;
+mod mosquitto_same_tests;
 mod mosquitto_tests;
+mod mosquitto_user_tests;
 mod mqttjs_tests;
 mod observing;
 mod paho_c_tests;
@@ -82,3 +85,6 @@ mod torture_tests;
 mod transcript_tests;
 mod unix_tests;
 mod ways_in_tests;
+mod ws_client;
+mod ws_foreign_tests;
+mod ws_tests;

@@ -287,12 +287,10 @@ fn messages(
     if plan.pace.schedule().is_none() {
         // Caches are filled and buffers have grown before anything counts.
         let warm_up = Goal::Time(job.duration.min(WARM_UP_MAX) / WARM_UP_SHARE);
-        if let (_, _, Some(broke)) = fleet.run_timed(warm_up, watcher)? {
-            return Err(broke);
-        }
+        fleet.run_timed(warm_up, watcher)?;
     }
     let before = Spent::so_far(pid)?;
-    let (outcome, times, broke) = fleet.run_timed(Goal::Time(job.duration), watcher)?;
+    let (outcome, times, broke) = fleet.run_while_connected(Goal::Time(job.duration), watcher)?;
     // A broker that has ended cannot be asked any more.
     let is_there = broke.is_none();
     let spent = Spent::so_far(pid.filter(|_| is_there))?.since(&before);

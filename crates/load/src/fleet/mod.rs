@@ -100,13 +100,27 @@ impl Fleet {
         }
     }
 
-    /// The same for a watcher, who may end it early, with the time that messages took, and why it broke
-    /// off if it did: what was seen until then is told all the same, and what was under way counts as
-    /// lost. The fleet is of no use then.
+    /// The same for a watcher, who may end it early, with the time that messages took.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_timed(
+        &mut self,
+        goal: Goal,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(Outcome, Times), LoadError> {
+        match self.run_while_connected(goal, watcher)? {
+            (outcome, times, None) => Ok((outcome, times)),
+            (_, _, Some(broke)) => Err(broke),
+        }
+    }
+
+    /// The same with why it broke off, if it did: what was seen until then is told all the same, and what
+    /// was under way counts as lost. The fleet is of no use then.
     ///
     /// # Errors
     /// If time cannot be taken.
-    pub fn run_timed(
+    pub fn run_while_connected(
         &mut self,
         goal: Goal,
         watcher: &mut dyn Watcher,

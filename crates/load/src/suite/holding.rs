@@ -18,8 +18,7 @@ pub(super) fn measure_idle(
     let endpoint = broker.endpoint(over_tls)?;
     let open = |number: u32| {
         let id = format!("idle-{number:08}");
-        let waiting = Opening::connect(&endpoint, &id, KEEP_ALIVE_S)?.into_stream();
-        waiting.into_socket().map_err(|error| LoadError::io("cannot stop waiting", error))
+        Opening::connect(&endpoint, &id, KEEP_ALIVE_S).and_then(Opening::into_quiet)
     };
     // The first one shows the broker its way.
     let first = open(0)?;

@@ -53,9 +53,6 @@ impl Trial for Storm {
 
     fn run(&self, scene: &mut Scene) -> Result<(), LoadError> {
         let tls = scene.tls.clone().ok_or_else(|| LoadError::new("the broker speaks no TLS"))?;
-        let Place::Tcp(encrypted) = tls.place else {
-            return Err(LoadError::new("TLS is not spoken over TCP"));
-        };
         let mut hello = Vec::new();
         if let Some(trust) = &tls.tls {
             trust
@@ -65,6 +62,9 @@ impl Trial for Storm {
         }
         let part = part_of_connect();
         let plain = scene.address;
+        let Place::Tcp(encrypted) = tls.place else {
+            return Err(LoadError::new("TLS is not spoken over TCP"));
+        };
         let stops: [(&str, SocketAddr, &[u8]); 5] = [
             ("silent", plain, b""),
             ("silent, TLS", encrypted, b""),

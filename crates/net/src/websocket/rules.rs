@@ -8,8 +8,8 @@ use std::net::IpAddr;
 pub struct WebSocketRules {
     /// Bytes of payload that a frame may have.
     pub frame_bytes_max: u64,
-    /// Bytes that are not MQTT (head, headers, control frames) which a peer may send before somebody says
-    /// that it is [known](crate::Pipe::acquaint).
+    /// Bytes that are not payload (headers of frames, control frames) which a peer may send, beside the head
+    /// of its request, before somebody says that it is [known](crate::Pipe::acquaint).
     pub stranger_bytes_max: usize,
     /// Which pages may connect. Programs that are no browser name no origin, and may.
     pub origins: Origins,

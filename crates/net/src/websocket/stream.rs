@@ -35,7 +35,7 @@ pub struct WebSocketStream {
     frame: OutgoingFrame,
     /// An answer of HTTP that has not wholly left.
     reply: Vec<u8>,
-    /// What a stranger may still send that is not MQTT; none for somebody known.
+    /// What a stranger may still send that is not payload; none for somebody known.
     stranger_bytes: Option<usize>,
     /// What the request says about where it comes from.
     claimed: Option<IpAddr>,
@@ -72,7 +72,7 @@ impl WebSocketStream {
             conversation: Conversation::server(rules.frame_bytes_max),
             frame: OutgoingFrame::default(),
             reply: Vec::new(),
-            stranger_bytes: Some(rules.stranger_bytes_max),
+            stranger_bytes: Some(rules.stranger_bytes_max.saturating_add(HEAD_BYTES_MAX)),
             phase: Phase::Upgrading { head: Vec::new() },
             rules,
             claimed: None,
@@ -94,13 +94,20 @@ impl WebSocketStream {
         self.stranger_bytes = None;
     }
 
+    pub(crate) fn is_of_proxy(&self, peer: &Peer) -> bool {
+        (self.rules.is_proxy)(peer)
+    }
+
     /// Whose the connection is, if its other end is `peer`'s.
     pub(crate) fn forwarded(&self, peer: Peer) -> Peer {
-        match ((self.rules.is_proxy)(&peer), self.claimed) {
+        match (self.is_of_proxy(&peer), self.claimed) {
             // Which port it has there nobody says.
-            (true, Some(address)) => Peer::Address(SocketAddr::new(address, 0)),
-            // Who comes by way of somebody else is somebody else, whether it is believed or not.
-            (true, None) | (false, Some(_)) => Peer::Behind(peer.source()),
+            (true, Some(address)) if !address.to_canonical().is_loopback() => {
+                Peer::Address(SocketAddr::new(address, 0))
+            }
+            // Who comes by way of somebody else is somebody else, whether it is believed or not, and not a
+            // program of this machine: a loopback address is one of another machine's, or a forged one.
+            (true, _) | (false, Some(_)) => Peer::Behind(peer.source()),
             (false, None) => peer,
         }
     }
@@ -256,7 +263,7 @@ impl WebSocketStream {
         self.end = Ending::ToTell(Some(failure.into()));
     }
 
-    /// So many bytes came that are not MQTT.
+    /// So many bytes came that are not payload.
     fn charge(&mut self, bytes: usize) {
         if let Some(left) = &mut self.stranger_bytes {
             match left.checked_sub(bytes) {

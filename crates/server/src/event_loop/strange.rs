@@ -7,21 +7,30 @@ use noctule_net::{Pipe, WebSocketFailure};
 use std::io;
 
 impl EventLoop {
-    /// The first bytes of a connection stand in the scratch buffer.
-    pub(super) fn first_heard(&mut self, connection: ConnectionHandle, read: usize, now: Now) {
+    /// The first bytes of a connection stand in the scratch buffer. Returns whether to go on with it.
+    pub(super) fn first_heard(
+        &mut self,
+        connection: ConnectionHandle,
+        read: usize,
+        now: Now,
+    ) -> bool {
         let Some(socket) = self.sockets.of(connection) else {
-            return;
+            return false;
         };
         match &socket.pipe {
             Pipe::Plain(_) => {
                 self.strangers.begins(socket.peer, &self.scratch[..read], now.mono_ms);
+                true
             }
-            Pipe::Tls(_) => {}
+            Pipe::Tls(_) => true,
             Pipe::WebSocket(_) => {
-                socket.peer = socket.pipe.forwarded(socket.peer);
+                let peer = socket.pipe.forwarded(socket.peer);
+                let is_counted = socket.visit.is_some() && peer.source() == socket.peer.source();
+                socket.peer = peer;
                 if let Some(taps) = &mut socket.taps {
-                    taps.client = socket.peer.to_string().into();
+                    taps.client = peer.to_string().into();
                 }
+                is_counted || self.count_announced(connection, now)
             }
         }
     }
