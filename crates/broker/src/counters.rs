@@ -50,6 +50,8 @@ counters! {
         slow_consumers,
         /// Times that a client was not read because it sent faster than it may.
         clients_slowed_by_rate,
+        /// Times that no connection was accepted for a while because they came too fast.
+        arrivals_slowed,
         /// Connections that waited because others fought with them for a client identifier.
         duels_slowed,
         /// Sessions that ended because their expiry interval passed.

@@ -129,7 +129,7 @@ impl Gate {
             guards.push(guard);
         }
         *self.guards.write().unwrap_or_else(PoisonError::into_inner) = guards;
-        self.arrivals.set(arrival_rules(&config.limits));
+        self.arrivals.set(arrival_rules(config));
         Ok(())
     }
 

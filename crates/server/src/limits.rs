@@ -2,7 +2,7 @@
 
 use crate::arrivals::ArrivalRules;
 use crate::memory::memory_for_broker;
-use crate::options::{Auto, ByteSize, Config, Limit, LimitOptions, OnQueueFull, Sharing};
+use crate::options::{Auto, ByteSize, Config, Limit, OnQueueFull, Sharing};
 use noctule_broker::{Limits, Offer};
 use noctule_mqtt::QoS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -75,11 +75,17 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
 }
 
 /// How many may come, and how fast.
-pub(crate) fn arrival_rules(given: &LimitOptions) -> ArrivalRules {
+pub(crate) fn arrival_rules(config: &Config) -> ArrivalRules {
+    let given = &config.limits;
+    let listeners = config.all_listeners();
     ArrivalRules {
         per_address_max: given.connections_per_address_max.get(),
         rate_per_address: given.connect_rate_per_address_max.get().and_then(NonZeroU32::new),
         rate: given.connect_rate_max.get().and_then(NonZeroU32::new),
+        per_listener_max: listeners
+            .iter()
+            .map(|listener| listener.config.listener.connections_max.get())
+            .collect(),
     }
 }
 

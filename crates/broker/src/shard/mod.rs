@@ -488,6 +488,11 @@ impl Shard {
         handle
     }
 
+    /// Connections come faster than they may, and are not accepted for a while.
+    pub fn note_arrivals_wait(&mut self) {
+        self.delivery.counters.arrivals_slowed += 1;
+    }
+
     /// A connection was closed as soon as it was accepted, for this reason, which nobody has heard.
     pub fn note_unheard(&mut self, reason: ReasonCode) {
         self.delivery.refused.count(reason);

@@ -62,6 +62,9 @@ impl Trial for Storm {
         }
         let part = part_of_connect();
         let plain = scene.address;
+        let Place::Tcp(encrypted) = tls.place else {
+            return Err(LoadError::new("TLS is not spoken over TCP"));
+        };
         let stops: [(&str, SocketAddr, &[u8]); 5] = [
             ("silent", plain, b""),
             ("silent, TLS", encrypted, b""),

@@ -359,6 +359,11 @@ option_table! {
         /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
 
+        /// Most connections at a time that have come by this listener.
+        /// One more is refused as by `limits.connections_per_address_max`; those of `limits.connections_max`
+        /// are counted besides.
+        connections_max: Limit<u32> = Limit::Unlimited => flags(&[]).at_least(1).live();
+
         /// What stands before the topics of those who come by it, such as `site-1/`; empty for nothing.
         /// They do not see it: what they call `a` others call `site-1/a`, in messages, subscriptions and
         /// wills alike, and of other topics they hear nothing.
