@@ -92,10 +92,7 @@ fn a_configuration_with_passwords_and_persistence_runs_unchanged() {
 #[test]
 fn what_cannot_be_done_without_is_named_with_its_line_and_nothing_starts() {
     let room = Room::new();
-    room.file(
-        "m.conf",
-        b"listener 1884\nallow_anonymous true\npsk_file psk\nprotocol http_api\n",
-    );
+    room.file("m.conf", b"listener 1884\nallow_anonymous true\npsk_file psk\nprotocol http_api\n");
     let mut command = noctule();
     let finished =
         Program::start(command.args(["mosquitto", "-c", "m.conf"]).current_dir(room.path()))
