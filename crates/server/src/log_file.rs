@@ -42,11 +42,15 @@ fn open(path: &Path) -> io::Result<File> {
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.reopen.0.swap(false, Ordering::Relaxed)
-            && let Ok(file) = open(&self.path)
-        {
-            // Otherwise the old one is better than none.
-            self.file = file;
+        if self.reopen.0.swap(false, Ordering::Relaxed) {
+            match open(&self.path) {
+                Ok(file) => self.file = file,
+                // The old one is better than none.
+                Err(error) => {
+                    let path = self.path.display();
+                    writeln!(self.file, "the log goes on here: {path} cannot be opened: {error}")?;
+                }
+            }
         }
         self.file.write(bytes)
     }

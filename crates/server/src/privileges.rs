@@ -5,7 +5,7 @@
 //! the data directory is not there yet, it is made for that user; one that is there is left as it is,
 //! since in a directory of somebody else nothing can safely be given away by its name.
 
-use crate::options::{Config, Optional};
+use crate::options::{Auto, Config, Listener, Optional};
 use crate::run::StartError;
 use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
 use noctule_net::SocketFile;
@@ -70,14 +70,25 @@ impl Successor {
             // It was opened by root; later it is opened again by its owner.
             lchown(path, Some(uid.as_raw()), Some(gid.as_raw())).map_err(failed)?;
         }
-        make_for(&config.data_dir, uid, gid).map_err(failed)?;
+        if needs_directory(config) {
+            make_for(&config.data_dir, uid, gid).map_err(failed)?;
+        }
         become_user(&name, uid, gid).map_err(failed)?;
         let directory = &config.data_dir;
-        if !config.in_memory && access(directory, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        if needs_directory(config) && access(directory, Access::WRITE_OK | Access::EXEC_OK).is_err()
+        {
             return Err(StartError::NotWritable { name, directory: directory.clone() });
         }
         Ok(())
     }
+}
+
+/// Whether anything will be written there: the store, or the broker's own certificate.
+fn needs_directory(config: &Config) -> bool {
+    let makes_certificate = |listener: &Listener| {
+        listener.transport().is_tls() && matches!(listener.config.cert, Auto::Auto)
+    };
+    !config.in_memory || config.all_listeners().iter().any(makes_certificate)
 }
 
 fn is_root() -> bool {

@@ -53,6 +53,13 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A client's certificate whose time has not come.
+    pub(crate) fn future_client(&self) -> Identity {
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(2090, 1, 1);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn sign(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Identity {
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().expect("a key");
