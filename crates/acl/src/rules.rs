@@ -133,6 +133,12 @@ impl Rules {
         }
     }
 
+    /// Whether there are rules for a group of this name.
+    #[must_use]
+    pub fn has_group(&self, name: &str) -> bool {
+        self.groups.contains_key(name)
+    }
+
     /// Where they come from: the name of a file.
     #[must_use]
     pub fn source(&self) -> &str {

@@ -50,6 +50,8 @@ counters! {
         slow_consumers,
         /// Times that a client was not read because it sent faster than it may.
         clients_slowed_by_rate,
+        /// Times that no connection was accepted for a while because they came too fast.
+        arrivals_slowed,
         /// Connections that waited because others fought with them for a client identifier.
         duels_slowed,
         /// Sessions that ended because their expiry interval passed.
@@ -68,6 +70,8 @@ counters! {
         queue_full,
         /// The packet is larger than the client accepts `[MQTT5-3.1.2-25]`.
         packet_too_large,
+        /// Its topic is not below the mount by which the client has come.
+        outside_mount,
         /// No member of a shared subscription could take it, nor have it put aside.
         group_away,
         /// Its message expiry interval has passed `[MQTT5-3.3.2-5]`. A retained message counts, too,

@@ -53,7 +53,7 @@ pub use arena::Handle;
 pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, ShardId};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
 pub use counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
-pub use entrance::{AcceptedVersions, Entrance, EntranceId};
+pub use entrance::{AcceptedVersions, AssignedPrefix, Entrance, EntranceId, Mount};
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;

@@ -3,6 +3,8 @@
 //! The defaults and the reasons are in the manual's chapter on limits; whoever builds a shard fills
 //! the struct from the configuration.
 
+use noctule_mqtt::QoS;
+
 /// What happens to a message that finds a session's queue full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnQueueFull {
@@ -52,6 +54,11 @@ pub struct Limits {
     pub queue_resident_bytes_max: usize,
     /// What happens beyond.
     pub on_queue_full: OnQueueFull,
+    /// Whether messages at QoS 0 wait in the queue of a persistent session whose client is away.
+    pub queue_at_most_once: bool,
+    /// Whether a message is delivered with the QoS of the subscription also if it was published with a
+    /// lower one, which is not what MQTT says `[MQTT3-3.8.4-6]` `[MQTT5-3.8.4-8]`.
+    pub upgrade_qos: bool,
     /// Subscriptions of a session; one more is answered with "quota exceeded" (3.x: failure).
     pub subscriptions_max: usize,
     /// Answers of a connection that wait for the store; it is not read beyond.
@@ -71,6 +78,14 @@ pub struct Limits {
     pub takeovers_max: Option<u32>,
     /// Retained topics visited for a new subscription before others have their turn.
     pub retained_slice: usize,
+}
+
+impl Limits {
+    /// The highest QoS with which a message may be delivered that was published with this one.
+    #[inline]
+    pub(crate) fn qos_of_delivery(&self, published: QoS) -> QoS {
+        if self.upgrade_qos { QoS::ExactlyOnce } else { published }
+    }
 }
 
 impl Default for Limits {
@@ -94,6 +109,8 @@ impl Default for Limits {
             spills_to_memory: true,
             queue_resident_bytes_max: 1 << 20,
             on_queue_full: OnQueueFull::DropNew,
+            queue_at_most_once: false,
+            upgrade_qos: false,
             subscriptions_max: 10_000,
             acks_waiting_max: 1_000,
             session_expiry_max: None,

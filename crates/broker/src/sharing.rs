@@ -299,7 +299,7 @@ impl Delivery {
         let Some(connection) = connection else {
             return false;
         };
-        let qos = member.qos.min(outgoing.view.qos);
+        let qos = member.qos.min(self.limits.qos_of_delivery(outgoing.view.qos));
         if qos != QoS::AtMostOnce && self.lacks_space_for(session) {
             return false;
         }
@@ -320,7 +320,8 @@ impl Delivery {
         let Some(session) = self.sessions.get(member.session) else {
             return false;
         };
-        if member.qos.min(outgoing.view.qos) == QoS::AtMostOnce {
+        let qos = member.qos.min(self.limits.qos_of_delivery(outgoing.view.qos));
+        if qos == QoS::AtMostOnce {
             return session.connection.is_some();
         }
         let bytes = outgoing.owed_bytes();

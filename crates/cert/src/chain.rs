@@ -24,6 +24,38 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fi
     Ok(sections.into_iter().map(|(_, der)| der.into()).collect())
 }
 
+/// Reads the certificates of a PEM file, or of all files of a directory that have any; at least one.
+/// Files without a certificate are passed over, such as keys and lists that lie beside them.
+///
+/// # Errors
+/// As [`read_certificates`].
+pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    if !path.is_dir() {
+        return read_certificates(path);
+    }
+    let unreadable = |error| FileError::new(path, Fault::Unreadable(error));
+    let mut files: Vec<_> = std::fs::read_dir(path)
+        .map_err(unreadable)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
+    files.sort();
+    let mut all: Vec<CertificateDer<'static>> = Vec::new();
+    for file in files.iter().filter(|file| file.is_file()) {
+        if pem::sections(file, "a certificate", is_certificate).is_err() {
+            continue;
+        }
+        // Links of hashed names lead to the same ones.
+        let new = read_certificates(file)?.into_iter().filter(|one| !all.contains(one));
+        let new: Vec<_> = new.collect();
+        all.extend(new);
+    }
+    if all.is_empty() {
+        return Err(FileError::new(path, Fault::NotPem { expected: "a certificate", der: false }));
+    }
+    Ok(all)
+}
+
 /// Reads the certificate revocation lists of a PEM file; at least one.
 ///
 /// # Errors

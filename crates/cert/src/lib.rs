@@ -17,7 +17,7 @@ mod pem;
 mod save;
 
 pub use authority::{Authority, IssueError, Made, Purpose, Validity, make_authority, self_signed};
-pub use chain::{Identity, read_certificates, read_revocation_lists};
+pub use chain::{Identity, read_authorities, read_certificates, read_revocation_lists};
 pub use directory::{Directory, Issued};
 pub use facts::{CertificateFacts, facts, is_signed_by};
 pub use fault::{Fault, FileError};

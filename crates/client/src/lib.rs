@@ -1,4 +1,5 @@
-//! An MQTT client for MQTT 5 and 3.1.1 by one interface, on tokio, over TCP and TLS.
+//! An MQTT client for MQTT 5 and 3.1.1 by one interface, on tokio, over TCP, TLS, WebSocket and
+//! Unix sockets.
 //!
 //! A [`Client`] is a handle to one task, which connects, reconnects and resumes; it may be cloned
 //! and used from anywhere. Publishing returns when the promise of the message's QoS is fulfilled,
@@ -60,6 +61,8 @@ pub use reason::{Reason, Refusal, explain_refusal};
 pub use reconnect::Reconnect;
 pub use subscribe::Subscribe;
 pub use tls::{TlsError, TlsOptions};
+/// What [`TlsOptions::client_config`] makes.
+pub use tokio_rustls::rustls::ClientConfig;
 
 pub use bytes::Bytes;
 pub use noctule_mqtt::packet::RetainHandling;

@@ -81,11 +81,11 @@ impl<'t> Lab<'t> {
 
     /// A connection on which nothing is said yet.
     pub(crate) fn open(&self) -> Result<Peer, Stop> {
-        let stream = self
+        let wire = self
             .target
             .connect()
             .map_err(|error| Stop::failed("a connection", format!("{error}")))?;
-        Ok(Peer::new(stream, self.version, self.target.patience))
+        Ok(Peer::new(wire, self.version, self.target.patience))
     }
 
     /// A client that is connected and has no session yet.

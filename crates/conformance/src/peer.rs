@@ -1,4 +1,4 @@
-//! A client of a check: one TCP connection, bytes out and packets in; what it expects is in
+//! A client of a check: one connection, bytes out and packets in; what it expects is in
 //! [`expect`].
 //!
 //! Nothing is answered by itself: a check says each acknowledgement. Whatever comes is decoded, so
@@ -8,13 +8,13 @@
 mod expect;
 
 use noctule_mqtt::{PacketType, ProtocolVersion, codec};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use crate::heard::{Answers, Connack, Heard, Message};
 use crate::outcome::{Failure, Stop, Verdict, hex};
 use crate::say::{self, Hello, Publishing};
+use crate::wire::Wire;
 
 /// How long a check waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Patience {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    stream: TcpStream,
+    wire: Wire,
     version: ProtocolVersion,
     patience: Patience,
     buffer: Vec<u8>,
@@ -48,9 +48,9 @@ enum Event {
 }
 
 impl Peer {
-    pub(crate) fn new(stream: TcpStream, version: ProtocolVersion, patience: Patience) -> Self {
+    pub(crate) fn new(wire: Wire, version: ProtocolVersion, patience: Patience) -> Self {
         Self {
-            stream,
+            wire,
             version,
             patience,
             buffer: Vec::new(),
@@ -86,7 +86,7 @@ impl Peer {
     /// Sends these bytes. That the broker has closed is noticed by reading.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.sent = bytes.into();
-        let _ = self.stream.write_all(bytes);
+        let _ = self.wire.send(bytes);
     }
 
     pub(crate) fn hello(&mut self, hello: &Hello) {
@@ -214,14 +214,14 @@ impl Peer {
     /// Says DISCONNECT and closes.
     pub(crate) fn leave(mut self) {
         self.send(&[0xE0, 0]);
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.wire.finish();
         // Until the broker has read it: what comes next in the check relies on that.
         let _ = self.event(self.patience.answer);
     }
 
     /// Closes without a word.
     pub(crate) fn vanish(self) {
-        drop(self.stream);
+        drop(self.wire);
     }
 
     /// Passes if `holds`; else fails with the last packets of both ends.
@@ -254,11 +254,18 @@ impl Peer {
 
     /// Whether nothing comes and the connection stays for so long. What comes is left to be read.
     pub(crate) fn is_quiet(&mut self, time: Duration) -> bool {
-        let _ = self.stream.set_read_timeout(Some(time.max(Duration::from_millis(1))));
-        self.buffer.is_empty()
-            && self.stream.peek(&mut [0]).is_err_and(|error| {
-                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-            })
+        if !self.buffer.is_empty() {
+            return false;
+        }
+        self.wire.set_patience(time);
+        let mut scratch = [0; 16 * 1024];
+        match self.wire.read(&mut scratch) {
+            Ok(count) => {
+                self.buffer.extend_from_slice(&scratch[..count]);
+                false
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 
     fn understood(&mut self, bytes: Vec<u8>) -> Result<Heard, Stop> {
@@ -297,10 +304,9 @@ impl Peer {
             if left.is_zero() {
                 return Ok(Event::Silence);
             }
-            // Not zero, so it cannot be refused.
-            let _ = self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+            self.wire.set_patience(left);
             let mut scratch = [0; 16 * 1024];
-            match self.stream.read(&mut scratch) {
+            match self.wire.read(&mut scratch) {
                 Ok(0) => return Ok(Event::Closed),
                 Ok(count) => self.buffer.extend_from_slice(&scratch[..count]),
                 Err(error) => match error.kind() {

@@ -1,16 +1,20 @@
 //! The broker under test: where it is, who may come in, and what it says that it has.
 
 use noctule_mqtt::{Properties, ProtocolVersion};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 
 use crate::heard::Heard;
 use crate::outcome::Stop;
 use crate::peer::{Patience, Peer};
 use crate::say::Hello;
+use crate::wire::{Encryption, Upgrade, Wire};
 
-/// A broker, reachable over plain TCP.
+/// A broker, reachable over TCP, TLS, or WebSocket over either.
 #[derive(Debug, Clone)]
 pub struct Target {
     addresses: Vec<SocketAddr>,
@@ -20,12 +24,14 @@ pub struct Target {
     pub password: Option<Vec<u8>>,
     /// How long checks wait.
     pub patience: Patience,
+    encryption: Option<Encryption>,
+    upgrade: Option<Upgrade>,
 }
 
 /// Why a broker cannot be tested at all.
 #[derive(Debug)]
 pub enum Unreachable {
-    /// The name means no address, or nobody listens there.
+    /// The name means no address, nobody listens there, or TLS or WebSocket cannot be agreed upon.
     Connect(io::Error),
     /// The broker refuses to let us in; the code is that of CONNACK.
     Refused(u8),
@@ -80,18 +86,39 @@ impl Target {
     /// [`Unreachable::Connect`] if the name means no address.
     pub fn new(host: &str, port: u16, patience: Patience) -> Result<Self, Unreachable> {
         let found = (host, port).to_socket_addrs().map_err(Unreachable::Connect)?;
-        let target = Self { addresses: found.collect(), user_name: None, password: None, patience };
-        Ok(target)
+        let addresses = found.collect();
+        let (encryption, upgrade) = (None, None);
+        Ok(Self { addresses, user_name: None, password: None, patience, encryption, upgrade })
+    }
+
+    /// The same broker over TLS: whom to trust, and the name that its certificate has to be for.
+    ///
+    /// # Errors
+    /// [`Unreachable::Connect`] if no certificate can be for such a name.
+    pub fn over_tls(mut self, config: Arc<ClientConfig>, name: &str) -> Result<Self, Unreachable> {
+        let server_name = ServerName::try_from(name.to_owned())
+            .map_err(|error| Unreachable::Connect(io::Error::other(error)))?;
+        self.encryption = Some(Encryption { config, server_name });
+        Ok(self)
+    }
+
+    /// The same broker over WebSocket: host and port as it is known by them, and the path, which begins
+    /// with a slash.
+    #[must_use]
+    pub fn over_web_socket(mut self, host: &str, path: &str) -> Self {
+        self.upgrade = Some(Upgrade { host: host.to_owned(), path: path.to_owned() });
+        self
     }
 
     /// A new connection.
-    pub(crate) fn connect(&self) -> io::Result<TcpStream> {
+    pub(crate) fn connect(&self) -> io::Result<Wire> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in &self.addresses {
             match TcpStream::connect_timeout(address, self.patience.answer) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    return Ok(stream);
+                    let (encryption, upgrade) = (self.encryption.as_ref(), self.upgrade.as_ref());
+                    return Wire::over(stream, encryption, upgrade, self.patience.answer);
                 }
                 Err(error) => last = error,
             }
@@ -101,8 +128,8 @@ impl Target {
 
     /// Connects once to see whether the version is spoken and what is announced.
     pub(crate) fn receive(&self, version: ProtocolVersion) -> Result<Reception, Unreachable> {
-        let stream = self.connect().map_err(Unreachable::Connect)?;
-        let mut peer = Peer::new(stream, version, self.patience);
+        let wire = self.connect().map_err(Unreachable::Connect)?;
+        let mut peer = Peer::new(wire, version, self.patience);
         let mut hello = Hello::new(version, format!("cf{:08x}", fastrand::u32(..)));
         hello.user_name = self.user_name.clone();
         hello.password = self.password.clone();

@@ -155,6 +155,11 @@ impl Pipe {
         }
     }
 
+    /// Whether this is the socket alone, without anything that would have to say goodbye first.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     /// Whether this is WebSocket, or may become it.
     pub fn is_websocket(&self) -> bool {
         matches!(self, Self::WebSocket(_))

@@ -8,7 +8,7 @@
 //! which is taken when a connection comes and when it goes and at no other time. Invariant: there is
 //! no record but of an address that has a connection, or had one within about a second.
 
-use noctule_broker::Bucket;
+use noctule_broker::{Bucket, EntranceId};
 use noctule_mqtt::ReasonCode;
 use noctule_net::Source;
 use std::collections::hash_map::Entry;
@@ -23,7 +23,7 @@ const MEMORY_MS: u64 = 1_000;
 const LOOKED_AT: usize = 2;
 
 /// What the configuration says of it; none is without limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ArrivalRules {
     /// Connections of an address at once.
     pub(crate) per_address_max: Option<u32>,
@@ -31,6 +31,29 @@ pub(crate) struct ArrivalRules {
     pub(crate) rate_per_address: Option<NonZeroU32>,
     /// New connections of all addresses per second.
     pub(crate) rate: Option<NonZeroU32>,
+    /// Connections at once by each listener, by its number.
+    pub(crate) per_listener_max: Vec<Option<u32>>,
+}
+
+/// Why somebody may not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TurnedAway {
+    /// Its address has as many connections as it may.
+    AddressFull,
+    /// Its address comes too often.
+    TooOften,
+    /// The listener has as many connections as it may.
+    ListenerFull,
+}
+
+impl TurnedAway {
+    /// What CONNACK says about it.
+    pub(crate) fn reason(self) -> ReasonCode {
+        match self {
+            Self::AddressFull | Self::ListenerFull => ReasonCode::QuotaExceeded,
+            Self::TooOften => ReasonCode::ConnectionRateExceeded,
+        }
+    }
 }
 
 /// Who is there, and who has come of late.
@@ -42,6 +65,8 @@ struct Book {
     rules: ArrivalRules,
     all: Option<Bucket>,
     places: HashMap<Source, Place>,
+    /// Connections by each listener, by its number.
+    by_listener: Vec<u32>,
     /// Addresses without a connection, to be forgotten.
     empty: VecDeque<Source>,
 }
@@ -59,11 +84,12 @@ struct Place {
 pub(crate) struct Visit {
     arrivals: Arc<Arrivals>,
     place: Source,
+    entrance: EntranceId,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.arrivals.book().leave(self.place);
+        self.arrivals.book().leave(self.place, self.entrance);
     }
 }
 
@@ -94,11 +120,12 @@ impl Arrivals {
     pub(crate) fn come(
         self: &Arc<Self>,
         source: Source,
+        entrance: EntranceId,
         now_ms: u64,
-    ) -> (Visit, Result<(), ReasonCode>) {
+    ) -> (Visit, Result<(), TurnedAway>) {
         let place = network(source);
-        let verdict = self.book().come(place, now_ms);
-        (Visit { arrivals: Arc::clone(self), place }, verdict)
+        let verdict = self.book().come(place, entrance, now_ms);
+        (Visit { arrivals: Arc::clone(self), place, entrance }, verdict)
     }
 
     #[cfg(test)]
@@ -108,10 +135,18 @@ impl Arrivals {
 }
 
 impl Book {
-    fn come(&mut self, address: Source, now_ms: u64) -> Result<(), ReasonCode> {
+    fn come(
+        &mut self,
+        address: Source,
+        entrance: EntranceId,
+        now_ms: u64,
+    ) -> Result<(), TurnedAway> {
         self.forget_some(now_ms);
-        let rules = self.rules;
-        let place = self.places.entry(address).or_insert_with(|| Place {
+        let by_this = self.count_by(entrance);
+        *by_this += 1;
+        let by_this = *by_this;
+        let Self { rules, places, all, .. } = self;
+        let place = places.entry(address).or_insert_with(|| Place {
             present: 0,
             bucket: None,
             came_ms: now_ms,
@@ -121,21 +156,36 @@ impl Book {
         if let Some(rate) = rules.rate_per_address {
             let bucket = place.bucket.get_or_insert_with(|| Bucket::full(Some(rate), now_ms));
             if bucket.wait_ms(Some(rate), now_ms).is_some() {
-                return Err(ReasonCode::ConnectionRateExceeded);
+                return Err(TurnedAway::TooOften);
             }
             bucket.take(1, Some(rate), now_ms);
         }
         if rules.per_address_max.is_some_and(|max| place.present > max) {
-            return Err(ReasonCode::QuotaExceeded);
+            return Err(TurnedAway::AddressFull);
+        }
+        let listener_max = rules.per_listener_max.get(usize::from(entrance.0)).copied().flatten();
+        if listener_max.is_some_and(|max| by_this > max) {
+            return Err(TurnedAway::ListenerFull);
         }
         // Who is turned away takes nothing from the others.
-        if let (Some(rate), Some(all)) = (rules.rate, &mut self.all) {
+        if let (Some(rate), Some(all)) = (rules.rate, all) {
             all.take(1, Some(rate), now_ms);
         }
         Ok(())
     }
 
-    fn leave(&mut self, address: Source) {
+    /// The number of connections by a listener.
+    fn count_by(&mut self, entrance: EntranceId) -> &mut u32 {
+        let at = usize::from(entrance.0);
+        if self.by_listener.len() <= at {
+            self.by_listener.resize(at + 1, 0);
+        }
+        &mut self.by_listener[at]
+    }
+
+    fn leave(&mut self, address: Source, entrance: EntranceId) {
+        let by_this = self.count_by(entrance);
+        *by_this = by_this.saturating_sub(1);
         let Entry::Occupied(mut entry) = self.places.entry(address) else {
             return;
         };
@@ -197,26 +247,39 @@ mod tests {
             per_address_max: NonZeroU32::new(per_address).map(NonZeroU32::get),
             rate_per_address: NonZeroU32::new(rate_per_address),
             rate: NonZeroU32::new(rate),
+            per_listener_max: Vec::new(),
         });
         arrivals
     }
 
-    const FULL: Result<(), ReasonCode> = Err(ReasonCode::QuotaExceeded);
-    const FAST: Result<(), ReasonCode> = Err(ReasonCode::ConnectionRateExceeded);
+    const FULL: Result<(), TurnedAway> = Err(TurnedAway::AddressFull);
+    const FAST: Result<(), TurnedAway> = Err(TurnedAway::TooOften);
+
+    fn come(
+        arrivals: &Arc<Arrivals>,
+        source: Source,
+        now_ms: u64,
+    ) -> (Visit, Result<(), TurnedAway>) {
+        arrivals.come(source, EntranceId(0), now_ms)
+    }
 
     #[test]
     fn an_address_has_so_many_connections_and_one_more_when_one_is_gone() {
         let arrivals = arrivals(2, 0, 0);
         let (a, b) = (address("192.0.2.1"), address("192.0.2.2"));
-        let first = arrivals.come(a, 0);
-        let second = arrivals.come(a, 0);
+        let first = come(&arrivals, a, 0);
+        let second = come(&arrivals, a, 0);
         assert_eq!((first.1, second.1), (Ok(()), Ok(())));
-        let third = arrivals.come(a, 0);
-        assert_eq!((third.1, arrivals.come(b, 0).1), (FULL, Ok(())), "others have their own");
+        let third = come(&arrivals, a, 0);
+        assert_eq!((third.1, come(&arrivals, b, 0).1), (FULL, Ok(())), "others have their own");
         drop(first);
-        assert_eq!(arrivals.come(a, 0).1, FULL, "who was turned away is there until it is closed");
+        assert_eq!(
+            come(&arrivals, a, 0).1,
+            FULL,
+            "who was turned away is there until it is closed"
+        );
         drop(third);
-        assert_eq!(arrivals.come(a, 0).1, Ok(()));
+        assert_eq!(come(&arrivals, a, 0).1, Ok(()));
         drop(second);
         assert_eq!(arrivals.remembered(), 0, "nobody is there");
     }
@@ -224,19 +287,19 @@ mod tests {
     #[test]
     fn a_machine_cannot_change_its_address_within_its_network() {
         let arrivals = arrivals(1, 0, 0);
-        let _first = arrivals.come(address("2001:db8::1"), 0);
-        let _second = arrivals.come(address("192.0.2.1"), 0);
+        let _first = come(&arrivals, address("2001:db8::1"), 0);
+        let _second = come(&arrivals, address("192.0.2.1"), 0);
         for (other, verdict) in [
             ("2001:db8::ffff:1", FULL),
             ("2001:db8:0:1::1", Ok(())),
             ("::ffff:192.0.2.1", FULL),
             ("192.0.2.2", Ok(())),
         ] {
-            assert_eq!(arrivals.come(address(other), 0).1, verdict, "{other}");
+            assert_eq!(come(&arrivals, address(other), 0).1, verdict, "{other}");
         }
-        let _third = arrivals.come(Source::User(7), 0);
-        assert_eq!(arrivals.come(Source::User(7), 0).1, FULL);
-        assert_eq!(arrivals.come(Source::User(8), 0).1, Ok(()), "another user of this machine");
+        let _third = come(&arrivals, Source::User(7), 0);
+        assert_eq!(come(&arrivals, Source::User(7), 0).1, FULL);
+        assert_eq!(come(&arrivals, Source::User(8), 0).1, Ok(()), "another user of this machine");
     }
 
     #[test]
@@ -244,13 +307,13 @@ mod tests {
         let arrivals = arrivals(0, 4, 0);
         let a = address("192.0.2.1");
         let verdicts = |now_ms, times: usize| {
-            (0..times).filter(|_| arrivals.come(a, now_ms).1 == Ok(())).count()
+            (0..times).filter(|_| come(&arrivals, a, now_ms).1 == Ok(())).count()
         };
         assert_eq!(verdicts(0, 10), 4);
-        assert_eq!(arrivals.come(a, 249).1, FAST);
+        assert_eq!(come(&arrivals, a, 249).1, FAST);
         assert_eq!(verdicts(250, 10), 1);
         assert_eq!(verdicts(60_000, 10), 4, "and no more however long it was away");
-        assert_eq!(arrivals.come(address("192.0.2.2"), 60_000).1, Ok(()));
+        assert_eq!(come(&arrivals, address("192.0.2.2"), 60_000).1, Ok(()));
     }
 
     #[test]
@@ -258,11 +321,11 @@ mod tests {
         let arrivals = arrivals(0, 1, 0);
         let numbered = |number: u32| Source::Address(IpAddr::V4(number.into()));
         for number in 0..1_000 {
-            assert_eq!(arrivals.come(numbered(number), 0).1, Ok(()));
+            assert_eq!(come(&arrivals, numbered(number), 0).1, Ok(()));
         }
         assert_eq!(arrivals.remembered(), 1_000);
         for number in 1_000..1_500 {
-            assert_eq!(arrivals.come(numbered(number), MEMORY_MS).1, Ok(()));
+            assert_eq!(come(&arrivals, numbered(number), MEMORY_MS).1, Ok(()));
         }
         assert_eq!(arrivals.remembered(), 500);
     }
@@ -271,22 +334,36 @@ mod tests {
     fn when_too_many_come_they_wait_outside_and_those_turned_away_do_not_count() {
         let arrivals = arrivals(1, 0, 2);
         assert_eq!(arrivals.rest_ms(0), None);
-        let _a = arrivals.come(address("192.0.2.1"), 0);
+        let _a = come(&arrivals, address("192.0.2.1"), 0);
         for _ in 0..9 {
-            assert_eq!(arrivals.come(address("192.0.2.1"), 0).1, FULL);
+            assert_eq!(come(&arrivals, address("192.0.2.1"), 0).1, FULL);
         }
         assert_eq!(arrivals.rest_ms(0), None);
-        let _b = arrivals.come(address("192.0.2.2"), 0);
+        let _b = come(&arrivals, address("192.0.2.2"), 0);
         assert_eq!(arrivals.rest_ms(0), Some(500));
         assert_eq!((arrivals.rest_ms(499), arrivals.rest_ms(500)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_listener_has_so_many_connections_wherever_they_come_from() {
+        let arrivals = Arc::new(Arrivals::default());
+        let per_listener_max = vec![None, Some(1)];
+        arrivals.set(ArrivalRules { per_listener_max, ..ArrivalRules::default() });
+        let at = |listener, text| arrivals.come(address(text), EntranceId(listener), 0);
+        let first = at(1, "192.0.2.1");
+        assert_eq!(first.1, Ok(()));
+        assert_eq!(at(1, "192.0.2.2").1, Err(TurnedAway::ListenerFull));
+        assert_eq!((at(0, "192.0.2.2").1, at(7, "192.0.2.2").1), (Ok(()), Ok(())));
+        drop(first);
+        assert_eq!(at(1, "192.0.2.2").1, Ok(()));
     }
 
     #[test]
     fn new_rules_hold_for_those_who_are_there() {
         let arrivals = arrivals(0, 0, 0);
         let a = address("192.0.2.1");
-        let _there: Vec<_> = (0..5).map(|_| arrivals.come(a, 0)).collect();
+        let _there: Vec<_> = (0..5).map(|_| come(&arrivals, a, 0)).collect();
         arrivals.set(ArrivalRules { per_address_max: Some(3), ..ArrivalRules::default() });
-        assert_eq!(arrivals.come(a, 0).1, FULL);
+        assert_eq!(come(&arrivals, a, 0).1, FULL);
     }
 }

@@ -68,7 +68,12 @@ mod tests {
         durability: Durability,
     ) -> (Store, noctule_store::Recovered, Receiver<Answer>) {
         let (sender, answers) = channel();
-        let options = Options { durability, free_bytes_min: 0, ..Options::default() };
+        let options = Options {
+            durability,
+            segment_bytes: 64 << 10,
+            free_bytes_min: 0,
+            ..Options::default()
+        };
         let answer = move |answer| drop(sender.send(answer));
         let (store, recovered) = Store::open_on(disk.clone(), options, answer).unwrap();
         (store, recovered, answers)

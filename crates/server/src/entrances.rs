@@ -3,7 +3,9 @@
 
 use crate::limits;
 use crate::options::{self, Config, Durability, LogMessages};
-use noctule_broker::{AcceptedVersions, Entrance, Hello, Limits, Rates, Stage};
+use noctule_broker::{
+    AcceptedVersions, AssignedPrefix, Entrance, Hello, Limits, Mount, Rates, Stage,
+};
 use std::num::NonZeroU32;
 
 /// What loops may be given anew while they run.
@@ -36,6 +38,10 @@ fn entrances(config: &Config) -> Vec<Entrance> {
         hello: hello(listener.config.hello),
         versions: AcceptedVersions::these(&listener.config.protocol_versions.list()),
         stage: Some(stage(listener.config.durability)),
+        mount: Mount::new(&listener.config.listener.mount_point),
+        client_id_prefix: listener.config.client_id_prefix.as_str().into(),
+        assigned_prefix: AssignedPrefix(listener.config.assigned_id_prefix.as_str().into()),
+        requires_client_id: listener.config.client_id_required,
         rates: rates(&listener.config),
     };
     config.all_listeners().into_iter().map(entrance).collect()

@@ -2,7 +2,7 @@
 
 use crate::arrivals::ArrivalRules;
 use crate::memory::memory_for_broker;
-use crate::options::{Auto, ByteSize, Config, Limit, LimitOptions, OnQueueFull, Sharing};
+use crate::options::{Auto, ByteSize, Config, Limit, OnQueueFull, Sharing};
 use noctule_broker::{Limits, Offer};
 use noctule_mqtt::QoS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -28,7 +28,7 @@ pub(crate) fn raise_open_files() -> u64 {
 
 /// The limits of the broker, with `open_files` allowed to the process.
 pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
-    let given = &config.limits;
+    let (given, given_protocol) = (&config.limits, &config.protocol);
     let queue_bytes_max = bytes(given.queue_memory_bytes_max);
     let connections = given
         .connections_max
@@ -55,6 +55,8 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
             OnQueueFull::DropNew => noctule_broker::OnQueueFull::DropNew,
             OnQueueFull::Refuse => noctule_broker::OnQueueFull::Refuse,
         },
+        queue_at_most_once: config.session.queue_qos_0,
+        upgrade_qos: given_protocol.upgrade_qos,
         subscriptions_max: count(given.subscriptions_max),
         acks_waiting_max: count(given.acks_waiting_max),
         session_expiry_max: config.session.expiry_max.get().map(|seconds| seconds.0),
@@ -73,11 +75,17 @@ pub(crate) fn limits(config: &Config, open_files: u64) -> Limits {
 }
 
 /// How many may come, and how fast.
-pub(crate) fn arrival_rules(given: &LimitOptions) -> ArrivalRules {
+pub(crate) fn arrival_rules(config: &Config) -> ArrivalRules {
+    let given = &config.limits;
+    let listeners = config.all_listeners();
     ArrivalRules {
         per_address_max: given.connections_per_address_max.get(),
         rate_per_address: given.connect_rate_per_address_max.get().and_then(NonZeroU32::new),
         rate: given.connect_rate_max.get().and_then(NonZeroU32::new),
+        per_listener_max: listeners
+            .iter()
+            .map(|listener| listener.config.listener.connections_max.get())
+            .collect(),
     }
 }
 

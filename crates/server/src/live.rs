@@ -62,7 +62,12 @@ impl Watched for LiveConfig {
 
     fn read(&mut self) {
         let new = match self.sources.load() {
-            Ok(loaded) => loaded.config,
+            Ok(loaded) => {
+                for note in &loaded.notes {
+                    info!("{note}");
+                }
+                loaded.config
+            }
             Err(problems) => {
                 for problem in problems.0 {
                     warn!("the configuration stays as it was: {problem}");

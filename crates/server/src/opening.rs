@@ -4,7 +4,8 @@
 
 use crate::clock::time_of_day;
 use crate::door::Door;
-use crate::options::{Config, Listener, Transport};
+use crate::options::{Auto, Config, Listener, Transport};
+use crate::privileges::Successor;
 use crate::run::StartError;
 use crate::tls_files::{TlsError, TlsFiles};
 use crate::tls_watch::TlsWatch;
@@ -28,11 +29,12 @@ pub(crate) struct Opened {
     pub(crate) watched: Vec<Box<dyn Watched>>,
 }
 
-/// Listens on all addresses that the configuration names.
+/// Listens on all addresses that the configuration names, and goes on with fewer rights if there is a
+/// `successor`.
 ///
 /// # Errors
 /// [`StartError`]: an address that cannot be listened on, or files of TLS that cannot be used.
-pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
+pub(crate) fn open(config: &Config, successor: Option<Successor>) -> Result<Opened, StartError> {
     let listeners = config.all_listeners();
     let mut opened = Opened::default();
     let mut bound = Vec::with_capacity(listeners.len());
@@ -41,6 +43,17 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
         bound.push(bind(listener, files).map_err(|error| error.of(listener))?);
     }
     let mut identities = Identities::new(&listeners);
+    if let Some(successor) = successor {
+        // What others have made may be for root alone to read.
+        let named = listeners.iter().filter(|listener| {
+            listener.transport().is_tls() && !matches!(listener.config.cert, Auto::Auto)
+        });
+        for listener in named {
+            let read = identities.acceptor(&listener.config);
+            read.map_err(|error| StartError::Tls(error).of(listener))?;
+        }
+        successor.succeed(config, &opened.socket_files)?;
+    }
     for (listener, sockets) in listeners.iter().zip(bound) {
         let acceptor = if listener.transport().is_tls() {
             let acceptor = identities.acceptor(&listener.config);

@@ -14,9 +14,11 @@ use crate::limits;
 use crate::live::{Level, LiveConfig, records_per_second};
 use crate::local_time::{self, LocalTime};
 use crate::log::{LogQueue, Look};
+use crate::log_file::{LogFile, Reopen};
 use crate::mailboxes::Mailboxes;
 use crate::opening::{Opened, open};
 use crate::options::{self, Config, Durability, LogFormat, Sources};
+use crate::privileges::Successor;
 use crate::statistics::{Ledger, Plan as StatisticsPlan, Statistics};
 use crate::storage::Storage;
 use crate::supervisor;
@@ -24,7 +26,7 @@ use crate::tls_files::TlsError;
 use crate::watcher::{ReadAgain, watch};
 use mio::Poll;
 use noctule_acl::AclError;
-use noctule_auth::{KeySetError, PasswordFileError};
+use noctule_auth::{CalloutProblem, KeySetError, PasswordFileError};
 use noctule_broker::{MemoryStore, Offer, Policies, Settings, Shard, ShardId, Stage};
 use noctule_store::{Recovered, StoreError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -75,6 +77,27 @@ pub enum StartError {
     },
     /// The store cannot be opened.
     Store(StoreError),
+    /// The user to go on as.
+    User {
+        /// Who.
+        name: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The user that the broker goes on as cannot write to the data directory.
+    NotWritable {
+        /// Who.
+        name: String,
+        /// Where.
+        directory: PathBuf,
+    },
+    /// The file that the log goes to.
+    LogFile {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// Anybody in the network could come in, and nobody has said that this is meant.
     Open {
         /// An address that others reach.
@@ -95,6 +118,10 @@ pub enum StartError {
     TokenKeys(KeySetError),
     /// The rules about what clients may do cannot be used.
     Rules(AclError),
+    /// Nobody can be asked over HTTP as the configuration says.
+    Callout(CalloutProblem),
+    /// The ways to find out who clients are contradict the rest of the configuration.
+    Methods(String),
     /// TLS cannot be offered.
     Tls(TlsError),
     /// The operating system refused something that is always needed.
@@ -142,6 +169,17 @@ impl fmt::Display for StartError {
                     _ => error.fmt(f),
                 }
             }
+            Self::User { name, error } => write!(f, "cannot go on as the user {name}: {error}"),
+            Self::NotWritable { name, directory } => write!(
+                f,
+                "the user {name}, as whom the broker goes on, cannot write to {}: give the directory to \
+                 that user (chown -R {name} {}), or name another one with `user`",
+                directory.display(),
+                directory.display()
+            ),
+            Self::LogFile { path, error } => {
+                write!(f, "cannot write the log to {}: {error}", path.display())
+            }
             Self::Listener { label, error } => write!(f, "{label}: {error}"),
             Self::Open { address, is_written: true } => write!(
                 f,
@@ -157,6 +195,8 @@ impl fmt::Display for StartError {
             ),
             Self::Passwords(error) => error.fmt(f),
             Self::TokenKeys(error) => error.fmt(f),
+            Self::Callout(problem) => problem.fmt(f),
+            Self::Methods(problem) => f.write_str(problem),
             Self::Rules(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
@@ -170,12 +210,15 @@ impl Error for StartError {
         match self {
             Self::Listen { error, .. }
             | Self::ListenUnix { error, .. }
+            | Self::User { error, .. }
+            | Self::LogFile { error, .. }
             | Self::System { error, .. } => Some(error),
             Self::Store(error) => error.source(),
-            Self::Open { .. } => None,
+            Self::Open { .. } | Self::NotWritable { .. } | Self::Methods(_) => None,
             Self::Listener { error, .. } => error.source(),
             Self::Passwords(error) => Some(error),
             Self::TokenKeys(error) => Some(error),
+            Self::Callout(problem) => Some(problem),
             Self::Rules(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
@@ -203,15 +246,17 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 /// [`StartError`] if it cannot start.
 pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     let started = Instant::now();
-    let (log, level) = start_log(&config).map_err(system("start a thread"))?;
+    let reopen = Reopen::default();
+    let (log, level) = start_log(&config, &reopen)?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
     let shards = usize::from(config.shards.or_else(processors));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
     let mailboxes = Arc::new(mailboxes);
+    let successor = Successor::of(&config)?;
     let gate = Arc::new(Gate::open(&config, &mailboxes)?);
     let acl_files = Arc::new(AclFiles::open(&config, &mailboxes)?);
-    let Opened { doors, socket_files, lines, mut watched } = open(&config)?;
+    let Opened { doors, socket_files, lines, mut watched } = open(&config, successor)?;
     let rules = Rules::of(&config, open_files);
     let shared = Arc::new(Shared::new(shards as u16, random_number()?));
     let mut clock = Clock::start();
@@ -284,7 +329,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     // Files that are changed from here on are noticed.
     say_hello(&lines, &promise_of_store, shards, started);
     supervisor::tell("READY=1");
-    let served = serve(&building, loops, signals, read_again.as_ref(), &keeper);
+    let served = serve(&building, loops, signals, (read_again.as_ref(), &reopen), &keeper);
     drop((read_again, socket_files));
     // The disk may take its time.
     let at_once = Arc::new(AtomicBool::new(true));
@@ -410,7 +455,7 @@ fn serve(
     building: &Building,
     plans: Vec<Plan>,
     mut signals: Signals,
-    read_again: Option<&Sender<ReadAgain>>,
+    again: (Option<&Sender<ReadAgain>>, &Reopen),
     keeper: &Arc<Keeper>,
 ) -> Result<(), StartError> {
     let running = AtomicUsize::new(plans.len());
@@ -430,7 +475,7 @@ fn serve(
                 .map_err(system("start a thread"))?;
             threads.push(thread);
         }
-        pass_on_signals(&mut signals, &building.mailboxes, (end, keeper), read_again)?;
+        pass_on_signals(&mut signals, &building.mailboxes, (end, keeper), again)?;
         for thread in threads {
             match thread.join() {
                 Ok(result) => result.map_err(system("wait for events"))?,
@@ -450,12 +495,13 @@ fn pass_on_signals(
     signals: &mut Signals,
     mailboxes: &Mailboxes,
     (ended, keeper): (Receiver<()>, &Arc<Keeper>),
-    read_again: Option<&Sender<ReadAgain>>,
+    (read_again, reopen): (Option<&Sender<ReadAgain>>, &Reopen),
 ) -> Result<(), StartError> {
     let mut ended = Some(ended);
     let mut asked = false;
     for signal in signals.forever() {
         if signal == SIGHUP {
+            reopen.ask();
             let told = read_again.is_some_and(|thread| thread.send(ReadAgain).is_ok());
             if !told {
                 info!(
@@ -528,16 +574,23 @@ fn say(line: &str) {
 
 /// Logs to standard error: warnings and errors, and what is said once a minute at most; with
 /// `verbose` what happens to connections too.
-fn start_log(config: &Config) -> io::Result<(LogQueue, Level)> {
+fn start_log(config: &Config, reopen: &Reopen) -> Result<(LogQueue, Level), StartError> {
     local_time::prepare();
-    let is_terminal = io::stderr().is_terminal();
+    let is_terminal = config.log_file.get().is_none() && io::stderr().is_terminal();
     let json = config.log_format == LogFormat::Json;
     let look = Look {
         json,
         records: if is_terminal && !json { Layout::Indented } else { Layout::OneLine },
         records_per_second: records_per_second(config.log_messages),
     };
-    let queue = LogQueue::start(io::stderr(), look)?;
+    let queue = match config.log_file.get() {
+        Some(path) => {
+            let failed = |error| StartError::LogFile { path: path.clone(), error };
+            LogQueue::start(LogFile::open(path, reopen).map_err(failed)?, look)
+        }
+        None => LogQueue::start(io::stderr(), look),
+    };
+    let queue = queue.map_err(system("start a thread"))?;
     let (level, handle) = reload::Layer::new(Level::of(config.verbose));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(queue.clone())

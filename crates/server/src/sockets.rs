@@ -22,6 +22,8 @@ pub(crate) struct Socket {
     pub(crate) heard: bool,
     /// Something may be written.
     pub(crate) writable: bool,
+    /// The client has said DISCONNECT, and what it has to close is the connection.
+    pub(crate) left: bool,
     /// It is in the list of sockets to read.
     pub(crate) listed: bool,
     /// If its packets are logged.

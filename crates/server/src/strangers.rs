@@ -1,7 +1,7 @@
 //! Lines about those who come to the wrong door or fail at it: what they did, what to do about it,
 //! and not as often as it happens.
 
-use noctule_mqtt::ReasonCode;
+use crate::arrivals::TurnedAway;
 use noctule_net::{
     FirstBytes, Peer, ProxyFailure, Refusal, TlsFailure, WebSocketFailure, looks_like_client_hello,
 };
@@ -66,12 +66,19 @@ impl Strangers {
     }
 
     /// A connection was turned away when it came.
-    pub(crate) fn turned_away(&mut self, peer: Peer, reason: ReasonCode, now_ms: u64) {
-        let what = if reason == ReasonCode::ConnectionRateExceeded {
-            "turned away: this address connects too often (limits.connect_rate_per_address_max)"
-        } else {
-            "turned away: this address has as many connections as it may \
-             (limits.connections_per_address_max)"
+    pub(crate) fn turned_away(&mut self, peer: Peer, why: TurnedAway, now_ms: u64) {
+        let what = match why {
+            TurnedAway::TooOften => {
+                "turned away: this address connects too often (limits.connect_rate_per_address_max)"
+            }
+            TurnedAway::AddressFull => {
+                "turned away: this address has as many connections as it may \
+                 (limits.connections_per_address_max)"
+            }
+            TurnedAway::ListenerFull => {
+                "turned away: the listener has as many connections as it may (`connections_max` in \
+                 its [[listener]])"
+            }
         };
         self.turned_away.say(peer, what, now_ms);
     }

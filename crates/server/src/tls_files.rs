@@ -3,11 +3,11 @@
 //! What is read is checked as a whole before it is used: the key belongs to the certificate, and the
 //! certificate is valid now. At start a fault ends the broker; later, what is in use stays.
 
-use crate::options::{Auto, ClientAuth, Config};
+use crate::options::{Auto, ClientAuth, Config, TlsVersion};
 use crate::own_certificate::{OwnCertificate, RENEWAL_DAYS};
 use crate::stamp::{Stamp, exposure, stamp};
 use noctule_cert::{
-    FileError, Identity, IssueError, Issued, UnixTime, read_certificates, read_revocation_lists,
+    FileError, Identity, IssueError, Issued, UnixTime, read_authorities, read_revocation_lists,
 };
 use noctule_net::{BadTlsSettings, ClientCertificates, ClientTrust, TlsSettings};
 use std::fmt;
@@ -53,6 +53,8 @@ pub(crate) struct TlsFiles {
     client_ca: Option<PathBuf>,
     client_crl: Option<PathBuf>,
     client_auth: ClientAuth,
+    ignores_dates: bool,
+    version_min: TlsVersion,
     /// The one that the broker cares for, if nobody named another.
     own: Option<OwnCertificate>,
 }
@@ -71,6 +73,8 @@ impl TlsFiles {
             client_ca: config.client_ca.get().cloned(),
             client_crl: config.client_crl.get().cloned(),
             client_auth: config.client_auth,
+            ignores_dates: !config.check_client_dates,
+            version_min: config.tls_version_min,
             own: is_own.then_some(own),
         }
     }
@@ -99,6 +103,7 @@ impl TlsFiles {
             chain: identity.chain.clone(),
             key: identity.key(),
             clients: self.clients()?,
+            newest_only: self.version_min == TlsVersion::V13,
         };
         let end = identity.not_after();
         let is_near = end.days_since(now) < RENEWAL_DAYS;
@@ -115,7 +120,9 @@ impl TlsFiles {
             Some(path) => read_revocation_lists(path)?,
             None => Vec::new(),
         };
-        let trust = ClientTrust { authorities: read_certificates(path)?, revocation_lists };
+        let ignores_dates = self.ignores_dates;
+        let authorities = read_authorities(path)?;
+        let trust = ClientTrust { authorities, revocation_lists, ignores_dates };
         Ok(match self.client_auth {
             ClientAuth::Required => ClientCertificates::Required(trust),
             ClientAuth::Optional => ClientCertificates::Optional(trust),

@@ -24,12 +24,12 @@ const NEEDS: &[Need] = &[
             shell::which("mosquitto_sub").is_some() && shell::which("mosquitto_pub").is_some()
         },
     },
+    // Counts the instructions on the way of a PUBLISH.
+    Need { package: "valgrind", is_met: || shell::which("valgrind").is_some() },
     Need {
         package: "haproxy",
         is_met: || shell::which("haproxy").is_some() || Path::new("/usr/sbin/haproxy").exists(),
     },
-    // Counts the instructions on the way of a PUBLISH.
-    Need { package: "valgrind", is_met: || shell::which("valgrind").is_some() },
     Need { package: "groff-base", is_met: || shell::which("groff").is_some() },
     Need { package: "openssl", is_met: || shell::which("openssl").is_some() },
     Need { package: "python3", is_met: || shell::which("python3").is_some() },

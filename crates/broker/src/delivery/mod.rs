@@ -20,6 +20,7 @@ use crate::arena::Arena;
 use crate::connection::{Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
 use crate::crowd::Marks;
+use crate::entrance::Mounts;
 use crate::limits::Limits;
 use crate::losses::Losses;
 use crate::memory::{CommonMemory, Memory, Pressure};
@@ -76,6 +77,8 @@ pub(crate) struct Delivery {
     pub(crate) store: StoreState,
     /// Publishers that wait for the store.
     pub(crate) waiting_for_store: Vec<ConnectionHandle>,
+    /// What stands before the topics of whom.
+    pub(crate) mounts: Mounts,
     /// Crowded receivers that the message being routed has met.
     pub(crate) met: Vec<ConnectionHandle>,
     /// Receivers that are crowded since the shard looked last.
@@ -108,6 +111,7 @@ impl Delivery {
             pressure: Pressure::None,
             store: StoreState::default(),
             waiting_for_store: Vec::new(),
+            mounts: Mounts::default(),
             met: Vec::new(),
             crowded: Vec::new(),
             released: VecDeque::new(),

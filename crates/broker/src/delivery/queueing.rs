@@ -170,7 +170,9 @@ impl Delivery {
                     continue;
                 }
                 Some(ToSend::Publish { packet_id, dup, message: owed }) => {
-                    let view = owed.message.view();
+                    let whole = owed.message.view();
+                    let inner = self.mounts.inner(connection, whole);
+                    let view = inner.unwrap_or(whole);
                     let terms = owed.form_terms(has_properties);
                     if owed.sequence <= session.recheck_through && self.authority.in_force {
                         let by = PublishedBy {
@@ -189,10 +191,13 @@ impl Delivery {
                     }
                     // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
                     let expired = !dup && view.expires.has_passed(self.now);
-                    let alias = connection.choose_alias(&view, &terms).filter(|_| !expired);
+                    let alias = connection.choose_alias(&view, &terms);
+                    let alias = alias.filter(|_| !expired && inner.is_some());
                     let Some(alias) = alias else {
                         if expired {
                             self.dropped.expired += 1;
+                        } else if inner.is_none() {
+                            self.dropped.outside_mount += 1;
                         } else {
                             self.dropped.packet_too_large += 1;
                         }
@@ -244,6 +249,34 @@ impl Delivery {
 
             if owed.message.expires().has_passed(self.now) {
                 self.dropped.expired += 1;
+                self.memory.owed -= session.settle(&owed);
+                forget(session, &owed, &mut self.journal);
+                continue;
+            }
+            if qos == QoS::AtMostOnce {
+                // It has waited for its client, and for nothing else.
+                let whole = owed.message.view();
+                let inner = self.mounts.inner(connection, whole);
+                let terms = owed.form_terms(has_properties);
+                let alias = inner.and_then(|view| connection.choose_alias(&view, &terms));
+                if let (Some(view), Some(alias)) = (inner, alias) {
+                    let packet_id = PacketId::FIRST;
+                    let delivery =
+                        OneDelivery { terms, dup: false, packet_id, now: self.now, alias };
+                    let large = view.payload.len() > COPY_MAX;
+                    let shared = large.then(|| owed.message.clone());
+                    let outbox = self.outputs.open(connection_handle, connection);
+                    put_publish(outbox, &view, &delivery, shared, &mut self.scratch);
+                    connection.note_alias(alias, view.topic);
+                    if connection.transport == Transport::Tls {
+                        self.tls.publish_sent += 1;
+                    }
+                    self.packets.publish_leaves(qos, 1, view.payload.len());
+                } else if inner.is_none() {
+                    self.dropped.outside_mount += 1;
+                } else {
+                    self.dropped.packet_too_large += 1;
+                }
                 self.memory.owed -= session.settle(&owed);
                 forget(session, &owed, &mut self.journal);
                 continue;

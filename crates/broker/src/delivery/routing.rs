@@ -72,8 +72,9 @@ impl Delivery {
             return;
         }
         self.forms.begin(outgoing, self.now);
+        let qos_max = self.limits.qos_of_delivery(outgoing.view.qos);
         while let [first, ..] = targets {
-            let at_most_once = outgoing.view.qos.min(first.qos) == QoS::AtMostOnce;
+            let at_most_once = qos_max.min(first.qos) == QoS::AtMostOnce;
             let served = if at_most_once { self.deliver_alike(targets, outgoing, from) } else { 0 };
             let Some((target, rest)) = targets[served..].split_first() else {
                 return;
@@ -99,7 +100,7 @@ impl Delivery {
         if outgoing.view.retain {
             return 0;
         }
-        let qos = outgoing.view.qos;
+        let qos = self.limits.qos_of_delivery(outgoing.view.qos);
         let crowded = self.marks.crowded;
         let is_alike = |connection: &Connection| {
             connection.takes(key)
@@ -144,7 +145,8 @@ impl Delivery {
         }
         // [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] [MQTT5-4.8.2-3]: the lower one of both.
         let wanted = if from == Some(target.session) { target.own_qos } else { Some(target.qos) };
-        match wanted.map(|wanted| wanted.min(outgoing.view.qos)) {
+        let qos_max = self.limits.qos_of_delivery(outgoing.view.qos);
+        match wanted.map(|wanted| wanted.min(qos_max)) {
             None => {}
             Some(QoS::AtMostOnce) => self.deliver_at_most_once(target, outgoing),
             Some(qos) => self.deliver_acknowledged(target, qos, outgoing),
@@ -157,6 +159,10 @@ impl Delivery {
             return;
         };
         let Some(handle) = session.connection else {
+            if self.limits.queue_at_most_once && session.is_persistent() {
+                let retain = outgoing.view.retain && target.retain_as_published;
+                return self.put_aside(target, retain, outgoing);
+            }
             self.dropped.away += 1;
             return;
         };
@@ -178,9 +184,9 @@ impl Delivery {
         // [MQTT3-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
         let retain = outgoing.view.retain && target.retain_as_published;
         let key = FormKey::new(connection.version.has_properties(), QoS::AtMostOnce, retain);
-        if connection.aliases_out.is_some() {
+        if connection.is_of_its_own() {
             let terms = FormTerms::new(key, &target.extras);
-            return self.send_aliased(handle, terms, PacketId::FIRST, outgoing);
+            return self.send_its_own(handle, terms, PacketId::FIRST, outgoing);
         }
         let encoded = self.forms.form(outgoing, key, &target.extras);
         if !connection.accepts(encoded.packet_bytes) {
@@ -196,6 +202,22 @@ impl Delivery {
             self.tls.publish_sent += 1;
         }
         self.packets.publish_leaves(QoS::AtMostOnce, 1, outgoing.view.payload.len());
+    }
+
+    /// Puts a message at QoS 0 into the queue of a session whose client is away.
+    #[cold]
+    fn put_aside(&mut self, target: &Target, retain: bool, outgoing: &mut Outgoing<'_>) {
+        if self.store.lacks_space && !outgoing.paced {
+            self.dropped.store_full += 1;
+            return;
+        }
+        if outgoing.lacks_attribution() {
+            self.attribute(outgoing);
+        }
+        // Its publisher waits for nothing, so nothing follows from how it went.
+        let refused = outgoing.refused;
+        self.deliver_later(target, QoS::AtMostOnce, retain, outgoing);
+        outgoing.refused = refused;
     }
 
     fn deliver_acknowledged(&mut self, target: &Target, qos: QoS, outgoing: &mut Outgoing<'_>) {
@@ -235,10 +257,14 @@ impl Delivery {
         }
         let key = FormKey::new(connection.version.has_properties(), qos, retain);
         let encoded = self.forms.form(outgoing, key, &target.extras);
-        let aliased = connection.aliases_out.is_some();
-        let accepted = if aliased {
+        let of_its_own = connection.is_of_its_own();
+        let accepted = if of_its_own {
             let terms = FormTerms::new(key, &target.extras);
-            connection.choose_alias(&outgoing.view, &terms).is_some()
+            let Some(view) = self.mounts.inner(connection, outgoing.view) else {
+                self.dropped.outside_mount += 1;
+                return;
+            };
+            connection.choose_alias(&view, &terms).is_some()
         } else {
             connection.accepts(encoded.packet_bytes)
         };
@@ -257,9 +283,9 @@ impl Delivery {
         let Some(packet_id) = session.outbound.push_and_send(qos, owed, connection.window) else {
             return;
         };
-        if aliased {
+        if of_its_own {
             let terms = FormTerms::new(key, &target.extras);
-            return self.send_aliased(handle, terms, packet_id, outgoing);
+            return self.send_its_own(handle, terms, packet_id, outgoing);
         }
         let outbox = self.outputs.open(handle, connection);
         outbox.push_numbered(encoded, packet_id);
@@ -308,9 +334,10 @@ impl Delivery {
         }
     }
 
-    /// Sends a message to a client that takes topic aliases, whose bytes nobody else gets.
+    /// Sends a message to a client that takes topic aliases or is below a mount, whose bytes nobody
+    /// else gets.
     #[cold]
-    fn send_aliased(
+    fn send_its_own(
         &mut self,
         handle: ConnectionHandle,
         terms: FormTerms<'_>,
@@ -321,14 +348,18 @@ impl Delivery {
         let Some(connection) = self.connections.get_mut(handle) else {
             return;
         };
-        let Some(alias) = connection.choose_alias(&outgoing.view, &terms) else {
+        let Some(view) = self.mounts.inner(connection, outgoing.view) else {
+            self.dropped.outside_mount += 1;
+            return;
+        };
+        let Some(alias) = connection.choose_alias(&view, &terms) else {
             self.dropped.packet_too_large += 1;
             return;
         };
         let delivery = OneDelivery { terms, dup: false, packet_id, now: self.now, alias };
         let outbox = self.outputs.open(handle, connection);
-        put_publish(outbox, &outgoing.view, &delivery, shared, &mut self.scratch);
-        connection.note_alias(alias, outgoing.view.topic);
+        put_publish(outbox, &view, &delivery, shared, &mut self.scratch);
+        connection.note_alias(alias, view.topic);
         if connection.transport == Transport::Tls {
             self.tls.publish_sent += 1;
         }

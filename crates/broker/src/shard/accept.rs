@@ -7,7 +7,8 @@
 use super::authenticate::first_step;
 use super::connack::{Granted, connack_bytes};
 use super::input::not_connect;
-use super::{Action, BRAKE_MS, Credentials, Hello, Report, Shard, Timer, Verdict};
+use super::mounted::with_will;
+use super::{Action, BRAKE_MS, Credentials, Report, Shard, Timer, Verdict};
 use crate::connection::{Accepting, Authentication, Cause, ConnectionHandle, Dialect, Phase};
 use crate::delivery::{Continuation, explanation};
 use crate::faults::{Fault, fault};
@@ -42,7 +43,7 @@ impl Shard {
             connection.version = version;
             connection.announced = true;
             let id = connection.entrance;
-            if !self.entrance(id).versions.has(version) {
+            if self.entrance(id).is_some_and(|rules| !rules.versions.has(version)) {
                 return self.refuse(handle, ReasonCode::UnsupportedProtocolVersion, now);
             }
         }
@@ -64,12 +65,18 @@ impl Shard {
             connection.packet_bytes_max = properties.maximum_packet_size().unwrap_or(u32::MAX);
             connection.problem_information = properties.request_problem_information() != Some(0);
         }
+        let topic = self.mounted_will(handle, connect);
+        let mounted = topic.as_deref().map_or(Ok(*connect), |topic| with_will(connect, topic));
+        let connect = match mounted {
+            Ok(mounted) => &{ mounted },
+            Err(reason) => return self.refuse(handle, reason, now),
+        };
         if let Err(reason) = self.check_connect(handle, connect) {
             return self.refuse(handle, reason, now);
         }
         let assigned = connect.client_id.is_empty();
         let client_id: Box<str> =
-            if assigned { self.new_client_id() } else { connect.client_id.into() };
+            if assigned { self.new_client_id(handle) } else { connect.client_id.into() };
         let limits = &self.delivery.limits;
         let asked = session_expiry_asked(connect);
         let expiry = Expiry::granted(asked, limits.session_expiry_max);
@@ -84,7 +91,7 @@ impl Shard {
             keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             response_information: connect.properties.request_response_information() == Some(1),
             room: connect.properties.maximum_packet_size().unwrap_or(u32::MAX),
-            hello: self.entrance_of(handle).map_or(Hello::Never, |id| self.entrance(id).hello),
+            hello: self.greeting_rule(handle),
         };
         let accepting = Accepting {
             client_id: client_id.clone(),
@@ -117,8 +124,11 @@ impl Shard {
         let aliases = properties.topic_alias_maximum().unwrap_or(0);
         let aliases = aliases.min(limits.topic_aliases_out_max);
         if connect.version.has_properties() && aliases > 0 {
-            connection.dialect = Dialect::WithAliases;
+            connection.dialect = Dialect::OfItsOwn;
             connection.aliases_out = Some(Box::new(AliasesOut::new(aliases)));
+        }
+        if connection.mounted {
+            connection.dialect = Dialect::OfItsOwn;
         }
         if connack_bytes > connection.packet_bytes_max as usize {
             // [MQTT5-3.1.2-24]: it does not take the one packet that comes first.
@@ -164,8 +174,16 @@ impl Shard {
             ProtocolVersion::V311 => connect.clean_start,
             ProtocolVersion::V5 => true,
         };
-        if nameless && !may_be_nameless {
+        let rules = self.rules_for(handle);
+        let has_to_have_one = rules.is_some_and(|rules| rules.requires_client_id);
+        if nameless && (!may_be_nameless || has_to_have_one) {
             return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        if let Some(rules) = rules
+            && !nameless
+            && !connect.client_id.starts_with(&*rules.client_id_prefix)
+        {
+            return Err(ReasonCode::NotAuthorized);
         }
         if let Some(method) = connect.properties.authentication_method()
             && !self.offer.authentication_methods.iter().any(|known| **known == *method)
@@ -203,10 +221,12 @@ impl Shard {
     }
 
     /// A client identifier that nobody can guess `[MQTT3-3.1.3-6]` `[MQTT5-3.1.3-6]`.
-    fn new_client_id(&mut self) -> Box<str> {
+    fn new_client_id(&mut self, handle: ConnectionHandle) -> Box<str> {
+        let rules = self.rules_for(handle);
+        let prefix = rules.map(|rules| rules.assigned_prefix.clone()).unwrap_or_default().0;
         loop {
             let (high, low) = (self.random.next_u64(), self.random.next_u64());
-            let client_id: Box<str> = format!("noctule-{high:016x}{low:016x}").into();
+            let client_id: Box<str> = format!("{prefix}{high:016x}{low:016x}").into();
             // One that lives here spares the way; of n shards every nth does.
             if self.placement.home(&client_id, self.commons.shards()) == self.id {
                 return client_id;

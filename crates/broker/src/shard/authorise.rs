@@ -9,7 +9,6 @@ use crate::router::CachedRoute;
 use crate::session::SessionHandle;
 use noctule_mqtt::{TopicFilter, TopicName};
 use noctule_session::Now;
-use std::collections::BTreeSet;
 
 /// So many subscriptions are judged anew at once.
 const JUDGED_SLICE: usize = 1_000;
@@ -178,15 +177,11 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return;
         };
-        let all = found.suspended.get_or_insert_with(Box::<BTreeSet<_>>::default);
         if suspended {
-            all.insert(filter.into());
+            found.suspended.insert(filter.into());
             return;
         }
-        all.remove(filter);
-        if all.is_empty() {
-            found.suspended = None;
-        }
+        found.suspended.remove(filter);
         self.resume_subscription(session, filter);
     }
 

@@ -48,9 +48,17 @@ const PAYLOAD: &[u8] = b"HELLO";
 const TOPIC: &str = "$SYS/broker/connection/";
 
 impl Shard {
+    /// Who is greeted where a connection came in.
+    pub(super) fn greeting_rule(&self, handle: ConnectionHandle) -> Hello {
+        match self.entrance_of(handle) {
+            None => Hello::Never,
+            Some(id) => self.entrance(id).map_or(Hello::default(), |rules| rules.hello),
+        }
+    }
+
     /// CONNACK is written. Whether more input of the client is there already is `heard`.
     pub(super) fn prepare_greeting(&mut self, handle: ConnectionHandle, heard: bool, now: Now) {
-        let hello = self.entrance_of(handle).map_or(Hello::Never, |id| self.entrance(id).hello);
+        let hello = self.greeting_rule(handle);
         match hello {
             Hello::Never => {}
             Hello::Always => self.delivery.greet(handle),

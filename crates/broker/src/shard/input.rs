@@ -19,6 +19,8 @@ pub(super) struct Sender {
     pub(super) version: ProtocolVersion,
     /// Where the route of the topic it published to last is cached.
     pub(super) last_route: Option<CachedRoute>,
+    /// Whether its topics have something before them that it does not know of.
+    pub(super) mounted: bool,
     pub(super) now: Now,
 }
 
@@ -61,6 +63,7 @@ impl Shard {
                     session,
                     version: connection.version,
                     last_route: connection.last_route,
+                    mounted: connection.mounted,
                     now,
                 };
                 if single == 0 {
@@ -129,12 +132,13 @@ impl Shard {
         let attached = connection.session;
         let authenticating = matches!(connection.phase, Phase::AwaitAuth(_));
         let (version, last_route) = (connection.version, connection.last_route);
+        let mounted = connection.mounted;
         let bytes = connection.partial.take();
         if let Some(frame) = codec::next_frame(&bytes, limit)? {
             match attached {
                 Some(session) => {
                     let connection = handle;
-                    let sender = Sender { connection, session, version, last_route, now };
+                    let sender = Sender { connection, session, version, last_route, mounted, now };
                     if let Err(violation) = self.on_late_frame(&sender, &frame) {
                         self.violate_with(handle, violation, frame.bytes, now);
                         return Ok(None);
@@ -182,6 +186,14 @@ impl Shard {
             | Packet::Pubrec(ack)
             | Packet::Pubrel(ack)
             | Packet::Pubcomp(ack) => self.on_ack(sender, packet.packet_type(), ack),
+            Packet::Subscribe(subscribe) if sender.mounted => {
+                self.on_mounted_subscribe(sender, subscribe);
+                Ok(())
+            }
+            Packet::Unsubscribe(unsubscribe) if sender.mounted => {
+                self.on_mounted_unsubscribe(sender, unsubscribe);
+                Ok(())
+            }
             Packet::Subscribe(subscribe) => {
                 self.check_user_properties(subscribe.properties)?;
                 self.on_subscribe(sender, subscribe);

@@ -15,6 +15,7 @@ mod hello;
 mod input;
 mod leftovers;
 mod mail;
+mod mounted;
 mod publish;
 mod quota;
 mod retain;
@@ -32,7 +33,7 @@ use crate::commons::{Commons, Placement, ShardId, Solitude};
 use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
-use crate::entrance::{Entrance, EntranceId, entrance};
+use crate::entrance::{Entrance, EntranceId, Mounts, entrance};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::limits::Limits;
@@ -403,6 +404,7 @@ impl Shard {
         let mut delivery =
             Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
+        delivery.mounts = Mounts::of_table(&settings.entrances);
         delivery.authority = Authority::new(settings.policies);
         Self {
             delivery,
@@ -471,7 +473,10 @@ impl Shard {
         let is_one_too_many = others >= self.delivery.limits.connections_max;
         let turned_away = is_one_too_many.then_some(ReasonCode::QuotaExceeded);
         let mut connection = Connection::new(now.mono_ms, turned_away, transport, entrance);
-        connection.stage = self.entrance(entrance).stage.unwrap_or(self.delivery.journal.usual());
+        let rules = self.entrance(entrance);
+        connection.mounted = rules.is_some_and(|rules| rules.mount.is_some());
+        let stage = rules.and_then(|rules| rules.stage);
+        connection.stage = stage.unwrap_or(self.delivery.journal.usual());
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
         self.delivery.counters.connections_opened += 1;
@@ -481,6 +486,11 @@ impl Shard {
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
         handle
+    }
+
+    /// Connections come faster than they may, and are not accepted for a while.
+    pub fn note_arrivals_wait(&mut self) {
+        self.delivery.counters.arrivals_slowed += 1;
     }
 
     /// A connection was closed as soon as it was accepted, for this reason, which nobody has heard.
@@ -503,6 +513,7 @@ impl Shard {
 
     /// Replaces the rules of the entrances. Who is connected keeps how safe things have to be for him.
     pub fn set_entrances(&mut self, entrances: Vec<Entrance>) {
+        self.delivery.mounts = Mounts::of_table(&entrances);
         self.is_metering = is_metering(&entrances);
         self.entrances = entrances;
     }
@@ -513,8 +524,14 @@ impl Shard {
         self.delivery.set_limits(limits);
     }
 
-    pub(super) fn entrance(&self, id: EntranceId) -> Entrance {
+    /// The rules of an entrance, if it has any.
+    pub(super) fn entrance(&self, id: EntranceId) -> Option<&Entrance> {
         entrance(&self.entrances, id)
+    }
+
+    /// The rules of the entrance that a connection came in by.
+    pub(super) fn rules_for(&self, handle: ConnectionHandle) -> Option<&Entrance> {
+        self.entrance(self.entrance_of(handle)?)
     }
 
     /// Bytes were read from a connection.

@@ -68,13 +68,16 @@ impl Shard {
             cached.is_some()
         })?;
         // Out of the way of those who have neither.
-        if !publish.properties.is_empty() || frame.flags() & self.refused_publish_flags != 0 {
+        if !publish.properties.is_empty()
+            || frame.flags() & self.refused_publish_flags != 0
+            || sender.mounted
+        {
             return self.on_publish_with_more(sender, frame, cached, &publish);
         }
         self.take_publish(sender, frame, cached, &publish, Deadline::NEVER)
     }
 
-    /// A PUBLISH that has properties, or perhaps what is not offered.
+    /// A PUBLISH that has properties, or perhaps what is not offered, or a topic below a mount.
     #[inline(never)]
     fn on_publish_with_more(
         &mut self,
@@ -92,6 +95,9 @@ impl Shard {
         }
         if self.has_wrong_format(publish) {
             return self.refuse_format(sender, publish);
+        }
+        if sender.mounted {
+            return self.on_mounted(sender, publish);
         }
         let expires = deadline(publish.properties, sender.now);
         self.take_publish(sender, frame, cached, publish, expires)

@@ -52,7 +52,7 @@ impl Shard {
     fn rates_of(&self, handle: ConnectionHandle) -> Option<Rates> {
         let connection = self.delivery.connections.get(handle)?;
         matches!(connection.phase, Phase::Attached).then_some(())?;
-        Some(self.entrance(connection.entrance).rates).filter(|rates| rates.is_any())
+        self.entrance(connection.entrance).map(|rules| rules.rates).filter(|rates| rates.is_any())
     }
 
     /// A PUBLISH came, where some have a limit: it counts, and if it was the last that its client has

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::input::Sender;
+use crate::persist::Record;
 use crate::run::{self, Run};
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::{PacketId, PacketType, QoS, TopicName};
@@ -28,10 +29,7 @@ impl Shard {
         input: &[u8],
         frame: &Frame<'_>,
     ) -> Front {
-        if input.len() == frame.bytes.len() {
-            return Front::Single(input.len());
-        }
-        if run::may_begin(frame.bytes[0]) {
+        if run::is_begun(frame, &input[frame.bytes.len()..]) {
             return self.take_run(sender, input);
         }
         if frame.bytes.starts_with(&PUBACK) {
@@ -49,13 +47,24 @@ impl Shard {
             return Front::Single(first.bytes.len());
         };
         let all = run.bytes.len();
-        // The watcher wants to see each, and the offer is asked for each.
-        if self.watch.is_watching() || first.flags() & self.refused_publish_flags != 0 {
+        // The watcher wants to see each, a rate counts each, a mount is put before each topic, and the
+        // offer is asked for each.
+        if self.watch.is_watching()
+            || self.is_metering
+            || sender.mounted
+            || first.flags() & self.refused_publish_flags != 0
+        {
             return Front::Single(all);
         }
         let Some(cached) = self.router.cached(run.topic(), sender.last_route) else {
             return Front::Single(first.bytes.len());
         };
+        let topic = TopicName::from_checked(run.topic());
+        if self.delivery.authority.in_force
+            && !self.rule_publishing(sender.session, topic, Some(cached)).permits()
+        {
+            return Front::Single(all);
+        }
         let route = self.router.at(cached);
         let is_plain =
             route.refusal.is_none() && route.elsewhere.is_empty() && route.groups.is_empty();
@@ -67,11 +76,13 @@ impl Shard {
             if !matches!(self.check_receive_maximum(sender, 1), Ok(true)) {
                 return Front::Single(all);
             }
-            let topic = TopicName::from_checked(run.topic());
             self.delivery.send_run_at_least_once(&route.targets, &run, topic);
             self.delivery.acknowledge_run(sender.connection, &run);
         } else {
             self.delivery.send_run_at_most_once(&route.targets, &run);
+        }
+        if self.delivery.authority.in_force {
+            self.delivery.authority.denied.read += u64::from(route.denied) * run.messages as u64;
         }
         self.watch.pass(run.messages);
         self.delivery.packets.run_came(run.qos, run.messages, run.payload_bytes);
@@ -83,15 +94,13 @@ impl Shard {
         Front::Taken(all)
     }
 
-    /// Takes PUBACKs as long as each is for the oldest message in flight and nothing hangs on it.
+    /// Takes PUBACKs as long as each is for the oldest message in flight.
     #[inline(never)]
     fn take_pubacks(&mut self, sender: &Sender, input: &[u8]) -> Front {
         let Some(session) = self.delivery.sessions.get_mut(sender.session) else {
             return Front::Single(PUBACK_BYTES);
         };
-        if session.is_persistent() {
-            return Front::Single(PUBACK_BYTES);
-        }
+        let is_kept = session.is_persistent();
         let (mut taken, mut freed) = (0, 0);
         for packet in input.as_chunks::<PUBACK_BYTES>().0 {
             let [first, length, high, low] = *packet;
@@ -101,6 +110,10 @@ impl Shard {
             let Some(packet_id) = PacketId::new(u16::from_be_bytes([high, low])) else { break };
             let Some(owed) = session.outbound.take_oldest_acknowledged(packet_id) else { break };
             freed += session.settle(&owed);
+            if is_kept {
+                let (key, sequence) = (session.key, owed.sequence);
+                self.delivery.journal.push(Record::Delivered { key, sequence });
+            }
             self.delivery.pool.recycle(owed.message);
             taken += 1;
         }

@@ -2,12 +2,13 @@
 
 use crate::{connecting, in_each_version};
 use noctule_broker::{
-    Denied, EntranceId, EntrancePolicy, Grant, Limits, Policies, Policy, Principal, Report,
-    Verdict, Who, Wish, Word,
+    Denied, EntranceId, EntrancePolicy, Extras, Grant, Limits, Message, MessageParts, Owed,
+    Policies, Policy, Principal, PublishedBy, QoS, Record, Report, Sequence, SessionKey,
+    StoredSession, StoredSubscription, SubscriptionOptions, Verdict, Who, Wish, Word,
 };
 use noctule_mqtt::{ProtocolVersion, ReasonCode, TopicFilter};
 use noctule_testkit::packets::*;
-use noctule_testkit::{Authenticator, Said, World};
+use noctule_testkit::{Authenticator, PromptStore, Said, Store, World};
 use std::sync::Arc;
 
 /// Everything is allowed but what is named: a user, `p`, `r` or `s`, and a filter.
@@ -554,6 +555,92 @@ fn the_source_of_what_is_retained_need_not_be_asked() {
     w.connect("b", v5());
     w.subscribe("b", "t/#", 1);
     w.receive("b", publish("t/x", "kept").retain());
+}
+
+/// The session of `a`, whose user is anna, with a message on `t/x` that waits and a will on `t/will`; which
+/// client comes by which entrance is not stored.
+fn stored() -> (StoredSession, PromptStore) {
+    let message = |topic: &str, payload: &str| {
+        let parts = MessageParts {
+            topic,
+            properties: &[],
+            payload: payload.as_bytes(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published_by: Some(PublishedBy { client_id: "a", user_name: Some("anna") }),
+            received_ms: 0,
+        };
+        Message::from_parts(&parts).unwrap()
+    };
+    let key = SessionKey(5);
+    let mut store = PromptStore::default();
+    let extras = Extras::of(&[], None);
+    let owed = Owed {
+        sequence: Sequence(1),
+        message: message("t/x", "waited"),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        extras,
+    };
+    let queued_bytes = owed.bytes();
+    store.persist(vec![Record::Owed { key, owed, spilled: true }]);
+    let session = StoredSession {
+        key,
+        client_id: "a".into(),
+        principal: Principal::user("anna"),
+        expiry: None,
+        away_since_ms: None,
+        ends_in_ms: None,
+        will: Some((message("t/will", "lost"), 1, 3_000)),
+        subscriptions: vec![StoredSubscription {
+            filter: "t/#".into(),
+            options: SubscriptionOptions::qos(QoS::AtLeastOnce),
+            identifier: None,
+            retained_up_to: None,
+        }],
+        in_flight: Vec::new(),
+        held: Vec::new(),
+        received: Vec::new(),
+        queued: 1,
+        queued_bytes,
+        last_queued: Sequence(1),
+        next_sequence: 2,
+    };
+    (session, store)
+}
+
+#[test]
+fn what_was_stored_is_judged_when_its_client_comes_and_its_will_by_all_entrances() {
+    let law = denying(&[("anna", 'r', "t/#"), ("anna", 'p', "t/will")]);
+    let mut one = law.clone();
+    one.entrances[1] = EntrancePolicy::default();
+    // By the rules at both ways in, at one of them, and without any.
+    for (policies, by_second, may_read, will) in [
+        (law, false, false, false),
+        (one.clone(), false, false, false),
+        (one, true, true, false),
+        (Policies::default(), false, true, true),
+    ] {
+        let (session, store) = stored();
+        let mut w = World::governed(policies).on_store(store);
+        w.restore(session);
+        with_publisher(&mut w);
+        w.connect("watcher", user(ProtocolVersion::V5, "w"));
+        w.subscribe("watcher", "t/will", 1);
+        // It waits, as it is not known what its client may do.
+        w.publish("p", publish("t/y", "later").qos(1));
+        w.pass(4);
+        assert_eq!(hears(&mut w, "watcher", "lost"), will);
+        w.come_by(EntranceId(u8::from(by_second)));
+        w.connect("a", user(ProtocolVersion::V311, "anna").persistent());
+        let heard: Vec<_> = w.all_heard("a");
+        let expected = if may_read && will { 3 } else { usize::from(may_read) * 2 };
+        assert_eq!(heard.len(), expected, "{heard:?}");
+        for said in heard {
+            let Said::Publish(publish) = said else { panic!("{said}") };
+            w.acknowledge("a", &publish);
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod keep_alive;
 mod large_messages;
 mod malformed;
 mod memory;
+mod mounts;
 mod offers;
 mod owners;
 mod properties;

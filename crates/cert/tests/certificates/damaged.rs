@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use noctule_cert::{
-    Fault, FileError, Identity, PrivateKey, Validity, read_anything, read_certificates,
-    read_revocation_lists, self_signed,
+    Fault, FileError, Identity, PrivateKey, Validity, read_anything, read_authorities,
+    read_certificates, read_revocation_lists, self_signed,
 };
 
 use crate::room::{Room, now, server};
@@ -34,6 +34,21 @@ fn missing_and_unreadable_files() {
     says(read_certificates(&room.path("none.pem")), &["no such file", "noctule cert"]);
     says(PrivateKey::read(&room.path("none.key")), &["no such file"]);
     says(read_certificates(&room.path("")), &["is a directory"]);
+}
+
+#[test]
+fn authorities_may_lie_in_a_directory_beside_other_things() {
+    let room = room_with_pair();
+    let made = self_signed(&server(&["other"]), Validity::for_days(now(), 10));
+    room.keep("other", &made.expect("a certificate"));
+    room.write("notes.txt", b"not PEM");
+    std::os::unix::fs::symlink("server.pem", room.path("0123abcd.0")).unwrap();
+    let found = read_authorities(&room.path("")).unwrap();
+    assert_eq!(found.len(), 2, "each once, and no keys");
+    assert_eq!(read_authorities(&room.path("other.pem")).unwrap().len(), 1);
+    let empty = Room::new();
+    empty.write("notes.txt", b"not PEM");
+    assert!(read_authorities(&empty.path("")).is_err());
 }
 
 #[test]

@@ -34,7 +34,7 @@ Examples:
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     let file = arguments.get_one::<PathBuf>(CONFIG).cloned();
     let sources = Sources::of_process(file, given(arguments));
-    let Loaded { config, warnings } = match sources.load() {
+    let Loaded { config, warnings, .. } = match sources.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(output::complain);

@@ -2,10 +2,13 @@
 //!
 //! What is checked, and how, is known to `noctule-conformance`; here it is asked for and printed.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use noctule_client::{Address, ClientConfig, TlsError, TlsOptions, Transport};
 use noctule_conformance::{
     Finding, Outcome, Patience, ProtocolVersion, Selection, Tally, Target, VERSIONS, json,
     run as check, selected, text,
@@ -33,14 +36,13 @@ pub(crate) fn describe() -> Command {
             Arg::new(HOST)
                 .value_name("HOST")
                 .required_unless_present(LIST)
-                .help("Where the broker is; plain TCP"),
+                .help("Where the broker is"),
             Arg::new(PORT)
                 .short('p')
                 .long(PORT)
                 .value_name("PORT")
-                .default_value("1883")
                 .value_parser(value_parser!(u16).range(1..))
-                .help("Its port"),
+                .help("Its port [default: 1883, with TLS 8883; of WebSocket 8083, 8084]"),
             Arg::new(VERSION)
                 .long("version")
                 .value_name("VERSION")
@@ -65,6 +67,15 @@ pub(crate) fn describe() -> Command {
                 .requires(USER)
                 .value_parser(field)
                 .help("Password"),
+            flag(TLS, "Over TLS; without --cafile the system's root certificates are trusted")
+                .visible_alias("ssl"),
+            Arg::new(CAFILE)
+                .long(CAFILE)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Over TLS, trusting the certificates in this PEM file"),
+            flag(INSECURE, "Over TLS, accepting any certificate"),
+            flag(WS, "Over WebSocket, at the path /mqtt"),
             time(TIMEOUT, "5s", "How long what has to come is waited for"),
             time(SILENCE, "200ms", "How long what must not come is waited for"),
             Arg::new(JOBS)
@@ -83,7 +94,8 @@ pub(crate) fn describe() -> Command {
              message is left behind.\nWhat must not come is believed to be missing after --silence: \
              longer finds more, a broker that does nothing wrong passes with any.\n\nExamples:\n  \
              noctule conform localhost\n  noctule conform broker.example -p 1884 --version 5 --only \
-             3.8 --only wills\n  noctule conform --list --only MQTT5-3.3\n\nExit codes: 0 nothing \
+             3.8 --only wills\n  noctule conform localhost --cafile noctule-data/tls/ca.pem\n  noctule \
+             conform --list --only MQTT5-3.3\n\nExit codes: 0 nothing \
              failed, 1 something failed, 2 wrong usage, 3 the broker cannot be tested.",
         )
 }
@@ -94,6 +106,10 @@ const VERSION: &str = "mqtt-version";
 const ONLY: &str = "only";
 const USER: &str = "username";
 const PASSWORD: &str = "password";
+const TLS: &str = "tls";
+const CAFILE: &str = "cafile";
+const INSECURE: &str = "insecure";
+const WS: &str = "ws";
 const TIMEOUT: &str = "timeout";
 const SILENCE: &str = "silence";
 const JOBS: &str = "jobs";
@@ -116,9 +132,28 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let host = arguments.get_one::<String>(HOST).map_or("", String::as_str);
-    let port = arguments.get_one(PORT).copied().unwrap_or(1883);
-    let name = format!("{host}:{port}");
+    let encryption = match encryption(arguments) {
+        Ok(encryption) => encryption,
+        Err(problem) => {
+            output::complain(problem);
+            return crate::exit_code(crate::USAGE);
+        }
+    };
+    let over_ws = arguments.get_flag(WS);
+    let transport = if over_ws { Transport::web_socket() } else { Transport::Tcp };
+    let usual = transport.default_port(encryption.is_some());
+    let port = arguments.get_one(PORT).copied().unwrap_or(usual);
+    let address = Address { tls: encryption.is_some(), transport, ..Address::new(host, port) };
+    let name = address.to_string();
     let findings = target(arguments, host, port)
+        .and_then(|target| match encryption {
+            Some(config) => target.over_tls(config, host),
+            None => Ok(target),
+        })
+        .map(|target| match &address.transport {
+            Transport::WebSocket { path } => target.over_web_socket(&address.authority(), path),
+            Transport::Tcp | Transport::Unix(_) => target,
+        })
         .and_then(|target| check(&target, &selection, |finding| tell(arguments, finding)));
     match findings {
         Ok(findings) => {
@@ -160,6 +195,17 @@ fn selection(arguments: &ArgMatches) -> Selection {
         filters: arguments.get_many(ONLY).map(|all| all.cloned().collect()).unwrap_or_default(),
         jobs: arguments.get_one::<u16>(JOBS).copied().unwrap_or(1).into(),
     }
+}
+
+/// How to encrypt, if at all.
+fn encryption(arguments: &ArgMatches) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+    let (file, insecure) = (arguments.get_one::<PathBuf>(CAFILE), arguments.get_flag(INSECURE));
+    if file.is_none() && !insecure && !arguments.get_flag(TLS) {
+        return Ok(None);
+    }
+    let options = TlsOptions::default().insecure(insecure);
+    let options = file.into_iter().fold(options, TlsOptions::ca_file);
+    options.client_config().map(Some)
 }
 
 fn target(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use noctule_server::mosquitto::{Note, translate};
+use noctule_server::mosquitto::translate;
 
 use crate::output;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     let file = arguments.get_one::<PathBuf>(FILE).map(PathBuf::as_path);
     match translate(file, None) {
         Ok(translation) => {
-            output::answer(&format!("{}{}", comments(&translation.notes), translation.toml));
+            output::answer(&translation.toml);
             ExitCode::SUCCESS
         }
         Err(notes) => {
@@ -38,17 +38,13 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     }
 }
 
-fn comments(notes: &[Note]) -> String {
-    notes.iter().map(|note| format!("# {note}\n")).collect()
-}
-
 const FILE: &str = "file";
 
 const LONG_ABOUT: &str = "\
 Print a mosquitto.conf as a configuration file of noctule
 
-The broker does with it what `noctule mosquitto -c FILE` does. Lines that mean something else here, \
-or nothing, are comments at the beginning. If something cannot be done without, it is named and \
+The broker does with it what `noctule mosquitto -c FILE` does. What means something else here has a \
+comment that says so and names its line; lines that mean nothing here are comments at the beginning. If something cannot be done without, it is named and \
 nothing is printed.";
 
 const EXAMPLES: &str = "\

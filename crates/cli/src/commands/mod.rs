@@ -3,6 +3,7 @@
 //! To add a command, add its file and its row in [`COMMANDS`]; what the command does must not
 //! leak into this file. Invariant: help and the overview list what [`COMMANDS`] lists.
 
+mod acl;
 mod bench;
 mod broker;
 mod cert;
@@ -43,6 +44,7 @@ const COMMANDS: &[Entry] = &[
     Entry { describe: conform::describe, run: conform::run, everyday: false },
     Entry { describe: cert::describe, run: cert::run, everyday: true },
     Entry { describe: passwd::describe, run: passwd::run, everyday: false },
+    Entry { describe: acl::describe, run: acl::run, everyday: false },
     Entry { describe: publish::describe, run: publish::run, everyday: true },
     Entry { describe: subscribe::describe, run: subscribe::run, everyday: true },
     Entry { describe: request::describe, run: request::run, everyday: false },

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use noctule_server::mosquitto::{Translation, translate};
 use noctule_server::options::{Dialect, Loaded, OPTIONS, Sources};
 
 use crate::output;
@@ -54,16 +53,6 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     }
     let file = arguments.get_one::<PathBuf>(FILE).cloned();
     let port = arguments.get_one::<u16>(PORT).copied();
-    let pid_file = match translate(file.as_deref(), port) {
-        Ok(Translation { notes, pid_file, .. }) => {
-            notes.iter().for_each(output::complain);
-            pid_file
-        }
-        Err(notes) => {
-            notes.iter().for_each(output::complain);
-            return ExitCode::FAILURE;
-        }
-    };
     let verbose = OPTIONS.iter().filter(|spec| spec.key() == "verbose");
     let verbose = verbose.filter(|_| arguments.get_flag(VERBOSE));
     let sources = Sources {
@@ -72,8 +61,11 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         environment: Vec::new(),
         flags: verbose.map(|spec| (spec, "true".to_owned())).collect(),
     };
-    let config = match sources.load() {
-        Ok(Loaded { config, .. }) => config,
+    let (config, pid_file) = match sources.load() {
+        Ok(Loaded { config, notes, pid_file, .. }) => {
+            notes.iter().for_each(output::complain);
+            (config, pid_file)
+        }
         Err(problems) => {
             problems.0.iter().for_each(output::complain);
             return ExitCode::FAILURE;
@@ -104,7 +96,8 @@ machine alone and lets everybody in; otherwise it listens on all addresses and l
 without a password unless allow_anonymous is true. Nothing is stored unless persistence is true; \
 then every acknowledgement waits for the disk. Nobody is greeted and no messages are logged. An \
 option that has no counterpart is named, and the broker starts only if it does no harm to go \
-without it. SIGHUP reads the file again.";
+without it. Started by root, it goes on as `user`, or as the user mosquitto if there is one. SIGHUP \
+reads the file again.";
 
 const EXAMPLES: &str = "\
 Examples:

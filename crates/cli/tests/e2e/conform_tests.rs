@@ -133,3 +133,48 @@ fn nobody_there_and_nothing_meant_have_codes_of_their_own() {
     let list = conform(&["--list", "--only", "MQTT5-3.1.2-22"]).well();
     assert!(list.lines.iter().any(|line| line.starts_with("keep_alive/silence (5.0)")), "{list:?}");
 }
+
+#[test]
+fn over_web_socket_our_broker_passes_as_well() {
+    let broker = Broker::ours(&["--hello", "never", "--ws-port", "0", "--wss-port", "0"]);
+    let run = |port: &str, flags: &[&str]| {
+        let fixed = ["127.0.0.1", "--ws", "-p", port, "--json", "--timeout", "20s"];
+        conform(&[&fixed, flags].concat())
+    };
+    let finished = run(&broker.ws_port(), &["--jobs", "16"]);
+    let findings: Value = serde_json::from_str(&finished.lines.join("\n")).expect("JSON");
+    let failed = with_outcome(&findings, "failed");
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(with_outcome(&findings, "passed").len() > 500, "{findings:#}");
+    let encrypted = run(&broker.wss_port(), &["--insecure", "--only", "connect"]).well();
+    assert!(encrypted.lines.iter().any(|line| line.contains("wss://127.0.0.1")), "{encrypted:?}");
+    let wrong = run(&broker.port(), &[]);
+    assert_eq!(wrong.status.code(), Some(3), "WebSocket to a plain port: {wrong:?}");
+}
+
+#[test]
+fn over_tls_our_broker_passes_as_well() {
+    let broker = Broker::ours(&["--hello", "never"]);
+    let (port, ca) = (broker.tls_port(), broker.path("noctule-data/tls/ca.pem"));
+    let ca = ca.to_str().expect("a path of ours");
+    let over_tls = |flags: &[&str]| {
+        let fixed = ["localhost", "-p", &port, "--json", "--timeout", "20s", "--jobs", "16"];
+        conform(&[&fixed, flags].concat())
+    };
+    let finished = over_tls(&["--cafile", ca]);
+    let findings: Value = serde_json::from_str(&finished.lines.join("\n")).expect("JSON");
+    let failed = with_outcome(&findings, "failed");
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(with_outcome(&findings, "passed").len() > 500, "{findings:#}");
+
+    let insecure = over_tls(&["--insecure", "--only", "connect"]);
+    assert_eq!(insecure.status.code(), Some(0), "{insecure:?}");
+    let strange = over_tls(&["--tls"]);
+    assert!(matches!(strange.status.code(), Some(2 | 3)), "{strange:?}");
+    let missing = over_tls(&["--cafile", "no-such-file"]);
+    assert_eq!(missing.status.code(), Some(2), "{missing:?}");
+    assert!(missing.complaints.contains("no-such-file"), "{}", missing.complaints);
+    let plain = broker.port();
+    let wrong = conform(&["127.0.0.1", "-p", &plain, "--insecure"]);
+    assert_eq!(wrong.status.code(), Some(3), "TLS to a plain port: {wrong:?}");
+}

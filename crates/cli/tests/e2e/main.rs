@@ -9,6 +9,8 @@
 
 mod aiomqtt_tests;
 mod announced_tests;
+mod asking;
+mod authorization_tests;
 mod aws_tests;
 mod bench_tests;
 mod both_ways_tests;
@@ -48,7 +50,9 @@ mod mosquitto;
 mod mosquitto_broker;
 mod mosquitto_conf_tests;
 mod mosquitto_flag_tests;
+mod mosquitto_same_tests;
 mod mosquitto_tests;
+mod mosquitto_user_tests;
 mod mqttjs_tests;
 mod observing;
 mod paho_c_tests;

@@ -57,7 +57,7 @@ fn a_configuration_with_passwords_and_persistence_runs_unchanged() {
     let config = format!(
         "# as it was\nlistener {port} 127.0.0.1\n\nallow_anonymous false\npassword_file users\n\
          persistence true\npersistence_location data/\nautosave_interval 1800\npid_file pid\n\
-         log_dest stderr\nlog_type all\n"
+         log_dest stderr\nlog_type all\nuser root\n"
     );
     room.file("mosquitto.conf", config.as_bytes());
     fs::create_dir(room.path().join("data")).unwrap();
@@ -92,17 +92,14 @@ fn a_configuration_with_passwords_and_persistence_runs_unchanged() {
 #[test]
 fn what_cannot_be_done_without_is_named_with_its_line_and_nothing_starts() {
     let room = Room::new();
-    room.file(
-        "m.conf",
-        b"listener 1884\nallow_anonymous true\nacl_file acl\nprotocol http_api\n",
-    );
+    room.file("m.conf", b"listener 1884\nallow_anonymous true\npsk_file psk\nprotocol http_api\n");
     let mut command = noctule();
     let finished =
         Program::start(command.args(["mosquitto", "-c", "m.conf"]).current_dir(room.path()))
             .finish();
     assert_eq!(finished.status.code(), Some(1));
     let said = finished.complaints;
-    for line in ["m.conf:3: acl_file is not there", "m.conf:4: protocol: 'http_api'"] {
+    for line in ["m.conf:3: psk_file is not there", "m.conf:4: protocol: 'http_api'"] {
         assert!(said.contains(line), "{said}");
     }
 }
@@ -138,14 +135,18 @@ fn what_convert_prints_is_a_configuration_that_the_broker_takes() {
     let room = Room::new();
     room.file(
         "m.conf",
-        b"listener 1884 127.0.0.1\nallow_anonymous true\nmax_queued_messages 500\nlog_dest stderr\n",
+        b"listener 1884 127.0.0.1\nallow_anonymous true\nmax_queued_messages 500\nlog_timestamp true\n\
+          max_keepalive 60\n",
     );
     let mut command = noctule();
     let printed = Program::start(command.args(["convert", "m.conf"]).current_dir(room.path()))
         .finish()
         .well();
     let text = printed.lines.join("\n");
-    assert!(text.contains("# m.conf:4: log_dest has no effect"), "{text}");
+    assert!(text.contains("\n# m.conf:4: log_timestamp has no effect"), "{text}");
+    let kept = "# m.conf:5: max_keepalive: clients of version 3, which cannot be told another keep-alive, \
+                keep theirs\nkeep_alive_max = \"60s\"\n";
+    assert!(text.contains(kept), "{text}");
     assert!(text.contains("queue_messages_max = 500"), "{text}");
     room.file("noctule.toml", text.as_bytes());
     let mut check = noctule();

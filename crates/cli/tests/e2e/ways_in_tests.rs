@@ -39,15 +39,10 @@ impl House {
     }
 
     fn of_ours() -> Self {
-        let (ws_port, wss_port) = (free_port(), free_port());
-        let broker = Broker::ours(&[
-            "--ws-port",
-            &ws_port.to_string(),
-            "--wss-port",
-            &wss_port.to_string(),
-            "--unix",
-            "door.sock",
-        ]);
+        let flags = ["--ws-port", "0", "--wss-port", "0", "--unix", "door.sock"];
+        let broker = Broker::ours(&flags);
+        let number = |port: String| port.parse().expect("a port");
+        let (ws_port, wss_port) = (number(broker.ws_port()), number(broker.wss_port()));
         let port = broker.port().parse().expect("a port");
         let socket = text(&broker.path("door.sock"));
         let ca = text(&broker.path("noctule-data/tls/ca.pem"));

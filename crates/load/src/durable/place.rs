@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Plan;
 use crate::LoadError;
@@ -21,7 +22,9 @@ impl Place {
             LoadError::io(format!("cannot keep data in {parent}; choose another directory"), error)
         };
         let parent = parent.canonicalize().map_err(cannot)?;
-        let path = parent.join(format!("noctule-durable-{}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("noctule-durable-{}-{number}", std::process::id()));
         fs::create_dir(&path).map_err(cannot)?;
         Ok(Self { path })
     }

@@ -62,13 +62,13 @@ impl Trial for Storm {
         }
         let part = part_of_connect();
         let plain = scene.address;
-        let Place::Tcp(tls_address) = tls.place else {
-            return Err(LoadError::new("TLS goes over TCP"));
+        let Place::Tcp(encrypted) = tls.place else {
+            return Err(LoadError::new("TLS is not spoken over TCP"));
         };
         let stops: [(&str, SocketAddr, &[u8]); 5] = [
             ("silent", plain, b""),
-            ("silent, TLS", tls_address, b""),
-            ("half a handshake", tls_address, &hello),
+            ("silent, TLS", encrypted, b""),
+            ("half a handshake", encrypted, &hello),
             ("first byte of CONNECT", plain, &part[..1]),
             ("90 kB of CONNECT", plain, &part),
         ];

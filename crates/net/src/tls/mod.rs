@@ -7,6 +7,7 @@ mod acceptor;
 mod failure;
 mod recognise;
 mod stream;
+mod timeless;
 
 pub use acceptor::{BadTlsSettings, ClientCertificates, ClientTrust, TlsAcceptor, TlsSettings};
 pub use failure::TlsFailure;

@@ -53,6 +53,13 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A client's certificate whose time has not come.
+    pub(crate) fn future_client(&self) -> Identity {
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(2090, 1, 1);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn sign(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Identity {
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().expect("a key");
@@ -83,5 +90,6 @@ impl Authority {
 
 /// The settings of a server with this identity.
 pub(crate) fn settings(server: &Identity, clients: ClientCertificates) -> TlsSettings {
-    TlsSettings { chain: server.chain.clone(), key: server.key.clone_key(), clients }
+    let (chain, key) = (server.chain.clone(), server.key.clone_key());
+    TlsSettings { chain, key, clients, newest_only: false }
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread;
 
-use noctule_net::{ClientCertificates, ClientTrust, TlsFacts, TlsFailure};
+use noctule_net::{ClientCertificates, ClientTrust, TlsFacts, TlsFailure, TlsSettings};
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateRevocationListDer;
 
@@ -12,7 +12,8 @@ use crate::certificates::{Authority, Identity, settings};
 use crate::peers::House;
 
 fn trust(clients: &Authority, lists: Vec<CertificateRevocationListDer<'static>>) -> ClientTrust {
-    ClientTrust { authorities: vec![clients.certificate()], revocation_lists: lists }
+    let authorities = vec![clients.certificate()];
+    ClientTrust { authorities, revocation_lists: lists, ignores_dates: false }
 }
 
 /// What comes of a client with this certificate.
@@ -125,11 +126,49 @@ fn a_client_that_does_not_trust_the_server_says_so_and_we_say_what_to_do() {
 fn authorities_that_are_none_are_refused() {
     let house = House::new();
     let authorities = vec![b"nonsense".to_vec().into()];
-    let clients =
-        ClientCertificates::Required(ClientTrust { authorities, revocation_lists: Vec::new() });
+    let clients = ClientCertificates::Required(ClientTrust {
+        authorities,
+        revocation_lists: Vec::new(),
+        ignores_dates: false,
+    });
     let error = house.acceptor.replace(settings(&house.authority.server(), clients)).unwrap_err();
     assert!(error.to_string().contains("certificate 1 of the clients' CAs"), "{error}");
-    let empty = ClientTrust { authorities: Vec::new(), revocation_lists: Vec::new() };
+    let empty =
+        ClientTrust { authorities: Vec::new(), revocation_lists: Vec::new(), ignores_dates: false };
     let clients = ClientCertificates::Required(empty);
     house.acceptor.replace(settings(&house.authority.server(), clients)).unwrap_err();
+}
+
+#[test]
+fn dates_of_certificates_may_be_left_out_of_account_and_nothing_else() {
+    let clients = Authority::new("Clients");
+    let timeless = |lists| ClientTrust { ignores_dates: true, ..trust(&clients, lists) };
+    let house =
+        House::asking(|_| ClientCertificates::Required(timeless(vec![clients.revoking(&[7])])));
+    assert!(outcome(&house, Some(&clients.client(8))).is_ok());
+    assert!(outcome(&house, Some(&clients.expired_client())).is_ok());
+    assert!(outcome(&house, Some(&clients.future_client())).is_ok());
+    assert!(refusal(&house, Some(&clients.client(7))).contains("it is revoked"));
+    assert!(refusal(&house, None).contains("showed no certificate, and one is required"));
+    let stranger = Authority::new("Strangers").expired_client();
+    assert!(refusal(&house, Some(&stranger)).contains("not signed by the CA of clients"));
+    assert!(refusal(&house, Some(&clients.server())).contains("not for TLS clients"));
+}
+
+#[test]
+fn where_only_the_newest_version_is_offered_an_older_one_is_refused() {
+    let house = House::new();
+    let identity = house.authority.server();
+    let newest = |newest_only| TlsSettings {
+        newest_only,
+        ..settings(&identity, ClientCertificates::NotAsked)
+    };
+    let attempts = || {
+        [&rustls::version::TLS12, &rustls::version::TLS13]
+            .map(|version| attempt(&house, &house.config_of(&[version], None)).is_ok())
+    };
+    house.acceptor.replace(newest(true)).unwrap();
+    assert_eq!(attempts(), [false, true]);
+    house.acceptor.replace(newest(false)).unwrap();
+    assert_eq!(attempts(), [true, true]);
 }

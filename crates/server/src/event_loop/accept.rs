@@ -1,7 +1,7 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
 use super::{APPETITE_MIN, EventLoop, Taps};
-use crate::arrivals::Visit;
+use crate::arrivals::{TurnedAway, Visit};
 use crate::door::{Door, Welcome};
 use crate::gate::Origin;
 use crate::sockets::{Announced, Ending, Socket};
@@ -87,11 +87,13 @@ impl EventLoop {
             let (visit, verdict) = if is_of_proxy {
                 (None, Ok(()))
             } else {
-                let (visit, verdict) = self.gate.arrivals().come(peer.source(), now.mono_ms);
+                let entrance = listening.listener.entrance();
+                let arrivals = self.gate.arrivals();
+                let (visit, verdict) = arrivals.come(peer.source(), entrance, now.mono_ms);
                 (Some(visit), verdict)
             };
-            if let Err(reason) = verdict {
-                self.turn_away(index, (pipe, peer), visit, reason, now);
+            if let Err(why) = verdict {
+                self.turn_away(index, (pipe, peer), visit, why, now);
                 continue;
             }
             let transport = if pipe.is_encrypted() { Transport::Tls } else { Transport::Plain };
@@ -108,6 +110,7 @@ impl EventLoop {
     fn rest(&mut self, index: usize, rest_ms: u64, now: Now) {
         let listening = &mut self.listeners[index];
         listening.ready_at_ms = Some(now.mono_ms + rest_ms);
+        self.shard.note_arrivals_wait();
         if listening.rest_said_at_ms <= now.mono_ms {
             listening.rest_said_at_ms = now.mono_ms + COMPLAINT_REST_MS;
             let address = listening.listener.place();
@@ -125,10 +128,11 @@ impl EventLoop {
         index: usize,
         (pipe, peer): (Pipe, Peer),
         visit: Option<Visit>,
-        reason: ReasonCode,
+        why: TurnedAway,
         now: Now,
     ) {
-        self.strangers.turned_away(peer, reason, now.mono_ms);
+        let reason = why.reason();
+        self.strangers.turned_away(peer, why, now.mono_ms);
         if !matches!(pipe, Pipe::Plain(_)) || self.turned_away >= ANSWERED_OVER_LIMIT {
             return self.shard.note_unheard(reason);
         }
@@ -150,15 +154,18 @@ impl EventLoop {
     /// A proxy has said whose a connection is: it counts with that address from now on. Returns whether
     /// to go on with it.
     pub(super) fn count_announced(&mut self, connection: ConnectionHandle, now: Now) -> bool {
+        let entrance = self.shard.entrance_of(connection).unwrap_or_default();
         let Some(socket) = self.sockets.of(connection) else {
             return false;
         };
-        let (visit, verdict) = self.gate.arrivals().come(socket.peer.source(), now.mono_ms);
+        let arrivals = self.gate.arrivals();
+        let (visit, verdict) = arrivals.come(socket.peer.source(), entrance, now.mono_ms);
         socket.visit = Some(visit);
-        let Err(reason) = verdict else {
+        let Err(why) = verdict else {
             return true;
         };
-        self.strangers.turned_away(socket.peer, reason, now.mono_ms);
+        let reason = why.reason();
+        self.strangers.turned_away(socket.peer, why, now.mono_ms);
         // What a handshake costs it has cost already, if something was heard.
         let is_cheap = socket.heard || matches!(socket.pipe, Pipe::Plain(_));
         if is_cheap && self.turned_away < ANSWERED_OVER_LIMIT {
@@ -220,6 +227,7 @@ impl EventLoop {
             read_closed: false,
             heard: false,
             writable: true,
+            left: false,
             listed: false,
             taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
             begun: None,

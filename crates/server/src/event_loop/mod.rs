@@ -574,6 +574,13 @@ impl EventLoop {
             && socket.ending == Ending::Flushing
         {
             socket.ending = Ending::Lingering;
+            // After DISCONNECT nothing more comes, so there is nothing to wait for: that spares a few
+            // system calls for each of many who come and go. With TLS both ends say goodbye.
+            let is_drained = socket.read_closed || !socket.readable;
+            if socket.left && is_drained && socket.pipe.is_plain() {
+                self.ended.push_back((connection, Cause::PeerClosed));
+                return;
+            }
             socket.pipe.finish_writing();
             // What came in meanwhile is thrown away; the end of it may be there already.
             self.list(connection);
@@ -591,8 +598,8 @@ impl EventLoop {
 
     /// The socket of a connection is at its end.
     fn drop_socket(&mut self, connection: ConnectionHandle, cause: Cause, now: Now) {
-        if let Some(mut socket) = self.sockets.remove(connection) {
-            let _ = self.poll.registry().deregister(&mut socket.pipe);
+        if let Some(socket) = self.sockets.remove(connection) {
+            // Closing it takes it off the poll, too.
             self.observers.web_closed += u64::from(socket.pipe.is_websocket());
             self.gone.push((connection, socket.peer));
             self.turned_away -= usize::from(socket.turned_away);

@@ -35,6 +35,11 @@ impl EventLoop {
             Report::Published(published) => self.observers.published(published),
             Report::Offended(offence) => self.say_offence(&offence, now),
             Report::Disconnected { connection, client_id, version, cause } => {
+                if matches!(cause, Cause::Disconnected | Cause::DisconnectedWithWill)
+                    && let Some(socket) = self.sockets.of(connection)
+                {
+                    socket.left = true;
+                }
                 self.say_disconnected(connection, client_id.as_deref(), version, &cause);
             }
             Report::Denied(refusals) => say_refusals(&refusals),

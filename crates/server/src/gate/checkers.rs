@@ -3,15 +3,17 @@
 //!
 //! They are nice to everybody else: whatever the loops want to do comes first.
 
-use super::failures::{ClaimKey, Crossed, Failures, Standing, Whom};
-use super::passwords::Passwords;
+use super::callers::Callers;
+use super::failures::{ClaimKey, Crossed, Failures, Standing};
+use super::guard::{Finding, Login, Method, Opinion};
+use super::passwords::{Found, Passwords};
 use super::tokens::Tokens;
 use super::{BAD_PASSWORD, BUSY, OTHER_CLIENT, TOO_OFTEN};
 use crate::acl_files::Judge;
 use crate::mailboxes::{Letter, Mailboxes};
 use noctule_acl::Rules;
 use noctule_auth::{TokenBearer, TokenError};
-use noctule_broker::{ConnectionHandle, Event, Grant, Principal, Verdict};
+use noctule_broker::{Event, Grant, Principal, Verdict};
 use noctule_net::Source;
 use rustix::process::setpriority_process;
 use std::io;
@@ -30,58 +32,69 @@ const THREADS_MAX: usize = 4;
 /// How much less of a processor a check gets than a loop that wants it at the same time.
 const NICE: i32 = 10;
 
-/// Something to be checked.
+/// A login for which the method at this place has to work.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) claim: Claim,
-    /// Where it comes from.
-    pub(super) source: Source,
+    pub(super) login: Login,
+    pub(super) at: usize,
     /// As what it counts if it is wrong.
     pub(super) key: ClaimKey,
-    /// Which loop wants to know, and about whom.
-    pub(super) asker: (usize, ConnectionHandle),
 }
 
-/// Who a client says it is.
-#[derive(Debug)]
-pub(super) enum Claim {
-    /// A user, with the password.
-    Password { passwords: Arc<Passwords>, user: Box<str>, password: Box<[u8]> },
-    /// Whom a token names; if it gives a user name, the same.
-    Token { tokens: Arc<Tokens>, user: Option<Box<str>>, token: Box<[u8]>, client_id: Box<str> },
-}
-
-impl Claim {
-    /// Whom it says to be.
-    pub(super) fn whom(&self) -> Whom<'_> {
-        match self {
-            Self::Password { user, .. } => Whom::User(user),
-            Self::Token { token, .. } => Whom::Token(token),
+impl Question {
+    /// Those who ask over HTTP, if it is they who have to work.
+    fn callers(&self) -> Option<Arc<Callers>> {
+        match self.login.guard.methods.get(self.at) {
+            Some(Method::Http(callers)) => Some(Arc::clone(callers)),
+            _ => None,
         }
     }
 
-    /// Whether it is right, and if it is not, whether that may be a guess. Takes its time.
-    pub(super) fn check(&self) -> (Verdict, bool) {
-        match self {
-            Self::Password { passwords, user, password } => {
-                let is_right = passwords.verify(user, password);
-                (if is_right { Verdict::Accepted } else { BAD_PASSWORD }, !is_right)
-            }
-            Self::Token { tokens, user, token, client_id } => {
-                match tokens.verify(token, client_id) {
-                    Ok(bearer) if user.as_deref().is_none_or(|user| user == bearer.user) => {
-                        (accept(bearer), false)
-                    }
-                    Ok(_) => (BAD_PASSWORD, false),
-                    Err(error) => {
-                        debug!("{error}");
-                        let other = error == TokenError::OtherClient;
-                        (if other { OTHER_CLIENT } else { BAD_PASSWORD }, error.is_guess())
-                    }
-                }
-            }
+    /// Has the method work, and those behind it as long as nobody knows the client. Takes its time.
+    pub(super) fn work(&mut self) -> Finding {
+        let guard = Arc::clone(&self.login.guard);
+        let opinion = match guard.methods.get(self.at) {
+            Some(Method::Passwords(passwords)) => check_password(passwords, &mut self.login),
+            Some(Method::Tokens(tokens)) => check_token(tokens, &mut self.login),
+            Some(Method::Http(callers)) => callers.work(&mut self.login),
+            Some(Method::Certificate(_) | Method::Anonymous) | None => Opinion::Unknown,
+        };
+        match opinion {
+            Opinion::Decided(verdict) => Finding::Verdict(verdict),
+            Opinion::Unknown | Opinion::Works => guard.look(&self.login, self.at + 1),
         }
     }
+}
+
+/// Whether it is the user's password. A user who is not in the file costs the same.
+fn check_password(passwords: &Passwords, login: &mut Login) -> Opinion {
+    let (Some(user), Some(password)) = (&login.user, &login.password) else {
+        return Opinion::Unknown;
+    };
+    match passwords.check(user, password) {
+        Found::Right => Opinion::Decided(Verdict::Accepted),
+        found => {
+            login.may_be_guess = true;
+            if found == Found::Nobody { Opinion::Unknown } else { Opinion::Decided(BAD_PASSWORD) }
+        }
+    }
+}
+
+/// Whom a token names; if the client gives a user name, it has to be the same.
+fn check_token(tokens: &Tokens, login: &mut Login) -> Opinion {
+    let token = login.password.as_deref().unwrap_or_default();
+    Opinion::Decided(match tokens.verify(token, &login.client_id) {
+        Ok(bearer) if login.user.as_deref().is_none_or(|user| user == bearer.user) => {
+            accept(bearer)
+        }
+        Ok(_) => BAD_PASSWORD,
+        Err(error) => {
+            debug!("{error}");
+            login.may_be_guess |= error.is_guess();
+            let other = error == TokenError::OtherClient;
+            if other { OTHER_CLIENT } else { BAD_PASSWORD }
+        }
+    })
 }
 
 /// Accepts whom a token is for, with the rights that it claims.
@@ -100,79 +113,97 @@ fn accept(bearer: TokenBearer) -> Verdict {
 
 /// A way to the threads, which end when the last one is dropped.
 #[derive(Debug, Clone)]
-pub(super) struct Checkers(SyncSender<Asked>);
-
-type Asked = (Instant, Question);
+pub(super) struct Checkers(SyncSender<Question>);
 
 impl Checkers {
-    /// Starts the threads. Who has waited for `patience` is not answered any more.
-    pub(super) fn start(
-        mailboxes: &Arc<Mailboxes>,
-        failures: &Arc<Failures>,
-        patience: Duration,
-    ) -> io::Result<Self> {
+    /// Starts the threads.
+    pub(super) fn start(answers: &Answers) -> io::Result<Self> {
         let (questions, asked) = sync_channel(WAITING_MAX);
         let asked = Arc::new(Mutex::new(asked));
         // Half of the processors, so that the loops have theirs.
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         for _ in 0..(processors / 2).clamp(1, THREADS_MAX) {
-            let (mailboxes, failures) = (Arc::clone(mailboxes), Arc::clone(failures));
-            let checker = Checker { mailboxes, failures, patience };
+            let answers = answers.clone();
             let asked = Arc::clone(&asked);
             thread::Builder::new()
                 .name("passwords".to_owned())
-                .spawn(move || checker.run(&asked))?;
+                .spawn(move || run(&answers, &asked))?;
         }
         Ok(Self(questions))
     }
 
-    /// Has a password checked; or says at once that too many wait.
+    /// Has those work who do what the question's method needs; or says at once that too many wait.
     pub(super) fn ask(&self, question: Question) -> Option<Verdict> {
-        self.0.try_send((Instant::now(), question)).is_err().then_some(BUSY)
+        match question.callers() {
+            Some(callers) => callers.ask(question),
+            None => self.0.try_send(question).is_err().then_some(BUSY),
+        }
     }
 }
 
-struct Checker {
-    mailboxes: Arc<Mailboxes>,
-    failures: Arc<Failures>,
-    patience: Duration,
+/// Checks, one question after another.
+fn run(answers: &Answers, asked: &Mutex<Receiver<Question>>) {
+    // Of this thread alone, as Linux has it. If it is refused, nothing but a preference is lost.
+    let _ = setpriority_process(None, NICE);
+    loop {
+        let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(question) = next else {
+            return;
+        };
+        answers.give(question, None);
+    }
 }
 
-impl Checker {
-    fn run(&self, asked: &Mutex<Receiver<Asked>>) {
-        // Of this thread alone, as Linux has it. If it is refused, nothing but a preference is lost.
-        let _ = setpriority_process(None, NICE);
-        loop {
-            let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((since, question)) = next else {
-                return;
-            };
-            // Whoever has waited longer was sent away.
-            if since.elapsed() < self.patience {
-                self.answer(&question);
-            }
+/// How a thread comes to an answer, and that to the loop that asked.
+#[derive(Debug, Clone)]
+pub(super) struct Answers {
+    pub(super) mailboxes: Arc<Mailboxes>,
+    pub(super) failures: Arc<Failures>,
+    /// Who has waited for longer was sent away, and is not answered any more.
+    pub(super) patience: Duration,
+}
+
+impl Answers {
+    /// Works on a question and answers it. `checkers` has who asks over HTTP; none are the checkers
+    /// themselves, who hold no way to themselves, so that they can end.
+    pub(super) fn give(&self, question: Question, checkers: Option<&Checkers>) {
+        if question.login.since.elapsed() >= self.patience {
+            return;
+        }
+        let (shard, connection) = question.login.asker;
+        if let Some(verdict) = self.verdict(question, checkers) {
+            let event = Event::Authenticated { connection, verdict };
+            self.mailboxes.write_from_outside(shard, Letter::Answer(event));
         }
     }
 
-    fn answer(&self, question: &Question) {
-        let (shard, connection) = question.asker;
-        let verdict = self.verdict(question);
-        let event = Event::Authenticated { connection, verdict };
-        self.mailboxes.write_from_outside(shard, Letter::Answer(event));
-    }
-
-    fn verdict(&self, question: &Question) -> Verdict {
+    /// The verdict, or none if others go on with the question.
+    fn verdict(&self, mut question: Question, checkers: Option<&Checkers>) -> Option<Verdict> {
+        let (key, source) = (question.key, question.login.source());
         // It may have failed too often while this one waited.
-        if self.failures.standing(question.key, Instant::now()) == Standing::Refused {
-            return TOO_OFTEN;
+        if self.failures.standing(key, Instant::now()) == Standing::Refused {
+            return Some(TOO_OFTEN);
         }
-        let (verdict, may_be_guess) = question.claim.check();
-        if may_be_guess {
-            note(&self.failures, question.key, question.source);
-        } else if !matches!(verdict, Verdict::Refused(_)) {
-            self.failures.forgive(question.key, Instant::now());
+        let verdict = loop {
+            match question.work() {
+                Finding::Verdict(verdict) => break verdict,
+                Finding::Work(at) => question.at = at,
+            }
+            // Nobody who has other things to do waits for a network.
+            match (question.callers(), checkers) {
+                (Some(callers), None) => return callers.ask(question),
+                (None, Some(checkers)) => return checkers.ask(question),
+                _ => {}
+            }
+        };
+        match verdict {
+            Verdict::Refused(_) if question.login.may_be_guess => {
+                note(&self.failures, key, source);
+            }
+            Verdict::Refused(_) => {}
+            _ => self.failures.forgive(key, Instant::now()),
         }
-        verdict
+        Some(verdict)
     }
 }
 
@@ -199,6 +230,6 @@ pub(super) mod tests {
     /// Checkers of which nobody checks, for so many questions.
     pub(crate) fn nobody(room: usize) -> (Checkers, impl Fn() -> Option<Question>) {
         let (questions, asked) = sync_channel(room);
-        (Checkers(questions), move || asked.try_recv().ok().map(|(_, question)| question))
+        (Checkers(questions), move || asked.try_recv().ok())
     }
 }

@@ -8,8 +8,8 @@
 //! how its neighbours behave.
 //!
 //! An IPv6 address counts with its whole /64, which one machine can have for itself. Invariant: there
-//! are never more records than [`RECORDS_MAX`] of each kind; then the one that has been quiet for
-//! longest is forgotten.
+//! are never more records than [`RECORDS_MAX`] of either kind, and [`RIGHT_MAX`] of right claims; then
+//! a quarter of them is forgotten, those that have been quiet for longest.
 
 use crate::arrivals::network;
 use noctule_net::Source;
@@ -18,8 +18,11 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many claims and so many places are remembered.
+/// So many claims and so many places that were wrong are remembered.
 const RECORDS_MAX: usize = 10_000;
+
+/// So many claims that were right are remembered.
+const RIGHT_MAX: usize = 100_000;
 
 /// Failures that cost nothing: people mistype. As many of a claim count for its place.
 const FREE: u32 = 4;
@@ -154,14 +157,14 @@ impl Failures {
     /// A claim was wrong. Returns what is refused from now on, if something is.
     pub(super) fn note(&self, claim: ClaimKey, now: Instant) -> Option<Crossed> {
         let mut books = self.books();
-        let count = count_in(&mut books.claims, claim, self.memory, now);
+        let count = count_in(&mut books.claims, RECORDS_MAX, claim, self.memory, now);
         if self.max == Some(count) {
             return Some(Crossed::Claim);
         }
         if count > FREE {
             return None;
         }
-        let count = count_in(&mut books.places, claim.place, self.memory, now);
+        let count = count_in(&mut books.places, RECORDS_MAX, claim.place, self.memory, now);
         let place_max = self.max.map(|max| max.saturating_mul(PLACE_FACTOR));
         (place_max == Some(count)).then_some(Crossed::Place)
     }
@@ -170,19 +173,20 @@ impl Failures {
     pub(super) fn forgive(&self, claim: ClaimKey, now: Instant) {
         let mut books = self.books();
         books.claims.remove(&claim);
-        count_in(&mut books.right, claim, RIGHT_FOR, now);
+        count_in(&mut books.right, RIGHT_MAX, claim, RIGHT_FOR, now);
     }
 }
 
 /// Counts one more in a record, which begins anew if it is too old.
 fn count_in<K: Copy + Eq + Hash>(
     records: &mut HashMap<K, Record>,
+    max: usize,
     key: K,
     memory: Duration,
     now: Instant,
 ) -> u32 {
-    if records.len() >= RECORDS_MAX && !records.contains_key(&key) {
-        make_room(records, memory, now);
+    if records.len() >= max && !records.contains_key(&key) {
+        make_room(records, max, memory, now);
     }
     let record = records.entry(key).or_insert(Record { count: 0, last: now });
     if !record.holds(memory, now) {
@@ -193,18 +197,23 @@ fn count_in<K: Copy + Eq + Hash>(
     record.count
 }
 
+/// Forgets what is too old, and if that is not enough a quarter of all at once: whoever comes in great
+/// numbers does not have all records looked at each time.
 fn make_room<K: Copy + Eq + Hash>(
     records: &mut HashMap<K, Record>,
+    max: usize,
     memory: Duration,
     now: Instant,
 ) {
     records.retain(|_, record| record.holds(memory, now));
-    if records.len() >= RECORDS_MAX {
-        let quietest = records.iter().min_by_key(|(_, record)| record.last);
-        if let Some(key) = quietest.map(|(key, _)| *key) {
-            records.remove(&key);
-        }
+    if records.len() < max {
+        return;
     }
+    let mut times: Vec<Instant> = records.values().map(|record| record.last).collect();
+    let quarter = times.len() / 4;
+    let (_, newest_to_go, _) = times.select_nth_unstable(quarter);
+    let newest_to_go = *newest_to_go;
+    records.retain(|_, record| record.last > newest_to_go);
 }
 
 #[cfg(test)]
@@ -357,7 +366,8 @@ mod tests {
             failures.note(numbered(number), now + Duration::from_millis(number.into()));
         }
         let later = now + Duration::from_secs(20);
-        assert_eq!(failures.books().claims.len(), RECORDS_MAX);
+        let remembered = failures.books().claims.len();
+        assert!((RECORDS_MAX / 2..=RECORDS_MAX).contains(&remembered), "{remembered}");
         assert_eq!(failures.standing(numbered(0), later), Standing::Good, "forgotten");
         assert_eq!(failures.standing(numbered(RECORDS_MAX as u32), later), Standing::Refused);
     }

@@ -18,6 +18,17 @@ const LOGINS_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Passwords(Watched<InUse>);
 
+/// What a password was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The user's.
+    Right,
+    /// Not the user's.
+    Wrong,
+    /// There is no such user.
+    Nobody,
+}
+
 /// A file, and what was found right by it.
 #[derive(Debug)]
 struct InUse {
@@ -51,14 +62,14 @@ impl Passwords {
         self.0.current().verified().knows(user, password)
     }
 
-    /// Whether this is the user's password. Takes its time.
-    pub(super) fn verify(&self, user: &str, password: &[u8]) -> bool {
+    /// Whether this is the user's password. Takes its time, whatever is found.
+    pub(super) fn check(&self, user: &str, password: &[u8]) -> Found {
         let current = self.0.current();
-        let is_right = current.file.verify(user, password);
-        if is_right {
+        if current.file.verify(user, password) {
             current.verified().note(user, password);
+            return Found::Right;
         }
-        is_right
+        if current.file.has(user) { Found::Wrong } else { Found::Nobody }
     }
 
     /// What is kept of a user's password for SCRAM, or what looks like it.

@@ -87,7 +87,7 @@ impl Clerk {
     fn carry_out(&self, then: Then) {
         match then {
             Then::Check(question) => {
-                let (shard, connection) = question.asker;
+                let (shard, connection) = question.login.asker;
                 if let Some(verdict) = self.checkers.ask(question) {
                     self.answer(shard, Event::Authenticated { connection, verdict });
                 }
@@ -98,7 +98,7 @@ impl Clerk {
 
     fn turn_away(&self, then: Then) {
         let (shard, connection): (usize, ConnectionHandle) = match then {
-            Then::Check(question) => question.asker,
+            Then::Check(question) => question.login.asker,
             Then::Answer(
                 shard,
                 Event::Challenged { connection, .. }

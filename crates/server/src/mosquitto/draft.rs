@@ -7,7 +7,23 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Keys with their values as TOML, in order.
-type Entries = Vec<(&'static str, String)>;
+type Entries = Vec<Entry>;
+
+/// A key with its value as TOML.
+#[derive(Debug)]
+struct Entry {
+    key: &'static str,
+    value: String,
+    /// What is to be said of it, one line.
+    remark: Option<String>,
+}
+
+/// Where an entry is.
+#[derive(Debug, Clone, Copy)]
+enum Spot {
+    Section(&'static str, &'static str),
+    Listener(usize, &'static str),
+}
 
 /// A configuration of ours in the making.
 #[derive(Debug)]
@@ -25,6 +41,15 @@ pub(super) struct Draft {
     in_all: bool,
     /// Whether messages are kept on disk.
     pub(super) is_persistent: bool,
+    /// Where those of Mosquitto are, and how their file is called.
+    pub(super) persistence_location: Option<String>,
+    pub(super) persistence_file: Option<String>,
+    /// Whether a user is named to go on as.
+    pub(super) names_user: bool,
+    /// What the line that is being translated has set last.
+    touched: Option<Spot>,
+    /// What is to be said of lines that have set nothing.
+    remarks: Vec<String>,
 }
 
 /// A listener in the making.
@@ -36,6 +61,10 @@ pub(super) struct Listener {
     pub(super) bind: Option<Vec<IpAddr>>,
     /// IPv4 alone, or IPv6 alone.
     pub(super) only: Option<fn(&IpAddr) -> bool>,
+    /// The path of a Unix socket, in place of port and addresses.
+    pub(super) unix: Option<String>,
+    /// Whether clients come through proxies that say so.
+    pub(super) is_proxied: bool,
     pub(super) ca_file: Option<String>,
     pub(super) requires_certificate: bool,
     pub(super) is_websocket: bool,
@@ -62,10 +91,16 @@ impl Draft {
             current: 0,
             in_all: false,
             is_persistent: false,
+            persistence_location: None,
+            persistence_file: None,
+            names_user: false,
+            touched: None,
+            remarks: Vec::new(),
         };
         // What Mosquitto does if nothing is said.
         draft.set_in("limits", "inflight_out_max", "20".into());
         draft.set_in("limits", "queue_messages_max", "1000".into());
+        draft.set_in("", "assigned_id_prefix", quoted("auto-"));
         draft
     }
 
@@ -85,12 +120,13 @@ impl Draft {
             self.set_in("", key, value);
         } else {
             set(&mut self.listener().entries, key, value);
+            self.touched = Some(Spot::Listener(self.current, key));
         }
     }
 
     /// Takes back an option of the listener that was named last.
     pub(super) fn unset(&mut self, key: &'static str) {
-        self.listener().entries.retain(|(name, _)| *name != key);
+        self.listener().entries.retain(|entry| entry.key != key);
     }
 
     /// The listener that was named last is one that is there, if the option was about one.
@@ -103,6 +139,27 @@ impl Draft {
     /// Sets an option of a section.
     pub(super) fn set_in(&mut self, section: &'static str, key: &'static str, value: String) {
         set(self.sections.entry(section).or_default(), key, value);
+        self.touched = Some(Spot::Section(section, key));
+    }
+
+    /// What is said next is of another line.
+    pub(super) fn begin_line(&mut self) {
+        self.touched = None;
+    }
+
+    /// Says something of what the line has set, or of the whole if it has set nothing.
+    pub(super) fn remark(&mut self, text: String) {
+        let entry = match self.touched {
+            Some(Spot::Section(section, key)) => {
+                self.sections.get_mut(section).and_then(|entries| find(entries, key))
+            }
+            Some(Spot::Listener(index, key)) => find(&mut self.listeners[index].entries, key),
+            None => None,
+        };
+        match entry {
+            Some(entry) => entry.remark = Some(text),
+            None => self.remarks.push(text),
+        }
     }
 
     /// The listener that was named last.
@@ -117,6 +174,11 @@ impl Draft {
         self.listener()
     }
 
+    /// Begins a listener that is a Unix socket.
+    pub(super) fn begin_unix(&mut self, path: &str) {
+        self.begin_listener(0).unix = Some(path.to_owned());
+    }
+
     /// The default listener is one that is there.
     pub(super) fn use_default_listener(&mut self) -> &mut Listener {
         let listener = &mut self.listeners[0];
@@ -127,6 +189,22 @@ impl Draft {
     /// How many listeners there are.
     pub(super) fn count(&self) -> usize {
         self.listeners.iter().filter(|listener| listener.is_there).count()
+    }
+
+    /// What is to be said of the database of Mosquitto's, if it is there.
+    fn left_behind(&mut self) -> Option<Note> {
+        let directory = self.persistence_location.as_deref().unwrap_or("");
+        let file = self.persistence_file.as_deref().unwrap_or("mosquitto.db");
+        let path = PathBuf::from(directory).join(file);
+        path.exists().then(|| {
+            let path = path.display();
+            let text = format!(
+                "{path} is not read: sessions and retained messages begin anew, so have persistent \
+                 subscribers connect before publishers do"
+            );
+            self.remarks.push(text.clone());
+            Note { place: None, weight: Weight::Different, text }
+        })
     }
 
     /// The text of the file.
@@ -147,11 +225,18 @@ impl Draft {
         if !self.is_persistent {
             self.set_in("", "in_memory", "true".into());
         }
+        if self.is_persistent {
+            notes.extend(self.left_behind());
+        }
         let mut usual: Entries = Vec::new();
         for (key, value) in [("hello", "\"never\""), ("log_messages", "\"none\"")] {
             set(&mut usual, key, value.into());
         }
-        let mut text = String::from("# Translated from a mosquitto.conf.\n\n");
+        let mut text = String::from("# Translated from a mosquitto.conf.\n");
+        for remark in &self.remarks {
+            let _ = writeln!(text, "# {remark}");
+        }
+        text.push('\n');
         write_entries(&mut text, &usual);
         write_entries(&mut text, self.sections.get("").into_iter().flatten());
         for (section, entries) in self.sections.iter().filter(|(name, _)| !name.is_empty()) {
@@ -168,7 +253,7 @@ impl Draft {
             let refused = listener.faults(is_local, usual).into_iter().map(|text| Note {
                 place: None,
                 weight: Weight::Refused,
-                text: format!("the listener on port {}: {text}", listener.port()),
+                text: format!("the listener on {}: {text}", listener.place()),
             });
             notes.extend(refused);
         }
@@ -177,6 +262,14 @@ impl Draft {
 }
 
 impl Listener {
+    /// Where it is, in words.
+    fn place(&self) -> String {
+        match &self.unix {
+            Some(path) => path.clone(),
+            None => format!("port {}", self.port()),
+        }
+    }
+
     fn has(&self, key: &str) -> bool {
         value(&self.entries, key).is_some()
     }
@@ -199,10 +292,14 @@ impl Listener {
     }
 
     fn write(&self, text: &mut String, is_local: bool, usual: Usual) {
-        let bind: Vec<String> =
-            self.addresses().iter().map(|address| format!("\"{address}\"")).collect();
-        let _ =
-            write!(text, "\n[[listener]]\nport = {}\nbind = [{}]\n", self.port(), bind.join(", "));
+        text.push_str("\n[[listener]]\n");
+        if let Some(path) = &self.unix {
+            let _ = writeln!(text, "unix = {}", quoted(path));
+        } else {
+            let bind: Vec<String> =
+                self.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+            let _ = writeln!(text, "port = {}\nbind = [{}]", self.port(), bind.join(", "));
+        }
         let transport = match (self.is_websocket, self.has("cert")) {
             (false, false) => None,
             (false, true) => Some("tls"),
@@ -216,7 +313,9 @@ impl Listener {
             let _ = writeln!(text, "ws_origins = {}", self.web_origins());
         }
         write_entries(text, &self.entries);
-        if let (Some(file), true) = (&self.ca_file, self.asks_for_certificates()) {
+        if self.is_proxied && self.asks_for_certificates() && !self.has("cert") {
+            text.push_str("proxy_certificates = true\n");
+        } else if let (Some(file), true) = (&self.ca_file, self.asks_for_certificates()) {
             let _ = writeln!(text, "client_ca = {}", quoted(file));
         }
         if is_local
@@ -240,19 +339,18 @@ impl Listener {
         let allow_anonymous = own.unwrap_or(usual.allow_anonymous);
         let has_passwords = usual.has_passwords || self.has("password_file");
         let has_cert = self.has("cert");
-        let wants_tls = self.ca_file.is_some()
-            || self.asks_for_certificates()
-            || self.has("key")
-            || self.has("client_crl");
+        let asks_itself = self.asks_for_certificates() && (has_cert || !self.is_proxied);
+        let wants_tls =
+            self.ca_file.is_some() || asks_itself || self.has("key") || self.has("client_crl");
         [
-            (self.addresses().is_empty(), "none of its addresses is of its socket_domain"),
+            (self.unix.is_none() && self.addresses().is_empty(), "none of its addresses is of its socket_domain"),
             (
                 wants_tls && !has_cert,
                 "it has options of TLS and no certfile, so nothing would be encrypted and no \
                  certificate asked for: name certfile and keyfile, or remove the others",
             ),
             (
-                self.asks_for_certificates() && self.ca_file.is_none(),
+                asks_itself && self.ca_file.is_none(),
                 "it asks for certificates and has no cafile: name the CA that signed those of the \
                  clients",
             ),
@@ -260,6 +358,11 @@ impl Listener {
                 self.requires_certificate && !self.has("certificate_user") && !allow_anonymous,
                 "it has require_certificate and wants a user name as well, but here a certificate is \
                  enough: say so with allow_anonymous true, or with use_identity_as_username true",
+            ),
+            (
+                self.is_proxied && self.requires_certificate && !has_cert && allow_anonymous,
+                "it has require_certificate behind a proxy and allow_anonymous true, and here who shows \
+                 the proxy no certificate would come in: set allow_anonymous false for it",
             ),
             (
                 !is_local && !allow_anonymous && !has_passwords && !self.asks_for_certificates(),
@@ -272,8 +375,12 @@ impl Listener {
     }
 }
 
-fn value<'a>(entries: &'a [(&'static str, String)], key: &str) -> Option<&'a str> {
-    entries.iter().find(|(name, _)| *name == key).map(|(_, value)| &**value)
+fn value<'a>(entries: &'a [Entry], key: &str) -> Option<&'a str> {
+    entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.value)
+}
+
+fn find<'a>(entries: &'a mut [Entry], key: &str) -> Option<&'a mut Entry> {
+    entries.iter_mut().find(|entry| entry.key == key)
 }
 
 fn is_true(value: &str) -> bool {
@@ -282,17 +389,17 @@ fn is_true(value: &str) -> bool {
 
 /// What is said last holds, at the place where it was said first.
 fn set(entries: &mut Entries, key: &'static str, value: String) {
-    match entries.iter_mut().find(|(name, _)| *name == key) {
-        Some((_, old)) => *old = value,
-        None => entries.push((key, value)),
+    match find(entries, key) {
+        Some(entry) => (entry.value, entry.remark) = (value, None),
+        None => entries.push(Entry { key, value, remark: None }),
     }
 }
 
-fn write_entries<'a>(
-    text: &mut String,
-    entries: impl IntoIterator<Item = &'a (&'static str, String)>,
-) {
-    for (key, value) in entries {
+fn write_entries<'a>(text: &mut String, entries: impl IntoIterator<Item = &'a Entry>) {
+    for Entry { key, value, remark } in entries {
+        if let Some(remark) = remark {
+            let _ = writeln!(text, "# {remark}");
+        }
         let _ = writeln!(text, "{key} = {value}");
     }
 }

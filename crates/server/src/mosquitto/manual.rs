@@ -126,6 +126,7 @@ fn before(name: &str) -> String {
     let more = match name {
         "allow_anonymous" | "listener_allow_anonymous" => "password_file /etc/mosquitto/users\n",
         "cafile"
+        | "capath"
         | "crlfile"
         | "keyfile"
         | "require_certificate"
@@ -230,8 +231,7 @@ mod tests {
         assert_eq!(becomes("max_qos", "1"), "`qos_max = 1` in `[protocol]`");
         assert_eq!(becomes("persistence", "true"), "no `in_memory = true`");
         assert_eq!(becomes("max_keepalive", "0"), "nothing has to be set");
-        assert!(
-            becomes("queue_qos0_messages", "true").starts_with("**refused**: messages at QoS 0")
-        );
+        assert_eq!(becomes("queue_qos0_messages", "true"), "`queue_qos_0 = true` in `[session]`");
+        assert!(becomes("mount_point", "site-1").starts_with("**refused**: 'site-1' does not end"));
     }
 }

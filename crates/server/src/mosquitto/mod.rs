@@ -31,6 +31,8 @@ pub struct Translation {
     pub notes: Vec<Note>,
     /// Where the process is to write its number.
     pub pid_file: Option<PathBuf>,
+    /// Whether it says as which user to go on.
+    pub names_user: bool,
 }
 
 /// What is to be said of a line, or of the file as a whole.
@@ -90,28 +92,36 @@ fn translate_lines(
     for line in lines {
         take(line, &mut draft, &mut notes);
     }
+    let names_user = draft.names_user;
     let (toml, pid_file) = draft.finish(&mut notes);
     notes.sort_by_key(|note| note.place.as_ref().map(|(_, line)| *line));
     if notes.iter().any(|note| note.weight == Weight::Refused) {
         return Err(notes);
     }
-    Ok(Translation { toml, notes, pid_file })
+    Ok(Translation { toml, notes, pid_file, names_user })
 }
 
 fn take(line: &Line, draft: &mut Draft, notes: &mut Vec<Note>) {
     let name = &*line.name;
-    let mut note = |weight, text: String| {
+    draft.begin_line();
+    let mut note = |draft: &mut Draft, weight, text: String| {
         let place = Some((line.file.clone(), line.number));
-        notes.push(Note { place, weight, text });
+        let note = Note { place, weight, text };
+        draft.remark(note.to_string());
+        notes.push(note);
     };
     let Some(option) = OPTIONS.iter().find(|option| option.name == name) else {
         let known = options::nearest_name(name).map(|near| format!("; did you mean {near}?"));
         let known = known.unwrap_or_default();
-        return note(Weight::Refused, format!("{name} is no option of Mosquitto's{known}"));
+        return note(draft, Weight::Refused, format!("{name} is no option of Mosquitto's{known}"));
     };
     match option.treatment {
-        Treatment::Harmless(why) => note(Weight::Harmless, format!("{name} has no effect: {why}")),
-        Treatment::Missing(why) => note(Weight::Refused, format!("{name} is not there: {why}")),
+        Treatment::Harmless(why) => {
+            note(draft, Weight::Harmless, format!("{name} has no effect: {why}"));
+        }
+        Treatment::Missing(why) => {
+            note(draft, Weight::Refused, format!("{name} is not there: {why}"));
+        }
         Treatment::Taken(scope, _, translate) => {
             match scope {
                 Scope::Security if draft.per_listener => draft.enter_listener(),
@@ -121,13 +131,13 @@ fn take(line: &Line, draft: &mut Draft, notes: &mut Vec<Note>) {
             match translate(draft, &line.value) {
                 Ok(differs) => {
                     if let Some(differs) = differs {
-                        note(Weight::Different, format!("{name}: {differs}"));
+                        note(draft, Weight::Different, format!("{name}: {differs}"));
                     }
                     if options::makes_listener(name, &line.value) {
                         draft.note_listener();
                     }
                 }
-                Err(wrong) => note(Weight::Refused, format!("{name}: {wrong}")),
+                Err(wrong) => note(draft, Weight::Refused, format!("{name}: {wrong}")),
             }
         }
     }

@@ -4,7 +4,7 @@ use super::draft::{Draft, quoted};
 use crate::options::nearest;
 use noctule_acl::Language;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One of Mosquitto's options.
 pub(super) struct MosquittoOption {
@@ -44,8 +44,8 @@ use Treatment::{Harmless, Missing, Taken};
 /// Whether such a line makes the default listener one that is there, beside those that are named.
 pub(super) fn makes_listener(name: &str, value: &str) -> bool {
     match name {
-        "acl_file" | "cafile" | "certfile" | "crlfile" | "keyfile" | "password_file"
-        | "socket_domain" => true,
+        "acl_file" | "cafile" | "capath" | "mount_point" | "certfile" | "crlfile" | "keyfile"
+        | "password_file" | "socket_domain" => true,
         "require_certificate" | "use_identity_as_username" | "use_subject_as_username" => {
             matches!(value, "true" | "1")
         }
@@ -84,16 +84,16 @@ options! {
         "a client with overlapping subscriptions gets one copy of a message, with all its \
          subscription identifiers",
     );
-    "allow_zero_length_clientid" => Taken(All, &["true", "false"], |_, value| {
+    "allow_zero_length_clientid" => Taken(Security, &["true", "false"], |draft, value| {
         if boolean(value)? {
             Ok(None)
         } else {
-            Err("clients without an identifier cannot be refused: remove it or set it to true".into())
+            switch(draft, "client_id_required", "true")
         }
     });
     "auth_plugin" => Missing(PLUGIN);
     "auth_plugin_deny_special_chars" => Harmless("there are no plugins");
-    "auto_id_prefix" => Harmless("identifiers that the broker gives are random and have no prefix");
+    "auto_id_prefix" => Taken(Security, &["auto-"], assigned_prefix);
     "autosave_interval" => Harmless(STORED);
     "autosave_on_changes" => Harmless(STORED);
     "bind_address" => Taken(All, &["192.0.2.2"], |draft, value| {
@@ -102,31 +102,35 @@ options! {
         Ok(None)
     });
     "bind_interface" => Missing("name the interface's addresses with `listener PORT ADDRESS`");
-    "cafile" => Taken(Listener, &["/etc/ssl/devices.pem\nrequire_certificate true"], |draft, value| {
-        draft.listener().ca_file = Some(path(value)?.to_owned());
-        Ok(None)
-    });
-    "capath" => Missing("put the certificates of that directory into one file and name it with cafile");
+    "cafile" => Taken(Listener, &["/etc/ssl/devices.pem\nrequire_certificate true"], authorities);
+    "capath" => Taken(Listener, &["/etc/ssl/devices\nrequire_certificate true"], authorities);
     "certfile" => Taken(Listener, &["/etc/ssl/broker.pem"], |draft, value| text(draft, "cert", value));
     "check_retain_source" => Taken(All, &["false"], |draft, value| {
         switch(draft, "acl_check_retain_source", value)
     });
     "ciphers" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
     "ciphers_tls1.3" => Harmless("cipher suites are the modern ones of TLS 1.2 and 1.3, and cannot be chosen");
-    "clientid_prefixes" => Missing("clients cannot be refused by their identifiers");
+    "clientid_prefixes" => Taken(All, &["device-"], |draft, value| {
+        draft.set("client_id_prefix", quoted(value));
+        Ok(None)
+    });
     "connection" => Missing(BRIDGE);
     "connection_messages" => Harmless(LOG);
     "crlfile" => Taken(Listener, &["/etc/ssl/revoked.pem"], |draft, value| text(draft, "client_crl", value));
     "dhparamfile" => Harmless("keys are agreed upon with elliptic curves");
-    "disable_client_cert_date_checks" => Taken(Listener, &["false", "true"], |_, value| {
+    "disable_client_cert_date_checks" => Taken(Listener, &["false", "true"], |draft, value| {
         if boolean(value)? {
-            Err("certificates that have expired are refused in any case: renew them".into())
+            switch(draft, "check_client_dates", "false")
         } else {
             Ok(None)
         }
     });
     "enable_control_api" => Harmless("there is no control API");
-    "global_max_clients" => Taken(All, &["5000"], |draft, value| maximum(draft, "connections_max", value));
+    "enable_proxy_protocol" => Taken(Listener, &["2"], proxied);
+    "global_max_clients" => Taken(All, &["5000"], |draft, value| {
+        maximum(draft, "connections_max", value)?;
+        Ok(Some("counts those that are connected, and not sessions whose clients are away"))
+    });
     "global_max_connections" => Taken(All, &["5000", "-1"], |draft, value| maximum(draft, "connections_max", value));
     "global_plugin" => Missing(PLUGIN);
     "http_dir" => Missing("pages are not served here; leave that to a web server");
@@ -135,8 +139,8 @@ options! {
     "listener_allow_anonymous" => Taken(Listener, &["false"], |draft, value| {
         switch(draft, "allow_anonymous", value)
     });
-    "listener_auto_id_prefix" => Harmless("identifiers that the broker gives are random and have no prefix");
-    "log_dest" => Harmless(LOG);
+    "listener_auto_id_prefix" => Taken(Listener, &["auto-"], assigned_prefix);
+    "log_dest" => Taken(All, &["file /var/log/mosquitto/mosquitto.log", "stderr", "none", "syslog"], log_dest);
     "log_facility" => Harmless(LOG);
     "log_timestamp" => Harmless(LOG);
     "log_timestamp_format" => Harmless(LOG);
@@ -176,13 +180,11 @@ options! {
         }
     });
     "max_queued_messages" => Taken(All, &["500", "0"], |draft, value| maximum(draft, "queue_messages_max", value));
-    "max_topic_alias" => Taken(Listener, &["10", "0"], |draft, value| match number(value)? {
-        0 => Err("topic aliases cannot be turned off: the least is 1".into()),
-        count => limit(draft, "topic_aliases_in_max", &count.min(65_535).to_string()),
+    "max_topic_alias" => Taken(Listener, &["10", "0"], |draft, value| {
+        aliases(draft, "topic_aliases_in_max", value)
     });
-    "max_topic_alias_broker" => Taken(Listener, &["10", "0"], |draft, value| match number(value)? {
-        0 => Err("topic aliases cannot be turned off: the least is 1".into()),
-        count => limit(draft, "topic_aliases_out_max", &count.min(65_535).to_string()),
+    "max_topic_alias_broker" => Taken(Listener, &["10", "0"], |draft, value| {
+        aliases(draft, "topic_aliases_out_max", value)
     });
     "maximum_qos" => Taken(Listener, &["1"], qos);
     "memory_limit" => Taken(All, &["0", "100000000"], |draft, value| match number(value)? {
@@ -198,7 +200,15 @@ options! {
             Ok(Some("limits the whole packet here, so it is allowed 65 kB more"))
         }
     });
-    "mount_point" => Missing("topics cannot be moved below another one");
+    "mount_point" => Taken(Listener, &["site-1/", "site-1"], |draft, value| {
+        if value.ends_with('/') {
+            return text(draft, "mount_point", value);
+        }
+        Err(format!(
+            "'{value}' does not end with a slash: topics would be called '{value}a', and nobody there \
+             could subscribe to '#'"
+        ))
+    });
     "notification_topic" => Missing(BRIDGE);
     "notifications" => Missing(BRIDGE);
     "password_file" => Taken(Security, &["/etc/mosquitto/passwd"], |draft, value| text(draft, "password_file", value));
@@ -207,13 +217,13 @@ options! {
         draft.is_persistent = boolean(value)?;
         Ok(None)
     });
-    "persistence_file" => Harmless("the store is a directory of several files");
+    "persistence_file" => Taken(All, &["mosquitto.db"], |draft, value| {
+        draft.persistence_file = Some(path(value)?.into());
+        Ok(Some("has no effect: the store is a directory of several files"))
+    });
     "persistence_location" => Taken(All, &["/srv/mqtt/"], |draft, value| {
-        let found = PathBuf::from(path(value)?).join("mosquitto.db").exists();
-        text(draft, "data_dir", value)?;
-        Ok(found.then_some(
-            "the mosquitto.db there is not read: sessions and retained messages begin anew",
-        ))
+        draft.persistence_location = Some(path(value)?.into());
+        text(draft, "data_dir", value)
     });
     "persistent_client_expiration" => Taken(All, &["14d"], |draft, value| {
         draft.set_in("session", "expiry_max", quoted(&expiration(value)?));
@@ -238,14 +248,20 @@ options! {
         };
         Ok(None)
     });
-    "psk_file" => Missing(PSK);
-    "psk_hint" => Missing(PSK);
-    "queue_qos0_messages" => Taken(All, &["false", "true"], |_, value| {
+    "proxy_protocol_v2_require_tls" => Taken(Listener, &["false", "true"], |_, value| {
         if boolean(value)? {
-            Err("messages at QoS 0 do not wait for clients that are away: remove it".into())
+            Err("clients of a proxy are not asked whether they use TLS: have the proxy offer nothing else".into())
         } else {
             Ok(None)
         }
+    });
+    "psk_file" => Missing(PSK);
+    "psk_hint" => Missing(PSK);
+    "queue_qos0_messages" => Taken(All, &["false", "true"], |draft, value| {
+        if boolean(value)? {
+            draft.set_in("session", "queue_qos_0", "true".into());
+        }
+        Ok(None)
     });
     "require_certificate" => Taken(Listener, &["true\ncafile /etc/ssl/devices.pem"], |draft, value| {
         draft.listener().requires_certificate = boolean(value)?;
@@ -273,27 +289,31 @@ options! {
     "tls_engine" => Missing("keys lie in files");
     "tls_engine_kpass_sha1" => Missing("keys lie in files");
     "tls_keyform" => Missing("keys lie in files of the form PEM");
-    "tls_version" => Taken(Listener, &["tlsv1.2", "tlsv1.3", "tlsv1.1"], |_, value| match value {
-        "tlsv1.2" => Ok(Some("TLS 1.3 is offered as well")),
-        "tlsv1.3" => Ok(Some("TLS 1.2 is offered as well")),
-        other => Err(format!("'{other}' is not offered: expected tlsv1.2 or tlsv1.3")),
+    "tls_version" => Taken(Listener, &["tlsv1.2", "tlsv1.3", "tlsv1.1"], |draft, value| {
+        let (lowest, differs) = match value {
+            "tlsv1.1" => ("1.2", Some("TLS 1.1 is not offered: clients that know nothing newer are refused")),
+            "tlsv1.2" => ("1.2", None),
+            "tlsv1.3" => ("1.3", None),
+            other => return Err(format!("'{other}' is neither tlsv1.1, tlsv1.2 nor tlsv1.3")),
+        };
+        draft.set("tls_version_min", quoted(lowest));
+        Ok(differs)
     });
-    "upgrade_outgoing_qos" => Taken(All, &["false", "true"], |_, value| {
+    "upgrade_outgoing_qos" => Taken(All, &["false", "true"], |draft, value| {
         if boolean(value)? {
-            Err("messages are delivered with the QoS they came with, as MQTT says: remove it".into())
-        } else {
-            Ok(None)
+            draft.set_in("protocol", "upgrade_qos", "true".into());
         }
+        Ok(None)
     });
     "use_identity_as_username" => Taken(Listener, &["true\ncafile /etc/ssl/devices.pem"], |draft, value| certificate_user(draft, "common-name", value));
     "use_subject_as_username" => Taken(Listener, &["true\ncafile /etc/ssl/devices.pem"], |draft, value| certificate_user(draft, "subject", value));
     "use_username_as_clientid" => Missing("client identifiers are the clients' own");
-    "user" => Taken(All, &["root"], |_, value| {
-        // Whoever is not root has nothing to give up.
-        let is_root = rustix::process::geteuid().is_root();
-        Ok((is_root && value != "root").then_some(
-            "has no effect: the broker stays root; have the service manager start it as that user",
-        ))
+    "user" => Taken(All, &["mqtt", "root"], |draft, value| {
+        draft.names_user = true;
+        if !matches!(value, "" | "root") {
+            draft.set("user", quoted(value));
+        }
+        Ok(None)
     });
     "websockets_headers_size" => Harmless("the head of a request for WebSocket may have 8 KiB");
     "websockets_log_level" => Harmless(LOG);
@@ -347,6 +367,63 @@ fn text(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
 fn limit(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
     draft.set_in("limits", key, value.to_owned());
     Ok(None)
+}
+
+/// The CAs of clients, in a file or a directory.
+fn authorities(draft: &mut Draft, value: &str) -> Outcome {
+    let value = path(value)?;
+    let known = &mut draft.listener().ca_file;
+    if known.as_ref().is_some_and(|known| known != value) {
+        return Err(
+            "there is one place for the CAs of clients: name either cafile or capath".into()
+        );
+    }
+    *known = Some(value.to_owned());
+    Ok(None)
+}
+
+/// How many topic aliases there may be; none at all with zero.
+fn aliases(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
+    limit(draft, key, &number(value)?.min(65_535).to_string())
+}
+
+fn assigned_prefix(draft: &mut Draft, value: &str) -> Outcome {
+    draft.set("assigned_id_prefix", quoted(value));
+    Ok(None)
+}
+
+fn log_dest(draft: &mut Draft, value: &str) -> Outcome {
+    let (kind, rest) = value.split_once([' ', '\t']).unwrap_or((value, ""));
+    match (kind, rest.trim()) {
+        ("file", "") => Err("expected a path behind file".into()),
+        ("file", path) => text(draft, "log_file", path),
+        ("none", _) => text(draft, "log_file", "/dev/null"),
+        ("stderr", _) => Ok(None),
+        ("stdout", _) => Ok(Some("the log goes to standard error")),
+        ("syslog", _) => {
+            Ok(Some("the log goes to standard error, from where systemd takes it into its journal"))
+        }
+        ("topic", _) => {
+            Ok(Some("has no effect: the log goes to standard error or a file, and not to topics"))
+        }
+        ("dlt", _) => Ok(Some("has no effect: the log goes to standard error or a file")),
+        _ => Err(format!("'{kind}' is none of file, stderr, stdout, syslog, topic and none")),
+    }
+}
+
+/// Every address is taken for that of a proxy, as Mosquitto does it.
+fn proxied(draft: &mut Draft, value: &str) -> Outcome {
+    if !matches!(value, "1" | "2") {
+        return Err(format!("'{value}' is neither 1 nor 2"));
+    }
+    let listener = draft.listener();
+    listener.is_proxied = true;
+    draft.set("proxies_only", "true".into());
+    draft.set("proxies", "[\"0.0.0.0/0\", \"::/0\", \"unix\"]".into());
+    Ok(Some(
+        "whoever connects is believed whom he announces, as with Mosquitto: name the addresses of your \
+         proxies in `proxies`; either version of the protocol is understood",
+    ))
 }
 
 fn acl_file(draft: &mut Draft, value: &str) -> Outcome {
@@ -407,7 +484,10 @@ fn listener(draft: &mut Draft, value: &str) -> Outcome {
     let mut words = value.split_whitespace();
     let (number, address) = (words.next().unwrap_or_default(), words.next());
     if number == "0" {
-        return Err("Unix sockets are not offered yet: name a port".into());
+        let path = value.split_once([' ', '\t']).map(|(_, path)| path.trim());
+        let path = path.filter(|path| !path.is_empty());
+        draft.begin_unix(path.ok_or("a Unix socket has to have a path behind the 0")?);
+        return Ok(None);
     }
     let port = port(number)?;
     let bind = address.map(addresses).transpose()?;

@@ -165,6 +165,26 @@ fn a_listener_has_the_lines_behind_it_and_the_rules_of_the_whole_file() {
 }
 
 #[test]
+fn rules_are_of_the_whole_broker_or_of_each_listener() {
+    let case = Case::new(
+        "rules",
+        "listener 1884\nallow_anonymous true\nacl_file acl\ncheck_retain_source false\n",
+    );
+    let config = case.config();
+    assert_eq!(config.acl_file.get(), Some(&"acl".into()));
+    assert!(!config.acl_check_retain_source);
+    assert_eq!(config.acl_denied_will, crate::options::DeniedWill::Drop);
+    let text = "per_listener_settings true\nlistener 1884\nallow_anonymous true\nacl_file one\n\
+                listener 1885\nallow_anonymous true\nacl_file other\nlistener 1886\nallow_anonymous true\n";
+    let listeners = Case::new("rules-each", text).config().all_listeners();
+    let files = listeners.iter().map(|listener| listener.config.acl_file.get().cloned());
+    assert_eq!(files.collect::<Vec<_>>(), [Some("one".into()), Some("other".into()), None]);
+    let refused =
+        Case::new("rules-toml", "listener 1884\nallow_anonymous true\nacl_file a.toml\n").refused();
+    assert!(refused[0].contains("without .toml"), "{refused:?}");
+}
+
+#[test]
 fn an_option_that_cannot_be_left_out_stops_the_start_and_a_harmless_one_is_named() {
     let case = Case::new(
         "missing",

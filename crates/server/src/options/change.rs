@@ -23,7 +23,14 @@ pub(crate) struct Change {
 /// Options that say who may come in.
 const ENTRY: &[&str] = &[
     "allow_anonymous",
+    "auth_methods",
     "certificate_user",
+    "http_auth_ca",
+    "http_auth_cache",
+    "http_auth_format",
+    "http_auth_requests_max",
+    "http_auth_timeout",
+    "http_auth_url",
     "jwt_acl_claim",
     "jwt_audience",
     "jwt_client_id_claim",

@@ -99,6 +99,16 @@ choice! {
 }
 
 choice! {
+    /// How a question about a client is written.
+    HttpAuthFormat, "json|form" {
+        /// A JSON object.
+        Json = "json",
+        /// A form.
+        Form = "form",
+    }
+}
+
+choice! {
     /// What is spoken under MQTT at a listener.
     Transport, "tcp|tls|ws|wss" {
         /// TCP without encryption.
@@ -123,6 +133,16 @@ impl Transport {
     #[must_use]
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+choice! {
+    /// A version of TLS.
+    TlsVersion, "1.2|1.3" {
+        /// TLS 1.2, of 2008.
+        V12 = "1.2",
+        /// TLS 1.3, of 2018.
+        V13 = "1.3",
     }
 }
 

@@ -15,7 +15,9 @@ use super::problem::{Place, Problem, Problems};
 use super::spec::OptionSpec;
 use super::table::Config;
 use super::value::Given;
-use crate::mosquitto::{self, Note, Weight};
+use crate::mosquitto::{self, Note, Translation};
+use crate::privileges;
+use noctule_broker::Mount;
 
 /// Where settings come from, the weakest first.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,10 @@ pub struct Loaded {
     pub config: Config,
     /// What has no effect and was probably meant to have one.
     pub warnings: Vec<Problem>,
+    /// What is to be said of the lines of a `mosquitto.conf`.
+    pub notes: Vec<Note>,
+    /// Where the process is to write its number, if the file says so.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Sources {
@@ -67,9 +73,15 @@ impl Sources {
     pub fn load(&self) -> Result<Loaded, Problems> {
         let mut config = Config::default();
         let mut problems = Vec::new();
+        let (mut notes, mut pid_file) = (Vec::new(), None);
         match (self.dialect, &self.file) {
             (Dialect::Mosquitto { port }, file) => {
-                problems.extend(read_mosquitto(file.as_deref(), port, &mut config));
+                match read_mosquitto(file.as_deref(), port, &mut config) {
+                    Ok(translation) => {
+                        (notes, pid_file) = (translation.notes, translation.pid_file);
+                    }
+                    Err(found) => problems.extend(found),
+                }
             }
             (Dialect::Ours, Some(file)) => problems.extend(read_file(file, &mut config)),
             (Dialect::Ours, None) => {}
@@ -83,7 +95,7 @@ impl Sources {
             problems.extend(contradictions(&config));
         }
         if problems.is_empty() {
-            Ok(Loaded { config, warnings: environment.warnings })
+            Ok(Loaded { config, warnings: environment.warnings, notes, pid_file })
         } else {
             Err(Problems(problems))
         }
@@ -99,29 +111,36 @@ impl Sources {
     }
 }
 
-/// Reads a `mosquitto.conf` into `config` and returns what is wrong with it.
-fn read_mosquitto(file: Option<&Path>, port: Option<u16>, config: &mut Config) -> Vec<Problem> {
-    match mosquitto::translate(file, port) {
-        Ok(translation) => {
-            let file = file.unwrap_or(Path::new("mosquitto's defaults"));
-            read_text(file, &translation.toml, config)
-        }
-        Err(notes) => notes
-            .into_iter()
-            .filter(|note| note.weight == Weight::Refused)
-            .map(|Note { place, text, .. }| {
-                let line = |(file, line)| Place::Line { file, line, column: 1 };
-                Problem { place: place.map_or(Place::Together, line), message: text }
-            })
-            .collect(),
+/// Reads a `mosquitto.conf` into `config`.
+///
+/// # Errors
+/// What is wrong with it, and with it what else is to be said of its lines.
+fn read_mosquitto(
+    file: Option<&Path>,
+    port: Option<u16>,
+    config: &mut Config,
+) -> Result<Translation, Vec<Problem>> {
+    let problem = |Note { place, text, .. }| {
+        let line = |(file, line)| Place::Row { file, line };
+        Problem { place: place.map_or(Place::Together, line), message: text }
+    };
+    let translation = mosquitto::translate(file, port)
+        .map_err(|notes| notes.into_iter().map(problem).collect::<Vec<_>>())?;
+    let name = file.unwrap_or(Path::new("mosquitto's defaults"));
+    let problems = read_text(name, &translation.toml, config);
+    if !translation.names_user {
+        config.user = privileges::usual_user();
     }
+    if problems.is_empty() { Ok(translation) } else { Err(problems) }
 }
 
 /// Settings that are each right and do not go together.
 fn contradictions(config: &Config) -> Option<Problem> {
     let listeners = config.all_listeners();
     let of_one = |listener: &Listener| {
-        let message = files_apart(&listener.config).or_else(|| proxies_apart(&listener.config))?;
+        let message = files_apart(&listener.config)
+            .or_else(|| proxies_apart(&listener.config))
+            .or_else(|| bad_mount(&listener.config))?;
         Some(listener.label().map_or(message.clone(), |label| format!("{label}: {message}")))
     };
     let message = same_port(config)
@@ -184,6 +203,15 @@ fn two_places(config: &Config, listeners: &[Listener]) -> Option<String> {
     })?;
     let label = listener.label()?;
     Some(format!("{label}: a Unix socket has no `port` and no `bind`: remove them, or `unix`"))
+}
+
+/// A mount point that is not the beginning of topics.
+fn bad_mount(config: &Config) -> Option<String> {
+    let prefix = &config.listener.mount_point;
+    let is_good = prefix.is_empty() || Mount::new(prefix).is_some();
+    (!is_good).then(|| {
+        format!("`mount_point` has to end with `/` and to have no wildcard; it is {prefix:?}")
+    })
 }
 
 /// What is said of proxies, and of what they say, that cannot hold.

@@ -24,6 +24,7 @@ mod limit;
 mod listener;
 mod load;
 mod manual;
+mod methods;
 mod nearest;
 mod network;
 mod origins;
@@ -47,14 +48,15 @@ pub(crate) fn config_of(text: &str) -> Config {
 
 pub(crate) use change::{changes, take_up};
 pub use choice::{
-    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
-    OnQueueFull, Sharing, Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, HttpAuthFormat, LogFormat,
+    LogMessages, OnQueueFull, Sharing, TlsVersion, Transport,
 };
 pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};
 pub use listener::{Listener, ListenerTable};
 pub use load::{Dialect, Loaded, Sources};
 pub use manual::manual;
+pub use methods::{AuthMethod, AuthMethods};
 pub(crate) use nearest::nearest;
 pub use network::Networks;
 pub use origins::Origins;

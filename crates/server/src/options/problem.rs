@@ -28,6 +28,13 @@ pub enum Place {
         /// Column.
         column: usize,
     },
+    /// In a file of which a line has no columns that matter.
+    Row {
+        /// The file as it was named.
+        file: PathBuf,
+        /// Line.
+        line: usize,
+    },
     /// The configuration file as a whole.
     File(PathBuf),
     /// An environment variable.
@@ -48,6 +55,7 @@ impl fmt::Display for Problem {
             Place::Line { file, line, column } => {
                 write!(f, "{}:{line}:{column}: ", file.display())?;
             }
+            Place::Row { file, line } => write!(f, "{}:{line}: ", file.display())?,
             Place::File(file) => write!(f, "{}: ", file.display())?,
             Place::Variable(name) => write!(f, "environment variable {name}: ")?,
             Place::Flag(name) => write!(f, "--{name}: ")?,

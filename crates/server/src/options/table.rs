@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choice::{
-    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, LogFormat, LogMessages,
-    OnQueueFull, Sharing, Transport,
+    CertificateUser, ClientAuth, DeniedWill, Durability, Hello, HttpAuthFormat, LogFormat,
+    LogMessages, OnQueueFull, Sharing, TlsVersion, Transport,
 };
 use super::file_mode::FileMode;
 use super::limit::{Auto, Limit, Optional};
 use super::listener::ListenerTable;
+use super::methods::AuthMethods;
 use super::network::Networks;
 use super::origins::Origins;
 use super::quantity::{ByteSize, GIB, KIB, MIB, Seconds, seconds};
@@ -107,7 +108,7 @@ option_table! {
         /// `auto` is `tls/server.key` in the data directory.
         key: Auto<PathBuf> = Auto::Auto => flags(&["key"]).per_listener();
 
-        /// PEM file with the CAs that sign certificates of clients.
+        /// PEM file with the CAs that sign certificates of clients, or a directory of such files.
         /// With it, clients of the TLS port show a certificate; see `client_auth`.
         client_ca: Optional<PathBuf> = Optional::None => flags(&["client-ca"]).per_listener();
 
@@ -125,6 +126,16 @@ option_table! {
         /// refused (reason code 0x87; return code 5 in version 3).
         certificate_user: CertificateUser = CertificateUser::None => flags(&["certificate-user"])
             .per_listener().live();
+
+        /// Whether certificates of clients have to be valid today.
+        /// Otherwise one that has expired, or whose time has not come, is taken like any other: for
+        /// devices without a clock and certificates that nobody can renew.
+        check_client_dates: bool = true => flags(&["check-client-dates"])
+            .off(&["no-check-client-dates"]).per_listener();
+
+        /// Lowest version of TLS that clients may use.
+        tls_version_min: TlsVersion = TlsVersion::V12 => flags(&["tls-version-min"])
+            .per_listener();
 
         /// PEM file with certificate revocation lists: certificates of clients that are void.
         /// Each CA in `client_ca` then needs a list.
@@ -187,10 +198,61 @@ option_table! {
         acl_check_retain_source: bool = true => flags(&["acl-check-retain-source"])
             .off(&["no-acl-check-retain-source"]).live();
 
+        /// URL to which a client's credentials are sent, to be told whether it may come in; empty for none.
+        /// They are sent by POST, as `clientid`, `username`, `password` and `peerhost`. Nobody is let in
+        /// when there is no answer (reason code 0x88; return code 3 in version 3).
+        http_auth_url: String = String::new() => flags(&["http-auth-url"]).per_listener().live();
+
+        /// How credentials are written for `http_auth_url`.
+        http_auth_format: HttpAuthFormat = HttpAuthFormat::Json => flags(&["http-auth-format"])
+            .per_listener().live();
+
+        /// PEM file with the CAs of which one has signed the certificate of `http_auth_url`.
+        /// With `none` it has to be one that this machine trusts.
+        http_auth_ca: Optional<PathBuf> = Optional::None => flags(&["http-auth-ca"])
+            .per_listener().live();
+
+        /// How long an answer from `http_auth_url` may take.
+        http_auth_timeout: Duration = Duration::from_secs(2) => flags(&["http-auth-timeout"])
+            .range(50, seconds(60)).per_listener().live();
+
+        /// How long a client that `http_auth_url` has allowed is let in again without asking.
+        /// `0` asks each time. Denials are never remembered.
+        http_auth_cache: Duration = Duration::from_secs(60) => flags(&["http-auth-cache"])
+            .range(0, seconds(86_400)).per_listener().live();
+
+        /// How many questions are asked of `http_auth_url` at once.
+        /// Up to 1,024 further ones wait; then a client is told that the broker is busy (reason code 0x89;
+        /// return code 3 in version 3).
+        http_auth_requests_max: u16 = 16 => flags(&["http-auth-requests-max"]).range(1, 256)
+            .per_listener().live();
+
+        /// In which ways it is found out who a client is, in this order.
+        /// Each lets a client in, refuses it, or does not know it; then the next one is asked, and who is
+        /// known by none is refused. `auto` are all that are configured: `certificate`, `jwt`,
+        /// `password-file`, `http`, and `anonymous` with `allow_anonymous`.
+        auth_methods: AuthMethods = AuthMethods::default() => flags(&["auth-methods"])
+            .per_listener().live();
+
         /// Whether clients may connect without saying who they are.
         /// Without a password file those of this machine may in any case, and the broker does not start
         /// on other addresses unless clients have to show certificates or this is set.
         allow_anonymous: bool = false => flags(&["allow-anonymous"]).off(&["no-allow-anonymous"])
+            .per_listener().live();
+
+        /// What client identifiers have to begin with; empty for anything.
+        /// Others are refused (reason code 0x87; return code 5 in version 3).
+        client_id_prefix: String = String::new() => flags(&["client-id-prefix"])
+            .per_listener().live();
+
+        /// Whether clients have to have an identifier.
+        /// One without is refused (reason code 0x85; return code 2 in version 3).
+        client_id_required: bool = false => flags(&["client-id-required"])
+            .off(&["no-client-id-required"]).per_listener().live();
+
+        /// What identifiers begin with that are given to clients without one.
+        /// Behind it is a number that nobody can guess.
+        assigned_id_prefix: String = "noctule-".to_owned() => flags(&["assigned-id-prefix"])
             .per_listener().live();
 
         /// Directory for certificates and stored messages.
@@ -212,6 +274,11 @@ option_table! {
         /// Sessions, queues and retained messages end with the process, and acknowledgements promise
         /// no more than that.
         in_memory: bool = false => flags(&["in-memory"]).off(&["no-in-memory"]);
+
+        /// User whose rights the broker goes on with, if root starts it; `none` for nobody else's.
+        /// Before, it listens and reads keys and passwords; its own certificate and the store are made as
+        /// that user, for whom the data directory is made if it is missing.
+        user: Optional<String> = Optional::None => flags(&["user"]);
 
         /// Size of a file of the store.
         /// Files are written with zeros ahead of their use, so at least twice as much is taken.
@@ -256,6 +323,10 @@ option_table! {
         /// an object.
         log_format: LogFormat = LogFormat::Text => flags(&["log-format"]);
 
+        /// File that the log goes to, in place of standard error.
+        /// It is appended to, and opened again on SIGHUP, so that it can be rotated.
+        log_file: Optional<PathBuf> = Optional::None => flags(&["log-file"]);
+
         /// How often a line with statistics is logged, if something has changed.
         /// `0` is never.
         stats_interval: Duration = Duration::from_secs(60) => flags(&["stats-interval"])
@@ -287,6 +358,16 @@ option_table! {
         /// What is spoken under MQTT.
         /// `ws` is WebSocket, and `wss` WebSocket over TLS.
         transport: Transport = Transport::Tcp => flags(&[]);
+
+        /// Most connections at a time that have come by this listener.
+        /// One more is refused as by `limits.connections_per_address_max`; those of `limits.connections_max`
+        /// are counted besides.
+        connections_max: Limit<u32> = Limit::Unlimited => flags(&[]).at_least(1).live();
+
+        /// What stands before the topics of those who come by it, such as `site-1/`; empty for nothing.
+        /// They do not see it: what they call `a` others call `site-1/a`, in messages, subscriptions and
+        /// wills alike, and of other topics they hear nothing.
+        mount_point: String = String::new() => flags(&[]);
     }
 
     /// How long a client's state lives and how a full queue is answered.
@@ -310,6 +391,10 @@ option_table! {
         belongs_to_user: bool = true => flags(&["session-belongs-to-user"])
             .off(&["no-session-belongs-to-user"]);
 
+        /// Whether messages at QoS 0 wait for clients that are away and have a persistent session.
+        /// They count like those at QoS 1 then.
+        queue_qos_0: bool = false => flags(&["queue-qos-0"]).off(&["no-queue-qos-0"]).live();
+
         /// What happens to a message when a session that should get it has a full queue.
         /// In either case this session does not get it, and the loss is counted.
         /// `drop-new` acknowledges the message, which stays a promise to all other receivers.
@@ -326,6 +411,10 @@ option_table! {
         /// A message with a higher one closes the connection (reason code 0x9B), and a will refuses
         /// CONNECT (0x9B; return code 3 in version 3); subscriptions are granted no more than this.
         qos_max: u16 = 2 => flags(&["qos-max"]).range(0, 2);
+
+        /// Whether messages are delivered with the QoS of the subscription, however they were published.
+        /// MQTT says the lower of both.
+        upgrade_qos: bool = false => flags(&["upgrade-qos"]).off(&["no-upgrade-qos"]).live();
 
         /// Whether messages may be retained.
         /// Otherwise one that asks for it closes the connection (reason code 0x9A), and a will refuses
@@ -439,13 +528,14 @@ option_table! {
         inflight_in_max: u16 = 1000 => flags(&["inflight-in-max"]).range(1, TWO_BYTES);
 
         /// Most topic aliases that a version 5 client may use.
-        /// It is announced. A greater one closes the connection (reason code 0x94).
-        topic_aliases_in_max: u16 = 16 => flags(&["topic-aliases-in-max"]).range(1, TWO_BYTES);
+        /// It is announced. A greater one closes the connection (reason code 0x94). With `0` there are
+        /// none.
+        topic_aliases_in_max: u16 = 16 => flags(&["topic-aliases-in-max"]).range(0, TWO_BYTES);
 
         /// Most topic aliases that are used towards a version 5 client.
         /// A client may allow fewer, and by default allows none. Topics get them in the order of their
-        /// first use.
-        topic_aliases_out_max: u16 = 16 => flags(&["topic-aliases-out-max"]).range(1, TWO_BYTES)
+        /// first use. With `0` there are none.
+        topic_aliases_out_max: u16 = 16 => flags(&["topic-aliases-out-max"]).range(0, TWO_BYTES)
             .live();
 
         /// Most packet ids of a client's QoS 2 messages that are kept until it releases them.

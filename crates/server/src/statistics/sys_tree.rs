@@ -211,6 +211,7 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
         ("duel", sum.counters.duels_slowed),
         ("crowd", sum.counters.publishers_slowed),
         ("mail", sum.counters.publishers_slowed_by_mail),
+        ("arrivals", sum.counters.arrivals_slowed),
     ];
     for (why, count) in slowed {
         round.say(&format!("slowed/{why}"), count);

@@ -5,7 +5,7 @@ use super::life::start;
 use crate::engine::Engine;
 use crate::faults::Faults;
 use crate::testing::{SimulatedDisk, SimulatedFile};
-use noctule_broker::{Message, MessageParts, Owed, QoS, Record, Sequence, SessionKey};
+use noctule_broker::{Message, MessageParts, Owed, Principal, QoS, Record, Sequence, SessionKey};
 
 const KEYS: [SessionKey; 2] = [SessionKey(1), SessionKey(2)];
 
@@ -38,7 +38,7 @@ fn opened(disk: &SimulatedDisk) -> Engine<SimulatedFile> {
     let session = |key: SessionKey| Record::Session {
         key,
         client_id: key.0.to_string().into(),
-        user_name: None,
+        principal: Principal::default(),
         expiry: None,
         will: None,
     };

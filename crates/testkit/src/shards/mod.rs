@@ -28,8 +28,8 @@ use crate::transcript::{Entry, Transcript};
 use crate::world::Pieces;
 use commons::Shared;
 use noctule_broker::{
-    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Offer, Population, Record,
-    Settings, Shard, ShardId,
+    Action, Cause, Commons, ConnectionHandle, Departure, Limits, Mail, Offer, Policies, Population,
+    Record, Settings, Shard, ShardId,
 };
 use noctule_mqtt::ProtocolVersion;
 use noctule_session::Now;
@@ -152,6 +152,14 @@ impl Shards {
             dice: Dice::new(0),
             transcript: Transcript::default(),
         }
+    }
+
+    /// Has these decide from now on what clients may do.
+    pub fn govern(&mut self, policies: &Policies) {
+        for node in &self.nodes {
+            node.shard.borrow_mut().set_authority(policies.clone(), self.now);
+        }
+        self.settle();
     }
 
     /// A client identifier whose session lives on this shard; `nth` tells several apart.
