@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_mount_is_put_before_topics_and_filters_and_taken_off() {
         let mount = Mount::new("site/1/").unwrap();
-        let inner = |topic| mount.inner(TopicName::new(topic).unwrap()).map(|topic| topic.as_str());
+        let inner = |topic| mount.inner(TopicName::new(topic).unwrap()).map(TopicName::as_str);
         assert_eq!(inner("site/1/a/b"), Some("a/b"));
         assert_eq!(inner("site/1//"), Some("/"));
         assert_eq!([inner("site/1/"), inner("site/1"), inner("site/10/a")], [None; 3]);

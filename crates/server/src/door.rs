@@ -97,10 +97,9 @@ impl Door {
     /// How somebody is received who connects.
     pub(crate) fn welcome(&self, peer: &Peer) -> Welcome {
         match &self.proxies {
-            None => Welcome::Client,
             Some(proxies) if proxies.networks.has(peer) => Welcome::Proxy,
             Some(proxies) if proxies.only => Welcome::Nobody,
-            Some(_) => Welcome::Client,
+            Some(_) | None => Welcome::Client,
         }
     }
 

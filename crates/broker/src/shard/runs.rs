@@ -48,9 +48,11 @@ impl Shard {
             return Front::Single(first.bytes.len());
         };
         let all = run.bytes.len();
-        // The watcher wants to see each, a rate counts each, and the offer is asked for each.
+        // The watcher wants to see each, a rate counts each, a mount is put before each topic, and the
+        // offer is asked for each.
         if self.watch.is_watching()
             || self.is_metering
+            || sender.mounted
             || first.flags() & self.refused_publish_flags != 0
         {
             return Front::Single(all);

@@ -339,7 +339,7 @@ impl Listener {
         let allow_anonymous = own.unwrap_or(usual.allow_anonymous);
         let has_passwords = usual.has_passwords || self.has("password_file");
         let has_cert = self.has("cert");
-        let asks_itself = self.asks_for_certificates() && !(self.is_proxied && !has_cert);
+        let asks_itself = self.asks_for_certificates() && (has_cert || !self.is_proxied);
         let wants_tls =
             self.ca_file.is_some() || asks_itself || self.has("key") || self.has("client_crl");
         [

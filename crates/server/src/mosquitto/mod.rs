@@ -117,10 +117,10 @@ fn take(line: &Line, draft: &mut Draft, notes: &mut Vec<Note>) {
     };
     match option.treatment {
         Treatment::Harmless(why) => {
-            note(draft, Weight::Harmless, format!("{name} has no effect: {why}"))
+            note(draft, Weight::Harmless, format!("{name} has no effect: {why}"));
         }
         Treatment::Missing(why) => {
-            note(draft, Weight::Refused, format!("{name} is not there: {why}"))
+            note(draft, Weight::Refused, format!("{name} is not there: {why}"));
         }
         Treatment::Taken(scope, _, translate) => {
             match scope {

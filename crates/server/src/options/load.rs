@@ -78,7 +78,7 @@ impl Sources {
             (Dialect::Mosquitto { port }, file) => {
                 match read_mosquitto(file.as_deref(), port, &mut config) {
                     Ok(translation) => {
-                        (notes, pid_file) = (translation.notes, translation.pid_file)
+                        (notes, pid_file) = (translation.notes, translation.pid_file);
                     }
                     Err(found) => problems.extend(found),
                 }
