@@ -226,8 +226,11 @@ impl Run {
         self.gate_is_held = false;
         self.world.in_pieces(Pieces::Whole);
         self.world.let_store_run();
-        for name in NAMES.iter().filter(|name| self.world.is_open(name)).collect::<Vec<_>>() {
-            self.world.unstall(name);
+        for name in NAMES {
+            // One that reads again may have others closed.
+            if self.world.is_open(name) {
+                self.world.unstall(name);
+            }
         }
         self.attend();
         for slot in 0..SLOTS {

@@ -1,7 +1,7 @@
 //! The committed counts. One that rises by more than [`RISE_MAX`] fails until it is looked at: what
 //! was gained for it is said in `docs/benchmarks.md`, and `way --write` commits the new count.
 
-use crate::pattern::PATTERNS;
+use crate::names;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -18,8 +18,8 @@ fn path() -> PathBuf {
 /// In words: if the file cannot be written.
 pub(crate) fn write(counts: &[f64]) -> Result<(), String> {
     let mut text = String::from("pattern\tinstructions per delivery\n");
-    for (pattern, count) in PATTERNS.iter().zip(counts) {
-        let _ = writeln!(text, "{}\t{count:.0}", pattern.name);
+    for (name, count) in names().zip(counts) {
+        let _ = writeln!(text, "{name}\t{count:.0}");
     }
     print!("{}", table(counts));
     std::fs::write(path(), text).map_err(|error| format!("{}: {error}", path().display()))
@@ -44,8 +44,7 @@ fn committed(text: &str) -> Vec<(&str, f64)> {
 
 fn complaints(committed: &[(&str, f64)], counts: &[f64]) -> Vec<String> {
     let mut complaints = Vec::new();
-    for (pattern, count) in PATTERNS.iter().zip(counts) {
-        let name = pattern.name;
+    for (name, count) in names().zip(counts) {
         match committed.iter().find(|(other, _)| *other == name) {
             None => complaints.push(format!("{name}: no count is committed; see way --write")),
             Some((_, before)) if *count > before * (1.0 + RISE_MAX) => {
@@ -65,10 +64,10 @@ pub(crate) fn table(counts: &[f64]) -> String {
     let text = std::fs::read_to_string(path()).unwrap_or_default();
     let committed = committed(&text);
     let mut table = format!("{:<18} {:>12} {:>10}\n", "per delivery", "instructions", "committed");
-    for (pattern, count) in PATTERNS.iter().zip(counts) {
-        let before = committed.iter().find(|(name, _)| *name == pattern.name);
+    for (name, count) in names().zip(counts) {
+        let before = committed.iter().find(|(other, _)| *other == name);
         let before = before.map_or("-".into(), |(_, count)| format!("{count:.0}"));
-        let _ = writeln!(table, "{:<18} {count:>12.0} {before:>10}", pattern.name);
+        let _ = writeln!(table, "{name:<18} {count:>12.0} {before:>10}");
     }
     table
 }
@@ -79,8 +78,8 @@ mod tests {
 
     #[test]
     fn a_rise_and_a_missing_count_are_complaints_and_a_little_noise_is_none() {
-        let counts: Vec<f64> = PATTERNS.iter().map(|_| 104.0).collect();
-        let same: Vec<(&str, f64)> = PATTERNS.iter().map(|one| (one.name, 100.0)).collect();
+        let counts: Vec<f64> = names().map(|_| 104.0).collect();
+        let same: Vec<(&str, f64)> = names().map(|name| (name, 100.0)).collect();
         assert!(complaints(&same, &counts).is_empty());
         let mut lower = same.clone();
         lower[1].1 = 98.0;
@@ -91,7 +90,7 @@ mod tests {
     #[test]
     fn every_pattern_has_a_committed_count() {
         let text = std::fs::read_to_string(path()).unwrap();
-        let counts: Vec<f64> = PATTERNS.iter().map(|_| 0.0).collect();
+        let counts: Vec<f64> = names().map(|_| 0.0).collect();
         assert_eq!(complaints(&committed(&text), &counts), Vec::<String>::new());
     }
 }

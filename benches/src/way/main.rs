@@ -3,6 +3,7 @@
 //! counts, and when one of them fails, are in `bounds`.
 
 mod bounds;
+mod codec;
 mod pattern;
 mod room;
 
@@ -12,12 +13,13 @@ use std::process::ExitCode;
 
 /// Bursts of a pattern that are counted, after as many that are not.
 const BURSTS: usize = 500;
-/// The function whose calls are told apart, and the one in which instructions count.
+/// The function whose calls are told apart, and those in which instructions count.
 const CALL: &str = "way::call";
-const TURN: &str = "way::room::turn";
+const TURN: &str = "way::*::turn";
 
 const HELP: &str = "\
-Instructions on the way of a PUBLISH through a shard, per delivery (valgrind).
+Instructions on the way of a PUBLISH through a shard, per delivery, and of the codec alone, per packet
+(valgrind).
 
 Usage: way           count, and print a table
        way --check   the same, and fail if a count has risen over the committed one
@@ -33,8 +35,12 @@ fn main() -> ExitCode {
         ["--write"] => count().and_then(|counts| bounds::write(&counts)),
         // What is counted, and what to look at with callgrind by hand.
         ["run", names @ ..] => {
-            let wanted = |pattern: &&Pattern| names.is_empty() || names.contains(&pattern.name);
-            PATTERNS.iter().filter(wanted).for_each(run);
+            let wanted = |name: &str| names.is_empty() || names.contains(&name);
+            PATTERNS.iter().filter(|pattern| wanted(pattern.name)).for_each(run);
+            for (_, words) in codec::KINDS.iter().filter(|(name, _)| wanted(name)) {
+                let mut words = words();
+                run_twice(&mut || words.burst());
+            }
             Ok(())
         }
         _ => Err(HELP.into()),
@@ -52,7 +58,7 @@ fn main() -> ExitCode {
 fn count() -> Result<Vec<f64>, String> {
     let run = callgrind::run(CALL, Some(TURN), &["run".into()])?;
     let deliveries: Vec<f64> = run.text.lines().filter_map(|line| line.parse().ok()).collect();
-    let calls = PATTERNS.len() * 2;
+    let calls = names().count() * 2;
     if run.calls.len() != calls || deliveries.len() != calls {
         return Err(format!("{} of {calls} calls were counted: {}", run.calls.len(), run.text));
     }
@@ -60,22 +66,40 @@ fn count() -> Result<Vec<f64>, String> {
     Ok(both.skip(1).step_by(2).collect())
 }
 
-/// What runs under callgrind: prints how many messages each call delivered.
+/// What is counted, in this order.
+fn names() -> impl Iterator<Item = &'static str> {
+    let kinds = codec::KINDS.iter().map(|(name, _)| *name);
+    PATTERNS.iter().map(|pattern| pattern.name).chain(kinds)
+}
+
+/// What runs under callgrind.
 fn run(pattern: &Pattern) {
     let mut room = pattern.room();
+    run_twice(&mut || pattern.burst(&mut room));
+}
+
+/// Prints how many messages each call delivered.
+fn run_twice(burst: &mut dyn FnMut() -> usize) {
     for _ in 0..2 {
-        println!("{}", call(pattern, &mut room));
+        println!("{}", call(burst));
     }
 }
 
 #[inline(never)]
-fn call(pattern: &Pattern, room: &mut room::Room) -> usize {
-    (0..BURSTS).map(|_| pattern.burst(room)).sum()
+fn call(burst: &mut dyn FnMut() -> usize) -> usize {
+    (0..BURSTS).map(|_| burst()).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_decoded_is_encoded_as_it_was() {
+        for (name, words) in codec::KINDS {
+            assert_eq!(words().burst(), 1, "{name}");
+        }
+    }
 
     #[test]
     fn every_pattern_delivers_what_it_says() {

@@ -265,3 +265,68 @@ fn is_name(name: &str) -> bool {
     let fits = |c: char| c != ':' && !c.is_control();
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('#')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::hashed;
+    use std::collections::HashSet;
+
+    /// What checking a password has cost.
+    fn cost(file: &PasswordFile, user: &str, password: &[u8]) -> Vec<String> {
+        hashed::take();
+        // Nobody here has this password.
+        assert!(!file.verify(user, password));
+        hashed::take()
+    }
+
+    fn file(lines: &[(&str, Credential)]) -> PasswordFile {
+        let mut file = PasswordFile::default();
+        for (number, (name, credential)) in (1..).zip(lines) {
+            let line = Line::User((*name).to_owned(), credential.clone());
+            file.take(line, number).expect("no name comes twice");
+        }
+        file
+    }
+
+    fn credential(hashing: Hashing) -> Credential {
+        Credential::of(b"secret", hashing).expect("it can be hashed")
+    }
+
+    #[test]
+    fn a_user_who_does_not_exist_costs_the_hashes_of_one_who_does() {
+        let file = file(&[("anna", credential(Hashing::Argon2id))]);
+        let wrong = cost(&file, "anna", b"wrong");
+        assert_eq!(wrong.len(), 1);
+        assert!(wrong[0].contains("argon2id"), "{wrong:?}");
+        for nobody in ["bert", "Anna", "", "a name that is rather long, to say the least"] {
+            assert_eq!(cost(&file, nobody, b"wrong"), wrong, "{nobody}");
+        }
+        // Whatever the password.
+        assert_eq!(cost(&file, "anna", b""), wrong);
+        assert_eq!(cost(&file, "bert", &[0; 60_000]), wrong);
+        // In a file without users, and with the right password, too.
+        assert_eq!(cost(&PasswordFile::default(), "bert", b"wrong").len(), 1);
+        assert!(file.verify("anna", b"secret"));
+        assert_eq!(hashed::take(), wrong);
+    }
+
+    #[test]
+    fn where_users_cost_differently_each_unknown_name_costs_always_what_one_of_them_does() {
+        let iterations = noctule_scram::ITERATIONS_MIN;
+        let file = file(&[
+            ("anna", credential(Hashing::Argon2id)),
+            ("bert", credential(Hashing::Scram(iterations))),
+        ]);
+        let known: HashSet<_> = ["anna", "bert"].map(|it| cost(&file, it, b"x")).into();
+        assert_eq!(known.len(), 2);
+        let mut found = HashSet::new();
+        for number in 0..16 {
+            let name = format!("nobody {number}");
+            let costs = cost(&file, &name, b"x");
+            assert_eq!(cost(&file, &name, b"y"), costs, "{name} always costs the same");
+            found.insert(costs);
+        }
+        assert_eq!(found, known, "16 names, and none has the cost of one of two");
+    }
+}

@@ -1,4 +1,5 @@
-//! An MQTT client for MQTT 5 and 3.1.1 by one interface, on tokio, over TCP and TLS.
+//! An MQTT client for MQTT 5 and 3.1.1 by one interface, on tokio, over TCP, TLS, WebSocket and
+//! Unix sockets.
 //!
 //! A [`Client`] is a handle to one task, which connects, reconnects and resumes; it may be cloned
 //! and used from anywhere. Publishing returns when the promise of the message's QoS is fulfilled,

@@ -2,7 +2,7 @@
 //! the specifications of 3.1.1 and 5.0, and from no broker.
 //!
 //! A [`Check`] names its clauses and says in a sentence what it does; [`run`] makes checks against a
-//! [`Target`], any broker over TCP or TLS; a [`Finding`] says what was expected and what came. Valid
+//! [`Target`], any broker over TCP, TLS or WebSocket; a [`Finding`] says what was expected and what came. Valid
 //! packets are written by the codec of `noctule-mqtt`, invalid ones byte by byte. Nothing here knows
 //! our broker, and no check asks who the broker is.
 //!

@@ -8,7 +8,7 @@
 mod expect;
 
 use noctule_mqtt::{PacketType, ProtocolVersion, codec};
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use crate::heard::{Answers, Connack, Heard, Message};
@@ -86,7 +86,7 @@ impl Peer {
     /// Sends these bytes. That the broker has closed is noticed by reading.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.sent = bytes.into();
-        let _ = self.wire.write_all(bytes).and_then(|()| self.wire.flush());
+        let _ = self.wire.send(bytes);
     }
 
     pub(crate) fn hello(&mut self, hello: &Hello) {

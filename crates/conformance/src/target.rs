@@ -12,9 +12,9 @@ use crate::heard::Heard;
 use crate::outcome::Stop;
 use crate::peer::{Patience, Peer};
 use crate::say::Hello;
-use crate::wire::{Encryption, Wire};
+use crate::wire::{Encryption, Upgrade, Wire};
 
-/// A broker, reachable over TCP or TLS.
+/// A broker, reachable over TCP, TLS, or WebSocket over either.
 #[derive(Debug, Clone)]
 pub struct Target {
     addresses: Vec<SocketAddr>,
@@ -25,12 +25,13 @@ pub struct Target {
     /// How long checks wait.
     pub patience: Patience,
     encryption: Option<Encryption>,
+    upgrade: Option<Upgrade>,
 }
 
 /// Why a broker cannot be tested at all.
 #[derive(Debug)]
 pub enum Unreachable {
-    /// The name means no address, nobody listens there, or TLS cannot be agreed upon.
+    /// The name means no address, nobody listens there, or TLS or WebSocket cannot be agreed upon.
     Connect(io::Error),
     /// The broker refuses to let us in; the code is that of CONNACK.
     Refused(u8),
@@ -86,8 +87,8 @@ impl Target {
     pub fn new(host: &str, port: u16, patience: Patience) -> Result<Self, Unreachable> {
         let found = (host, port).to_socket_addrs().map_err(Unreachable::Connect)?;
         let addresses = found.collect();
-        let encryption = None;
-        Ok(Self { addresses, user_name: None, password: None, patience, encryption })
+        let (encryption, upgrade) = (None, None);
+        Ok(Self { addresses, user_name: None, password: None, patience, encryption, upgrade })
     }
 
     /// The same broker over TLS: whom to trust, and the name that its certificate has to be for.
@@ -101,6 +102,14 @@ impl Target {
         Ok(self)
     }
 
+    /// The same broker over WebSocket: host and port as it is known by them, and the path, which begins
+    /// with a slash.
+    #[must_use]
+    pub fn over_web_socket(mut self, host: &str, path: &str) -> Self {
+        self.upgrade = Some(Upgrade { host: host.to_owned(), path: path.to_owned() });
+        self
+    }
+
     /// A new connection.
     pub(crate) fn connect(&self) -> io::Result<Wire> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -108,7 +117,8 @@ impl Target {
             match TcpStream::connect_timeout(address, self.patience.answer) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    return Wire::over(stream, self.encryption.as_ref(), self.patience.answer);
+                    let (encryption, upgrade) = (self.encryption.as_ref(), self.upgrade.as_ref());
+                    return Wire::over(stream, encryption, upgrade, self.patience.answer);
                 }
                 Err(error) => last = error,
             }

@@ -96,21 +96,7 @@ impl Decoder {
             let rest = buffer.get(cursor.read..).unwrap_or_default();
             match &mut self.at {
                 At::Data { left, key } => {
-                    let here =
-                        usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
-                    let end = cursor.read + here;
-                    *key = match self.role {
-                        Role::Server => {
-                            apply_mask_moving(&mut buffer[cursor.written..end], here, *key)
-                        }
-                        Role::Client => {
-                            buffer.copy_within(cursor.read..end, cursor.written);
-                            *key
-                        }
-                    };
-                    *left -= here as u64;
-                    cursor.read = end;
-                    cursor.written += here;
+                    (*left, *key) = take_data(self.role, buffer, cursor, *left, *key);
                     if *left > 0 {
                         return Ok(Met::End);
                     }
@@ -122,8 +108,21 @@ impl Decoder {
                     else {
                         return Ok(Met::End);
                     };
-                    if let Some(met) = self.begin(&head)? {
-                        return Ok(met);
+                    if head.opcode.is_control() {
+                        if let Some(met) = self.begin_control(&head)? {
+                            return Ok(met);
+                        }
+                        continue;
+                    }
+                    self.check_data(&head)?;
+                    // Nearly always a frame is whole, and the next one begins where this one did.
+                    let (left, key) = take_data(self.role, buffer, cursor, head.payload, head.key);
+                    if left > 0 {
+                        self.at = At::Data { left, key };
+                        return Ok(Met::End);
+                    }
+                    if !self.is_between_frames() {
+                        self.at = START;
                     }
                 }
                 At::Control { opcode, left, key, payload } => {
@@ -147,31 +146,36 @@ impl Decoder {
         }
     }
 
-    /// A frame begins. A control frame without payload is whole with that.
-    fn begin(&mut self, head: &Head) -> Result<Option<Met>, Violation> {
+    /// A frame with data begins: whether it may.
+    #[inline]
+    fn check_data(&mut self, head: &Head) -> Result<(), Violation> {
         match (head.opcode, self.in_message) {
             // [MQTT5-6.0.0-1] [MQTT3-6.0.0-1]
             (Opcode::Text, _) => return Err(Violation::Text),
             (Opcode::Continuation, false) => return Err(Violation::NothingToContinue),
             (Opcode::Binary, true) => return Err(Violation::NotContinued),
-            (Opcode::Continuation, true) | (Opcode::Binary, false) => {
-                if head.payload > self.frame_bytes_max {
-                    return Err(Violation::TooLarge(head.payload));
-                }
-                self.in_message = !head.is_last;
-                self.at = At::Data { left: head.payload, key: head.key };
-            }
-            (opcode @ (Opcode::Close | Opcode::Ping | Opcode::Pong), _) => {
-                // A control frame is no longer than a byte can say; that was looked at.
-                let left = u8::try_from(head.payload).map_err(|_| Violation::LongControl)?;
-                if left == 0 {
-                    self.at = START;
-                    return self.control(opcode, Vec::new()).map(Some);
-                }
-                let payload = Vec::with_capacity(usize::from(left).min(CONTROL_BYTES_MAX));
-                self.at = At::Control { opcode, left, key: head.key, payload };
-            }
+            (Opcode::Continuation, true)
+            | (Opcode::Binary, false)
+            | (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
         }
+        if head.payload > self.frame_bytes_max {
+            return Err(Violation::TooLarge(head.payload));
+        }
+        self.in_message = !head.is_last;
+        Ok(())
+    }
+
+    /// A control frame begins. One without payload is whole with that.
+    #[cold]
+    fn begin_control(&mut self, head: &Head) -> Result<Option<Met>, Violation> {
+        // It is no longer than a byte can say; that was looked at.
+        let left = u8::try_from(head.payload).map_err(|_| Violation::LongControl)?;
+        if left == 0 {
+            self.at = START;
+            return self.control(head.opcode, Vec::new()).map(Some);
+        }
+        let payload = Vec::with_capacity(usize::from(left).min(CONTROL_BYTES_MAX));
+        self.at = At::Control { opcode: head.opcode, left, key: head.key, payload };
         Ok(None)
     }
 
@@ -186,6 +190,31 @@ impl Decoder {
             Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary => Ok(Met::Pong),
         }
     }
+}
+
+/// Unmasks what is there of a frame's data and moves it to the payload before it. Returns how much is still to
+/// come, and the key for it.
+#[inline]
+fn take_data(
+    role: Role,
+    buffer: &mut [u8],
+    cursor: &mut Cursor,
+    left: u64,
+    key: MaskKey,
+) -> (u64, MaskKey) {
+    let there = buffer.len() - cursor.read;
+    let here = usize::try_from(left).map_or(there, |left| left.min(there));
+    let end = cursor.read + here;
+    let key = match role {
+        Role::Server => apply_mask_moving(&mut buffer[cursor.written..end], here, key),
+        Role::Client => {
+            buffer.copy_within(cursor.read..end, cursor.written);
+            key
+        }
+    };
+    cursor.read = end;
+    cursor.written += here;
+    (left - here as u64, key)
 }
 
 /// Reads a header of which `have` bytes came before and the others are the first of `rest`. None if it is

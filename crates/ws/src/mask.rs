@@ -72,14 +72,15 @@ pub(crate) fn apply_mask_moving(window: &mut [u8], len: usize, key: MaskKey) -> 
         window[at..at + BLOCK].copy_from_slice(&block);
         at += BLOCK;
     }
-    while let Some(word) = window.get(at + shift..at + shift + 4)
-        && let Ok(word) = <[u8; 4]>::try_from(word)
+    let words = u64::from(key.0) << 32 | u64::from(key.0);
+    while let Some(word) = window.get(at + shift..at + shift + 8)
+        && let Ok(word) = <[u8; 8]>::try_from(word)
     {
-        let word = u32::from_le_bytes(word) ^ key.0;
-        window[at..at + 4].copy_from_slice(&word.to_le_bytes());
-        at += 4;
+        let word = u64::from_le_bytes(word) ^ words;
+        window[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        at += 8;
     }
-    for (offset, mask) in (at..len).zip(key.bytes()) {
+    for (offset, mask) in (at..len).zip(words.to_le_bytes()) {
         window[offset] = window[offset + shift] ^ mask;
     }
     key.advanced(len)

@@ -91,9 +91,11 @@ pub(super) fn write(findings: &Findings, docs: &Path) -> Result<(), Failure> {
         page = replaced(&page, mark, &text)?;
     }
     std::fs::write(&path, page).map_err(failed(&path))?;
+    let pictures = docs.join("performance");
+    std::fs::create_dir_all(&pictures).map_err(failed(&pictures))?;
     for growth in GROWTH {
         if let Some(picture) = picture(findings, growth) {
-            let path = docs.join("performance").join(format!("{}.svg", growth.name));
+            let path = pictures.join(format!("{}.svg", growth.name));
             std::fs::write(&path, picture).map_err(failed(&path))?;
         }
     }

@@ -25,7 +25,7 @@ const ARROWS: &[Arrow] = &[
     },
     Arrow { from: "noctule-client", to: &["session", "mqtt", "scram", "ws"] },
     Arrow { from: "noctule-load", to: &["session", "mqtt", "ws"] },
-    Arrow { from: "noctule-conformance", to: &["mqtt"] },
+    Arrow { from: "noctule-conformance", to: &["mqtt", "ws"] },
     Arrow { from: "noctule-acl", to: &["mqtt"] },
     Arrow { from: "noctule-auth", to: &["mqtt", "scram"] },
     Arrow { from: "noctule-store", to: &["broker"] },

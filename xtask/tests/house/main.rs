@@ -5,6 +5,7 @@
 //! shows it finding an offence; a rule that cannot fail is decoration.
 
 mod arrows;
+mod security;
 mod tidy;
 mod walls;
 

@@ -18,9 +18,13 @@ impl Delivery {
     /// Whether every target of a route can be sent all of a run now, in the packets in which it came.
     pub(crate) fn takes_run(&self, route: &Route, run: &Run<'_>, from: SessionHandle) -> bool {
         let key = FormKey::new(run.has_properties, run.qos, false);
+        let qos_max = self.limits.qos_of_delivery(run.qos);
         let takes = |target: &Target| {
             // The publisher itself may have terms of its own.
-            if target.session == from || target.extras.is_some() || target.qos < run.qos {
+            if target.session == from || target.extras.is_some() {
+                return false;
+            }
+            if qos_max.min(target.qos) != run.qos {
                 return false;
             }
             let Some(session) = self.sessions.get(target.session) else { return false };

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::input::Sender;
 use crate::persist::Record;
+use crate::rights::Ruling;
 use crate::run::{self, Run};
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::{PacketId, PacketType, QoS, TopicName};
@@ -47,9 +48,11 @@ impl Shard {
             return Front::Single(first.bytes.len());
         };
         let all = run.bytes.len();
-        // The watcher wants to see each, a rate counts each, and the offer is asked for each.
+        // The watcher wants to see each, a rate counts each, a mount is put before each topic, and the
+        // offer is asked for each.
         if self.watch.is_watching()
             || self.is_metering
+            || sender.mounted
             || first.flags() & self.refused_publish_flags != 0
         {
             return Front::Single(all);
@@ -59,7 +62,7 @@ impl Shard {
         };
         let topic = TopicName::from_checked(run.topic());
         if self.delivery.authority.in_force
-            && !self.rule_publishing(sender.session, topic, Some(cached)).permits()
+            && self.rule_publishing(sender.session, topic, Some(cached)) != Ruling::Permitted
         {
             return Front::Single(all);
         }

@@ -1,6 +1,6 @@
 //! A session belongs to the user whose client has it.
 
-use noctule_broker::{Offer, Principal, Verdict};
+use noctule_broker::{Offer, Principal, Sequence, SessionKey, StoredSession, Verdict};
 use noctule_mqtt::{ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Authenticator, World};
@@ -120,4 +120,78 @@ fn a_name_that_was_not_verified_owns_nothing_and_gets_nothing_that_is_owned() {
     w.verdict(Verdict::AcceptedUnasked);
     w.expect("carl again", connack_refused(FOREIGN));
     w.expect_closed("carl again");
+}
+
+/// All ways in which somebody else comes for `x`: as another user by password, as nobody, and by a
+/// proof that names another user; to go on with it and to end it.
+fn somebody_else_comes(w: &mut World) {
+    for clean in [false, true] {
+        w.authenticate(Authenticator::Yes);
+        w.expect_refused("bert", v5().id("x").user("bert").clean(clean), FOREIGN);
+        w.expect_refused("nobody", v311().id("x").clean(clean), FOREIGN);
+        w.authenticate(Authenticator::Waiting);
+        // What the client claims beside its proof does not count.
+        w.start("prover", v5().id("x").user("anna").method("RIDDLE", b"1").clean(clean));
+        w.prove_as("bert", b"2");
+        w.expect("prover", connack_refused(FOREIGN));
+        w.expect_closed("prover");
+    }
+}
+
+fn with_proofs() -> World {
+    let authentication_methods = vec!["RIDDLE".into()];
+    World::offering(Offer { authentication_methods, ..Offer::default() })
+}
+
+#[test]
+fn a_will_that_waits_is_neither_published_nor_dropped_by_somebody_else() {
+    for is_back in [false, true] {
+        let mut w = with_proofs();
+        w.connect("watcher", v5());
+        w.subscribe("watcher", "last", 1);
+        let last = will("last", "words").delay(100);
+        w.connect("anna", v5().id("x").user("anna").expiry(1_000).will(last));
+        w.lose("anna");
+        somebody_else_comes(&mut w);
+        w.expect_nothing("watcher");
+        w.authenticate(Authenticator::Yes);
+        if is_back {
+            assert!(w.connect("again", v5().id("x").user("anna").clean(false).expiry(1_000)));
+            w.pass(200);
+            w.expect_nothing("watcher");
+        } else {
+            w.pass(101);
+            w.expect_publish("watcher", publish("last", "words"));
+        }
+    }
+}
+
+#[test]
+fn a_session_that_a_store_has_kept_is_its_users_too() {
+    let mut w = with_proofs();
+    w.restore(StoredSession {
+        key: SessionKey(5),
+        client_id: "x".into(),
+        principal: Principal::user("anna"),
+        expiry: None,
+        away_since_ms: None,
+        ends_in_ms: None,
+        will: None,
+        subscriptions: Vec::new(),
+        in_flight: Vec::new(),
+        held: Vec::new(),
+        received: Vec::new(),
+        queued: 0,
+        queued_bytes: 0,
+        last_queued: Sequence(0),
+        next_sequence: 1,
+    });
+    let before = w.records().len();
+    somebody_else_comes(&mut w);
+    assert_eq!(w.records().len(), before, "nothing of it was written");
+    assert_eq!(w.snapshot().refused.foreign_session, 6);
+    w.authenticate(Authenticator::Waiting);
+    w.start("anna", v5().id("x").method("RIDDLE", b"1").clean(false));
+    w.prove_as("anna", b"2");
+    w.expect("anna", connack_present());
 }

@@ -2,7 +2,7 @@
 //! together or byte by byte.
 
 use crate::connecting;
-use noctule_broker::{Limits, Snapshot};
+use noctule_broker::{Entrance, EntranceId, Limits, Mount, Snapshot, Stage};
 use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Pieces, Said, World};
@@ -89,7 +89,9 @@ fn conversation(
         heard[subscribers].extend(w.all_heard("s"));
     }
     let mut snapshot = w.snapshot();
+    // How large buffers have grown is nothing that anybody can tell.
     snapshot.memory = Default::default();
+    snapshot.holdings = Default::default();
     (heard, snapshot)
 }
 
@@ -123,4 +125,67 @@ fn messages_that_are_watched_are_reported_one_by_one_and_the_others_counted() {
     w.settle();
     assert_eq!(w.watch(0), 7);
     assert_eq!(w.all_heard("r").len(), 11);
+}
+
+/// Has a client say the same message a few times, all at once, when its route is known.
+fn say_together(w: &mut World, name: &str, topic: &str, qos: u8) {
+    w.publish(name, publish(topic, "first").qos(qos));
+    for number in 1..5 {
+        let said = publish(topic, "then").qos(qos);
+        w.say(name, if qos > 0 { said.id(100 + number) } else { said });
+    }
+    w.settle();
+    let answered = w.all_heard(name).into_iter().filter_map(|said| match said {
+        Said::Ack { packet: PacketType::Puback, id, .. } => Some(id),
+        _ => None,
+    });
+    let expected = if qos > 0 { vec![101, 102, 103, 104] } else { Vec::new() };
+    assert_eq!(answered.collect::<Vec<_>>(), expected);
+}
+
+fn messages_heard(w: &mut World, name: &str) -> Vec<(String, u8)> {
+    let heard = w.all_heard(name).into_iter();
+    heard
+        .filter_map(|said| match said {
+            Said::Publish(publish) => Some((publish.topic, publish.qos.bits())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_run_from_below_a_mount_stays_below_it() {
+    let site = Entrance { mount: Mount::new("site/1/"), ..Entrance::default() };
+    let mut w = World::entered(vec![Entrance::default(), site], Stage::Written);
+    // So that the route of the name without its mount is known, too.
+    w.connect("outside", v311());
+    w.connect("all", v311());
+    w.subscribe("all", "#", 1);
+    say_together(&mut w, "outside", "x", 0);
+    say_together(&mut w, "outside", "x", 1);
+    assert_eq!(messages_heard(&mut w, "all").len(), 10);
+    w.come_by(EntranceId(1));
+    w.connect("inside", v311());
+    for qos in [0, 1] {
+        say_together(&mut w, "inside", "x", qos);
+        assert_eq!(messages_heard(&mut w, "all"), vec![("site/1/x".to_owned(), qos); 5]);
+    }
+    // And what comes in runs from elsewhere is called there as it is below the mount.
+    w.connect("reader", v311());
+    w.subscribe("reader", "x", 1);
+    for qos in [0, 1] {
+        say_together(&mut w, "outside", "site/1/x", qos);
+        assert_eq!(messages_heard(&mut w, "reader"), vec![("x".to_owned(), qos); 5]);
+        assert_eq!(messages_heard(&mut w, "all").len(), 5);
+    }
+}
+
+#[test]
+fn a_run_is_delivered_with_the_qos_of_the_subscription_where_that_is_the_rule() {
+    let mut w = World::with(Limits { upgrade_qos: true, ..Limits::default() });
+    w.connect("s", v311());
+    w.connect("r", v311());
+    w.subscribe("r", "x", 1);
+    say_together(&mut w, "s", "x", 0);
+    assert_eq!(messages_heard(&mut w, "r"), vec![("x".to_owned(), 1); 5]);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use noctule_client::{ClientConfig, TlsError, TlsOptions};
+use noctule_client::{Address, ClientConfig, TlsError, TlsOptions, Transport};
 use noctule_conformance::{
     Finding, Outcome, Patience, ProtocolVersion, Selection, Tally, Target, VERSIONS, json,
     run as check, selected, text,
@@ -42,7 +42,7 @@ pub(crate) fn describe() -> Command {
                 .long(PORT)
                 .value_name("PORT")
                 .value_parser(value_parser!(u16).range(1..))
-                .help("Its port [default: 1883, with TLS 8883]"),
+                .help("Its port [default: 1883, with TLS 8883; of WebSocket 8083, 8084]"),
             Arg::new(VERSION)
                 .long("version")
                 .value_name("VERSION")
@@ -75,6 +75,7 @@ pub(crate) fn describe() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Over TLS, trusting the certificates in this PEM file"),
             flag(INSECURE, "Over TLS, accepting any certificate"),
+            flag(WS, "Over WebSocket, at the path /mqtt"),
             time(TIMEOUT, "5s", "How long what has to come is waited for"),
             time(SILENCE, "200ms", "How long what must not come is waited for"),
             Arg::new(JOBS)
@@ -108,6 +109,7 @@ const PASSWORD: &str = "password";
 const TLS: &str = "tls";
 const CAFILE: &str = "cafile";
 const INSECURE: &str = "insecure";
+const WS: &str = "ws";
 const TIMEOUT: &str = "timeout";
 const SILENCE: &str = "silence";
 const JOBS: &str = "jobs";
@@ -137,13 +139,20 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
             return crate::exit_code(crate::USAGE);
         }
     };
-    let usual = if encryption.is_some() { 8883 } else { 1883 };
+    let over_ws = arguments.get_flag(WS);
+    let transport = if over_ws { Transport::web_socket() } else { Transport::Tcp };
+    let usual = transport.default_port(encryption.is_some());
     let port = arguments.get_one(PORT).copied().unwrap_or(usual);
-    let name = format!("{host}:{port}");
+    let address = Address { tls: encryption.is_some(), transport, ..Address::new(host, port) };
+    let name = address.to_string();
     let findings = target(arguments, host, port)
         .and_then(|target| match encryption {
             Some(config) => target.over_tls(config, host),
             None => Ok(target),
+        })
+        .map(|target| match &address.transport {
+            Transport::WebSocket { path } => target.over_web_socket(&address.authority(), path),
+            Transport::Tcp | Transport::Unix(_) => target,
         })
         .and_then(|target| check(&target, &selection, |finding| tell(arguments, finding)));
     match findings {
@@ -195,7 +204,7 @@ fn encryption(arguments: &ArgMatches) -> Result<Option<Arc<ClientConfig>>, TlsEr
         return Ok(None);
     }
     let options = TlsOptions::default().insecure(insecure);
-    let options = file.into_iter().fold(options, |options, file| options.ca_file(file));
+    let options = file.into_iter().fold(options, TlsOptions::ca_file);
     options.client_config().map(Some)
 }
 

@@ -314,11 +314,60 @@ fn what_a_retained_message_says_is_withheld_once_its_publisher_may_not_say_it_an
     assert!(found().is_empty());
 }
 
+/// A token of `anna` with these claims besides, signed with HS256 under a secret of 32 bytes `k`.
+fn token(claims: &str) -> String {
+    let script = "import base64, hashlib, hmac, json, sys\n\
+        code = lambda b: base64.urlsafe_b64encode(b).rstrip(b'=')\n\
+        claims = {'sub': 'anna', 'exp': 4102444800} | json.loads(sys.argv[1])\n\
+        text = b'.'.join(code(json.dumps(part).encode()) for part in ({'alg': 'HS256'}, claims))\n\
+        print((text + b'.' + code(hmac.digest(b'k' * 32, text, 'sha256'))).decode())";
+    let finished = Program::start(foreign::python().args(["-c", script, claims])).finish().well();
+    finished.lines[0].clone()
+}
+
+#[test]
+fn a_token_may_say_what_its_bearer_may_do_and_the_rules_what_not() {
+    let room = Room::new();
+    // 32 times the letter k.
+    let secret = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s";
+    let keys = format!(r#"{{"keys":[{{"kty":"oct","alg":"HS256","k":"{secret}"}}]}}"#);
+    room.file("keys.json", keys.as_bytes());
+    room.file("rules.toml", b"[[rule]]\nallow = \"publish\"\ntopics = \"all\"\n[[rule]]\ndeny = \"publish\"\ntopics = \"never\"\n");
+    let flags = ["--jwt-keys", "keys.json", "--jwt-acl-claim", "acl", "--acl-file", "rules.toml"];
+    let broker = Broker::in_room(room, &flags);
+    let publish = |token: &str, topic: &str| {
+        let mut command = foreign::mosquitto("mosquitto_pub");
+        command.args(["-h", &broker.host(), "-p", &broker.port(), "-V", "5", "-q", "1"]);
+        command.args(["-u", "anna", "-P", token, "-i", "c1", "-t", topic, "-m", "x"]);
+        let finished = Program::start(&mut command).finish();
+        let refused = finished.complaints.contains("Connection error");
+        let denied = finished.complaints.contains("Not authorized");
+        if refused {
+            "refused"
+        } else if denied {
+            "denied"
+        } else {
+            "published"
+        }
+    };
+    let rights = r#"{"acl": {"publish": ["own/%u/#", "never"], "deny": {"publish": ["all"]}}}"#;
+    let with = token(rights);
+    assert_eq!(publish(&with, "own/anna/x"), "published");
+    assert_eq!(publish(&with, "own/otto/x"), "denied");
+    assert_eq!(publish(&with, "never"), "denied", "the rules say so");
+    assert_eq!(publish(&with, "all"), "denied", "the token says so");
+    let without = token("{}");
+    assert_eq!(publish(&without, "all"), "published");
+    assert_eq!(publish(&without, "own/anna/x"), "denied");
+    assert_eq!(publish(&token(r#"{"acl": ["all"]}"#), "all"), "refused");
+    broker.program().expect_complaint(&["denied", "anna", "publish on own/otto/x"]);
+}
+
 /// What stands in the first block of a kind on the page about rules that holds some words.
 fn block(kind: &str, words: &str) -> String {
     let page = include_str!("../../../../docs/authorization.md");
     let fence = format!("```{kind}\n");
-    let blocks = page.split(&fence).skip(1);
+    let blocks = page.split(&*fence).skip(1);
     let mut blocks = blocks.filter_map(|rest| Some(rest.split_once("\n```")?.0));
     blocks.find(|block| block.contains(words)).expect("the block").to_owned()
 }

@@ -135,6 +135,24 @@ fn nobody_there_and_nothing_meant_have_codes_of_their_own() {
 }
 
 #[test]
+fn over_web_socket_our_broker_passes_as_well() {
+    let broker = Broker::ours(&["--hello", "never", "--ws-port", "0", "--wss-port", "0"]);
+    let run = |port: &str, flags: &[&str]| {
+        let fixed = ["127.0.0.1", "--ws", "-p", port, "--json", "--timeout", "20s"];
+        conform(&[&fixed, flags].concat())
+    };
+    let finished = run(&broker.ws_port(), &["--jobs", "16"]);
+    let findings: Value = serde_json::from_str(&finished.lines.join("\n")).expect("JSON");
+    let failed = with_outcome(&findings, "failed");
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(with_outcome(&findings, "passed").len() > 500, "{findings:#}");
+    let encrypted = run(&broker.wss_port(), &["--insecure", "--only", "connect"]).well();
+    assert!(encrypted.lines.iter().any(|line| line.contains("wss://127.0.0.1")), "{encrypted:?}");
+    let wrong = run(&broker.port(), &[]);
+    assert_eq!(wrong.status.code(), Some(3), "WebSocket to a plain port: {wrong:?}");
+}
+
+#[test]
 fn over_tls_our_broker_passes_as_well() {
     let broker = Broker::ours(&["--hello", "never"]);
     let (port, ca) = (broker.tls_port(), broker.path("noctule-data/tls/ca.pem"));
