@@ -70,7 +70,7 @@ pub struct Session {
     /// when they leave.
     pub(crate) recheck_through: Sequence,
     /// Subscriptions that have lost their right, and may get it back.
-    pub(crate) suspended: BTreeSet<Box<str>>,
+    pub(crate) suspended: Option<Box<Suspended>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
@@ -108,6 +108,10 @@ pub struct Session {
     /// It is among the sessions whose retained messages are being sent now.
     pub(crate) replaying: bool,
 }
+
+/// Filters of subscriptions that have lost their right, which few sessions have.
+#[derive(Debug, Default)]
+pub(crate) struct Suspended(BTreeSet<Box<str>>);
 
 /// The messages of a restored queue that may have been sent: the first ones, as many as can be in
 /// flight.
@@ -184,7 +188,7 @@ impl Session {
             standing: Standing::default(),
             judged_by: None,
             recheck_through: Sequence(0),
-            suspended: BTreeSet::new(),
+            suspended: None,
             connection: None,
             claimant: None,
             receiving: Stage::Written,
@@ -262,7 +266,22 @@ impl Session {
 
     /// Whether one of its subscriptions is there and leads to nothing, as it has no right to it.
     pub(crate) fn is_suspended(&self, filter: &str) -> bool {
-        self.suspended.contains(filter)
+        self.suspended.as_ref().is_some_and(|all| all.0.contains(filter))
+    }
+
+    /// One of its subscriptions leads to nothing from now on.
+    pub(crate) fn suspend(&mut self, filter: &str) {
+        self.suspended.get_or_insert_default().0.insert(filter.into());
+    }
+
+    /// One of its subscriptions is gone, or leads somewhere again.
+    pub(crate) fn forget_suspended(&mut self, filter: &str) {
+        if let Some(all) = &mut self.suspended {
+            all.0.remove(filter);
+            if all.0.is_empty() {
+                self.suspended = None;
+            }
+        }
     }
 
     /// Whether something waits for room to be sent.
@@ -302,6 +321,6 @@ mod tests {
     #[test]
     fn a_session_that_owes_nothing_is_small() {
         // As with connections.
-        assert!(size_of::<Session>() <= 464, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 480, "{}", size_of::<Session>());
     }
 }

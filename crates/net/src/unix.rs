@@ -5,11 +5,12 @@
 
 use crate::Listener;
 use crate::tcp::BACKLOG;
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, open};
+use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -23,12 +24,19 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Gives the file to a user and group.
+    /// Gives the file to a user and group: this file, and not what somebody has put in its place.
     ///
     /// # Errors
     /// What the operating system says; mostly that only root may.
     pub fn give_to(&self, user: u32, group: u32) -> io::Result<()> {
-        std::os::unix::fs::chown(&self.path, Some(user), Some(group))
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = open(&self.path, flags, Mode::empty())?;
+        let found = fstat(&file)?;
+        if (found.st_dev, found.st_ino) != self.identity {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        Ok(chownat(&file, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?)
     }
 }
 
@@ -50,11 +58,15 @@ impl Drop for SocketFile {
 pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(Listener, SocketFile)> {
     remove_if_left_behind(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // The file is made with the mode of its socket, less what the umask forbids.
+    let address = SockAddr::unix(path)?;
+    // The file is made with the mode of its socket, less what the umask forbids. To change it afterwards
+    // by its name would change whatever has that name then.
     fchmod(&socket, Mode::from_raw_mode(mode))?;
-    socket.bind(&SockAddr::unix(path)?)?;
+    let umask = umask(Mode::empty());
+    let bound = socket.bind(&address);
+    rustix::process::umask(umask);
+    bound?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok((Listener::unix(socket.into(), path.to_owned()), file))
@@ -85,6 +97,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener;
 
     /// A directory that goes with the test.

@@ -13,8 +13,9 @@ use rustix::fs::{Access, Mode, OFlags, access};
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
 use std::path::Path;
+use std::sync::OnceLock;
 use tracing::warn;
 
 /// Whom Mosquitto goes on as when root starts it and nobody says otherwise.
@@ -23,8 +24,10 @@ const MOSQUITTO: &str = "mosquitto";
 /// The user that a `mosquitto.conf` means which names none, if there is such a user and anything to
 /// give up.
 pub(crate) fn usual_user() -> Optional<String> {
-    let is_there = is_root() && User::from_name(MOSQUITTO).is_ok_and(|user| user.is_some());
-    if is_there { Optional::Set(MOSQUITTO.to_owned()) } else { Optional::None }
+    // Asked once: when the file is read again, there is nothing to give up any more.
+    static USUAL: OnceLock<bool> = OnceLock::new();
+    let is_there = || is_root() && User::from_name(MOSQUITTO).is_ok_and(|user| user.is_some());
+    if *USUAL.get_or_init(is_there) { Optional::Set(MOSQUITTO.to_owned()) } else { Optional::None }
 }
 
 /// The user to go on as, found but not yet become.
@@ -67,8 +70,7 @@ impl Successor {
             socket.give_to(uid.as_raw(), gid.as_raw()).map_err(failed)?;
         }
         if let Some(path) = config.log_file.get() {
-            // It was opened by root; later it is opened again by its owner.
-            lchown(path, Some(uid.as_raw()), Some(gid.as_raw())).map_err(failed)?;
+            give_log(path, uid, gid).map_err(failed)?;
         }
         if needs_directory(config) {
             make_for(&config.data_dir, uid, gid).map_err(failed)?;
@@ -95,6 +97,22 @@ fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
+/// Gives away the file that root has opened for the log, so that it can be opened again: a file, and no
+/// device; and none that has a second name, which may be that of something else.
+fn give_log(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else {
+        // A link leads to it, so it is for others to say whose it is.
+        return Ok(());
+    };
+    let found = fs::File::from(file);
+    let about = found.metadata()?;
+    if about.is_file() && about.nlink() == 1 {
+        fchown(&found, Some(uid.as_raw()), Some(gid.as_raw()))?;
+    }
+    Ok(())
+}
+
 /// Makes the data directory if it is not there.
 fn make_for(directory: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     if fs::symlink_metadata(directory).is_ok() {
@@ -111,7 +129,7 @@ fn make_for(directory: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
 fn chown_new(directory: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::open(directory, flags, Mode::empty())?;
-    std::os::unix::fs::fchown(&handle, Some(uid.as_raw()), Some(gid.as_raw()))
+    fchown(&handle, Some(uid.as_raw()), Some(gid.as_raw()))
 }
 
 fn become_user(name: &str, uid: Uid, gid: Gid) -> io::Result<()> {

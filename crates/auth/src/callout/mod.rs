@@ -130,6 +130,12 @@ impl Callout {
         self.url.scheme_str() == Some("http") && !is_near
     }
 
+    /// Whether the question can be written at all: as JSON a password has to be UTF-8.
+    #[must_use]
+    pub fn can_say(&self, asked: &Asked<'_>) -> bool {
+        asked.written(self.format).is_some()
+    }
+
     /// Asks, and waits for the answer.
     ///
     /// # Errors

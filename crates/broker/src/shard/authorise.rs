@@ -178,10 +178,9 @@ impl Shard {
             return;
         };
         if suspended {
-            found.suspended.insert(filter.into());
-            return;
+            return found.suspend(filter);
         }
-        found.suspended.remove(filter);
+        found.forget_suspended(filter);
         self.resume_subscription(session, filter);
     }
 

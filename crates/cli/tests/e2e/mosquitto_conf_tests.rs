@@ -78,12 +78,15 @@ fn a_configuration_with_passwords_and_persistence_runs_unchanged() {
     let asked = [&["-t", "a", "-C", "1", "-W", "30"][..], &right].concat();
     assert_eq!(client("mosquitto_sub", port, &asked).well().lines, ["stored"]);
 
-    // SIGHUP reads the file of users again.
+    let told = broker.complaints().matches("autosave_interval has no effect").count();
+    assert_eq!(told, 1, "once at the start");
+    // SIGHUP reads the file of users again, and says again what is different.
     let add = ["-b", &passwords.to_string_lossy(), "otto", "other"];
     Program::start(foreign::mosquitto("mosquitto_passwd").args(add)).finish().well();
     broker.signal(Signal::HUP);
     let otto = [&["-t", "a", "-C", "1", "-W", "30"][..], &["-u", "otto", "-P", "other"]].concat();
     broker.expect_complaint(&["password file read again", "users=2"]);
+    broker.expect_complaint(&["INFO", "mosquitto.conf:8: autosave_interval has no effect"]);
     assert_eq!(client("mosquitto_sub", port, &otto).well().lines, ["stored"]);
     end(broker, Signal::TERM);
     assert!(!room.path().join("pid").exists());

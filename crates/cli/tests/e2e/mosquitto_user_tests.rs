@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getuid};
 
@@ -18,6 +20,44 @@ fn open_room() -> std::path::PathBuf {
     fs::create_dir(&path).expect("a directory");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
     path
+}
+
+#[test]
+fn without_a_word_about_it_the_user_is_mosquitto_and_nothing_else_is_given_away() {
+    let directory = open_room();
+    let port = free_port();
+    let file = directory.join("mosquitto.conf");
+    fs::write(&file, format!("listener {port} localhost\nallow_anonymous true\nlog_dest none\n"))
+        .expect("a file");
+    let mut command = noctule();
+    command.args(["mosquitto", "-c"]).arg(&file).current_dir(&directory);
+    let broker = Program::start(&mut command);
+    broker.expect("line that says ready", |line| line.contains("ready").then_some(()));
+    assert_eq!(fs::metadata("/dev/null").expect("a device").uid(), 0);
+    let users = fs::read_to_string("/etc/passwd").expect("users");
+    let mosquitto = users.lines().find_map(|line| line.strip_prefix("mosquitto:"));
+    let expected = match mosquitto {
+        Some(line) if getuid().is_root() => line.split(':').nth(1).expect("a number").to_owned(),
+        _ => getuid().as_raw().to_string(),
+    };
+    let expected = format!("Uid:\t{expected}\t");
+    assert!(rights(broker.pid()).iter().all(|one| one.starts_with(&expected)), "{expected}");
+    broker.signal(Signal::TERM);
+    broker.finish().well();
+    fs::remove_dir_all(&directory).expect("ours");
+}
+
+/// The text of a file, once these words are in it.
+fn wait_for(file: &Path, words: &str) -> String {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if text.contains(words) {
+            return text;
+        }
+        assert!(Instant::now() < end, "no {words:?} in {}: {text}", file.display());
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }
 
 /// The real, effective and saved user and group, and the further groups, of each thread of a process.
@@ -58,6 +98,9 @@ fn the_broker_goes_on_as_the_user_that_the_file_names() {
     } else {
         assert_eq!(owner, getuid().as_raw());
     }
+    broker.signal(Signal::HUP);
+    let log = wait_for(&directory.join("log"), "configuration read again; nothing has changed");
+    assert!(!log.contains("until a restart"), "{log}");
     let publish = ["-p", &port.to_string(), "-t", "a", "-m", "kept", "-r", "-q", "1"];
     Program::start(foreign::mosquitto("mosquitto_pub").args(publish)).finish().well();
     broker.signal(Signal::TERM);
@@ -112,17 +155,7 @@ fn a_log_file_that_was_rotated_is_begun_anew_on_sighup() {
         let arguments = ["-p", &port.to_string(), "-t", "a", "-m", "x", "-i", id];
         Program::start(foreign::mosquitto("mosquitto_pub").args(arguments)).finish().well();
     };
-    let wait_for = |file: &str, words: &str| {
-        let end = std::time::Instant::now() + DEADLINE;
-        loop {
-            let text = fs::read_to_string(room.path().join(file)).unwrap_or_default();
-            if text.contains(words) {
-                return text;
-            }
-            assert!(std::time::Instant::now() < end, "no {words:?} in {file}: {text}");
-            std::thread::park_timeout(std::time::Duration::from_millis(10));
-        }
-    };
+    let wait_for = |file: &str, words: &str| wait_for(&room.path().join(file), words);
     come("first");
     wait_for("log", "client_id=\"first\"");
     fs::rename(room.path().join("log"), room.path().join("log.1")).expect("a log");

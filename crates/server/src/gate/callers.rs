@@ -128,6 +128,11 @@ impl Callers {
     pub(super) fn work(&self, login: &mut Login) -> Opinion {
         let host = login.host();
         let asked = asked(login, host.as_deref());
+        // Whoever is asked is not to blame, and the circuit learns nothing from it.
+        if !self.line.callout.can_say(&asked) {
+            login.may_be_guess = true;
+            return Opinion::Decided(BAD_PASSWORD);
+        }
         if !locked(&self.line.breaker).admits(Instant::now()) {
             return Opinion::Decided(UNAVAILABLE);
         }
@@ -152,8 +157,6 @@ impl Callers {
                 login.may_be_guess |= says_who;
                 Opinion::Unknown
             }
-            // Whoever is asked is not to blame, and cannot say yes.
-            Err(CalloutFailure::NotText) => Opinion::Decided(BAD_PASSWORD),
             Err(_) => Opinion::Decided(UNAVAILABLE),
         }
     }
@@ -170,7 +173,7 @@ impl Line {
                      is refused");
             }
             (Some(Turn::Closed), None) => info!(%url, "it answers again"),
-            (_, Some(CalloutFailure::NotText)) | (_, None) => {}
+            (_, None) => {}
             (_, Some(failure)) => {
                 let mut complained = locked(&self.complained);
                 if complained.is_some_and(|last| now < last + COMPLAINT) {

@@ -181,11 +181,16 @@ fn what_is_not_understood_lets_nobody_in_and_keeps_nobody_out() {
     let backend = Backend::answering(|body| {
         Some(if body.contains("odd") { ("200 OK", "<html>") } else { ("200 OK", "allow") })
     });
-    let (_gate, check) = watched("odd", &config(&backend.url()));
+    let (gate, check) = watched("odd", &config(&backend.url()));
     for _ in 0..8 {
         assert_eq!(check(somebody(Some("odd"), Some("x"))), (UNAVAILABLE, false));
     }
     assert_eq!(check(somebody(Some("u"), Some("x"))), (Verdict::Accepted, false));
+    let guard = Arc::clone(&gate.guards.read().unwrap()[0]);
+    let odd = Credentials { password: Some([0xFF][..].into()), ..somebody(Some("u"), None) };
+    let login = Login::new(&guard, odd.clone(), ELSEWHERE, asker());
+    assert!(!format!("{login:?}").contains("255"), "a password is shown: {login:?}");
+    assert_eq!(check(odd), (BAD_PASSWORD, true), "it cannot be written as JSON");
     let elsewhere = Backend::always("302 Found\r\nLocation: http://127.0.0.1:1/", "allow");
     let (_gate, check) = watched("redirect", &config(&elsewhere.url()));
     assert_eq!(check(somebody(Some("u"), Some("x"))), (UNAVAILABLE, false), "not followed");

@@ -19,6 +19,7 @@ use noctule_auth::is_token;
 use noctule_broker::{ConnectionHandle, Credentials, Principal, Verdict};
 use noctule_cert::{IdentityField, identity};
 use noctule_net::{AnnouncedCertificate, Peer, Source};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -46,7 +47,6 @@ pub(super) enum Method {
 }
 
 /// A client that wants to come in, with all that a method may want to know of it.
-#[derive(Debug)]
 pub(super) struct Login {
     pub(super) guard: Arc<Guard>,
     pub(super) client_id: Box<str>,
@@ -91,6 +91,13 @@ pub(super) enum Finding {
     Verdict(Verdict),
     /// The method at this place has to work.
     Work(usize),
+}
+
+/// A password is part of nothing that is shown.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
 }
 
 impl Login {

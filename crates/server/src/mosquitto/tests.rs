@@ -261,3 +261,85 @@ fn listeners_of_websocket_take_pages_as_they_did() {
     let case = Case::new("http", "listener 8083\nallow_anonymous true\nprotocol http_api\n");
     assert!(case.refused()[0].contains("expected mqtt or websockets"), "{:?}", case.refused());
 }
+
+#[test]
+fn a_database_of_mosquittos_is_warned_of_where_it_would_have_been_read() {
+    for (name, more, file, is_said) in [
+        ("db", "persistence true\n", "mosquitto.db", true),
+        ("db-name", "persistence true\npersistence_file mine.db\n", "mine.db", true),
+        ("db-other", "persistence true\npersistence_file mine.db\n", "mosquitto.db", false),
+        ("db-off", "persistence false\n", "mosquitto.db", false),
+    ] {
+        let case = Case::new(name, "");
+        let location = case.directory.display();
+        let text = format!("allow_anonymous true\npersistence_location {location}\n{more}");
+        fs::write(case.file(), text).unwrap();
+        fs::write(case.directory.join(file), "").unwrap();
+        let translation = case.translation().unwrap();
+        let said =
+            translation.notes.iter().filter(|note| note.text.contains("is not read")).count();
+        assert_eq!(said, usize::from(is_said), "{name}: {:?}", translation.notes);
+        assert_eq!(translation.toml.contains("begin anew"), is_said, "{name}");
+    }
+}
+
+#[test]
+fn a_unix_socket_and_proxies_are_listeners_of_their_own_kind() {
+    let text = "allow_anonymous true\nlistener 0 /run/mq tt.sock\nmax_qos 2\n\
+                listener 1884\nenable_proxy_protocol 2\n";
+    let case = Case::new("unix", text);
+    let listeners = case.config().all_listeners();
+    let path = listeners[0].unix_path();
+    assert_eq!(path, Some(Path::new("/run/mq tt.sock")));
+    assert!(!listeners[0].config.proxies_only && listeners[1].config.proxies_only);
+    assert!(!listeners[1].config.proxies.is_empty() && listeners[1].unix_path().is_none());
+    assert!(
+        case.translation().unwrap().toml.contains(":5: enable_proxy_protocol: whoever connects")
+    );
+    let refused = Case::new("unix-nowhere", "allow_anonymous true\nlistener 0\n").refused();
+    assert!(refused[0].contains("has to have a path"), "{refused:?}");
+}
+
+#[test]
+fn certificates_behind_a_proxy_are_those_that_it_tells_of() {
+    let proxied = "listener 1884\nenable_proxy_protocol 2\nuse_identity_as_username true\n";
+    let config = Case::new("told", proxied).config();
+    let listener = &config.all_listeners()[0].config;
+    assert!(listener.proxy_certificates && listener.client_ca.get().is_none());
+    let open = format!("{proxied}require_certificate true\nallow_anonymous true\n");
+    let refused = Case::new("told-open", &open).refused();
+    assert!(refused.iter().any(|line| line.contains("behind a proxy")), "{refused:?}");
+}
+
+#[test]
+fn what_is_set_and_means_something_else_has_its_remark_above_it() {
+    let text = "allow_anonymous true\nlog_dest syslog\nautosave_interval 5\ntls_version tlsv1.1\n\
+                certfile c.pem\nkeyfile k.pem\nuser mqtt\nlog_dest file /var/log/m.log\n";
+    let case = Case::new("remarks", text);
+    let translation = case.translation().unwrap();
+    assert!(translation.names_user);
+    let toml = translation.toml;
+    let remark = |words: &str| {
+        let at = toml.lines().position(|line| line.starts_with('#') && line.contains(words));
+        let at = at.unwrap_or_else(|| panic!("no {words} in {toml}"));
+        toml.lines().nth(at + 1).unwrap().to_owned()
+    };
+    assert_eq!(remark(":4: tls_version: TLS 1.1 is not offered"), "tls_version_min = \"1.2\"");
+    assert!(remark(":2: log_dest: the log goes to standard error").starts_with('#'), "{toml}");
+    assert!(toml.contains("user = \"mqtt\"\n") && toml.contains("log_file = \"/var/log/m.log\"\n"));
+    let two = "allow_anonymous true\ncertfile c\nkeyfile k\ncafile a\ncapath b\n";
+    let refused = Case::new("two-places", two).refused();
+    assert!(refused[0].contains("either cafile or capath"), "{refused:?}");
+}
+
+#[test]
+fn what_mosquitto_lets_wait_or_raises_is_so_here() {
+    let text = "allow_anonymous true\nqueue_qos0_messages true\nupgrade_outgoing_qos true\n\
+                clientid_prefixes dev-\nallow_zero_length_clientid false\nmax_topic_alias 0\n\
+                listener 1884\nallow_anonymous true\nmount_point site-1/\n";
+    let config = Case::new("waits", text).config();
+    assert!(config.session.queue_qos_0 && config.protocol.upgrade_qos);
+    assert!(config.client_id_required && config.client_id_prefix == "dev-");
+    assert_eq!((&*config.assigned_id_prefix, config.limits.topic_aliases_in_max), ("auto-", 0));
+    assert_eq!(config.all_listeners()[0].config.listener.mount_point, "site-1/");
+}

@@ -8,6 +8,7 @@ use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES};
 use crate::format::record::{Identifiers, Stored, StoredMessage};
 use crate::format::segment::{DATA_START, file_name};
 use crate::index::Location;
+use crate::supply::Segment;
 use noctule_broker::{Message, Owed, Record, Sequence, SessionKey};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
@@ -317,8 +318,19 @@ impl<F: DiskFile + Debug> Engine<F> {
     pub(super) fn begin_batch(&mut self, bytes: usize) -> Result<(), StoreError> {
         let needed = HEADER_BYTES + bytes;
         if self.active.used as usize + needed > self.active.capacity as usize {
+            let is_empty = self.active.used == DATA_START;
+            if is_empty {
+                // One without a batch cannot stand between two that follow one another. It is gone
+                // before the next one is there to stay.
+                let Segment { id, capacity, used, records, .. } = self.active;
+                let file = self.active.file.clone();
+                self.supply.retire(Segment { id, file, capacity, used, records })?;
+            }
             let next = self.supply.take((DATA_START as usize + needed) as u32)?;
-            self.sealed.push_back(std::mem::replace(&mut self.active, next));
+            let before = std::mem::replace(&mut self.active, next);
+            if !is_empty {
+                self.sealed.push_back(before);
+            }
             self.segments_begun += 1;
             // What is owed refers to messages in its own segment.
             self.encoder.placed.clear();

@@ -152,3 +152,38 @@ fn a_unit_is_there_as_a_whole_or_not_at_all() {
     let lost: usize = (0..300).map(|seed| live(seed, Faults::default())).sum();
     assert!(lost > 300, "the power went while units were under way: {lost}");
 }
+
+#[test]
+fn the_first_unit_after_a_start_may_be_larger_than_a_segment() {
+    let (mut lost, mut kept) = (0, 0);
+    for cut in (0..240).step_by(3) {
+        let disk = SimulatedDisk::new(cut);
+        let key = KEYS[0];
+        let (store, _) = opened(&disk, Faults::default());
+        let client_id = "a".into();
+        let session = Record::Session {
+            key,
+            client_id,
+            principal: Principal::default(),
+            expiry: None,
+            will: None,
+        };
+        let first = owed(key, 1, message(10));
+        store.for_shard(ShardId(0)).persist(Ticket(1), vec![session, first]);
+        store.close().unwrap();
+        disk.kill();
+
+        let (store, _) = opened(&disk, Faults::default());
+        disk.cut_power_after(cut);
+        let large = (2..6).map(|sequence| owed(key, sequence, message(35_000)));
+        store.for_shard(ShardId(0)).persist(Ticket(1), large.collect());
+        let stored = store.close().is_ok();
+        disk.crash();
+
+        let (store, answers) = opened(&disk, Faults::default());
+        let there = found(&store, &answers, key).len();
+        assert!(there == 5 || (there == 1 && !stored), "cut at {cut}: {there}, {stored}");
+        *(if there == 5 { &mut kept } else { &mut lost }) += 1;
+    }
+    assert!(lost > 5 && kept > 5, "the power goes before and after: {lost}, {kept}");
+}
