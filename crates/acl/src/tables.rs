@@ -138,7 +138,7 @@ impl Reader<'_> {
             let message = "rules are tables of their own: expected `[[rule]]`, with its keys below";
             return self.note(value.span(), message);
         };
-        for table in tables.iter() {
+        for table in tables {
             match table.get_ref() {
                 DeValue::Table(entries) => self.rule(table.span(), entries),
                 _ => self.note(table.span(), "expected a table `[[rule]]`"),

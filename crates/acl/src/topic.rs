@@ -139,9 +139,8 @@ pub(crate) fn overlap(one: &str, other: &str) -> bool {
     loop {
         match (ones.next(), others.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (None, Some(_)) | (Some(_), None) => return false,
             (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
-            (Some(_), Some(_)) => return false,
+            _ => return false,
         }
     }
 }

@@ -70,7 +70,7 @@ pub struct Session {
     /// when they leave.
     pub(crate) recheck_through: Sequence,
     /// Subscriptions that have lost their right, and may get it back.
-    pub(crate) suspended: Option<Box<BTreeSet<Box<str>>>>,
+    pub(crate) suspended: Option<Box<Suspended>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
@@ -108,6 +108,10 @@ pub struct Session {
     /// It is among the sessions whose retained messages are being sent now.
     pub(crate) replaying: bool,
 }
+
+/// Filters of subscriptions that have lost their right, which few sessions have.
+#[derive(Debug, Default)]
+pub(crate) struct Suspended(BTreeSet<Box<str>>);
 
 /// The messages of a restored queue that may have been sent: the first ones, as many as can be in
 /// flight.
@@ -262,14 +266,19 @@ impl Session {
 
     /// Whether one of its subscriptions is there and leads to nothing, as it has no right to it.
     pub(crate) fn is_suspended(&self, filter: &str) -> bool {
-        self.suspended.as_ref().is_some_and(|all| all.contains(filter))
+        self.suspended.as_ref().is_some_and(|all| all.0.contains(filter))
     }
 
-    /// One of its subscriptions has a right again, or is no more.
-    pub(crate) fn end_suspension(&mut self, filter: &str) {
+    /// One of its subscriptions leads to nothing from now on.
+    pub(crate) fn suspend(&mut self, filter: &str) {
+        self.suspended.get_or_insert_default().0.insert(filter.into());
+    }
+
+    /// One of its subscriptions is gone, or leads somewhere again.
+    pub(crate) fn forget_suspended(&mut self, filter: &str) {
         if let Some(all) = &mut self.suspended {
-            all.remove(filter);
-            if all.is_empty() {
+            all.0.remove(filter);
+            if all.0.is_empty() {
                 self.suspended = None;
             }
         }

@@ -178,10 +178,9 @@ impl Shard {
             return;
         };
         if suspended {
-            found.suspended.get_or_insert_default().insert(filter.into());
-            return;
+            return found.suspend(filter);
         }
-        found.end_suspension(filter);
+        found.forget_suspended(filter);
         self.resume_subscription(session, filter);
     }
 

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::input::Sender;
 use crate::persist::Record;
+use crate::rights::Ruling;
 use crate::run::{self, Run};
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::{PacketId, PacketType, QoS, TopicName};
@@ -61,7 +62,7 @@ impl Shard {
         };
         let topic = TopicName::from_checked(run.topic());
         if self.delivery.authority.in_force
-            && !self.rule_publishing(sender.session, topic, Some(cached)).permits()
+            && self.rule_publishing(sender.session, topic, Some(cached)) != Ruling::Permitted
         {
             return Front::Single(all);
         }

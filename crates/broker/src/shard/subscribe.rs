@@ -91,7 +91,7 @@ impl Shard {
         }
         let limits = &self.delivery.limits;
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
-        found.end_suspension(text);
+        found.forget_suspended(text);
         let is_new = !found.subscriptions.contains_key(text);
         if is_new && found.subscriptions.len() >= limits.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
@@ -234,7 +234,7 @@ impl Shard {
             return ReasonCode::NoSubscriptionExisted;
         }
         found.replays.remove(filter.as_str());
-        found.end_suspension(filter.as_str());
+        found.forget_suspended(filter.as_str());
         found.subscription_bytes -= subscription_bytes(filter.as_str());
         self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {

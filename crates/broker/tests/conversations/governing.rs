@@ -171,6 +171,61 @@ fn live(w: &mut World, version: ProtocolVersion, revoke: &mut dyn FnMut(&mut Wor
     heard[0]
 }
 
+/// So many messages at once that they are taken in together.
+fn flood(w: &mut World, name: &str, qos: u8) {
+    for number in 0..8 {
+        let message = publish("t/x", number.to_string()).qos(qos);
+        w.say(name, if qos == 0 { message } else { message.id(20 + number) });
+    }
+    w.settle();
+    let answers = w.all_heard(name).len();
+    assert_eq!(answers, if qos == 0 { 0 } else { 8 });
+}
+
+/// How many of a flood at each QoS come: all, or none.
+fn of_floods(w: &mut World, publisher: &str, reader: &str) -> bool {
+    let mut heard = Vec::new();
+    for qos in 0..2 {
+        flood(w, publisher, qos);
+        let came = (0..8).filter(|_| {
+            w.next_heard(reader)
+                .map(|said| match said {
+                    Said::Publish(publish) => w.acknowledge(reader, &publish),
+                    other => panic!("{other}"),
+                })
+                .is_some()
+        });
+        heard.push(came.count());
+    }
+    assert!(heard == [8, 8] || heard == [0, 0], "{heard:?}");
+    heard == [8, 8]
+}
+
+fn floods(w: &mut World, version: ProtocolVersion, revoke: &mut dyn FnMut(&mut World)) -> bool {
+    w.connect("watcher", user(version, "w"));
+    w.subscribe("watcher", "t/#", 1);
+    w.connect("a", user(version, "a"));
+    // Once before, so that what was right then is remembered.
+    flood(w, "a", 0);
+    let _ = w.all_heard("watcher");
+    revoke(w);
+    of_floods(w, "a", "watcher")
+}
+
+fn live_in_a_flood(
+    w: &mut World,
+    version: ProtocolVersion,
+    revoke: &mut dyn FnMut(&mut World),
+) -> bool {
+    w.connect("p", user(version, "p"));
+    w.connect("a", user(version, "a"));
+    w.subscribe("a", "t/#", 1);
+    flood(w, "p", 0);
+    let _ = w.all_heard("a");
+    revoke(w);
+    of_floods(w, "p", "a")
+}
+
 fn retained(w: &mut World, version: ProtocolVersion, revoke: &mut dyn FnMut(&mut World)) -> bool {
     with_publisher(w);
     w.publish("p", publish("t/x", "kept").qos(1).retain());
@@ -319,6 +374,18 @@ const WAYS: &[Way] = &[
         denied: ("a", 'r', "t/#"),
         walk: retained,
         count: |denied| denied.retained,
+    },
+    Way {
+        name: "publish in a flood",
+        denied: ("a", 'p', "t/#"),
+        walk: floods,
+        count: |denied| denied.publish,
+    },
+    Way {
+        name: "live in a flood",
+        denied: ("a", 'r', "t/#"),
+        walk: live_in_a_flood,
+        count: |denied| denied.read,
     },
     Way {
         name: "retained, by its source",
@@ -489,8 +556,13 @@ fn in_the_shadow_everything_is_permitted_and_counted() {
     w.subscribe("a", "t/+", 1);
     w.publish("a", publish("t/x", "x").qos(1));
     w.receive("a", publish("t/x", "x").qos(1));
+    for number in 0..4 {
+        w.say("a", publish("t/x", number.to_string()));
+    }
+    w.settle();
+    assert_eq!(w.all_heard("a").len(), 4);
     let denied = w.snapshot().denied;
-    assert_eq!(denied, Denied { shadow: 3, ..Denied::default() }, "will, subscription, message");
+    assert_eq!(denied, Denied { shadow: 7, ..Denied::default() }, "will, subscription, messages");
     let said = |report: &&Report| matches!(report, Report::Denied(said) if said.shadow);
     assert_eq!(w.reports().iter().filter(said).count(), 1);
     w.disconnect("a");

@@ -2,6 +2,7 @@
 
 use super::{Disk, DiskFile, PAGE_BYTES};
 use rustix::fs::{Advice, FallocateFlags, OFlags};
+use rustix::io::Errno;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -178,11 +179,9 @@ impl DiskFile for RealFile {
 
     fn fill(&self, begin: u64, end: u64) -> io::Result<()> {
         // In one piece, if the file system can do that. It has to say so if there is no room.
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), begin, end - begin) {
-            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            Ok(()) | Err(_) => {}
+        let allocated = rustix::fs::fallocate(&self.0, FallocateFlags::empty(), begin, end - begin);
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT)) = allocated {
+            return Err(error.into());
         }
         if self.fill_directly(begin, end)? {
             return Ok(());

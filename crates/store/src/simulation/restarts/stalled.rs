@@ -186,7 +186,7 @@ impl Play {
             Said::Publish(publishing) => {
                 let id = publishing.id.unwrap_or_default();
                 let is_two = publishing.qos as u8 == 2;
-                receiver.due.push(if is_two { pubrec(id).into() } else { puback(id).into() });
+                receiver.due.push(if is_two { pubrec(id) } else { puback(id) });
             }
             Said::Ack { packet: PacketType::Pubrel, id, .. } => {
                 if receiver.said.is_empty() || receiver.said[0] != *id {
@@ -194,7 +194,7 @@ impl Play {
                     return Err(format!("PUBREL {id} to {name}, whose PUBRECs were {said:?}"));
                 }
                 receiver.said.remove(0);
-                receiver.due.push(pubcomp(*id).into());
+                receiver.due.push(pubcomp(*id));
                 if self.unstored.contains(&(name, *id)) {
                     return Err(format!("PUBREL {id} to {name}, and the disk does not know it"));
                 }
