@@ -15,16 +15,16 @@ pub struct Run {
 }
 
 /// Runs this program with these arguments under callgrind. Counted is what each call of `function`,
-/// named as valgrind names it, does; with `only`, no more than what is done in functions whose
-/// names match that pattern.
+/// named as valgrind names it, does; with `only`, no more than what is done in the functions
+/// of these names.
 ///
 /// # Errors
 /// In words: if valgrind is missing or the program fails.
-pub fn run(function: &str, only: Option<&str>, arguments: &[String]) -> Result<Run, String> {
+pub fn run(function: &str, only: &[&str], arguments: &[String]) -> Result<Run, String> {
     let room = Room::new()?;
     let report = room.path.join("counts");
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let only = only.map(|pattern| format!("--toggle-collect={pattern}"));
+    let only = only.iter().map(|name| format!("--toggle-collect={name}"));
     let output = Command::new("valgrind")
         .args(["--quiet", "--tool=callgrind"])
         .args([format!("--zero-before={function}"), format!("--dump-after={function}")])

@@ -31,7 +31,7 @@ pub(crate) fn run(settings: &[Setting], operations: usize) -> Result<(), String>
 fn counted(setting: &Setting, design: &str, operations: usize) -> Result<Vec<f64>, String> {
     let words = ["counted", design, "--operations", &operations.to_string()].map(String::from);
     let words: Vec<String> = words.into_iter().chain(setting.words()).collect();
-    let run = callgrind::run(MEASURED, None, &words)?;
+    let run = callgrind::run(MEASURED, &[], &words)?;
     let operations: Vec<f64> = run.text.lines().filter_map(|line| line.parse().ok()).collect();
     let calls = setting.cells().len() * 2;
     if operations.len() != calls || run.calls.len() != calls {

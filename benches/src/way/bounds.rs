@@ -47,6 +47,8 @@ fn complaints(committed: &[(&str, f64)], counts: &[f64]) -> Vec<String> {
     for (name, count) in names().zip(counts) {
         match committed.iter().find(|(other, _)| *other == name) {
             None => complaints.push(format!("{name}: no count is committed; see way --write")),
+            // Nothing is free: whoever finds that has not counted.
+            Some(_) if !(*count >= 1.0) => complaints.push(format!("{name}: nothing was counted")),
             Some((_, before)) if *count > before * (1.0 + RISE_MAX) => {
                 let rise = (count / before - 1.0) * 100.0;
                 complaints.push(format!(
@@ -85,12 +87,14 @@ mod tests {
         lower[1].1 = 98.0;
         assert_eq!(complaints(&lower, &counts).len(), 1);
         assert_eq!(complaints(&same[1..], &counts).len(), 1);
+        let nothing: Vec<f64> = names().map(|_| 0.0).collect();
+        assert_eq!(complaints(&same, &nothing).len(), nothing.len());
     }
 
     #[test]
     fn every_pattern_has_a_committed_count() {
         let text = std::fs::read_to_string(path()).unwrap();
-        let counts: Vec<f64> = names().map(|_| 0.0).collect();
+        let counts: Vec<f64> = names().map(|_| 1.0).collect();
         assert_eq!(complaints(&committed(&text), &counts), Vec::<String>::new());
     }
 }

@@ -180,7 +180,8 @@ impl Delivery {
                             user_name: session.principal.user_name.as_deref(),
                         };
                         let reader = Subject::author(by, &session.standing);
-                        let wish = Wish::Read(view.topic);
+                        // By the topic that everybody else knows, as when it was routed.
+                        let wish = Wish::Read(whole.topic);
                         let ruling = self.authority.rule(reader, wish);
                         if !self.authority.heed(ruling, Denial::Queued, reader, wish) {
                             if let Some(owed) = discard(session, packet_id, &mut self.journal) {

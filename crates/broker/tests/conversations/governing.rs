@@ -2,9 +2,10 @@
 
 use crate::{connecting, in_each_version};
 use noctule_broker::{
-    Denied, EntranceId, EntrancePolicy, Extras, Grant, Limits, Message, MessageParts, Owed,
-    Policies, Policy, Principal, PublishedBy, QoS, Record, Report, Sequence, SessionKey,
-    StoredSession, StoredSubscription, SubscriptionOptions, Verdict, Who, Wish, Word,
+    Denied, Entrance, EntranceId, EntrancePolicy, Extras, Grant, Limits, Message, MessageParts,
+    Mount, Owed, Policies, Policy, Principal, PublishedBy, QoS, Record, Report, Sequence,
+    SessionKey, Stage, StoredSession, StoredSubscription, SubscriptionOptions, Verdict, Who, Wish,
+    Word,
 };
 use noctule_mqtt::{ProtocolVersion, ReasonCode, TopicFilter};
 use noctule_testkit::packets::*;
@@ -713,6 +714,30 @@ fn what_was_stored_is_judged_when_its_client_comes_and_its_will_by_all_entrances
             w.acknowledge("a", &publish);
         }
     }
+}
+
+#[test]
+fn below_a_mount_rights_are_about_the_topics_that_others_know() {
+    let site = Entrance { mount: Mount::new("site/1/"), ..Entrance::default() };
+    let mut w = World::entered(vec![Entrance::default(), site], Stage::Flushed);
+    w.govern(denying(&[]));
+    with_publisher(&mut w);
+    w.come_by(EntranceId(1));
+    w.connect("a", user(ProtocolVersion::V5, "a").expiry(100));
+    w.subscribe("a", "#", 1);
+    w.disconnect("a");
+    for topic in ["site/1/t/x", "site/1/u"] {
+        w.publish("p", publish(topic, "waited").qos(1));
+    }
+    // What only those below it would call so is denied, and what the others call so.
+    w.govern(denying(&[("a", 'r', "u"), ("a", 'r', "site/1/t/#"), ("a", 'p', "site/1/p")]));
+    w.connect("a", user(ProtocolVersion::V5, "a").clean(false));
+    w.receive("a", publish("u", "waited").qos(1));
+    w.expect_nothing("a");
+    w.publish("p", publish("site/1/t/x", "live").qos(1));
+    w.expect_nothing("a");
+    w.send("a", publish("p", "x").qos(1).id(1));
+    w.expect("a", puback(1).because(ReasonCode::NotAuthorized));
 }
 
 #[test]
