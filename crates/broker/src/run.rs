@@ -62,11 +62,14 @@ pub(crate) fn is_begun(frame: &Frame<'_>, behind: &[u8]) -> bool {
 }
 
 impl<'a> Run<'a> {
-    /// The run that `input` begins with, if it does. `first` is the packet at its front.
+    /// The run that `input` begins with, if it does. `first` is the packet at its front; a packet of
+    /// more than `packet_bytes_max` does not belong to it, and is refused by whoever takes packets one
+    /// by one.
     pub(crate) fn at_front(
         input: &'a [u8],
         first: &Frame<'a>,
         version: ProtocolVersion,
+        packet_bytes_max: u32,
     ) -> Option<Self> {
         let first_byte = first.bytes[0];
         let qos = if first_byte == AT_MOST_ONCE { QoS::AtMostOnce } else { QoS::AtLeastOnce };
@@ -83,8 +86,9 @@ impl<'a> Run<'a> {
         };
         // Length and text.
         let topic = first.body().get(..2 + topic_len)?;
+        let packet_bytes_max = packet_bytes_max.min(RUN_BYTES_MAX as u32);
         let mut end = 0;
-        while let Ok(Some(frame)) = codec::next_frame(&input[end..], RUN_BYTES_MAX as u32)
+        while let Ok(Some(frame)) = codec::next_frame(&input[end..], packet_bytes_max)
             && frame.bytes[0] == first_byte
             && frame.body().starts_with(topic)
             && end + frame.bytes.len() <= RUN_BYTES_MAX
@@ -151,7 +155,7 @@ mod tests {
 
     fn run(input: &[u8], version: ProtocolVersion) -> Option<Run<'_>> {
         let first = codec::next_frame(input, 1_000_000).unwrap().unwrap();
-        Run::at_front(input, &first, version)
+        Run::at_front(input, &first, version, 1_000_000)
     }
 
     #[test]

@@ -8,12 +8,12 @@ use crate::faults::{Fault, fault};
 use crate::limits::OnQueueFull;
 use crate::losses::Lost;
 use crate::memory::Pressure;
-use crate::message::{Message, PublishedBy};
+use crate::message::{Message, MessageView, PublishedBy};
 use crate::outbox::COPY_MAX;
 use crate::outgoing::{FormKey, FormTerms, OneDelivery, Outgoing, put_publish};
 use crate::persist::{Extras, Journal, Owed, Record};
 use crate::queue::Place;
-use crate::rights::{Denial, Subject, Wish};
+use crate::rights::{Authority, Denial, Subject, Wish};
 use crate::router::{Route, Target};
 use crate::session::{Session, SessionHandle, Terms};
 use noctule_mqtt::{PacketId, PacketType, QoS};
@@ -180,10 +180,7 @@ impl Delivery {
                             user_name: session.principal.user_name.as_deref(),
                         };
                         let reader = Subject::author(by, &session.standing);
-                        // By the topic that everybody else knows, as when it was routed.
-                        let wish = Wish::Read(whole.topic);
-                        let ruling = self.authority.rule(reader, wish);
-                        if !self.authority.heed(ruling, Denial::Queued, reader, wish) {
+                        if !may_still_read(&mut self.authority, reader, &whole) {
                             if let Some(owed) = discard(session, packet_id, &mut self.journal) {
                                 self.memory.owed -= session.settle(&owed);
                             }
@@ -257,6 +254,14 @@ impl Delivery {
             if qos == QoS::AtMostOnce {
                 // It has waited for its client, and for nothing else.
                 let whole = owed.message.view();
+                if sequence <= session.recheck_through
+                    && self.authority.in_force
+                    && !may_still_read(&mut self.authority, session.subject(), &whole)
+                {
+                    self.memory.owed -= session.settle(&owed);
+                    forget(session, &owed, &mut self.journal);
+                    continue;
+                }
                 let inner = self.mounts.inner(connection, whole);
                 let terms = owed.form_terms(has_properties);
                 let alias = inner.and_then(|view| connection.choose_alias(&view, &terms));
@@ -308,6 +313,15 @@ impl Delivery {
 pub(super) enum Queued {
     Waiting { durable: bool },
     Refused,
+}
+
+/// Whether a session may still read a message that was queued before policies or its standing changed: by
+/// the topic that everybody else knows, as when it was routed.
+#[cold]
+fn may_still_read(authority: &mut Authority, reader: Subject<'_>, whole: &MessageView<'_>) -> bool {
+    let wish = Wish::Read(whole.topic);
+    let ruling = authority.rule(reader, wish);
+    authority.heed(ruling, Denial::Queued, reader, wish)
 }
 
 /// A message is given up: its place in flight is free, and the session is not owed it any more.

@@ -44,7 +44,8 @@ impl Shard {
         let Ok(Some(first)) = noctule_mqtt::codec::next_frame(input, u32::MAX) else {
             return Front::Single(input.len());
         };
-        let Some(run) = Run::at_front(input, &first, sender.version) else {
+        let packet_bytes_max = self.delivery.limits.packet_bytes_max;
+        let Some(run) = Run::at_front(input, &first, sender.version, packet_bytes_max) else {
             return Front::Single(first.bytes.len());
         };
         let all = run.bytes.len();

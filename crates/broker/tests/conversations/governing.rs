@@ -463,6 +463,33 @@ fn what_was_taken_back_is_there_again_when_it_is_given_back() {
 }
 
 #[test]
+fn what_waited_at_qos_0_is_asked_about_like_the_rest() {
+    in_each_version(|version| {
+        let mut w = World::with(Limits { queue_at_most_once: true, ..Limits::default() });
+        w.govern(denying(&[]));
+        with_publisher(&mut w);
+        w.connect("a", user(version, "a").persistent());
+        w.subscribe("a", "#", 1);
+        w.disconnect("a");
+        for qos in 0..2 {
+            w.publish("p", publish("t/x", "waited").qos(qos));
+            w.publish("p", publish("u", "between").qos(qos));
+        }
+        w.govern(denying(&[("a", 'r', "t/#")]));
+        w.connect("a", user(version, "a").clean(false).persistent());
+        w.receive("a", publish("u", "between"));
+        w.receive("a", publish("u", "between").qos(1));
+        w.expect_nothing("a");
+        assert_eq!(w.snapshot().denied.queued, 2);
+        // Neither is kept for another time.
+        w.disconnect("a");
+        w.govern(denying(&[]));
+        w.connect("a", user(version, "a").clean(false).persistent());
+        w.expect_nothing("a");
+    });
+}
+
+#[test]
 fn a_subscription_without_its_right_can_be_ended_and_made_again() {
     let mut w = World::governed(denying(&[]));
     with_publisher(&mut w);

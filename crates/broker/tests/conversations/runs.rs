@@ -189,3 +189,26 @@ fn a_run_is_delivered_with_the_qos_of_the_subscription_where_that_is_the_rule() 
     say_together(&mut w, "s", "x", 0);
     assert_eq!(messages_heard(&mut w, "r"), vec![("x".to_owned(), 1); 5]);
 }
+
+// [MQTT5-3.2.2-15]
+#[test]
+fn a_packet_that_is_too_large_is_refused_behind_others_as_well() {
+    for (qos, version) in [0, 1].into_iter().flat_map(|qos| PUBLISHERS.map(|one| (qos, one))) {
+        let mut w = World::with(Limits { packet_bytes_max: 100, ..Limits::default() });
+        w.connect("s", connecting(version));
+        w.connect("r", connecting(version));
+        w.subscribe("r", "x", qos);
+        w.publish("s", publish("x", "first").qos(qos));
+        for (number, payload_bytes) in [5, 5, 200, 5].into_iter().enumerate() {
+            let said = publish("x", "y".repeat(payload_bytes)).qos(qos);
+            w.say("s", if qos > 0 { said.id(100 + number as u16) } else { said });
+        }
+        w.settle();
+        assert_eq!(messages_heard(&mut w, "r").len(), 3, "at QoS {qos}, {version}");
+        let told = w.all_heard("s").into_iter().any(|said| {
+            matches!(said, Said::Disconnect { reason: ReasonCode::PacketTooLarge, .. })
+        });
+        assert_eq!(told, version == ProtocolVersion::V5);
+        w.expect_closed("s");
+    }
+}
