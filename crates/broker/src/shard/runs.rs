@@ -59,7 +59,10 @@ impl Shard {
             return Front::Single(all);
         }
         let Some(cached) = self.router.cached(run.topic(), sender.last_route) else {
-            return Front::Single(first.bytes.len());
+            // The first of them has its route found, unless its client may not publish it. The run would be
+            // gone through again for each of its messages then.
+            let is_found = !self.delivery.authority.in_force;
+            return Front::Single(if is_found { first.bytes.len() } else { all });
         };
         let topic = TopicName::from_checked(run.topic());
         if self.delivery.authority.in_force
@@ -129,5 +132,60 @@ impl Shard {
             self.send_more(sender.session);
         }
         Front::Taken(taken * PUBACK_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rights::{EntrancePolicy, Policies, Policy, Who, Wish, Word};
+    use crate::{Action, Event, Settings, Verdict};
+    use noctule_mqtt::{ProtocolVersion, codec};
+    use noctule_session::Now;
+    use std::sync::Arc;
+
+    const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+    const NOW: Now = Now { mono_ms: 0, wall_ms: 0 };
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Policy for Nothing {
+        fn decide(&self, _: Who<'_>, _: Wish<'_>) -> Word {
+            Word::Denied
+        }
+
+        fn explain(&self, _: Who<'_>, _: Wish<'_>) -> String {
+            "nobody may do anything".to_owned()
+        }
+    }
+
+    #[test]
+    fn a_flood_that_may_not_be_published_is_gone_through_once() {
+        let nothing = EntrancePolicy { policy: Some(Arc::new(Nothing)), shadow: false };
+        let policies = Policies { entrances: vec![nothing], ..Policies::default() };
+        let mut shard = Shard::new(Settings { policies, ..Settings::default() }, NOW);
+        let connection = shard.open(NOW);
+        shard.on_bytes(connection, CONNECT, NOW);
+        while let Some(action) = shard.next_action() {
+            if let Action::Authenticate { connection, .. } = action {
+                shard.handle(Event::Authenticated { connection, verdict: Verdict::Accepted }, NOW);
+            }
+        }
+        let flood = b"\x30\x04\x00\x01x.".repeat(1_000);
+        shard.on_bytes(connection, &flood, NOW);
+        assert_eq!(shard.delivery.authority.denied.publish, 1_000);
+        let session = shard.delivery.connections.get(connection).and_then(|found| found.session);
+        let sender = Sender {
+            connection,
+            session: session.expect("it is connected"),
+            version: ProtocolVersion::V311,
+            last_route: None,
+            mounted: false,
+            now: NOW,
+        };
+        let first = codec::next_frame(&flood, u32::MAX).ok().flatten().expect("a packet");
+        let front = shard.take_together(&sender, &flood, &first);
+        assert!(matches!(front, Front::Single(bytes) if bytes == flood.len()));
     }
 }
