@@ -221,6 +221,32 @@ fn damage_and_unknown_formats_are_said_with_file_and_place_and_nothing_is_change
     assert_eq!(read_all(&scratch.0).len(), 5_000, "nothing was changed");
 }
 
+#[test]
+fn a_store_of_the_format_before_goes_on() {
+    let scratch = Scratch::new("before");
+    fill(&scratch.0, 5_000);
+    for entry in fs::read_dir(&scratch.0).unwrap() {
+        let path = entry.unwrap().path();
+        let mut header = fs::read(&path).unwrap();
+        header.truncate(16);
+        if header.len() == 16 && header.starts_with(b"NOCTULE") {
+            assert_eq!(u32::from(header[8]), noctule_store::VERSION);
+            header[8] -= 1;
+            header.extend_from_slice(&crc(&header).to_le_bytes());
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.write_all_at(&header, 0).unwrap();
+        }
+    }
+    assert_eq!(read_all(&scratch.0).len(), 5_000);
+    // Both stand one behind the other then.
+    let (store, answers, next) = opened(&scratch.0).unwrap();
+    assert_eq!(next, 5_001);
+    store.for_shard(ShardId(0)).persist(Ticket(1), vec![owed(next)]);
+    wait_for(&answers, Ticket(1));
+    store.close().unwrap();
+    assert_eq!(read_all(&scratch.0).len(), 5_001);
+}
+
 /// The segment that has these bytes, and where.
 fn place_of(directory: &Path, bytes: &[u8]) -> (PathBuf, usize) {
     let mut files: Vec<_> =
