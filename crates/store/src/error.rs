@@ -80,8 +80,9 @@ impl fmt::Display for StoreError {
             ),
             Self::UnknownFormat { file, version } => write!(
                 f,
-                "'{file}' has format {version}, and this version reads format {} only: use the \
+                "'{file}' has format {version}, and this version reads formats {} to {}: use the \
                  version that wrote it",
+                crate::format::OLDEST,
                 crate::format::VERSION
             ),
             Self::Damaged { file, offset, found } => write!(

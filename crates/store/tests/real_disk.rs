@@ -210,7 +210,8 @@ fn damage_and_unknown_formats_are_said_with_file_and_place_and_nothing_is_change
     header.extend_from_slice(&crc(&header).to_le_bytes());
     damage(0, &header);
     let said = complaint(opened(&scratch.0));
-    let reads = format!("has format 9, and this version reads format {}", noctule_store::VERSION);
+    let reads =
+        format!("has format 9, and this version reads formats 2 to {}", noctule_store::VERSION);
     assert!(said.contains(&reads), "{said}");
     fs::write(&first, &whole).unwrap();
 
