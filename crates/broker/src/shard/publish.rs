@@ -432,9 +432,11 @@ impl Shard {
         asks: Asks,
     ) -> Result<Routed, Violation> {
         outgoing.from = from;
-        // Of whom has no session any more was asked by whoever calls.
+        // Of whom has no session any more was asked by whoever calls. What comes of one that stands nowhere was
+        // judged before the broker ended, and may be acknowledged.
         if self.delivery.authority.in_force
             && let Some(from) = from
+            && self.stands_somewhere(from)
             && !self.may_publish(from, outgoing.view.topic, cached)
         {
             let reason = ReasonCode::NotAuthorized;

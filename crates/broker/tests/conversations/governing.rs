@@ -7,7 +7,7 @@ use noctule_broker::{
     SessionKey, Stage, StoredSession, StoredSubscription, SubscriptionOptions, Verdict, Who, Wish,
     Word,
 };
-use noctule_mqtt::{ProtocolVersion, ReasonCode, TopicFilter};
+use noctule_mqtt::{PacketId, ProtocolVersion, ReasonCode, TopicFilter};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Authenticator, PromptStore, Said, Store, World};
 use std::sync::Arc;
@@ -714,6 +714,62 @@ fn what_was_stored_is_judged_when_its_client_comes_and_its_will_by_all_entrances
             w.acknowledge("a", &publish);
         }
     }
+}
+
+#[test]
+fn what_was_received_at_qos_2_before_a_restart_is_published_as_it_may_be_acknowledged() {
+    let denies: Policies = denying(&[("anna", 'p', "t/#")]);
+    let mut by_the_second = denies.clone();
+    by_the_second.entrances[0] = EntrancePolicy::default();
+    for policies in [by_the_second, denies] {
+        let (mut reader, store) = stored();
+        (reader.client_id, reader.principal) = ("b".into(), Principal::user("b"));
+        (reader.will, reader.queued, reader.queued_bytes) = (None, 0, 0);
+        let (mut publisher, _) = stored();
+        let (mut message, _, _) = publisher.will.take().unwrap();
+        message = with_qos_2(&message);
+        (publisher.key, publisher.subscriptions) = (SessionKey(6), Vec::new());
+        (publisher.queued, publisher.queued_bytes) = (0, 0);
+        publisher.received = vec![(PacketId::FIRST, message)];
+        let mut w = World::governed(policies).on_store(store);
+        w.restore(reader);
+        w.restore(publisher);
+        assert_eq!(w.snapshot().denied, Denied::default());
+        w.connect("b", user(ProtocolVersion::V311, "b").persistent());
+        assert!(hears(&mut w, "b", "lost"), "its receipt is promised");
+    }
+}
+
+fn with_qos_2(message: &Message) -> Message {
+    let parts = MessageParts {
+        topic: "t/will",
+        properties: &[],
+        payload: b"lost",
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        published_by: message.published_by(),
+        received_ms: 0,
+    };
+    Message::from_parts(&parts).unwrap()
+}
+
+#[test]
+fn rules_of_one_entrance_do_not_withhold_what_is_retained_by_another() {
+    let mut policies = denying(&[("backend", 'p', "t/#")]);
+    policies.entrances[1] = EntrancePolicy::default();
+    let mut w = World::governed(policies.clone());
+    w.come_by(EntranceId(1));
+    w.connect("backend", user(ProtocolVersion::V5, "backend"));
+    w.publish("backend", publish("t/x", "kept").qos(1).retain());
+    w.come_by(EntranceId(0));
+    w.connect("device", user(ProtocolVersion::V5, "device"));
+    w.subscribe("device", "t/#", 1);
+    assert!(hears(&mut w, "device", "kept"));
+    // Nobody would take it from there any more.
+    w.govern(denying(&[("backend", 'p', "t/#")]));
+    w.subscribe("device", "t/+", 1);
+    assert!(!hears(&mut w, "device", "kept"));
+    assert_eq!(w.snapshot().denied.retained_source, 1);
 }
 
 #[test]
