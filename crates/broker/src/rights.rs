@@ -336,19 +336,24 @@ impl EntrancePolicy {
     }
 }
 
-/// The one place where the words of policies are put together.
+/// The one place where the words of policies are put together. What a grant does not allow is denied also
+/// where the denials of the entrance's policy are only said: trying rules gives nobody more than he has.
 fn rule_at(entrance: &EntrancePolicy, subject: Subject<'_>, wish: Wish<'_>) -> Ruling {
     let own = subject.standing.grant.as_ref().map(|grant| &grant.0);
+    let denial = || match own {
+        Some(own) if own.decide(subject.who, wish) != Word::Allowed => Ruling::Denied,
+        _ => entrance.denial(),
+    };
     let (mut asked, mut allowed) = (false, false);
     for policy in [entrance.policy.as_ref(), own].into_iter().flatten() {
         asked = true;
         match policy.decide(subject.who, wish) {
-            Word::Denied => return entrance.denial(),
+            Word::Denied => return denial(),
             Word::Allowed => allowed = true,
             Word::Unspoken => {}
         }
     }
-    if allowed || !asked { Ruling::Permitted } else { entrance.denial() }
+    if allowed || !asked { Ruling::Permitted } else { denial() }
 }
 
 /// Why something is denied: in the words of whoever denies it.

@@ -550,9 +550,8 @@ impl Shard {
 
     /// Whether there is no memory to retain one more message, if it is one to be retained; counted then.
     fn lacks_memory_to_retain(&mut self, view: &MessageView<'_>) -> bool {
-        let lacks = view.retain
-            && !view.payload.is_empty()
-            && self.delivery.pressure >= Pressure::NewWork;
+        let lacks =
+            view.retain && !view.payload.is_empty() && self.delivery.pressure >= Pressure::NewWork;
         self.delivery.dropped.memory_retained += u64::from(lacks);
         lacks
     }

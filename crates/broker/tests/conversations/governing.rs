@@ -570,6 +570,34 @@ fn in_the_shadow_everything_is_permitted_and_counted() {
 }
 
 #[test]
+fn the_shadow_takes_nothing_from_what_a_grant_denies() {
+    let law = |denied: &[_], is_silent| Law { denied: denied.to_vec(), is_silent };
+    let of_all: Arc<dyn Policy> = Arc::new(law(&[("a", 'p', "rules")], true));
+    let entrances = vec![EntrancePolicy { policy: Some(of_all), shadow: true }];
+    let mut w = World::governed(Policies { entrances, grants: true, ..Policies::default() });
+    w.authenticate(Authenticator::Waiting);
+    let mut tries = |grant: Option<Law>, topic: &str, expected: ReasonCode| {
+        w.open("a", ProtocolVersion::V5);
+        w.send("a", user(ProtocolVersion::V5, "a"));
+        let grant = grant.map(|law| Grant(Arc::new(law) as Arc<dyn Policy>));
+        let principal = Principal { user_name: Some("a".into()), is_claimed: false, grant };
+        w.verdict(Verdict::AcceptedAs(principal));
+        w.expect("a", connack());
+        w.send("a", publish(topic, "x").qos(1).id(1));
+        w.expect("a", puback(1).because(expected));
+        w.disconnect("a");
+        w.retire("a");
+    };
+    let (taken, denied) = (ReasonCode::NoMatchingSubscribers, ReasonCode::NotAuthorized);
+    tries(None, "t", taken);
+    tries(None, "rules", taken);
+    let all_but_one = law(&[("a", 'p', "t")], false);
+    tries(Some(all_but_one.clone()), "t", denied);
+    tries(Some(all_but_one), "rules", taken);
+    tries(Some(law(&[], true)), "t", denied);
+}
+
+#[test]
 fn what_is_denied_is_said_once_and_then_once_a_minute() {
     let mut w = World::governed(denying(&[("a", 'p', "t/#")]));
     w.connect("a", user(ProtocolVersion::V311, "a"));
