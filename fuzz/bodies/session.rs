@@ -112,7 +112,7 @@ impl Run {
             }
             Step::Bytes { slot, bytes } => self.say(slot, &bytes),
             Step::Acknowledge { slot, count } => {
-                for said in self.books.to_be_said(slot, count) {
+                for said in self.books.take_answers(slot, count) {
                     if let Ok(bytes) = said.bytes(self.versions[slot]) {
                         self.say(slot, &bytes);
                     }

@@ -48,7 +48,9 @@ fn complaints(committed: &[(&str, f64)], counts: &[f64]) -> Vec<String> {
         match committed.iter().find(|(other, _)| *other == name) {
             None => complaints.push(format!("{name}: no count is committed; see way --write")),
             // Nothing is free: whoever finds that has not counted.
-            Some(_) if !(*count >= 1.0) => complaints.push(format!("{name}: nothing was counted")),
+            Some(_) if *count < 1.0 || count.is_nan() => {
+                complaints.push(format!("{name}: nothing was counted"));
+            }
             Some((_, before)) if *count > before * (1.0 + RISE_MAX) => {
                 let rise = (count / before - 1.0) * 100.0;
                 complaints.push(format!(

@@ -10,8 +10,10 @@ use noctule_mqtt::{
 const PROPERTIES: &[u8] = b"\x03\x00\x04json\x08\x00\x05reply\x26\x00\x03key\x00\x05value";
 const PAYLOAD: [u8; 64] = [b'x'; 64];
 
-/// A kind of packet, by its name.
-pub(crate) const KINDS: &[(&str, fn() -> Words)] = &[
+/// The name of a kind of packet, and what makes one.
+type Kind = (&'static str, fn() -> Words);
+
+pub(crate) const KINDS: &[Kind] = &[
     ("codec-connect-v5", || Words::new(&connect())),
     ("codec-publish-v5", || Words::new(&publish())),
     ("codec-subscribe-v5", || Words::new(&subscribe())),

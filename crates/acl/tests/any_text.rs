@@ -55,7 +55,8 @@ fn decide_everything(rules: &Rules, name: &str) {
     for user_name in [None, Some(name)] {
         let who = Who { client_id: name, user_name };
         for text in ["a", "a/b", "$SYS/x", "/", "é"] {
-            let (topic, filter) = (TopicName::new(text).unwrap(), TopicFilter::new(text).unwrap());
+            let topic = TopicName::new(text).expect("a topic");
+            let filter = TopicFilter::new(text).expect("a filter");
             for wish in [Wish::Publish(topic), Wish::Read(topic), Wish::Subscribe(filter)] {
                 let decision = rules.decide(who, wish);
                 assert!(!decision.explain(rules).is_empty());

@@ -78,6 +78,31 @@ impl Credential {
     }
 }
 
+fn new_salt() -> Result<[u8; 16], String> {
+    let mut salt = [0; 16];
+    let got = rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| error.to_string())?;
+    // So few bytes come at once or not at all.
+    if got == salt.len() { Ok(salt) } else { Err("too few random bytes".to_owned()) }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argon2id(hash) => hash.fmt(f),
+            Self::Scram(secret) => secret.fmt(f),
+            Self::Mosquitto(hash) => hash.fmt(f),
+        }
+    }
+}
+
+/// A hash is a secret, too.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential")
+    }
+}
+
 /// Which hashes a test's thread has computed: what something costs, without a clock.
 #[cfg(test)]
 pub(crate) mod hashed {
@@ -102,30 +127,5 @@ pub(crate) mod hashed {
         let is_parameter = |part: &&str| part.len() < 20;
         let parts = text.split(['$', ':']).filter(is_parameter);
         parts.collect::<Vec<_>>().join("$")
-    }
-}
-
-fn new_salt() -> Result<[u8; 16], String> {
-    let mut salt = [0; 16];
-    let got = rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| error.to_string())?;
-    // So few bytes come at once or not at all.
-    if got == salt.len() { Ok(salt) } else { Err("too few random bytes".to_owned()) }
-}
-
-impl fmt::Display for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Argon2id(hash) => hash.fmt(f),
-            Self::Scram(secret) => secret.fmt(f),
-            Self::Mosquitto(hash) => hash.fmt(f),
-        }
-    }
-}
-
-/// A hash is a secret, too.
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credential")
     }
 }

@@ -77,7 +77,7 @@ impl Books {
     }
 
     /// What a client has to say next to what it has heard, so many packets.
-    pub(crate) fn to_be_said(&mut self, slot: usize, count: usize) -> Vec<Said> {
+    pub(crate) fn take_answers(&mut self, slot: usize, count: usize) -> Vec<Said> {
         let to_say = &mut self.lines[slot].to_say;
         to_say.drain(..count.min(to_say.len())).collect()
     }

@@ -57,7 +57,7 @@ fn complaint(test: &str) -> Option<String> {
     };
     let lines: Vec<&str> = text.lines().collect();
     let is_it = |line: &&str| line.trim_start().starts_with(&format!("fn {name}("));
-    let Some(at) = lines.iter().position(|line| is_it(&line)) else {
+    let Some(at) = lines.iter().position(is_it) else {
         return Some(format!("{path} has no {name}"));
     };
     let mut above = lines[..at].iter().rev().take_while(|line| !line.trim().is_empty());

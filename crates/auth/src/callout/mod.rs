@@ -208,9 +208,9 @@ fn read_ca(path: &Path) -> Result<Vec<Certificate<'static>>, CalloutProblem> {
     let pem = fs::read(path).map_err(|error| problem(error.to_string()))?;
     let mut found = Vec::new();
     for item in parse_pem(&pem) {
-        match item.map_err(|_| problem("it is not PEM".to_owned()))? {
-            PemItem::Certificate(certificate) => found.push(certificate),
-            _ => {}
+        let item = item.map_err(|_| problem("it is not PEM".to_owned()))?;
+        if let PemItem::Certificate(certificate) = item {
+            found.push(certificate);
         }
     }
     if found.is_empty() {

@@ -17,6 +17,7 @@
 
 use super::{Action, Report, Shard, Timer};
 use crate::connection::{ConnectionHandle, Phase};
+use crate::session::Session;
 use hashbrown::HashMap;
 use noctule_mqtt::ReasonCode;
 use noctule_session::Now;
@@ -142,7 +143,7 @@ impl Shard {
         let session = self.clients.find(client_id, &self.delivery.sessions);
         let holder = session
             .and_then(|session| self.delivery.sessions.get(session))
-            .and_then(|session| session.holder());
+            .and_then(Session::holder);
         let Some(holder) = holder else {
             // Nobody is thrown out; but it comes later than one that may wait.
             if let Some(other) = self.duels.take_waiting(client_id) {

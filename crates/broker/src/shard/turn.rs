@@ -54,7 +54,9 @@ impl Shard {
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
         }
-        self.say_refusals(now);
+        if self.delivery.authority.in_force {
+            self.say_refusals(now);
+        }
         self.delivery.balance(self.commons.memory());
     }
 

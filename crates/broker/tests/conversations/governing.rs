@@ -23,7 +23,7 @@ struct Law {
 impl Policy for Law {
     fn decide(&self, who: Who<'_>, wish: Wish<'_>) -> Word {
         let is_denied = self.denied.iter().any(|(user, kind, filter)| {
-            let filter = TopicFilter::new(filter).unwrap();
+            let filter = TopicFilter::new(filter).expect("a filter");
             let is_meant = match wish {
                 Wish::Publish(topic) => *kind == 'p' && filter.matches(topic),
                 Wish::Read(topic) => *kind == 'r' && filter.matches(topic),
@@ -58,13 +58,15 @@ enum Right {
     Revoked,
 }
 
+type Walk = fn(&mut World, ProtocolVersion, &mut dyn FnMut(&mut World)) -> bool;
+
 /// One way of a right through a broker.
 struct Way {
     name: &'static str,
     /// What is denied.
     denied: (&'static str, char, &'static str),
     /// Walks it, calling the third when a right may be revoked; returns whether it led somewhere.
-    walk: fn(&mut World, ProtocolVersion, &mut dyn FnMut(&mut World)) -> bool,
+    walk: Walk,
     /// What is counted if it did not.
     count: fn(&Denied) -> u64,
 }
@@ -671,7 +673,7 @@ fn stored() -> (StoredSession, PromptStore) {
             published_by: Some(PublishedBy { client_id: "a", user_name: Some("anna") }),
             received_ms: 0,
         };
-        Message::from_parts(&parts).unwrap()
+        Message::from_parts(&parts).expect("a message")
     };
     let key = SessionKey(5);
     let mut store = PromptStore::default();

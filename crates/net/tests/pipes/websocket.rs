@@ -86,7 +86,7 @@ fn read_frame(client: &mut impl Read) -> (u8, Vec<u8>) {
 /// Upgrades, and reads payload that came right behind the request.
 fn upgraded() -> (TcpStream, Served) {
     let (mut client, mut served) = connect();
-    client.write_all(&[request("").as_bytes(), &frame(BINARY, b"!")].concat()).unwrap();
+    client.write_all(&[request("").as_bytes(), &frame(BINARY, b"!")].concat()).expect("it can be");
     assert_eq!(served.read_exactly(1, 100), b"!");
     assert!(read_head(&mut client).starts_with("HTTP/1.1 101 "));
     (client, served)

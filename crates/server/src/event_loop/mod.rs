@@ -342,10 +342,10 @@ impl EventLoop {
                 Ok(read) => {
                     let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
-                    if !std::mem::replace(&mut socket.heard, true) {
-                        if !self.first_heard(connection, read, now) {
-                            return spent;
-                        }
+                    if !std::mem::replace(&mut socket.heard, true)
+                        && !self.first_heard(connection, read, now)
+                    {
+                        return spent;
                     }
                     if !discard {
                         spent += self.hand_in(connection, read, now);

@@ -33,7 +33,7 @@ impl EventLoop {
                 Letter::Answer(event) => self.shard.handle(event, now),
                 Letter::Rules(rules) => self.take_up(&rules),
                 Letter::Policies(policies) => {
-                    self.shard.set_authority(Policies::clone(&policies), now)
+                    self.shard.set_authority(Policies::clone(&policies), now);
                 }
                 Letter::Stop if self.stop_by_ms.is_none() => {
                     self.listeners.clear();

@@ -250,7 +250,6 @@ impl Method {
                 Shown::Valid | Shown::Nothing => Opinion::Unknown,
             },
             Self::Tokens(_) if login.shows_token() => Opinion::Works,
-            Self::Tokens(_) => Opinion::Unknown,
             Self::Passwords(passwords) => match (&login.user, &login.password) {
                 (Some(user), Some(password)) if passwords.knows(user, password) => {
                     Opinion::Decided(Verdict::Accepted)
@@ -262,7 +261,7 @@ impl Method {
             Self::Http(callers) if callers.knows(login) => Opinion::Decided(Verdict::Accepted),
             Self::Http(_) => Opinion::Works,
             Self::Anonymous if says_nothing => Opinion::Decided(login.guard.welcome()),
-            Self::Anonymous => Opinion::Unknown,
+            Self::Tokens(_) | Self::Anonymous => Opinion::Unknown,
         }
     }
 }
