@@ -26,9 +26,9 @@
 //!   (`Session::recheck_through`).
 //!
 //! A session whose client has not come since the broker started stands nowhere: for which way in it is
-//! judged is not known. What is for it waits, and is judged when its client comes. Where a message of
-//! such a client is to be published, its will or one that was being stored, every way in has to
-//! allow it.
+//! judged is not known. What is for it waits, and is judged when its client comes. Where its will is to be
+//! published, every way in has to allow it. A message that was being stored when the broker ended was
+//! judged when it came, and its receipt may be acknowledged already: it is published.
 
 use crate::arena::Arena;
 use crate::counters::Denied;
@@ -254,8 +254,10 @@ impl Authority {
         self.rule(session.subject(), Wish::Read(topic))
     }
 
-    /// Whether the publisher of a retained message may still publish it. What a grant has allowed is
-    /// not known any more, so where there are grants, only what is denied by a rule counts.
+    /// Whether the publisher of a retained message may still publish it. By which way in it came is not
+    /// known any more, so one way by which it might come is enough: rules of one listener do not withhold what
+    /// was published by another. Nor is what a grant has allowed, so where there are grants, only what is
+    /// denied by a rule counts.
     fn rule_source(&self, by: PublishedBy<'_>, topic: TopicName<'_>) -> Ruling {
         let PublishedBy { client_id, user_name } = by;
         let (who, wish) = (Who { client_id, user_name }, Wish::Publish(topic));
@@ -268,7 +270,7 @@ impl Authority {
                 Word::Unspoken | Word::Denied => entrance.denial(),
             }
         };
-        self.policies.entrances.iter().map(at).max().unwrap_or(Ruling::Permitted)
+        self.policies.entrances.iter().map(at).min().unwrap_or(Ruling::Permitted)
     }
 
     /// Whether a retained message may be given to a session; counted and said if not.
@@ -334,19 +336,24 @@ impl EntrancePolicy {
     }
 }
 
-/// The one place where the words of policies are put together.
+/// The one place where the words of policies are put together. What a grant does not allow is denied also
+/// where the denials of the entrance's policy are only said: trying rules gives nobody more than he has.
 fn rule_at(entrance: &EntrancePolicy, subject: Subject<'_>, wish: Wish<'_>) -> Ruling {
     let own = subject.standing.grant.as_ref().map(|grant| &grant.0);
+    let denial = || match own {
+        Some(own) if own.decide(subject.who, wish) != Word::Allowed => Ruling::Denied,
+        _ => entrance.denial(),
+    };
     let (mut asked, mut allowed) = (false, false);
     for policy in [entrance.policy.as_ref(), own].into_iter().flatten() {
         asked = true;
         match policy.decide(subject.who, wish) {
-            Word::Denied => return entrance.denial(),
+            Word::Denied => return denial(),
             Word::Allowed => allowed = true,
             Word::Unspoken => {}
         }
     }
-    if allowed || !asked { Ruling::Permitted } else { entrance.denial() }
+    if allowed || !asked { Ruling::Permitted } else { denial() }
 }
 
 /// Why something is denied: in the words of whoever denies it.

@@ -303,6 +303,9 @@ impl Delivery {
         if qos != QoS::AtMostOnce && self.lacks_space_for(session) {
             return false;
         }
+        let Some(view) = self.mounts.inner(connection, outgoing.view) else {
+            return false;
+        };
         let has_room = qos == QoS::AtMostOnce
             || (session.queue.is_empty()
                 && session.outbound.has_room(connection.window)
@@ -312,7 +315,7 @@ impl Delivery {
         let terms = FormTerms::new(key, &member.extras);
         has_room
             && connection.outbox.len() <= self.marks.crowded
-            && connection.choose_alias(&outgoing.view, &terms).is_some()
+            && connection.choose_alias(&view, &terms).is_some()
     }
 
     /// Whether a member can have a message put aside for it; at QoS 0, whether it is there at all.
@@ -322,12 +325,22 @@ impl Delivery {
         };
         let qos = member.qos.min(self.limits.qos_of_delivery(outgoing.view.qos));
         if qos == QoS::AtMostOnce {
-            return session.connection.is_some();
+            return session.connection.is_some() && self.has_a_name_for(session, outgoing);
+        }
+        if !self.has_a_name_for(session, outgoing) {
+            return false;
         }
         let bytes = outgoing.owed_bytes();
         !self.lacks_space_for(session)
             && self.pressure < Pressure::NewWork
             && !self.is_full_for(member.session, bytes)
+    }
+
+    /// Whether a message has a name where a member is connected: it has none outside of a mount there. Of one
+    /// that is away it is not known where it will be.
+    fn has_a_name_for(&self, session: &Session, outgoing: &Outgoing<'_>) -> bool {
+        let connection = session.connection.and_then(|handle| self.connections.get(handle));
+        connection.is_none_or(|found| self.mounts.inner(found, outgoing.view).is_some())
     }
 
     /// Whether a message would have to be stored: as a retained one, or for somebody other than a

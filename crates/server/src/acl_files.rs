@@ -111,6 +111,7 @@ impl AclFiles {
 
     /// Uses what was prepared from now on.
     pub(crate) fn take_up(&self, prepared: InUse) {
+        prepared.say();
         *self.in_use() = prepared;
         self.tell();
     }
@@ -174,7 +175,9 @@ impl InUse {
                 file,
                 shadow: config.acl_shadow,
                 grants: has_tokens && !config.jwt_acl_claim.is_empty(),
-                believes: !has_tokens && config.password_file.get().is_none(),
+                believes: !has_tokens
+                    && config.password_file.get().is_none()
+                    && config.http_auth_url.is_empty(),
             });
         }
         Ok(in_use)

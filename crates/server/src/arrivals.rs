@@ -79,12 +79,14 @@ struct Place {
     came_ms: u64,
 }
 
-/// A connection that is counted with its address, as long as somebody has this.
+/// A connection that is counted with its address, as long as somebody has this, and with its listener if
+/// it was let in: who is turned away and does not go takes no place there from others.
 #[derive(Debug)]
 pub(crate) struct Visit {
     arrivals: Arc<Arrivals>,
     place: Source,
-    entrance: EntranceId,
+    /// None if it was turned away.
+    entrance: Option<EntranceId>,
 }
 
 impl Drop for Visit {
@@ -125,6 +127,7 @@ impl Arrivals {
     ) -> (Visit, Result<(), TurnedAway>) {
         let place = network(source);
         let verdict = self.book().come(place, entrance, now_ms);
+        let entrance = verdict.is_ok().then_some(entrance);
         (Visit { arrivals: Arc::clone(self), place, entrance }, verdict)
     }
 
@@ -142,9 +145,7 @@ impl Book {
         now_ms: u64,
     ) -> Result<(), TurnedAway> {
         self.forget_some(now_ms);
-        let by_this = self.count_by(entrance);
-        *by_this += 1;
-        let by_this = *by_this;
+        let by_this = *self.count_by(entrance);
         let Self { rules, places, all, .. } = self;
         let place = places.entry(address).or_insert_with(|| Place {
             present: 0,
@@ -164,13 +165,14 @@ impl Book {
             return Err(TurnedAway::AddressFull);
         }
         let listener_max = rules.per_listener_max.get(usize::from(entrance.0)).copied().flatten();
-        if listener_max.is_some_and(|max| by_this > max) {
+        if listener_max.is_some_and(|max| by_this >= max) {
             return Err(TurnedAway::ListenerFull);
         }
         // Who is turned away takes nothing from the others.
         if let (Some(rate), Some(all)) = (rules.rate, all) {
             all.take(1, Some(rate), now_ms);
         }
+        *self.count_by(entrance) += 1;
         Ok(())
     }
 
@@ -183,9 +185,11 @@ impl Book {
         &mut self.by_listener[at]
     }
 
-    fn leave(&mut self, address: Source, entrance: EntranceId) {
-        let by_this = self.count_by(entrance);
-        *by_this = by_this.saturating_sub(1);
+    fn leave(&mut self, address: Source, entrance: Option<EntranceId>) {
+        if let Some(entrance) = entrance {
+            let by_this = self.count_by(entrance);
+            *by_this = by_this.saturating_sub(1);
+        }
         let Entry::Occupied(mut entry) = self.places.entry(address) else {
             return;
         };
@@ -356,6 +360,30 @@ mod tests {
         assert_eq!((at(0, "192.0.2.2").1, at(7, "192.0.2.2").1), (Ok(()), Ok(())));
         drop(first);
         assert_eq!(at(1, "192.0.2.2").1, Ok(()));
+    }
+
+    #[test]
+    fn who_was_turned_away_takes_no_place_of_the_listener() {
+        let arrivals = Arc::new(Arrivals::default());
+        arrivals.set(ArrivalRules {
+            per_address_max: Some(1),
+            per_listener_max: vec![Some(3)],
+            ..ArrivalRules::default()
+        });
+        let (a, b, c) = (address("192.0.2.1"), address("192.0.2.2"), address("192.0.2.3"));
+        let first = come(&arrivals, a, 0);
+        let crowd: Vec<_> = (0..9).map(|_| come(&arrivals, a, 0)).collect();
+        assert!(crowd.iter().all(|(_, verdict)| *verdict == FULL));
+        let _others = [come(&arrivals, b, 0), come(&arrivals, c, 0)].map(|(visit, verdict)| {
+            assert_eq!(verdict, Ok(()), "there is room");
+            visit
+        });
+        let d = address("192.0.2.4");
+        let late: Vec<_> = (0..9).map(|_| come(&arrivals, d, 0)).collect();
+        assert_eq!(late[0].1, Err(TurnedAway::ListenerFull));
+        drop(first);
+        drop(late);
+        assert_eq!(come(&arrivals, d, 0).1, Ok(()), "as one has gone, whoever still hears why");
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl Shard {
         self.delivery.authority.heed(ruling, Denial::Publish, session.subject(), wish)
     }
 
+    /// Whether it is known by which way in the client of a session is judged.
+    pub(super) fn stands_somewhere(&self, session: SessionHandle) -> bool {
+        let found = self.delivery.sessions.get(session);
+        found.is_none_or(|found| found.standing.entrance.is_some())
+    }
+
     /// Whether the author of a message who has no session here may publish it.
     pub(super) fn may_author_publish(
         &mut self,

@@ -187,10 +187,12 @@ impl Shard {
             | Packet::Pubrel(ack)
             | Packet::Pubcomp(ack) => self.on_ack(sender, packet.packet_type(), ack),
             Packet::Subscribe(subscribe) if sender.mounted => {
+                self.check_user_properties(subscribe.properties)?;
                 self.on_mounted_subscribe(sender, subscribe);
                 Ok(())
             }
             Packet::Unsubscribe(unsubscribe) if sender.mounted => {
+                self.check_user_properties(unsubscribe.properties)?;
                 self.on_mounted_unsubscribe(sender, unsubscribe);
                 Ok(())
             }

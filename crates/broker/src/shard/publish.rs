@@ -316,7 +316,9 @@ impl Shard {
         }
         if storing && self.takes_topic(session, outgoing)? {
             // Once it is stored its receipt is promised, and nobody can be refused any more.
-            if self.refuses_to_retain(&outgoing.view, Some(session)) {
+            if self.lacks_memory_to_retain(&outgoing.view)
+                || self.refuses_to_retain(&outgoing.view, Some(session))
+            {
                 let reason = ReasonCode::QuotaExceeded;
                 let routed = Routed { reason, durable: false, replies: 0 };
                 self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
@@ -409,7 +411,9 @@ impl Shard {
         let properties = Properties::from_checked(view.properties);
         view.expires = deadline(properties, self.delivery.now);
         // Nobody is left who could be refused: all others get it.
-        let retains = view.retain && !self.refuses_to_retain(&view, None);
+        let retains = view.retain
+            && !self.lacks_memory_to_retain(&view)
+            && !self.refuses_to_retain(&view, None);
         if !view.expires.is_never() || retains != view.retain {
             view.retain = retains;
             let published_by = message.published_by();
@@ -432,9 +436,11 @@ impl Shard {
         asks: Asks,
     ) -> Result<Routed, Violation> {
         outgoing.from = from;
-        // Of whom has no session any more was asked by whoever calls.
+        // Of whom has no session any more was asked by whoever calls. What comes of one that stands nowhere was
+        // judged before the broker ended, and may be acknowledged.
         if self.delivery.authority.in_force
             && let Some(from) = from
+            && self.stands_somewhere(from)
             && !self.may_publish(from, outgoing.view.topic, cached)
         {
             let reason = ReasonCode::NotAuthorized;
@@ -456,7 +462,10 @@ impl Shard {
                 });
             }
         }
-        if outgoing.view.retain
+        // What is promised already is kept whatever there is.
+        let may_refuse = !matches!(asks, Asks::Together(_));
+        if may_refuse
+            && outgoing.view.retain
             && !outgoing.view.payload.is_empty()
             && self.delivery.pressure >= Pressure::NewWork
         {
@@ -464,9 +473,8 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
-        // What is promised already is kept whatever there is.
-        if outgoing.view.retain
-            && !matches!(asks, Asks::Together(_))
+        if may_refuse
+            && outgoing.view.retain
             && is_too_much_to_retain(
                 &*self.commons,
                 &self.placement,
@@ -538,6 +546,14 @@ impl Shard {
             self.retain(outgoing);
         }
         Ok(Routed { reason, durable: outgoing.durable, replies })
+    }
+
+    /// Whether there is no memory to retain one more message, if it is one to be retained; counted then.
+    fn lacks_memory_to_retain(&mut self, view: &MessageView<'_>) -> bool {
+        let lacks =
+            view.retain && !view.payload.is_empty() && self.delivery.pressure >= Pressure::NewWork;
+        self.delivery.dropped.memory_retained += u64::from(lacks);
+        lacks
     }
 
     /// Whether a message of this topic is taken at all.

@@ -7,7 +7,7 @@ use noctule_broker::{
     SessionKey, Stage, StoredSession, StoredSubscription, SubscriptionOptions, Verdict, Who, Wish,
     Word,
 };
-use noctule_mqtt::{ProtocolVersion, ReasonCode, TopicFilter};
+use noctule_mqtt::{PacketId, ProtocolVersion, ReasonCode, TopicFilter};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Authenticator, PromptStore, Said, Store, World};
 use std::sync::Arc;
@@ -599,6 +599,34 @@ fn in_the_shadow_everything_is_permitted_and_counted() {
 }
 
 #[test]
+fn the_shadow_takes_nothing_from_what_a_grant_denies() {
+    let law = |denied: &[_], is_silent| Law { denied: denied.to_vec(), is_silent };
+    let of_all: Arc<dyn Policy> = Arc::new(law(&[("a", 'p', "rules")], true));
+    let entrances = vec![EntrancePolicy { policy: Some(of_all), shadow: true }];
+    let mut w = World::governed(Policies { entrances, grants: true, ..Policies::default() });
+    w.authenticate(Authenticator::Waiting);
+    let mut tries = |grant: Option<Law>, topic: &str, expected: ReasonCode| {
+        w.open("a", ProtocolVersion::V5);
+        w.send("a", user(ProtocolVersion::V5, "a"));
+        let grant = grant.map(|law| Grant(Arc::new(law) as Arc<dyn Policy>));
+        let principal = Principal { user_name: Some("a".into()), is_claimed: false, grant };
+        w.verdict(Verdict::AcceptedAs(principal));
+        w.expect("a", connack());
+        w.send("a", publish(topic, "x").qos(1).id(1));
+        w.expect("a", puback(1).because(expected));
+        w.disconnect("a");
+        w.retire("a");
+    };
+    let (taken, denied) = (ReasonCode::NoMatchingSubscribers, ReasonCode::NotAuthorized);
+    tries(None, "t", taken);
+    tries(None, "rules", taken);
+    let all_but_one = law(&[("a", 'p', "t")], false);
+    tries(Some(all_but_one.clone()), "t", denied);
+    tries(Some(all_but_one), "rules", taken);
+    tries(Some(law(&[], true)), "t", denied);
+}
+
+#[test]
 fn what_is_denied_is_said_once_and_then_once_a_minute() {
     let mut w = World::governed(denying(&[("a", 'p', "t/#")]));
     w.connect("a", user(ProtocolVersion::V311, "a"));
@@ -743,6 +771,58 @@ fn what_was_stored_is_judged_when_its_client_comes_and_its_will_by_all_entrances
             w.acknowledge("a", &publish);
         }
     }
+}
+
+#[test]
+fn what_was_received_at_qos_2_before_a_restart_is_published_as_it_may_be_acknowledged() {
+    let denies: Policies = denying(&[("anna", 'p', "t/#")]);
+    let mut by_the_second = denies.clone();
+    by_the_second.entrances[0] = EntrancePolicy::default();
+    for policies in [by_the_second, denies] {
+        let (mut reader, store) = stored();
+        (reader.client_id, reader.principal) = ("b".into(), Principal::user("b"));
+        (reader.will, reader.queued, reader.queued_bytes) = (None, 0, 0);
+        let (mut publisher, _) = stored();
+        publisher.will = None;
+        let parts = MessageParts {
+            topic: "t/x",
+            properties: &[],
+            payload: b"received",
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            published_by: Some(PublishedBy { client_id: "a", user_name: Some("anna") }),
+            received_ms: 0,
+        };
+        let message = Message::from_parts(&parts).unwrap();
+        (publisher.key, publisher.subscriptions) = (SessionKey(6), Vec::new());
+        (publisher.queued, publisher.queued_bytes) = (0, 0);
+        publisher.received = vec![(PacketId::FIRST, message)];
+        let mut w = World::governed(policies).on_store(store);
+        w.restore(reader);
+        w.restore(publisher);
+        assert_eq!(w.snapshot().denied, Denied::default());
+        w.connect("b", user(ProtocolVersion::V311, "b").persistent());
+        assert!(hears(&mut w, "b", "received"), "its receipt is promised");
+    }
+}
+
+#[test]
+fn rules_of_one_entrance_do_not_withhold_what_is_retained_by_another() {
+    let mut policies = denying(&[("backend", 'p', "t/#")]);
+    policies.entrances[1] = EntrancePolicy::default();
+    let mut w = World::governed(policies.clone());
+    w.come_by(EntranceId(1));
+    w.connect("backend", user(ProtocolVersion::V5, "backend"));
+    w.publish("backend", publish("t/x", "kept").qos(1).retain());
+    w.come_by(EntranceId(0));
+    w.connect("device", user(ProtocolVersion::V5, "device"));
+    w.subscribe("device", "t/#", 1);
+    assert!(hears(&mut w, "device", "kept"));
+    // Nobody would take it from there any more.
+    w.govern(denying(&[("backend", 'p', "t/#")]));
+    w.subscribe("device", "t/+", 1);
+    assert!(!hears(&mut w, "device", "kept"));
+    assert_eq!(w.snapshot().denied.retained_source, 1);
 }
 
 #[test]

@@ -92,6 +92,46 @@ fn queues_take_nothing_more_when_there_is_none_left_and_keep_what_they_have() {
 }
 
 #[test]
+fn what_is_promised_reaches_those_who_are_there_also_if_it_cannot_be_retained() {
+    let mut w = filled(850);
+    w.connect("r", v5());
+    w.subscribe("r", "live", 2);
+    w.connect("p", v5().expiry(100));
+    w.connect("mortal", v5().will(will("live", "gone").qos(1).retain()));
+    while w.pressure() < Pressure::NewWork {
+        w.publish("s", publish("fill", [0; 1_000]).qos(1));
+    }
+    // Before its receipt is promised it can be refused.
+    w.send("p", publish("live", "x").qos(2).retain().id(1));
+    w.expect("p", pubrec(1).because(ReasonCode::QuotaExceeded));
+    // Nobody is there who could send a will again.
+    w.lose("mortal");
+    w.receive("r", publish("live", "gone").qos(1));
+    assert_eq!((w.dropped().memory_retained, w.population().retained), (2, 0));
+}
+
+#[test]
+fn what_was_promised_before_memory_was_short_is_routed() {
+    let mut w = filled(850);
+    w.connect("r", v5());
+    w.subscribe("r", "live", 2);
+    w.connect("p", v5().expiry(100));
+    w.hold_store();
+    w.send("p", publish("live", "x").qos(2).retain().id(1));
+    let mut id = 1;
+    while w.pressure() < Pressure::NewWork {
+        w.send("s", publish("fill", [0; 1_000]).qos(1).id(id));
+        w.pass_ms(BRAKED_MS);
+        id += 1;
+    }
+    w.let_store_run();
+    w.expect("p", pubrec(1));
+    w.receive("r", publish("live", "x").qos(2));
+    // The others are answered too.
+    w.all_heard("s");
+}
+
+#[test]
 fn new_sessions_subscriptions_and_retained_messages_are_refused_until_there_is_room() {
     let mut w = filled(850);
     w.connect("r", v5());

@@ -93,6 +93,36 @@ fn what_is_retained_and_what_is_shared_is_below_the_mount_too() {
 }
 
 #[test]
+fn a_member_for_whom_a_message_has_no_name_leaves_it_to_others() {
+    in_each_version(|version| {
+        for qos in 0..3 {
+            let mut w = world();
+            w.connect("out", connecting(version));
+            w.connect("moves", connecting(version).persistent());
+            w.subscribe("moves", "$share/g/work/#", qos);
+            w.disconnect("moves");
+            w.connect("stays", connecting(version));
+            w.subscribe("stays", "$share/g/work/#", qos);
+            w.come_by(SITE);
+            w.connect("moves", connecting(version).clean(false).persistent());
+            for number in 0..4 {
+                let message = || publish("work/1", number.to_string()).qos(qos);
+                w.publish("out", message());
+                w.receive("stays", message());
+            }
+            assert_eq!(w.dropped().outside_mount, 0);
+            w.expect_quiet();
+            // Without anybody else it is not put aside where it could not be sent.
+            w.unsubscribe("stays", "$share/g/work/#");
+            w.publish("out", publish("work/1", "x").qos(qos));
+            w.expect_quiet();
+            let dropped = w.dropped();
+            assert_eq!(dropped.away + dropped.group_away, 1);
+        }
+    });
+}
+
+#[test]
 fn a_will_is_published_below_the_mount() {
     in_each_version(|version| {
         let mut w = with_both(version, 1);

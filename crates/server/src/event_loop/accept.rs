@@ -158,6 +158,8 @@ impl EventLoop {
         let Some(socket) = self.sockets.of(connection) else {
             return false;
         };
+        // It may have counted as somebody else's, of whom a proxy in front of this one has told.
+        socket.visit = None;
         let arrivals = self.gate.arrivals();
         let (visit, verdict) = arrivals.come(socket.peer.source(), entrance, now.mono_ms);
         socket.visit = Some(visit);

@@ -71,6 +71,9 @@ impl EventLoop {
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
             socket.taps = taps;
+            // What comes next stands in the middle of something: it says nothing of what the peer speaks, and
+            // whose the connection is was found out by the other loop.
+            socket.heard = true;
             socket.readable = true;
             self.list(connection);
         }

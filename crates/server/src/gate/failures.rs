@@ -45,6 +45,9 @@ pub(super) type Place = Source;
 pub(super) enum Whom<'a> {
     /// The user of this name.
     User(&'a str),
+    /// Whoever has this client identifier and names no user. That is no user of the same name: anybody may
+    /// choose it, and being let in by it makes no wrong password good.
+    Client(&'a str),
     /// Whoever this token names. Each is one of its own, as its name is not to be believed.
     Token(&'a [u8]),
 }
@@ -117,6 +120,7 @@ impl Failures {
         let whom = match whom {
             Whom::User(name) => self.hasher.hash_one((0_u8, name)),
             Whom::Token(token) => self.hasher.hash_one((1_u8, token)),
+            Whom::Client(client_id) => self.hasher.hash_one((2_u8, client_id)),
         };
         ClaimKey { place: network(source), whom }
     }
@@ -318,6 +322,16 @@ mod tests {
         assert_ne!(failures.standing(anna, now), Standing::Good);
         failures.forgive(anna, now);
         assert_eq!(failures.standing(anna, now), Standing::Good);
+    }
+
+    #[test]
+    fn whoever_comes_by_a_client_identifier_makes_no_wrong_password_good() {
+        let failures = Failures::new(Some(1), MEMORY);
+        let (at, now) = (address("192.0.2.1"), Instant::now());
+        let admin = failures.claim(at, Whom::User("admin"));
+        failures.note(admin, now);
+        failures.forgive(failures.claim(at, Whom::Client("admin")), now);
+        assert_eq!(failures.standing(admin, now), Standing::Refused);
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Login {
     pub(super) fn whom(&self) -> Whom<'_> {
         match &self.password {
             Some(token) if self.shows_token() => Whom::Token(token),
-            _ => Whom::User(self.user.as_deref().unwrap_or(&self.client_id)),
+            _ => self.user.as_deref().map_or(Whom::Client(&self.client_id), Whom::User),
         }
     }
 
