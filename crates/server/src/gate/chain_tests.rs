@@ -216,6 +216,22 @@ fn a_file_goes_first_and_whom_it_does_not_have_is_asked_about() {
 }
 
 #[test]
+fn nobody_proves_a_password_past_somebody_who_is_asked_before() {
+    let backend = Backend::always("403 No", "");
+    let file = File::new("proof");
+    let password_file = Optional::Set(file.0.clone());
+    let both = Config { password_file, ..config(&backend.url()) };
+    let is_offered = |auth_methods: &str| {
+        let auth_methods = methods(auth_methods);
+        let (gate, _) = watched("proof", &Config { auth_methods, ..both.clone() });
+        let guard = Arc::clone(&gate.guards.read().unwrap()[0]);
+        guard.provable(ELSEWHERE).is_some()
+    };
+    assert!(is_offered("\"password-file\", \"http\""));
+    assert!(!is_offered("\"http\", \"password-file\""));
+}
+
+#[test]
 fn anonymous_is_whoever_says_nothing_and_no_method_before_it_knows() {
     let backend = Backend::answering(|body| {
         Some(if body.contains("username") { ("403 No", "") } else { ("200 OK", "ignore") })

@@ -174,14 +174,17 @@ impl Guard {
         if login.user.is_some() && self.asks() { BAD_PASSWORD } else { NOT_AUTHORIZED }
     }
 
-    /// The passwords that a client may prove to know, if its certificate does not settle before who
-    /// it is.
+    /// The passwords that a client may prove to know, if no method before them can settle who it is:
+    /// its certificate, or somebody who is asked over HTTP, who could refuse it and cannot be asked
+    /// about a proof.
     pub(super) fn provable(&self, origin: Origin<'_>) -> Option<&Arc<Passwords>> {
         let place = |is_it: fn(&Method) -> bool| self.methods.iter().position(is_it);
         let at = place(|method| matches!(method, Method::Passwords(_)))?;
         let certificate = place(|method| matches!(method, Method::Certificate(_)));
-        let is_settled = certificate.is_some_and(|before| before < at)
-            && matches!(self.shown(origin), Shown::Name(_) | Shown::Nobody);
+        let asked = place(|method| matches!(method, Method::Http(_)));
+        let is_settled = asked.is_some_and(|before| before < at)
+            || certificate.is_some_and(|before| before < at)
+                && matches!(self.shown(origin), Shown::Name(_) | Shown::Nobody);
         match &self.methods[at] {
             Method::Passwords(passwords) if !is_settled => Some(passwords),
             _ => None,
