@@ -8,7 +8,8 @@ use std::fmt;
 pub struct Who<'a> {
     /// The client identifier.
     pub client_id: &'a str,
-    /// The user name that authentication has found out, if there is one.
+    /// The user name: the one that authentication has found out or, where nobody is asked, the one that
+    /// the client claims. None is a client that has said none.
     pub user_name: Option<&'a str>,
 }
 

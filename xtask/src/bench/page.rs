@@ -114,7 +114,7 @@ fn replaced(page: &str, mark: &str, text: &str) -> Result<String, Failure> {
 
 fn conditions(findings: &Findings, date: &str) -> String {
     let Findings { machine, rounds, seconds, .. } = findings;
-    format!("Measured on {date}: {machine}; {rounds} rounds of {seconds} s.\n")
+    format!("Measured on {date}: {machine}; rounds of {seconds} s: {rounds}.\n")
 }
 
 fn goals_table(findings: &Findings) -> String {
