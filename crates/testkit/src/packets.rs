@@ -485,9 +485,13 @@ impl Subscribing {
     }
 
     /// The subscription identifier, of all filters.
-    pub fn identifier(mut self, identifier: u32) -> Self {
-        let property = Property::SubscriptionIdentifier(identifier);
-        self.properties = properties(PacketType::Subscribe, &[property]);
+    pub fn identifier(self, identifier: u32) -> Self {
+        self.property(Property::SubscriptionIdentifier(identifier))
+    }
+
+    /// One more property.
+    pub fn property(mut self, property: Property<'_>) -> Self {
+        self.properties.extend(properties(PacketType::Subscribe, &[property]));
         self
     }
 

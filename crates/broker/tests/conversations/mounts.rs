@@ -291,3 +291,20 @@ fn a_message_is_delivered_with_the_qos_of_the_subscription_if_that_is_wanted() {
         w.receive("r1", publish("a", "kept").qos(1));
     });
 }
+
+#[test]
+fn user_properties_have_their_limit_below_a_mount_too() {
+    let most = Limits::default().user_properties_max;
+    let asking = |count: usize| {
+        let property = Property::UserProperty(("a", "b"));
+        (0..count).fold(subscribe(1, "t", 0), |one, _| one.property(property))
+    };
+    let mut w = world();
+    w.come_by(SITE);
+    w.connect("in", v5());
+    w.send("in", asking(most));
+    w.expect("in", suback(1, &[0]));
+    w.send("in", asking(most + 1));
+    w.expect("in", disconnect(ReasonCode::QuotaExceeded));
+    w.expect_closed("in");
+}

@@ -89,9 +89,11 @@ fn conversation(
         heard[subscribers].extend(w.all_heard("s"));
     }
     let mut snapshot = w.snapshot();
-    // How large buffers have grown is nothing that anybody can tell.
+    // How large buffers have grown is nothing that anybody can tell; a retained message counts with the
+    // buffer that it was given, whose earlier life decides how large that is.
     snapshot.memory = Default::default();
     snapshot.holdings = Default::default();
+    snapshot.retained_bytes = 0;
     (heard, snapshot)
 }
 
