@@ -112,7 +112,7 @@ impl Delivery {
         let outbox = self.outputs.open(handle, connection);
         for (member, message) in run.members().zip(messages) {
             let sequence = session.next_sequence();
-            let owed = Owed { sequence, message, qos: run.qos, retain: false, extras: None };
+            let owed = Owed { sequence, message, qos: run.qos, retain: false, extras: None, deferred: 0 };
             self.memory.owed += session.owe(&owed);
             if let Some(packet_id) = session.outbound.push_and_send(run.qos, owed, window) {
                 let packet_id_at = member.header_len + run.packet_id_at();

@@ -2,7 +2,6 @@
 
 use super::Shard;
 use super::input::Sender;
-use crate::persist::Record;
 use crate::rights::Ruling;
 use crate::run::{self, Run};
 use noctule_mqtt::codec::Frame;
@@ -116,8 +115,7 @@ impl Shard {
             let Some(owed) = session.outbound.take_oldest_acknowledged(packet_id) else { break };
             freed += session.settle(&owed);
             if is_kept {
-                let (key, sequence) = (session.key, owed.sequence);
-                self.delivery.journal.push(Record::Delivered { key, sequence });
+                self.delivery.journal.delivered(session.key, &owed);
             }
             self.delivery.pool.recycle(owed.message);
             taken += 1;
