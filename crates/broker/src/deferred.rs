@@ -7,8 +7,8 @@
 //! with their turn: they are *deferred*.
 //!
 //! ```text
-//!            ┌─ acknowledged by its receiver ─► settled: nothing is stored
-//! deferred ──┼─ nothing for PATIENCE_MS ──────► handed in; nothing of that session is deferred for SLOW_MS
+//!            ┌─ acknowledged by its receiver ─────► settled: nothing is stored
+//! deferred ──┼─ not so for PATIENCE_MS and _TURNS ─► handed in; nothing of that session is deferred for SLOW_MS
 //!            └─ something else of its shard has to be stored now ─► handed in before it
 //! ```
 //!
@@ -28,6 +28,9 @@ use std::collections::VecDeque;
 /// How long a receiver's acknowledgement is waited for, in milliseconds. The clock has whole ones, so
 /// it is between one less and this.
 const PATIENCE_MS: u64 = 2;
+/// So many more turns come to their end before it is not waited for any longer. In a flood a turn takes
+/// milliseconds, and whoever answers at once is heard in the second one.
+const PATIENCE_TURNS: u32 = 4;
 /// For so long nothing is deferred for a session whose client was not that quick, in milliseconds.
 pub(crate) const SLOW_MS: u64 = 1_000;
 
@@ -42,6 +45,8 @@ pub(crate) struct Deferred {
     turns: VecDeque<Turn>,
     /// The number behind the last turn that has ended.
     ended: u32,
+    /// Counts turns, those that defer nothing included. It wraps.
+    turn: u32,
 }
 
 /// A message that a session is owed.
@@ -57,6 +62,7 @@ struct Turn {
     ticket: Ticket,
     stage: Stage,
     since_ms: u64,
+    turn: u32,
     /// The number behind its last entry.
     end: u32,
 }
@@ -104,18 +110,22 @@ impl Deferred {
         is_it
     }
 
-    /// The turn that goes on ends, with what it has deferred, if it has.
-    pub(crate) fn end_turn(&mut self, ticket: Ticket, stage: Stage, now_ms: u64) {
-        let end = self.next();
-        self.turns.push_back(Turn { ticket, stage, since_ms: now_ms, end });
+    /// A turn has come to its end.
+    pub(crate) fn count_turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// The turn that has come to its end keeps what it has deferred.
+    pub(crate) fn keep(&mut self, ticket: Ticket, stage: Stage, now_ms: u64) {
+        let (end, turn) = (self.next(), self.turn);
+        self.turns.push_back(Turn { ticket, stage, since_ms: now_ms, turn, end });
         self.ended = end;
     }
 
     /// Forgets what is settled at the front. Returns the last ticket that has come true by it.
     pub(crate) fn take_settled(&mut self) -> Option<Ticket> {
-        let is_done = |entry: &mut Option<Entry>| {
-            entry.is_none() || fault(Fault::DeferredTakenForSettled)
-        };
+        let is_done =
+            |entry: &mut Option<Entry>| entry.is_none() || fault(Fault::DeferredTakenForSettled);
         while self.ended != self.first && self.entries.pop_front_if(is_done).is_some() {
             self.first = self.first.wrapping_add(1);
         }
@@ -132,9 +142,11 @@ impl Deferred {
     /// Takes the turns that have waited for too long.
     pub(crate) fn take_overdue(&mut self, now_ms: u64) -> Given {
         let mut given = Given::default();
-        while let Some(turn) =
-            self.turns.pop_front_if(|turn| turn.since_ms + PATIENCE_MS <= now_ms)
-        {
+        let last = self.turn;
+        let is_overdue = |turn: &mut Turn| {
+            turn.since_ms + PATIENCE_MS <= now_ms && last.wrapping_sub(turn.turn) >= PATIENCE_TURNS
+        };
+        while let Some(turn) = self.turns.pop_front_if(is_overdue) {
             self.give(&turn, &mut given);
         }
         given
@@ -204,7 +216,8 @@ mod tests {
                 all.push(owed(sequence, number));
             }
             assert!(deferred.has_fresh());
-            deferred.end_turn(Ticket(turn as u64 + 1), Stage::Flushed, turn as u64);
+            deferred.count_turn();
+            deferred.keep(Ticket(turn as u64 + 1), Stage::Flushed, turn as u64);
             assert!(!deferred.has_fresh());
         }
         (deferred, all)
@@ -242,7 +255,7 @@ mod tests {
         let number = deferred.push(entry(5));
         let fresh = Owed { deferred: number, sequence: Sequence(5), ..owed[0].clone() };
         assert!(deferred.settle(KEY, &fresh), "in the turn in which it was deferred");
-        deferred.end_turn(Ticket(2), Stage::Flushed, 1);
+        deferred.keep(Ticket(2), Stage::Flushed, 1);
         assert_eq!(deferred.take_settled(), None);
         assert!(deferred.settle(KEY, &owed[0]));
         assert_eq!(deferred.take_settled(), Some(Ticket(2)));
@@ -253,7 +266,9 @@ mod tests {
         let (mut deferred, owed) = deferred(u32::MAX - 1, &[1, 2, 1]);
         assert!(deferred.settle(KEY, &owed[1]));
         assert_eq!(deferred.due_ms(), Some(PATIENCE_MS));
-        assert_eq!(deferred.take_overdue(PATIENCE_MS - 1).last, None);
+        assert_eq!(deferred.take_overdue(100).last, None, "too few turns");
+        (0..3).for_each(|_| deferred.count_turn());
+        assert_eq!(deferred.take_overdue(PATIENCE_MS - 1).last, None, "too little time");
         let given = deferred.take_overdue(1 + PATIENCE_MS);
         assert_eq!(given.last, Some((Ticket(2), Stage::Flushed)));
         assert_eq!(given.entries, [entry(1), entry(3)]);

@@ -105,7 +105,8 @@ faults! {
 
 impl Fault {
     /// Those that only a broker that ends and begins anew can show.
-    pub const OVER_RESTARTS: &'static [Self] = &[Self::IdentifiersBeginAnew];
+    pub const OVER_RESTARTS: &'static [Self] =
+        &[Self::IdentifiersBeginAnew, Self::DeferredTakenForSettled];
 }
 
 #[cfg(feature = "planted-faults")]

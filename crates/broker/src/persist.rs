@@ -407,6 +407,7 @@ impl Journal {
     /// Closes the turn and takes what is to be stored now: all that there is, or if it `defers` what cannot
     /// wait any longer, if there is any.
     pub(crate) fn end_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
+        self.deferred.count_turn();
         let (given, is_overdue) = if !defers || !self.records.is_empty() {
             (self.take_all(), false)
         } else {
@@ -424,13 +425,8 @@ impl Journal {
         // For what was delivered nobody waits: any ticket will do that has nothing before it.
         let (ticket, stage) = given.last.unwrap_or((self.handed_in, self.usual));
         self.handed_in = ticket;
-        (!records.is_empty() || !given.entries.is_empty() || given.last.is_some()).then_some(Batch {
-            ticket,
-            stage,
-            deferred: given.entries,
-            is_overdue,
-            records,
-        })
+        (!records.is_empty() || !given.entries.is_empty() || given.last.is_some())
+            .then_some(Batch { ticket, stage, deferred: given.entries, is_overdue, records })
     }
 
     /// The turn ends, and something in it or before it is to be stored now.
@@ -453,7 +449,7 @@ impl Journal {
         }
         if self.deferred.has_fresh() {
             let stage = std::mem::replace(&mut self.asked, Stage::Written);
-            self.deferred.end_turn(self.ticket, stage, now_ms);
+            self.deferred.keep(self.ticket, stage, now_ms);
             self.ticket.0 += 1;
         }
     }

@@ -254,6 +254,12 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
+            Continuation::Answers { session, first, count } => {
+                if let Some(found) = self.delivery.sessions.get_mut(session) {
+                    found.answers.complete_run(first, count);
+                    self.release_completed(session, now);
+                }
+            }
             Continuation::Reply { asker, refused } => self.settle(asker, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
@@ -293,6 +299,11 @@ impl Shard {
                 }
             }
         });
+        self.release_completed(session, now);
+    }
+
+    /// Sends the answers whose turn has come.
+    fn release_completed(&mut self, session: SessionHandle, now: Now) {
         while let Some(unspeakable) = self.delivery.release_answers(session) {
             // There is no negative acknowledgement before MQTT 5, and a positive one would lie. What
             // is ready behind it goes with the connection, and must not wait for an event of its own.
