@@ -34,10 +34,13 @@ const PATIENCE_TURNS: u32 = 4;
 /// For so long nothing is deferred for a session whose client was not that quick, in milliseconds.
 pub(crate) const SLOW_MS: u64 = 1_000;
 
+/// Room for so many is kept when there are none.
+const ROOM_KEPT: usize = 4_096;
+
 /// What is deferred, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
-    /// Settled ones are `None`; the oldest is not settled.
+    /// Settled ones are `None`, and go when they are the oldest.
     entries: VecDeque<Option<Entry>>,
     /// The number of the oldest. Numbers wrap.
     first: u32,
@@ -135,6 +138,9 @@ impl Deferred {
         let mut last = None;
         while let Some(turn) = self.turns.pop_front_if(|turn| left(turn.end) >= left(first)) {
             last = Some(turn.ticket);
+        }
+        if self.entries.is_empty() && self.entries.capacity() > ROOM_KEPT {
+            self.entries = VecDeque::new();
         }
         last
     }
