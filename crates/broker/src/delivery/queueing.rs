@@ -330,7 +330,7 @@ fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) ->
 /// A session is not owed this message any more: the store need not keep it.
 fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
     if session.is_persistent() {
-        journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
+        journal.delivered(session.key, owed);
     }
 }
 
