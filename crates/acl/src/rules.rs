@@ -139,6 +139,14 @@ impl Rules {
         self.groups.contains_key(name)
     }
 
+    /// Whether there is anything in them that holds for a user's name alone.
+    #[must_use]
+    pub fn names_users(&self) -> bool {
+        !self.users.is_empty()
+            || !self.members.is_empty()
+            || self.all.iter().any(|rule| rule.topic.has_user())
+    }
+
     /// Where they come from: the name of a file.
     #[must_use]
     pub fn source(&self) -> &str {

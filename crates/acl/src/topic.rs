@@ -55,6 +55,12 @@ impl Topic {
         self.has_names
     }
 
+    /// Whether a user name is to be put in.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.has_names && self.text.contains(USER)
+    }
+
     /// The filter for somebody, if there is one.
     pub(crate) fn for_client(&self, who: Who<'_>, effect: Effect) -> Option<Cow<'_, str>> {
         if !self.has_names {

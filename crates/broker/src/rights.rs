@@ -35,6 +35,7 @@ use crate::counters::Denied;
 use crate::entrance::EntranceId;
 use crate::limits::Limits;
 use crate::message::PublishedBy;
+use crate::principal::Principal;
 use crate::session::{Session, SessionHandle};
 use hashbrown::HashMap;
 use noctule_mqtt::{TopicFilter, TopicName};
@@ -47,8 +48,9 @@ use std::sync::Arc;
 pub struct Who<'a> {
     /// The client identifier.
     pub client_id: &'a str,
-    /// The user name: the one that authentication has found out or, where nobody is asked, the one that
-    /// the client claims. None is a client that has said none.
+    /// The user name that authentication has found out or, where [claimed names are
+    /// trusted](EntrancePolicy::trusts_claimed_names), the one that the client claims. None is a client
+    /// without a name that counts.
     pub user_name: Option<&'a str>,
 }
 
@@ -115,6 +117,9 @@ pub struct EntrancePolicy {
     pub policy: Option<Arc<dyn Policy>>,
     /// Whether what would be denied is only said.
     pub shadow: bool,
+    /// Whether the user name that a client claims, where nobody asks for a proof, gives it the rights of
+    /// that user. Otherwise it has those of a client without a name.
+    pub trusts_claimed_names: bool,
 }
 
 /// What is decided by whom, and what follows.
@@ -147,6 +152,15 @@ pub(crate) struct Standing {
     /// Not known of a session that was given back and whose client has not come.
     pub(crate) entrance: Option<EntranceId>,
     pub(crate) grant: Option<Grant>,
+    /// Whether its user name gives it no rights: it is only claimed, and not trusted there.
+    pub(crate) disregards_name: bool,
+}
+
+impl Standing {
+    /// That of a session whose client has not come yet.
+    pub(crate) fn nowhere(principal: &Principal) -> Self {
+        Self { disregards_name: principal.only_claims_its_name(), ..Self::default() }
+    }
 }
 
 /// Somebody with rights.
@@ -159,14 +173,29 @@ pub(crate) struct Subject<'a> {
 impl<'a> Subject<'a> {
     pub(crate) fn author(by: PublishedBy<'a>, standing: &'a Standing) -> Self {
         let PublishedBy { client_id, user_name } = by;
+        let user_name = user_name.filter(|_| !standing.disregards_name);
         Self { who: Who { client_id, user_name }, standing }
     }
 }
 
 impl Session {
+    /// It as the publisher of a message: with the name by which it has its rights, so that whoever asks
+    /// later what its publisher may do asks about the same one.
+    pub(crate) fn author(&self) -> PublishedBy<'_> {
+        self.principal.author(&self.client_id, &self.standing)
+    }
+
     /// It as somebody with rights.
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject::author(self.author(), &self.standing)
+    }
+}
+
+impl Principal {
+    /// Whoever this is, standing so, as the publisher of a message.
+    pub(crate) fn author<'a>(&'a self, client_id: &'a str, standing: &Standing) -> PublishedBy<'a> {
+        let user_name = self.user_name.as_deref().filter(|_| !standing.disregards_name);
+        PublishedBy { client_id, user_name }
     }
 }
 
@@ -228,6 +257,17 @@ impl Authority {
     /// Other policies hold from now on.
     pub(crate) fn replace(&mut self, policies: Policies) {
         self.set(policies);
+    }
+
+    /// How a client stands that has come in somewhere.
+    pub(crate) fn standing(&self, entrance: EntranceId, principal: &Principal) -> Standing {
+        let policy = self.policies.entrances.get(usize::from(entrance.0));
+        let is_trusted = policy.is_some_and(|policy| policy.trusts_claimed_names);
+        Standing {
+            entrance: Some(entrance),
+            grant: principal.grant.clone(),
+            disregards_name: principal.only_claims_its_name() && !is_trusted,
+        }
     }
 
     pub(crate) fn refuses_denied_wills(&self) -> bool {
@@ -367,13 +407,20 @@ fn explain(policies: &Policies, subject: Subject<'_>, wish: Wish<'_>) -> String 
     let mut last = None;
     for policy in all {
         match policy.decide(subject.who, wish) {
-            Word::Denied => return policy.explain(subject.who, wish),
+            Word::Denied => {
+                last = Some(policy.explain(subject.who, wish));
+                break;
+            }
             Word::Unspoken => last = Some(policy.explain(subject.who, wish)),
             Word::Allowed => {}
         }
     }
-    last.unwrap_or_default()
+    let why = last.unwrap_or_default();
+    if subject.standing.disregards_name { format!("{why}; {DISREGARDED}") } else { why }
 }
+
+/// What a client does not know that believes to have the rights of the user whose name it gives.
+const DISREGARDED: &str = "its user name counts for nothing, as nobody has asked for a proof of it";
 
 /// What a route depends on besides subscriptions.
 #[derive(Clone, Copy)]

@@ -185,6 +185,24 @@ fn rules_are_of_the_whole_broker_or_of_each_listener() {
 }
 
 #[test]
+fn claimed_names_are_trusted_where_mosquitto_trusts_them() {
+    let trusted = |name: &str, text: &str| -> Vec<bool> {
+        let listeners = Case::new(name, text).config().all_listeners();
+        listeners.iter().map(|listener| listener.config.acl_trust_claimed_names).collect()
+    };
+    assert_eq!(trusted("claims", "listener 1884\nallow_anonymous true\nacl_file acl\n"), [true]);
+    assert_eq!(trusted("claims-default", "allow_anonymous true\nacl_file acl\n"), [true]);
+    let asks = "listener 1884\nallow_anonymous true\nacl_file acl\npassword_file p\n";
+    assert_eq!(trusted("claims-asks", asks), [false]);
+    assert_eq!(trusted("claims-free", "listener 1884\nallow_anonymous true\n"), [false]);
+    let named = format!("listener 1884\n{TLS}acl_file acl\nuse_identity_as_username true\n");
+    assert_eq!(trusted("claims-named", &named), [false]);
+    let each = "per_listener_settings true\nlistener 1884\nallow_anonymous true\nacl_file one\n\
+                listener 1885\nacl_file other\npassword_file p\n";
+    assert_eq!(trusted("claims-each", each), [true, false]);
+}
+
+#[test]
 fn an_option_that_cannot_be_left_out_stops_the_start_and_a_harmless_one_is_named() {
     let case = Case::new(
         "missing",

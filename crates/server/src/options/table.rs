@@ -189,6 +189,13 @@ option_table! {
         acl_shadow: bool = false => flags(&["acl-shadow"]).off(&["no-acl-shadow"])
             .per_listener().live();
 
+        /// Whether a user name that nobody has verified gives the rights of that user.
+        /// Where nobody is asked for a password, certificate or token, a client may say any name.
+        /// Without this it has the rights of a client without a name, and no rule with `%u` holds for it;
+        /// with it, whoever says a user's name may do what that user may.
+        acl_trust_claimed_names: bool = false => flags(&["acl-trust-claimed-names"])
+            .off(&["no-acl-trust-claimed-names"]).per_listener().live();
+
         /// What becomes of a client that may not publish its own will.
         /// `refuse` refuses it (reason code 0x87; return code 5 in version 3); `drop` lets it in without
         /// its will. A will is judged again when it is published, and then dropped in either case.

@@ -71,6 +71,7 @@ pub(crate) fn changed_everywhere() -> Config {
         jwt_acl_claim: "rights".into(),
         acl_file: Optional::Set("rules.toml".into()),
         acl_shadow: true,
+        acl_trust_claimed_names: true,
         acl_denied_will: super::DeniedWill::Drop,
         acl_check_retain_source: false,
         http_auth_url: "https://auth.example/login".into(),
