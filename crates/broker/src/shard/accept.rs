@@ -174,6 +174,13 @@ impl Shard {
             ProtocolVersion::V311 => connect.clean_start,
             ProtocolVersion::V5 => true,
         };
+        // They cannot be told a shorter one.
+        if self.offer.keep_alive_strict
+            && connect.version != ProtocolVersion::V5
+            && self.offer.keep_alive(connect.keep_alive) != connect.keep_alive
+        {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
         let rules = self.rules_for(handle);
         let has_to_have_one = rules.is_some_and(|rules| rules.requires_client_id);
         if nameless && (!may_be_nameless || has_to_have_one) {

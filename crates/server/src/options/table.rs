@@ -387,9 +387,14 @@ option_table! {
 
         /// Longest keep-alive that a version 5 client may have.
         /// One that asks for longer, or for none, is told to use this one `[MQTT5-3.2.2-21]`. Version
-        /// 3 clients cannot be told and keep theirs.
+        /// 3 clients cannot be told and keep theirs, unless `session.keep_alive_strict` is set.
         keep_alive_max: Limit<Seconds> = Limit::Unlimited => flags(&["keep-alive-max"])
             .range(seconds(1), seconds(TWO_BYTES));
+
+        /// Whether a version 3 client with a keep-alive over `session.keep_alive_max`, or none, is refused.
+        /// It is told return code 2, as Mosquitto does since 2.0.12: there is no code that says more.
+        keep_alive_strict: bool = false => flags(&["keep-alive-strict"])
+            .off(&["no-keep-alive-strict"]);
 
         /// Whether a session belongs to the user whose client has it.
         /// A client of somebody else, or of nobody, that comes with its client identifier is refused,

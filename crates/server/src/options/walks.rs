@@ -107,6 +107,7 @@ pub(crate) fn changed_everywhere() -> Config {
             queue_qos_0: true,
             expiry_max: Limit::At(Seconds(3600)),
             keep_alive_max: Limit::At(Seconds(60)),
+            keep_alive_strict: true,
             belongs_to_user: false,
             on_queue_full: super::OnQueueFull::Refuse,
         },
