@@ -1,8 +1,9 @@
 //! The rules of a file, and what they say to a wish.
 
+use crate::effect::{Effect, Rights};
 use crate::index::{Index, RuleId};
 use crate::topic::{Topic, covers, matches, overlap};
-use crate::wish::{Effect, Rights, Who, Wish, Word};
+use noctule_mqtt::rights::{Who, Wish, Word};
 use std::collections::HashMap;
 use std::fmt;
 

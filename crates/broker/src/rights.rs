@@ -38,53 +38,11 @@ use crate::message::PublishedBy;
 use crate::principal::Principal;
 use crate::session::{Session, SessionHandle};
 use hashbrown::HashMap;
-use noctule_mqtt::{TopicFilter, TopicName};
+use noctule_mqtt::TopicName;
+pub use noctule_mqtt::rights::{Who, Wish, Word};
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
-
-/// Whose rights are asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Who<'a> {
-    /// The client identifier.
-    pub client_id: &'a str,
-    /// The user name that authentication has found out or, where [claimed names are
-    /// trusted](EntrancePolicy::trusts_claimed_names), the one that the client claims. None is a client
-    /// without a name that counts.
-    pub user_name: Option<&'a str>,
-}
-
-/// What a client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish<'a> {
-    /// To publish on this topic.
-    Publish(TopicName<'a>),
-    /// To be given a message of this topic.
-    Read(TopicName<'a>),
-    /// To subscribe to this filter; of a shared subscription, the filter in it.
-    Subscribe(TopicFilter<'a>),
-}
-
-impl fmt::Display for Wish<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Publish(topic) => write!(f, "publish on {topic}"),
-            Self::Read(topic) => write!(f, "read {topic}"),
-            Self::Subscribe(filter) => write!(f, "subscribe to {filter}"),
-        }
-    }
-}
-
-/// What a policy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// It may.
-    Allowed,
-    /// It may not, whoever else allows it.
-    Denied,
-    /// That is for others to say; if nobody allows it, it may not.
-    Unspoken,
-}
 
 /// Whoever decides what clients may do. Asked on a loop's thread, so it must not wait for anything;
 /// and it always says the same: when rights change, there is [another one](crate::Shard::set_authority).

@@ -28,28 +28,11 @@ pub(crate) struct Judge(pub(crate) Rules);
 
 impl Policy for Judge {
     fn decide(&self, who: Who<'_>, wish: Wish<'_>) -> Word {
-        match self.0.decide(subject(who), question(wish)).word {
-            noctule_acl::Word::Allowed => Word::Allowed,
-            noctule_acl::Word::Denied => Word::Denied,
-            noctule_acl::Word::Unspoken => Word::Unspoken,
-        }
+        self.0.decide(who, wish).word
     }
 
     fn explain(&self, who: Who<'_>, wish: Wish<'_>) -> String {
-        self.0.decide(subject(who), question(wish)).explain(&self.0)
-    }
-}
-
-fn subject(who: Who<'_>) -> noctule_acl::Who<'_> {
-    let Who { client_id, user_name } = who;
-    noctule_acl::Who { client_id, user_name }
-}
-
-fn question(wish: Wish<'_>) -> noctule_acl::Wish<'_> {
-    match wish {
-        Wish::Publish(topic) => noctule_acl::Wish::Publish(topic),
-        Wish::Read(topic) => noctule_acl::Wish::Read(topic),
-        Wish::Subscribe(filter) => noctule_acl::Wish::Subscribe(filter),
+        self.0.decide(who, wish).explain(&self.0)
     }
 }
 

@@ -124,7 +124,7 @@ fn where_keep_alives_are_strict_an_older_client_with_a_longer_one_is_refused() {
 fn a_qos_that_is_not_offered_is_refused_and_subscriptions_are_granted_less() {
     for (qos_max, most) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 1)] {
         crate::in_each_version(|version| {
-            let is_new = version == noctule_mqtt::ProtocolVersion::V5;
+            let is_new = version == ProtocolVersion::V5;
             let mut w = World::offering(Offer { qos_max, ..Offer::default() });
             for wanted in 0..3 {
                 let will = will("w", "m").qos(wanted);
@@ -167,7 +167,7 @@ fn without_retained_messages_nothing_is_retained() {
         w.connect("a", Connecting::of(version));
         w.publish("a", publish("x", "m").qos(1));
         w.send("a", publish("x", "m").retain());
-        if version == noctule_mqtt::ProtocolVersion::V5 {
+        if version == ProtocolVersion::V5 {
             w.expect("a", disconnect(ReasonCode::RetainNotSupported));
         }
         w.expect_closed("a");
