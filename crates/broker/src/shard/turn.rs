@@ -386,13 +386,13 @@ impl Shard {
             let delivery = &mut self.delivery;
             let mut reached = None;
             self.commons.read_retained(replay.part, &mut |retained| {
-                reached = retained.walk(&wanted, &replay.cursor, budget, |message| {
-                    if message.expires().has_passed(delivery.now) {
+                reached = retained.walk(&wanted, &replay.cursor, budget, |kept| {
+                    if kept.expires().has_passed(delivery.now) {
                         return true;
                     }
                     let room = delivery.has_room_for_retained(session);
                     if room {
-                        delivery.deliver_retained(session, replay.terms, message);
+                        delivery.deliver_retained(session, replay.terms, kept);
                     }
                     room
                 });
