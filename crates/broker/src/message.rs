@@ -677,7 +677,7 @@ mod tests {
     fn messages_are_used_again_for_others_of_their_size_until_nobody_needs_them() {
         let mut pool = MessagePool::default();
         let payload = [b'x'; METERED_BYTES];
-        let mut make = |pool: &mut MessagePool, bytes: usize| {
+        let make = |pool: &mut MessagePool, bytes: usize| {
             let mut packet = vec![0x32, 0, 0, 1, b'a', 0, 1];
             packet.extend_from_slice(&payload[..bytes]);
             let view = MessageView {

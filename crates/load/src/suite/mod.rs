@@ -392,6 +392,7 @@ mod tests {
             noctule: "/nonexistent/noctule".into(),
             mosquitto: None,
             relay: "/nonexistent/relay".into(),
+            at: Vec::new(),
             rounds: 2,
             duration: Duration::from_millis(1),
             fraction: 1,
