@@ -185,11 +185,7 @@ impl Suite {
     /// Measures the rows; `progress` hears of each round. A broker that cannot be started, ends or
     /// refuses, and a generator that cannot do its part, is a [failure](Measured::failure) of that round
     /// alone: an hour of others' figures is not thrown away for it.
-    pub fn run(
-        &self,
-        rows: &[Row],
-        mut progress: impl FnMut(&str, &str, &Measured),
-    ) -> Vec<Cell> {
+    pub fn run(&self, rows: &[Row], mut progress: impl FnMut(&str, &str, &Measured)) -> Vec<Cell> {
         let mut cells: Vec<Cell> = Vec::new();
         for row in rows {
             let who: Vec<_> = row.who.iter().filter(|who| self.has(**who)).collect();

@@ -96,11 +96,7 @@ pub(super) fn measure(
 }
 
 /// The most that the broker carries: everybody has as much under way as it takes.
-fn peak(
-    address: SocketAddr,
-    overload: Overload,
-    duration: Duration,
-) -> Result<Outcome, LoadError> {
+fn peak(address: SocketAddr, overload: Overload, duration: Duration) -> Result<Outcome, LoadError> {
     let mut fleet = connect(address, overload, Pace::Flood(WINDOW), RUN)?;
     let warm_up = fleet.run(Goal::Time(duration / WARM_UP_SHARE))?;
     if !warm_up.faults.is_clean() {
