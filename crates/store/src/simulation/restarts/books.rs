@@ -62,7 +62,9 @@ impl Books {
             };
             if let Some(name) = client.heard_in_vain().find(promised) {
                 let who = &client.name;
-                return Err(format!("{who} had not acknowledged {name:?}, and never heard it again"));
+                return Err(format!(
+                    "{who} had not acknowledged {name:?}, and never heard it again"
+                ));
             }
             self.judge_doubles(client)?;
             self.judge_order(client, since)?;
