@@ -703,6 +703,7 @@ fn stored() -> (StoredSession, PromptStore) {
         qos: QoS::AtLeastOnce,
         retain: false,
         extras,
+        deferred: 0,
     };
     let queued_bytes = owed.bytes();
     store.persist(vec![Record::Owed { key, owed, spilled: true }]);
