@@ -93,6 +93,12 @@ faults! {
     ExpiryForgotten,
     /// Packet identifiers of deliveries begin anew with a restart.
     IdentifiersBeginAnew,
+    /// Handing out retained messages begins anew with a restart.
+    ReplayBeginsAnew,
+    /// Retained messages are handed out that another shard has set and the store does not have.
+    ReplayUnstored,
+    /// The retained messages that are set after a restart have numbers that were there before.
+    RetainedNumbersAgain,
     /// A letter between shards is lost.
     MailDropped,
     /// A letter between shards overtakes the one before it.
@@ -103,7 +109,12 @@ faults! {
 
 impl Fault {
     /// Those that only a broker that ends and begins anew can show.
-    pub const OVER_RESTARTS: &'static [Self] = &[Self::IdentifiersBeginAnew];
+    pub const OVER_RESTARTS: &'static [Self] = &[
+        Self::IdentifiersBeginAnew,
+        Self::ReplayBeginsAnew,
+        Self::ReplayUnstored,
+        Self::RetainedNumbersAgain,
+    ];
 }
 
 #[cfg(feature = "planted-faults")]

@@ -25,7 +25,14 @@ pub struct Retained {
     clients: Load,
     /// Those that expire, by when and by their number.
     expiring: BTreeMap<(Deadline, u64), Message>,
+    /// Topics that were cleared, which the store may not know yet.
+    cleared: BTreeSet<Entry>,
+    /// So many of these, and it is time to forget those that are stored.
+    cleared_max: usize,
 }
+
+/// At least so many topics that were cleared may be remembered.
+const CLEARED: usize = 16;
 
 /// How much clients have retained: the broker's own topics are not theirs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,13 +84,23 @@ impl Ord for Entry {
     }
 }
 
-/// How far a walk through the messages of a filter has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cursor {
-    /// Nothing has been visited.
-    Start,
-    /// Everything up to this topic has been visited.
-    After(Box<str>),
+/// What a walk through the messages of a filter came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Walked {
+    /// The last topic that was passed, if one was: the walk goes on behind it.
+    pub(crate) passed: Option<Box<str>>,
+    pub(crate) stopped: Stopped,
+}
+
+/// Why a walk has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// There is nothing more.
+    AtTheEnd,
+    /// The taker has no room, or the budget is used up.
+    ByTheTaker,
+    /// What comes next may not be stored.
+    AtUnstored,
 }
 
 impl Retained {
@@ -93,7 +110,8 @@ impl Retained {
 
     /// How many bytes they count with, those of large ones apart.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + (self.messages.len() + self.expiring.len()) * ENTRY_BYTES
+        let entries = self.messages.len() + self.expiring.len() + self.cleared.len();
+        self.bytes + entries * ENTRY_BYTES
     }
 
     /// What it comes to now.
@@ -140,6 +158,30 @@ impl Retained {
             self.count_for_clients(&old.message, true);
             self.expiring.remove(&(old.message.expires(), old.sequence));
         }
+        if let Some(cleared) = self.cleared.take(message.topic()) {
+            self.bytes -= cleared.message.weight();
+        }
+    }
+
+    /// Remembers that a topic was cleared with this number, as the store may not know it yet. What it
+    /// knows, all before `stored_before`, is forgotten from time to time.
+    pub(crate) fn note_cleared(&mut self, message: &Message, sequence: u64, stored_before: u64) {
+        self.bytes += message.weight();
+        self.cleared.insert(Entry { message: message.clone(), sequence });
+        if self.cleared.len() > self.cleared_max.max(CLEARED) {
+            let bytes = &mut self.bytes;
+            self.cleared.retain(|one| {
+                let stays = one.sequence >= stored_before;
+                *bytes -= if stays { 0 } else { one.message.weight() };
+                stays
+            });
+            self.cleared_max = 2 * self.cleared.len();
+        }
+    }
+
+    /// Whether there is a message of this topic.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        self.messages.contains(topic)
     }
 
     /// Forgets messages that have expired, at most so many, and returns them.
@@ -165,51 +207,74 @@ impl Retained {
     }
 
     /// Calls `take` with the messages that match the wanted filter and were set in time, beginning
-    /// behind `cursor`, until it returns false or `budget`, which is used up by the topics looked
-    /// at, has come to 0. Returns
-    /// where to go on, or `None` at the end.
+    /// behind the topic `after`, in the order of their topics, until it returns false, or `budget`,
+    /// which is used up by the topics looked at, has come to 0, or something may not be stored.
     pub(crate) fn walk(
         &self,
         wanted: &Wanted<'_>,
-        cursor: &Cursor,
+        after: Option<&str>,
         budget: &mut usize,
         mut take: impl FnMut(&Message) -> bool,
-    ) -> Option<Cursor> {
+    ) -> Walked {
         let filter = wanted.filter;
         let prefix = filter.literal_prefix();
-        let mut reached = cursor.clone();
-        let parent = self.parent_of(filter).filter(|entry| entry.sequence <= wanted.up_to);
-        if let (Cursor::Start, Some(Entry { message: parent, .. })) = (cursor, parent) {
-            if !take(parent) {
-                return Some(reached);
+        // The parent lies before everything that begins with the prefix.
+        let from = after.filter(|topic| *topic >= prefix);
+        let cleared = self.first_cleared(wanted, from);
+        let parent = self.parent_of(filter).filter(|_| after.is_none());
+        let mut last: Option<&Message> = None;
+        let mut stopped = None;
+        if let Some(parent) = parent {
+            if !wanted.is_stored(parent) {
+                stopped = Some(Stopped::AtUnstored);
+            } else if parent.sequence <= wanted.up_to && !take(&parent.message) {
+                stopped = Some(Stopped::ByTheTaker);
+            } else {
+                last = Some(&parent.message);
             }
-            reached = Cursor::After(parent.topic().into());
         }
-        let from = match cursor {
-            // The parent lies before everything that begins with the prefix.
-            Cursor::After(topic) if **topic >= *prefix => Bound::Excluded(&**topic),
-            Cursor::After(_) | Cursor::Start => Bound::Included(prefix),
-        };
-        let mut last = None;
-        for entry in self.messages.range::<str, _>((from, Bound::Unbounded)) {
+        let bound = from.map_or(Bound::Included(prefix), Bound::Excluded);
+        // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
+        let most = if filter.has_wildcard() { usize::MAX } else { 1 };
+        let candidates = self.messages.range::<str, _>((bound, Bound::Unbounded));
+        for entry in candidates.take(most).take_while(|one| one.message.topic().starts_with(prefix))
+        {
             let message = &entry.message;
-            // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
-            if !message.topic().starts_with(prefix) {
-                return None;
+            if stopped.is_some() {
+                break;
             }
-            let taken = *budget > 0 && (!wanted.wants(entry) || take(message));
+            let matches = wanted.matches(message);
+            stopped = if *budget == 0 {
+                Some(Stopped::ByTheTaker)
+            } else if cleared.is_some_and(|cleared| cleared < message.topic())
+                || (matches && !wanted.is_stored(entry))
+            {
+                Some(Stopped::AtUnstored)
+            } else if matches && entry.sequence <= wanted.up_to && !take(message) {
+                Some(Stopped::ByTheTaker)
+            } else {
+                last = Some(message);
+                None
+            };
             *budget = budget.saturating_sub(1);
-            if !taken {
-                return Some(
-                    last.map_or(reached, |last: &Message| Cursor::After(last.topic().into())),
-                );
-            }
-            if !filter.has_wildcard() {
-                return None;
-            }
-            last = Some(message);
         }
-        None
+        let at_the_end = cleared.map_or(Stopped::AtTheEnd, |_| Stopped::AtUnstored);
+        Walked {
+            passed: last.map(|message| message.topic().into()),
+            stopped: stopped.unwrap_or(at_the_end),
+        }
+    }
+
+    /// The first topic behind this one that was cleared, is wanted and may not be stored.
+    fn first_cleared(&self, wanted: &Wanted<'_>, from: Option<&str>) -> Option<&str> {
+        if self.cleared.is_empty() {
+            return None;
+        }
+        let all = self.cleared.iter().filter(|one| !wanted.is_stored(one));
+        // The parent of a prefix lies before it, and is one of few that do.
+        all.map(|one| one.message.topic())
+            .filter(|topic| from.is_none_or(|from| *topic > from))
+            .find(|topic| TopicName::new(topic).is_ok_and(|topic| wanted.filter.matches(topic)))
     }
 
     /// `a/#` matches its parent `a` too, which does not begin with `a/`.
@@ -229,13 +294,25 @@ pub(crate) struct Wanted<'a> {
     /// The last one that was set when the subscription was made. Later ones are delivered as they
     /// are published, and not once more.
     pub(crate) up_to: u64,
+    /// What was set or cleared before this is stored. What comes later may not be, and must not be
+    /// passed.
+    pub(crate) stored_before: u64,
 }
 
-impl Wanted<'_> {
-    fn wants(&self, entry: &Entry) -> bool {
+impl<'a> Wanted<'a> {
+    /// What a filter gets, stored or not.
+    pub(crate) fn any(filter: TopicFilter<'a>, up_to: u64) -> Self {
+        Self { filter, up_to, stored_before: u64::MAX }
+    }
+
+    fn matches(&self, message: &Message) -> bool {
         // What is kept was published, so its topic is a valid name.
-        entry.sequence <= self.up_to
-            && TopicName::new(entry.message.topic()).is_ok_and(|topic| self.filter.matches(topic))
+        TopicName::new(message.topic()).is_ok_and(|topic| self.filter.matches(topic))
+    }
+
+    /// Whether what was set is stored, or never will be: what the broker says of itself.
+    fn is_stored(&self, entry: &Entry) -> bool {
+        entry.sequence < self.stored_before || entry.message.topic().starts_with("$SYS/")
     }
 }
 
@@ -259,22 +336,93 @@ mod tests {
 
     /// What a walk finds in slices, when the taker has no room at every `refusing`-th offer.
     fn topics(retained: &Retained, filter: &str, slice: usize, refusing: usize) -> Vec<String> {
-        let filter = TopicFilter::new(filter).unwrap();
-        let wanted = Wanted { filter, up_to: 1 };
-        let (mut cursor, mut found) = (Some(Cursor::Start), Vec::new());
+        let wanted = Wanted::any(TopicFilter::new(filter).unwrap(), 1);
+        let (mut reached, mut found): (Option<Box<str>>, _) = (None, Vec::new());
         let mut offers = 0;
-        while let Some(at) = cursor {
-            cursor = retained.walk(&wanted, &at, &mut slice.clone(), |message| {
-                offers += 1;
-                let taken = offers % refusing != 0;
-                if taken {
-                    found.push(message.topic().to_owned());
-                }
-                taken
-            });
+        loop {
+            let walked =
+                retained.walk(&wanted, reached.as_deref(), &mut slice.clone(), |message| {
+                    offers += 1;
+                    let taken = offers % refusing != 0;
+                    if taken {
+                        found.push(message.topic().to_owned());
+                    }
+                    taken
+                });
+            reached = walked.passed.or(reached);
+            if walked.stopped == Stopped::AtTheEnd {
+                return found;
+            }
         }
-        found.sort();
-        found
+    }
+
+    /// How a walk from the beginning ends whose filter is this, and which topics it finds.
+    fn walk_stored(retained: &Retained, filter: &str, stored_before: u64) -> (Stopped, String) {
+        let wanted = Wanted { stored_before, ..Wanted::any(TopicFilter::new(filter).unwrap(), 9) };
+        let mut found = Vec::new();
+        let walked = retained.walk(&wanted, None, &mut 100, |message| {
+            found.push(message.topic().to_owned());
+            true
+        });
+        assert_eq!(walked.passed.as_deref(), found.last().map(String::as_str));
+        (walked.stopped, found.join(" "))
+    }
+
+    #[test]
+    fn what_may_not_be_stored_is_not_passed() {
+        let mut retained = Retained::default();
+        for (number, topic) in ["a", "a/1", "a/2", "a/3", "b"].iter().enumerate() {
+            retained.set(&message(topic, b"x"), number as u64 + 1);
+        }
+        retained.set(&message("a/2", b"y"), 12);
+        let (end, stop) = (Stopped::AtTheEnd, Stopped::AtUnstored);
+        assert_eq!(walk_stored(&retained, "#", 12), (stop, "a a/1".into()));
+        assert_eq!(walk_stored(&retained, "a/2", 12), (stop, "".into()));
+        assert_eq!(walk_stored(&retained, "#", 13), (end, "a a/1 a/3 b".into()), "a/2 is too new");
+        assert_eq!(walk_stored(&retained, "+", 12), (end, "a b".into()), "it is none of these");
+    }
+
+    #[test]
+    fn what_was_cleared_and_may_be_there_again_is_not_passed() {
+        let mut retained = Retained::default();
+        for (number, topic) in ["a", "a/1", "a/2", "a/3", "b"].iter().enumerate() {
+            retained.set(&message(topic, b"x"), number as u64 + 1);
+        }
+        let before = retained.bytes();
+        let clear = |retained: &mut Retained, topic: &str, sequence| {
+            let nothing = message(topic, b"");
+            retained.set(&nothing, sequence);
+            retained.note_cleared(&nothing, sequence, 12);
+        };
+        let (end, stop) = (Stopped::AtTheEnd, Stopped::AtUnstored);
+        clear(&mut retained, "a/2", 12);
+        assert_eq!(walk_stored(&retained, "#", 12), (stop, "a a/1".into()));
+        assert_eq!(walk_stored(&retained, "a/+", 12), (stop, "a/1".into()));
+        assert_eq!(walk_stored(&retained, "a/2", 12), (stop, "".into()));
+        assert_eq!(walk_stored(&retained, "a/3", 12), (end, "a/3".into()));
+        assert_eq!(walk_stored(&retained, "#", 13), (end, "a a/1 a/3 b".into()));
+        clear(&mut retained, "b", 13);
+        clear(&mut retained, "a", 14);
+        assert_eq!(walk_stored(&retained, "+", 13), (stop, "".into()));
+        assert_eq!(
+            walk_stored(&retained, "a/#", 13),
+            (stop, "".into()),
+            "the parent is one of them"
+        );
+        // What is set again is not what was cleared.
+        for (number, topic) in ["a", "a/2", "b"].iter().enumerate() {
+            retained.set(&message(topic, b"x"), number as u64 + 15);
+        }
+        assert_eq!((retained.cleared.len(), retained.bytes()), (0, before));
+        for number in 0..1_000 {
+            retained.set(&message("c", b"x"), 12);
+            clear(&mut retained, &format!("c/{number}"), number);
+        }
+        assert!(retained.cleared.len() > 900, "they are not stored");
+        retained.cleared_max = 0;
+        let nothing = message("c/new", b"");
+        retained.note_cleared(&nothing, 5_000, 5_000);
+        assert_eq!(retained.cleared.len(), 1, "the others are");
     }
 
     #[test] // [MQTT3-3.3.1-10] [MQTT3-3.3.1-11] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7]

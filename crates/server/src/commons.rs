@@ -4,12 +4,13 @@
 #[cfg(test)]
 mod races;
 
-use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, Unstored};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Parts of the retained messages.
+/// Parts of the retained messages. The format of the store depends on it: how far handing them out has
+/// come is a topic in the order of parts.
 const RETAINED_PARTS: usize = 16;
 
 /// What the shards of this process share.
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     interest: Vec<RwLock<Interest>>,
     retained_sequence: AtomicU64,
     retained: Vec<Mutex<Retained>>,
+    unstored: Unstored,
 }
 
 /// One shard's access to it.
@@ -39,6 +41,7 @@ impl Shared {
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
             retained: std::iter::repeat_with(Mutex::default).take(RETAINED_PARTS).collect(),
+            unstored: Unstored::new(shards),
         }
     }
 }
@@ -86,6 +89,10 @@ impl Commons for Access {
 
     fn retained_parts(&self) -> usize {
         RETAINED_PARTS
+    }
+
+    fn unstored(&self) -> &Unstored {
+        &self.0.unstored
     }
 
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained)) {

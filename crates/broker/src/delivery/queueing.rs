@@ -15,9 +15,10 @@ use crate::persist::{Extras, Journal, Owed, Record};
 use crate::queue::Place;
 use crate::rights::{Authority, Denial, Subject, Wish};
 use crate::router::{Route, Target};
-use crate::session::{Session, SessionHandle, Terms};
+use crate::session::{Session, SessionHandle};
 use noctule_mqtt::{PacketId, PacketType, QoS};
 use noctule_session::{Acknowledged, Stage as Progress, ToSend};
+use std::sync::Arc;
 
 impl Delivery {
     /// Whether one more retained message can be sent without filling the session's queue or
@@ -35,11 +36,12 @@ impl Delivery {
             })
     }
 
-    /// Hands a message to one session on the terms of one subscription: a retained one.
+    /// Hands a message to one session, as granted by one subscription: a retained one.
     pub(crate) fn deliver_retained(
         &mut self,
         session: SessionHandle,
-        terms: Terms,
+        qos: QoS,
+        extras: &Option<Arc<Extras>>,
         message: &Message,
     ) {
         if self.authority.in_force && !self.permits_retained(session, message) {
@@ -47,13 +49,13 @@ impl Delivery {
         }
         let target = Target {
             session,
-            qos: terms.options.qos,
+            qos,
             own_qos: None,
             // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
             // before the subscription.
             retain_as_published: true,
             // Each copy has that of its own subscription [MQTT5-3.3.4-5].
-            extras: Extras::of(terms.identifier.as_slice(), None),
+            extras: extras.clone(),
             since: 0,
         };
         let mut outgoing = Outgoing::of_message(message);

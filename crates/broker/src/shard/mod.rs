@@ -18,6 +18,7 @@ mod mail;
 mod mounted;
 mod publish;
 mod quota;
+mod replay;
 mod retain;
 mod runs;
 mod share;
@@ -336,6 +337,8 @@ pub struct Shard {
     to_be_judged: Vec<SessionHandle>,
     /// When this shard will look for expired retained messages, by part.
     retained_watch: Vec<Option<u64>>,
+    /// Retained messages that are on their way to the store: the first of each ticket.
+    unstored: VecDeque<(Ticket, u64)>,
     duels: Duels,
     sayings: Sayings,
     /// Whether some clients have a limit of how fast they may send.
@@ -415,6 +418,7 @@ impl Shard {
             unaliased: Vec::new(),
             to_be_judged: Vec::new(),
             retained_watch: vec![None; commons.retained_parts()],
+            unstored: VecDeque::new(),
             commons,
             id,
             clients: Clients::new(hash_seed),

@@ -1,7 +1,7 @@
 //! What the shards of a test share. No rule lives here, as in the server; a `RefCell` for each part
 //! has a callback that asks for a part it is in fail instead of waiting for ever.
 
-use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, Unstored};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub(crate) struct Shared {
     interest: Vec<RefCell<Interest>>,
     retained_sequence: AtomicU64,
     retained: Vec<RefCell<Retained>>,
+    unstored: Unstored,
     /// What another shard does in the middle of somebody's work, and at which question from now.
     ambush: RefCell<Option<Ambush>>,
     fuse: Cell<usize>,
@@ -42,6 +43,7 @@ impl Shared {
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
             retained: std::iter::repeat_with(RefCell::default).take(RETAINED_PARTS).collect(),
+            unstored: Unstored::new(shards),
             ambush: RefCell::default(),
             fuse: Cell::new(0),
             inside: Cell::new(false),
@@ -133,6 +135,10 @@ impl Commons for Shared {
 
     fn retained_parts(&self) -> usize {
         RETAINED_PARTS
+    }
+
+    fn unstored(&self) -> &Unstored {
+        &self.unstored
     }
 
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained)) {

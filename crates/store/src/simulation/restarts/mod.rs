@@ -7,7 +7,8 @@
 //!
 //! What must hold: what was acknowledged reaches everybody who was subscribed by then; at QoS 2 once;
 //! in order; a session that was confirmed is there; a delivery that goes on has the packet identifier
-//! it had; and the retained message of a topic is the last that was acknowledged, or a later one.
+//! it had; the retained message of a topic is the last that was acknowledged, or a later one; and
+//! every SUBSCRIBE that was granted brings those there are, at QoS 2 once.
 
 mod books;
 mod broker;
@@ -315,6 +316,9 @@ const BROKER_FAULTS: &[BrokerFault] = &[
     BrokerFault::CursorNotRewound,
     BrokerFault::SpillOvertaken,
     BrokerFault::IdentifiersBeginAnew,
+    BrokerFault::ReplayBeginsAnew,
+    BrokerFault::ReplayUnstored,
+    BrokerFault::RetainedNumbersAgain,
 ];
 const STORE_FAULTS: &[Fault] =
     &[Fault::AcknowledgedBeforeFlush, Fault::FlushSkipped, Fault::StragglerDropped];
