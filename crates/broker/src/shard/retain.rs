@@ -73,6 +73,8 @@ impl Shard {
             for shard in (0..self.commons.shards()).map(ShardId).filter(|one| *one != self.id) {
                 self.delivery.post(shard, Mail::RetainedStored);
             }
+            // Who waits here was to be told by others; it has been taken for told now.
+            self.delivery.replay_stored();
         }
     }
 

@@ -13,6 +13,7 @@
 mod books;
 mod broker;
 mod client;
+mod replays;
 mod stalled;
 
 use crate::faults::{Fault, Faults};
@@ -317,8 +318,6 @@ const BROKER_FAULTS: &[BrokerFault] = &[
     BrokerFault::SpillOvertaken,
     BrokerFault::IdentifiersBeginAnew,
     BrokerFault::ReplayBeginsAnew,
-    BrokerFault::ReplayUnstored,
-    BrokerFault::RetainedNumbersAgain,
 ];
 const STORE_FAULTS: &[Fault] =
     &[Fault::AcknowledgedBeforeFlush, Fault::FlushSkipped, Fault::StragglerDropped];
