@@ -16,6 +16,7 @@ mod commons;
 mod connection;
 mod counters;
 mod crowd;
+mod deferred;
 mod delivery;
 mod entrance;
 mod expiry;

@@ -72,32 +72,32 @@ impl Body {
 
     /// Topic, properties and payload, one behind the other, and who published it.
     fn of_parts(view: &MessageView<'_>, attribution: &Attribution<'_>) -> Self {
+        let mut body = Self::default();
+        body.take_parts(view, attribution);
+        body
+    }
+
+    /// Becomes a message of these parts, and says who published it.
+    fn take_parts(&mut self, view: &MessageView<'_>, attribution: &Attribution<'_>) {
         let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
         let parts_len = topic_len + properties_len + view.payload.len();
-        let mut bytes = Vec::with_capacity(parts_len + attribution.names_len());
-        bytes.extend_from_slice(view.topic.as_bytes());
-        bytes.extend_from_slice(view.properties);
-        bytes.extend_from_slice(view.payload);
-        let mut body = Self {
-            bytes,
-            header_len: 0,
-            has_properties: false,
-            topic_at: 0,
-            topic_len: topic_len as u32,
-            properties_at: topic_len as u32,
-            payload_at: (topic_len + properties_len) as u32,
-            payload_end: parts_len as u32,
-            client_id_len: 0,
-            user_name_len: 0,
-            publisher: Known::Nothing,
-            qos: view.qos,
-            retain: view.retain,
-            expires: view.expires,
-            received_ms: 0,
-            meter: None,
-        };
-        body.attribute(attribution);
-        body
+        self.bytes.clear();
+        self.bytes.reserve_exact(parts_len + attribution.names_len());
+        self.bytes.extend_from_slice(view.topic.as_bytes());
+        self.bytes.extend_from_slice(view.properties);
+        self.bytes.extend_from_slice(view.payload);
+        self.header_len = 0;
+        self.has_properties = false;
+        self.topic_at = 0;
+        self.topic_len = topic_len as u32;
+        self.properties_at = topic_len as u32;
+        self.payload_at = (topic_len + properties_len) as u32;
+        self.payload_end = parts_len as u32;
+        self.publisher = Known::Nothing;
+        self.qos = view.qos;
+        self.retain = view.retain;
+        self.expires = view.expires;
+        self.attribute(attribution);
     }
 
     /// Notes when it came and from whom. To be done once, and before its bytes are counted.
@@ -205,6 +205,18 @@ impl MessagePool {
         let mut body = Body::of_parts(view, attribution);
         body.measure(&self.meter);
         Message(Arc::new(body))
+    }
+
+    /// A small message, made anew of what was kept of it.
+    pub(crate) fn unpacked(
+        &mut self,
+        view: &MessageView<'_>,
+        attribution: &Attribution<'_>,
+    ) -> Message {
+        let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
+        body.take_parts(view, attribution);
+        body.measure(&self.meter);
+        Message(body.shareable())
     }
 
     /// Takes a message back from one who is done with it; if he was the last, it is used again.
@@ -476,7 +488,12 @@ impl Message {
 
     /// The topic name.
     pub fn topic(&self) -> &str {
-        TopicName::from_checked(self.topic_bytes()).as_str()
+        self.topic_name().as_str()
+    }
+
+    /// The same, as it was when it was checked.
+    pub(crate) fn topic_name(&self) -> TopicName<'_> {
+        TopicName::from_checked(self.topic_bytes())
     }
 
     /// All constructors copy the topic from a topic name.
@@ -569,7 +586,7 @@ impl Message {
 
     pub(crate) fn view(&self) -> MessageView<'_> {
         MessageView {
-            topic: TopicName::from_checked(self.topic_bytes()),
+            topic: self.topic_name(),
             properties: self.properties(),
             payload: self.payload(),
             qos: self.qos(),

@@ -4,6 +4,10 @@
 //! side and a walk through it can stop anywhere and go on later. The topic is stored once, inside
 //! the message. They belong to no session and outlast those of their publishers `[MQTT3-3.1.2-7]`.
 
+mod kept;
+
+pub(crate) use kept::Kept;
+
 use crate::expiry::Deadline;
 use crate::message::Message;
 use noctule_mqtt::{TopicFilter, TopicName};
@@ -26,7 +30,7 @@ pub struct Retained {
     /// Those that expire, by when and by their number.
     expiring: BTreeMap<(Deadline, u64), Message>,
     /// Topics that were cleared, which the store may not know yet.
-    cleared: BTreeSet<Entry>,
+    cleared: BTreeMap<Box<str>, u64>,
     /// So many of these, and it is time to forget those that are stored.
     cleared_max: usize,
 }
@@ -52,21 +56,24 @@ pub(crate) struct Size {
 
 /// A message, ordered and found by its topic.
 #[derive(Debug)]
-struct Entry {
-    message: Message,
-    /// When it was set, in the order of all retained messages.
-    sequence: u64,
+struct Entry(Kept);
+
+impl Entry {
+    /// Bytes are in the order of the text they are.
+    fn topic_bytes(&self) -> &[u8] {
+        self.0.topic().as_bytes()
+    }
 }
 
-impl Borrow<str> for Entry {
-    fn borrow(&self) -> &str {
-        self.message.topic()
+impl Borrow<[u8]> for Entry {
+    fn borrow(&self) -> &[u8] {
+        self.topic_bytes()
     }
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.message.topic() == other.message.topic()
+        self.topic_bytes() == other.topic_bytes()
     }
 }
 
@@ -80,7 +87,7 @@ impl PartialOrd for Entry {
 
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.message.topic().cmp(other.message.topic())
+        self.topic_bytes().cmp(other.topic_bytes())
     }
 }
 
@@ -121,14 +128,19 @@ impl Retained {
 
     /// The bytes of a topic's message, as they count for the quota; none if there is none.
     pub(crate) fn bytes_of(&self, topic: &str) -> Option<usize> {
-        self.messages.get(topic).map(|entry| entry.message.view().kept_bytes())
+        self.messages.get(topic.as_bytes()).map(|entry| entry.0.view().kept_bytes())
     }
 
-    fn count_for_clients(&mut self, message: &Message, gone: bool) {
-        if message.topic().starts_with("$SYS/") {
+    fn count(&mut self, kept: &Kept, gone: bool) {
+        if gone {
+            self.bytes -= kept.weight();
+        } else {
+            self.bytes += kept.weight();
+        }
+        if kept.topic().as_bytes().starts_with(b"$SYS/") {
             return;
         }
-        let bytes = message.view().kept_bytes();
+        let bytes = kept.view().kept_bytes();
         let Load { messages, bytes: all } = &mut self.clients;
         if gone {
             *messages -= 1;
@@ -144,35 +156,37 @@ impl Retained {
     /// replaced, whatever its QoS `[MQTT3-3.3.1-5]` `[MQTT3-3.3.1-7]` `[MQTT5-3.3.1-5]`.
     pub(crate) fn set(&mut self, message: &Message, sequence: u64) {
         let old = if message.payload().is_empty() {
-            self.messages.take(message.topic())
+            self.messages.take(message.topic_name().as_bytes())
         } else {
-            self.bytes += message.weight();
-            self.count_for_clients(message, false);
+            let kept = Kept::new(message, sequence);
+            self.count(&kept, false);
             if !message.expires().is_never() {
                 self.expiring.insert((message.expires(), sequence), message.clone());
             }
-            self.messages.replace(Entry { message: message.clone(), sequence })
+            self.messages.replace(Entry(kept))
         };
-        if let Some(old) = old {
-            self.bytes -= old.message.weight();
-            self.count_for_clients(&old.message, true);
-            self.expiring.remove(&(old.message.expires(), old.sequence));
+        if let Some(Entry(old)) = old {
+            self.count(&old, true);
+            if !old.expires().is_never() {
+                self.expiring.remove(&(old.expires(), old.sequence()));
+            }
         }
-        if let Some(cleared) = self.cleared.take(message.topic()) {
-            self.bytes -= cleared.message.weight();
+        if !self.cleared.is_empty() && self.cleared.remove(message.topic()).is_some() {
+            self.bytes -= message.topic().len();
         }
     }
 
     /// Remembers that a topic was cleared with this number, as the store may not know it yet. What it
     /// knows, all before `stored_before`, is forgotten from time to time.
-    pub(crate) fn note_cleared(&mut self, message: &Message, sequence: u64, stored_before: u64) {
-        self.bytes += message.weight();
-        self.cleared.insert(Entry { message: message.clone(), sequence });
+    pub(crate) fn note_cleared(&mut self, topic: &str, sequence: u64, stored_before: u64) {
+        if self.cleared.insert(topic.into(), sequence).is_none() {
+            self.bytes += topic.len();
+        }
         if self.cleared.len() > self.cleared_max.max(CLEARED) {
             let bytes = &mut self.bytes;
-            self.cleared.retain(|one| {
-                let stays = one.sequence >= stored_before;
-                *bytes -= if stays { 0 } else { one.message.weight() };
+            self.cleared.retain(|topic, sequence| {
+                let stays = *sequence >= stored_before;
+                *bytes -= if stays { 0 } else { topic.len() };
                 stays
             });
             self.cleared_max = 2 * self.cleared.len();
@@ -181,7 +195,7 @@ impl Retained {
 
     /// Whether there is a message of this topic.
     pub(crate) fn has(&self, topic: &str) -> bool {
-        self.messages.contains(topic)
+        self.messages.contains(topic.as_bytes())
     }
 
     /// Forgets messages that have expired, at most so many, and returns them.
@@ -192,9 +206,8 @@ impl Retained {
             && first.key().0.has_passed(now)
         {
             let message = first.remove();
-            if let Some(old) = self.messages.take(message.topic()) {
-                self.bytes -= old.message.weight();
-                self.count_for_clients(&old.message, true);
+            if let Some(Entry(old)) = self.messages.take(message.topic_name().as_bytes()) {
+                self.count(&old, true);
             }
             forgotten.push(message);
         }
@@ -214,53 +227,50 @@ impl Retained {
         wanted: &Wanted<'_>,
         after: Option<&str>,
         budget: &mut usize,
-        mut take: impl FnMut(&Message) -> bool,
+        mut take: impl FnMut(&Kept) -> bool,
     ) -> Walked {
         let filter = wanted.filter;
-        let prefix = filter.literal_prefix();
+        let prefix = filter.literal_prefix().as_bytes();
         // The parent lies before everything that begins with the prefix.
-        let from = after.filter(|topic| *topic >= prefix);
-        let cleared = self.first_cleared(wanted, from);
+        let from = after.filter(|topic| topic.as_bytes() >= prefix);
+        let cleared = self.first_cleared(wanted, from).map(str::as_bytes);
         let parent = self.parent_of(filter).filter(|_| after.is_none());
-        let mut last: Option<&Message> = None;
-        let mut stopped = None;
+        let (mut last, mut stopped) = (None, None);
         if let Some(parent) = parent {
             if !wanted.is_stored(parent) {
                 stopped = Some(Stopped::AtUnstored);
-            } else if parent.sequence <= wanted.up_to && !take(&parent.message) {
+            } else if parent.sequence() <= wanted.up_to && !take(parent) {
                 stopped = Some(Stopped::ByTheTaker);
             } else {
-                last = Some(&parent.message);
+                last = Some(parent);
             }
         }
-        let bound = from.map_or(Bound::Included(prefix), Bound::Excluded);
+        let bound = from.map_or(Bound::Included(prefix), |topic| Bound::Excluded(topic.as_bytes()));
         // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
         let most = if filter.has_wildcard() { usize::MAX } else { 1 };
-        let candidates = self.messages.range::<str, _>((bound, Bound::Unbounded));
-        for entry in candidates.take(most).take_while(|one| one.message.topic().starts_with(prefix))
-        {
-            let message = &entry.message;
+        let all = self.messages.range::<[u8], _>((bound, Bound::Unbounded)).take(most);
+        for Entry(kept) in all.take_while(|one| one.topic_bytes().starts_with(prefix)) {
             if stopped.is_some() {
                 break;
             }
-            let matches = wanted.matches(message);
+            let matches = filter.matches(kept.topic());
             stopped = if *budget == 0 {
                 Some(Stopped::ByTheTaker)
-            } else if cleared.is_some_and(|cleared| cleared < message.topic())
-                || (matches && !wanted.is_stored(entry))
+            } else if cleared.is_some_and(|cleared| cleared < kept.topic().as_bytes())
+                || (matches && !wanted.is_stored(kept))
             {
                 Some(Stopped::AtUnstored)
-            } else if matches && entry.sequence <= wanted.up_to && !take(message) {
+            } else if matches && kept.sequence() <= wanted.up_to && !take(kept) {
                 Some(Stopped::ByTheTaker)
             } else {
-                last = Some(message);
+                last = Some(kept);
                 None
             };
             *budget = budget.saturating_sub(1);
         }
         let at_the_end = cleared.map_or(Stopped::AtTheEnd, |_| Stopped::AtUnstored);
         Walked {
-            passed: last.map(|message| message.topic().into()),
+            passed: last.map(|kept| kept.topic().as_str().into()),
             stopped: stopped.unwrap_or(at_the_end),
         }
     }
@@ -270,20 +280,23 @@ impl Retained {
         if self.cleared.is_empty() {
             return None;
         }
-        let all = self.cleared.iter().filter(|one| !wanted.is_stored(one));
         // The parent of a prefix lies before it, and is one of few that do.
-        all.map(|one| one.message.topic())
-            .filter(|topic| from.is_none_or(|from| *topic > from))
-            .find(|topic| TopicName::new(topic).is_ok_and(|topic| wanted.filter.matches(topic)))
+        let mut all = self.cleared.iter().map(|(topic, sequence)| (&**topic, *sequence));
+        let found = all.find(|(topic, sequence)| {
+            *sequence >= wanted.stored_before
+                && from.is_none_or(|from| *topic > from)
+                && TopicName::new(topic).is_ok_and(|topic| wanted.filter.matches(topic))
+        });
+        found.map(|(topic, _)| topic)
     }
 
     /// `a/#` matches its parent `a` too, which does not begin with `a/`.
-    fn parent_of(&self, filter: TopicFilter<'_>) -> Option<&Entry> {
+    fn parent_of(&self, filter: TopicFilter<'_>) -> Option<&Kept> {
         let text = filter.as_str();
         let prefix = filter.literal_prefix();
         let is_prefix_and_hash = text.len() == prefix.len() + 1 && text.ends_with('#');
         let parent = prefix.strip_suffix('/').filter(|_| is_prefix_and_hash)?;
-        self.messages.get(parent)
+        self.messages.get(parent.as_bytes()).map(|entry| &entry.0)
     }
 }
 
@@ -305,14 +318,9 @@ impl<'a> Wanted<'a> {
         Self { filter, up_to, stored_before: u64::MAX }
     }
 
-    fn matches(&self, message: &Message) -> bool {
-        // What is kept was published, so its topic is a valid name.
-        TopicName::new(message.topic()).is_ok_and(|topic| self.filter.matches(topic))
-    }
-
     /// Whether what was set is stored, or never will be: what the broker says of itself.
-    fn is_stored(&self, entry: &Entry) -> bool {
-        entry.sequence < self.stored_before || entry.message.topic().starts_with("$SYS/")
+    fn is_stored(&self, kept: &Kept) -> bool {
+        kept.sequence() < self.stored_before || kept.topic().as_bytes().starts_with(b"$SYS/")
     }
 }
 
@@ -345,7 +353,7 @@ mod tests {
                     offers += 1;
                     let taken = offers % refusing != 0;
                     if taken {
-                        found.push(message.topic().to_owned());
+                        found.push(message.topic().as_str().to_owned());
                     }
                     taken
                 });
@@ -361,7 +369,7 @@ mod tests {
         let wanted = Wanted { stored_before, ..Wanted::any(TopicFilter::new(filter).unwrap(), 9) };
         let mut found = Vec::new();
         let walked = retained.walk(&wanted, None, &mut 100, |message| {
-            found.push(message.topic().to_owned());
+            found.push(message.topic().as_str().to_owned());
             true
         });
         assert_eq!(walked.passed.as_deref(), found.last().map(String::as_str));
@@ -390,9 +398,8 @@ mod tests {
         }
         let before = retained.bytes();
         let clear = |retained: &mut Retained, topic: &str, sequence| {
-            let nothing = message(topic, b"");
-            retained.set(&nothing, sequence);
-            retained.note_cleared(&nothing, sequence, 12);
+            retained.set(&message(topic, b""), sequence);
+            retained.note_cleared(topic, sequence, 12);
         };
         let (end, stop) = (Stopped::AtTheEnd, Stopped::AtUnstored);
         clear(&mut retained, "a/2", 12);
@@ -420,8 +427,7 @@ mod tests {
         }
         assert!(retained.cleared.len() > 900, "they are not stored");
         retained.cleared_max = 0;
-        let nothing = message("c/new", b"");
-        retained.note_cleared(&nothing, 5_000, 5_000);
+        retained.note_cleared("c/new", 5_000, 5_000);
         assert_eq!(retained.cleared.len(), 1, "the others are");
     }
 
@@ -430,7 +436,10 @@ mod tests {
         let mut retained = Retained::default();
         retained.set(&message("a", b"1"), 1);
         retained.set(&message("a", b"2"), 1);
-        assert_eq!((retained.len(), retained.bytes), (1, message("a", b"2").weight()));
+        assert_eq!(
+            (retained.len(), retained.bytes),
+            (1, Kept::new(&message("a", b"2"), 1).weight())
+        );
         assert_eq!(retained.clients, Load { messages: 1, bytes: 2 });
         retained.set(&message("$SYS/broker", b"x"), 1);
         assert_eq!(retained.clients.messages, 1, "the broker's own are nobody's");

@@ -4,7 +4,7 @@ use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::limits::Limits;
 use crate::memory::Owing;
-use crate::message::{Message, PublishedBy};
+use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::principal::Principal;
 use crate::queue::Queue;
@@ -13,7 +13,7 @@ use crate::restore::Restored;
 use crate::rights::Standing;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
-use noctule_session::{AckQueue, Inbound, Outbound};
+use noctule_session::{AckQueue, Inbound, Now, Outbound};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a session of a shard.
@@ -102,6 +102,9 @@ pub struct Session {
     pub(crate) perhaps_sent: PerhapsSent,
     /// The sequence of the last message it was owed.
     pub(crate) next_sequence: u64,
+    /// Until then its client is taken to be too slow for anything of it to be
+    /// [deferred](crate::deferred), in monotonic milliseconds.
+    pub(crate) slow_until_ms: u64,
     /// Retained messages still to be handed out: asking again for what is being handed out begins it
     /// anew and adds nothing.
     pub(crate) replays: Replays,
@@ -192,14 +195,10 @@ impl Session {
             restored: None,
             perhaps_sent: PerhapsSent::default(),
             next_sequence: 0,
+            slow_until_ms: 0,
             replays: Replays::default(),
             replaying: false,
         }
-    }
-
-    /// It as the publisher of a message.
-    pub(crate) fn author(&self) -> PublishedBy<'_> {
-        PublishedBy { client_id: &self.client_id, user_name: self.principal.user_name.as_deref() }
     }
 
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
@@ -285,6 +284,12 @@ impl Session {
         let span = PacketId::COUNT as u64 - 1;
         let oldest = self.outbound.oldest();
         oldest.is_none_or(|oldest| sequence.0.saturating_sub(oldest.sequence.0) < span)
+    }
+
+    /// Whether its client is expected to acknowledge at once.
+    #[inline]
+    pub(crate) fn is_quick(&self, now: Now) -> bool {
+        self.slow_until_ms <= now.mono_ms
     }
 
     pub(crate) fn next_sequence(&mut self) -> Sequence {

@@ -50,9 +50,17 @@ impl Unstored {
     /// All messages of other shards before this one are stored. To be asked with a part in hand, for
     /// what is in it.
     pub(crate) fn stored_before(&self, asking: ShardId) -> u64 {
-        let others = self.first.iter().enumerate();
-        let others = others.filter(|(shard, _)| *shard != usize::from(asking.0));
-        others.map(|(_, first)| first.load(Ordering::SeqCst)).min().unwrap_or(NONE)
+        self.lowest(|shard| shard != usize::from(asking.0))
+    }
+
+    /// All messages of all shards before this one are stored.
+    pub(crate) fn all_stored_before(&self) -> u64 {
+        self.lowest(|_| true)
+    }
+
+    fn lowest(&self, counts: impl Fn(usize) -> bool) -> u64 {
+        let all = self.first.iter().enumerate().filter(|(shard, _)| counts(*shard));
+        all.map(|(_, first)| first.load(Ordering::SeqCst)).min().unwrap_or(NONE)
     }
 
     /// Somebody waits for news. What he waits for may have happened before this was said.
@@ -74,6 +82,7 @@ mod tests {
         unstored.begin(ShardId(2), 9);
         assert_eq!(unstored.stored_before(ShardId(0)), 7);
         assert_eq!(unstored.stored_before(ShardId(1)), 9);
+        assert_eq!(unstored.all_stored_before(), 7);
         assert!(!unstored.advance(ShardId(1), Some(12)));
         assert_eq!(unstored.stored_before(ShardId(0)), 9);
         unstored.wait();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use noctule_load::suite::{self, Row, Suite};
+use noctule_load::suite::{self, Measured, Row, Suite};
 use noctule_load::{LoadError, process};
 use std::path::PathBuf;
 
@@ -66,12 +66,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<bool, LoadError> {
     let cells = suite.run(&rows, |row, broker, measured| {
         let figures: Vec<_> =
             measured.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-        eprintln!("{row:<20} {broker:<10} {}; faults: {}", figures.join(", "), measured.faults);
-    })?;
+        let figures = measured.failure.clone().unwrap_or(figures.join(", "));
+        eprintln!("{row:<20} {broker:<10} {figures}; faults: {}", measured.faults);
+    });
     println!("{:#}", suite::json(&cells, &suite));
-    // What others lose is in the JSON.
+    // What others lose, and how they fail, is in the JSON.
     let mut ours = cells.iter().filter(|cell| cell.broker.starts_with("noctule"));
-    Ok(ours.all(|cell| cell.rounds.iter().all(|round| round.faults.is_clean())))
+    Ok(ours.all(|cell| cell.rounds.iter().all(Measured::is_clean)))
 }
 
 /// The rows whose names begin with one of these words; all of them for none.

@@ -16,10 +16,12 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AckNumber(u64);
 
-/// Waiting answers of type `A`, oldest first.
+/// Waiting answers of type `A`, oldest first. Mostly there are none, so they are behind a pointer, which
+/// is there only as long as one waits.
 #[derive(Debug)]
 pub struct AckQueue<A> {
-    entries: VecDeque<Entry<A>>,
+    #[allow(clippy::box_collection, reason = "the queue is rarely there, and a pointer is small")]
+    entries: Option<Box<VecDeque<Entry<A>>>>,
     /// The number of the first entry.
     first: u64,
 }
@@ -36,31 +38,32 @@ struct Entry<A> {
 
 impl<A> Default for AckQueue<A> {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), first: 0 }
+        Self { entries: None, first: 0 }
     }
 }
 
 impl<A> AckQueue<A> {
     /// Whether nothing waits, so that an answer which need not wait itself may leave at once.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// How many answers wait.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.as_ref().map_or(0, |entries| entries.len())
     }
 
     /// The number of the next answer that is pushed.
     pub fn next_number(&self) -> AckNumber {
-        AckNumber(self.first + self.entries.len() as u64)
+        AckNumber(self.first + self.len() as u64)
     }
 
     /// Puts `answer` at the end; it waits until [`complete`](Self::complete) has been called for it
     /// `waits` times.
     pub fn push(&mut self, answer: A, waits: u32) -> AckNumber {
         let number = self.next_number();
-        self.entries.push_back(Entry { answer, waits, abandoned: false, heir: None });
+        let entries = self.entries.get_or_insert_default();
+        entries.push_back(Entry { answer, waits, abandoned: false, heir: None });
         number
     }
 
@@ -86,36 +89,48 @@ impl<A> AckQueue<A> {
         }
     }
 
+    /// As [`complete`](Self::complete) for so many that were pushed one behind the other.
+    pub fn complete_run(&mut self, first: AckNumber, count: usize)
+    where
+        A: Clone,
+    {
+        for number in first.0..first.0 + count as u64 {
+            self.complete(AckNumber(number), |_| {});
+        }
+    }
+
     fn entry(&mut self, number: AckNumber) -> Option<&mut Entry<A>> {
         let index = number.0.checked_sub(self.first).and_then(|i| usize::try_from(i).ok())?;
-        self.entries.get_mut(index)
+        self.entries.as_mut()?.get_mut(index)
     }
 
     /// Takes the next answer that may be sent. Abandoned ones whose wait is over vanish here.
     pub fn pop_ready(&mut self) -> Option<A> {
-        while self.entries.front().is_some_and(|entry| entry.waits == 0) {
+        let entries = self.entries.as_mut()?;
+        while entries.front().is_some_and(|entry| entry.waits == 0) {
             self.first += 1;
-            match self.entries.pop_front() {
+            match entries.pop_front() {
                 Some(entry) if !entry.abandoned => return Some(entry.answer),
                 _ => {}
             }
         }
-        if self.entries.is_empty() && self.entries.capacity() > 0 {
-            self.entries = VecDeque::new();
+        if entries.is_empty() {
+            self.entries = None;
         }
         None
     }
 
     /// The connection is lost: nothing that waits now is sent any more.
     pub fn abandon_all(&mut self) {
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut().flat_map(|entries| entries.iter_mut()) {
             entry.abandoned = true;
         }
     }
 
     /// The answers that wait and will be sent, oldest first.
     pub fn iter_live(&self) -> impl Iterator<Item = &A> {
-        self.entries.iter().filter(|entry| !entry.abandoned).map(|entry| &entry.answer)
+        let entries = self.entries.iter().flat_map(|entries| entries.iter());
+        entries.filter(|entry| !entry.abandoned).map(|entry| &entry.answer)
     }
 
     /// The peer has repeated a packet whose answer still waits: sends it after all. Returns
@@ -129,11 +144,14 @@ impl<A> AckQueue<A> {
     where
         A: Clone,
     {
-        let Some(index) = self.entries.iter().rposition(|entry| is_it(&entry.answer)) else {
+        let Some(entries) = &mut self.entries else {
             return false;
         };
-        let overtakes = self.entries.iter().skip(index + 1).any(|entry| !entry.abandoned);
-        let entry = &mut self.entries[index];
+        let Some(index) = entries.iter().rposition(|entry| is_it(&entry.answer)) else {
+            return false;
+        };
+        let overtakes = entries.iter().skip(index + 1).any(|entry| !entry.abandoned);
+        let entry = &mut entries[index];
         if !entry.abandoned {
             return true;
         }
@@ -145,8 +163,11 @@ impl<A> AckQueue<A> {
             return false;
         }
         let (answer, waits) = (entry.answer.clone(), u32::from(entry.waits > 0));
+        let moved = AckNumber(self.first + index as u64);
         let heir = self.push(answer, waits);
-        self.entries[index].heir = Some(heir);
+        if let Some(entry) = self.entry(moved) {
+            entry.heir = Some(heir);
+        }
         true
     }
 }

@@ -23,11 +23,15 @@ pub enum Received {
     Duplicate,
 }
 
-/// The packet identifiers of QoS 2 messages between PUBLISH and PUBREL.
+/// The packet identifiers of QoS 2 messages between PUBLISH and PUBREL. Most peers have none, so they
+/// are behind a pointer, which is there from the first one until [`shed`](Inbound::shed).
 #[derive(Debug, Default)]
-pub struct Inbound {
+pub struct Inbound(Option<Box<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
     /// Whether each is still being stored.
-    held: BTreeMap<PacketId, bool>,
+    ids: BTreeMap<PacketId, bool>,
     storing: usize,
 }
 
@@ -40,24 +44,32 @@ impl Inbound {
 
     /// How many identifiers are held.
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.0.as_ref().map_or(0, |held| held.ids.len())
+    }
+
+    /// Gives back the memory for identifiers if none is held.
+    pub fn shed(&mut self) {
+        if self.held() == 0 {
+            self.0 = None;
+        }
     }
 
     /// Whether a message is still being stored. One that comes behind it must not be dealt with
     /// before it, so it has to wait for the store as well.
     pub fn is_storing(&self) -> bool {
-        self.storing > 0
+        self.0.as_ref().is_some_and(|held| held.storing > 0)
     }
 
     /// A QoS 2 PUBLISH came. If it is new and has to be stored before it counts as received, say so
     /// with `storing` and call [`stored`](Self::stored) when that is done.
     pub fn on_publish(&mut self, packet_id: PacketId, storing: bool) -> Received {
-        match self.held.get(&packet_id) {
+        let held = self.0.get_or_insert_default();
+        match held.ids.get(&packet_id) {
             Some(true) => Received::Storing,
             Some(false) => Received::Duplicate,
             None => {
-                self.held.insert(packet_id, storing);
-                self.storing += usize::from(storing);
+                held.ids.insert(packet_id, storing);
+                held.storing += usize::from(storing);
                 Received::New
             }
         }
@@ -65,10 +77,13 @@ impl Inbound {
 
     /// The message is stored: PUBREC may leave. False if the identifier is not held any more.
     pub fn stored(&mut self, packet_id: PacketId) -> bool {
-        match self.held.get_mut(&packet_id) {
+        let Some(held) = &mut self.0 else {
+            return false;
+        };
+        match held.ids.get_mut(&packet_id) {
             Some(storing) if *storing => {
                 *storing = false;
-                self.storing -= 1;
+                held.storing -= 1;
                 true
             }
             Some(_) | None => false,
@@ -89,8 +104,11 @@ impl Inbound {
     }
 
     fn forget(&mut self, packet_id: PacketId) -> bool {
-        let storing = self.held.remove(&packet_id);
-        self.storing -= usize::from(storing == Some(true));
+        let Some(held) = &mut self.0 else {
+            return false;
+        };
+        let storing = held.ids.remove(&packet_id);
+        held.storing -= usize::from(storing == Some(true));
         storing.is_some()
     }
 }
@@ -98,6 +116,19 @@ impl Inbound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_sends_nothing_at_qos_2_takes_a_pointer() {
+        assert_eq!(size_of::<Inbound>(), 8);
+        let mut inbound = Inbound::default();
+        inbound.on_publish(PacketId::FIRST, true);
+        inbound.shed();
+        assert!(inbound.is_storing(), "what is held stays");
+        assert!(inbound.on_pubrel(PacketId::FIRST));
+        inbound.shed();
+        assert!(inbound.0.is_none());
+        assert!(!inbound.on_pubrel(PacketId::FIRST) && !inbound.stored(PacketId::FIRST));
+    }
 
     #[test] // [MQTT3-4.3.3-2] [MQTT5-4.3.3-10] [MQTT5-4.3.3-12]
     fn a_message_counts_once_until_it_is_released() {

@@ -5,6 +5,7 @@
 //! passes here, with the same limits and the same records.
 
 mod answering;
+mod deferring;
 mod elsewhere;
 mod outputs;
 mod queueing;

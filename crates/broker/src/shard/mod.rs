@@ -698,7 +698,7 @@ impl Shard {
     /// When to call [`on_tick`](Self::on_tick) next, in monotonic milliseconds; `None` while
     /// nothing waits for time.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.timers.next_deadline_ms()
+        self.timers.next_deadline_ms().into_iter().chain(self.delivery.journal.due_ms()).min()
     }
 
     /// Whether the shard has work of its own to go on with, so that the driver should come back

@@ -4,10 +4,9 @@
 use super::Shard;
 use crate::delivery::Delivery;
 use crate::faults::{Fault, fault};
-use crate::message::Message;
 use crate::persist::Extras;
 use crate::replay::{Replay, ReplayNumber};
-use crate::retained::{Stopped, Walked, Wanted};
+use crate::retained::{Kept, Stopped, Walked, Wanted};
 use crate::session::{SessionHandle, Terms};
 use noctule_mqtt::{QoS, TopicFilter};
 use std::sync::Arc;
@@ -135,8 +134,7 @@ impl Shard {
             if is_stored && !fault(Fault::ReplayUnstored) {
                 wanted.stored_before = commons.unstored().stored_before(id);
             }
-            walked =
-                retained.walk(&wanted, after, budget, |message| handout.take(delivery, message));
+            walked = retained.walk(&wanted, after, budget, |kept| handout.take(delivery, kept));
         });
         replay.untold = if handout.owes { handout.unowed } else { replay.untold + handout.unowed };
         walked
@@ -259,19 +257,19 @@ impl HandOut {
     }
 
     /// Hands a message out, if there is room for it.
-    fn take(&mut self, delivery: &mut Delivery, message: &Message) -> bool {
-        if message.expires().has_passed(delivery.now) {
+    fn take(&mut self, delivery: &mut Delivery, kept: &Kept) -> bool {
+        if kept.expires().has_passed(delivery.now) {
             return true;
         }
         let room = delivery.has_room_for_retained(self.session);
         if room {
-            let qos = delivery.limits.qos_of_delivery(message.view().qos).min(self.qos);
+            let qos = delivery.limits.qos_of_delivery(kept.view().qos).min(self.qos);
             if qos == QoS::AtMostOnce {
                 self.unowed += 1;
             } else {
                 (self.owes, self.unowed) = (true, 0);
             }
-            delivery.deliver_retained(self.session, self.qos, &self.extras, message);
+            delivery.deliver_retained(self.session, self.qos, &self.extras, kept);
         }
         room
     }

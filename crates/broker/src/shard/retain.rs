@@ -39,7 +39,7 @@ impl Shard {
             let clears = is_shared && message.payload().is_empty() && retained.has(message.topic());
             retained.set(message, sequence);
             if clears {
-                retained.note_cleared(message, sequence, unstored.stored_before(self.id));
+                retained.note_cleared(message.topic(), sequence, unstored.all_stored_before());
             }
             memory.retained_changed(before, retained.size());
         });

@@ -2,7 +2,6 @@
 
 use super::Shard;
 use super::input::Sender;
-use crate::persist::Record;
 use crate::rights::Ruling;
 use crate::run::{self, Run};
 use noctule_mqtt::codec::Frame;
@@ -76,18 +75,35 @@ impl Shard {
         if !is_plain || !self.delivery.takes_run(route, &run, sender.session) {
             return Front::Single(all);
         }
-        if run.qos == QoS::AtLeastOnce {
+        let denied = route.denied;
+        let is_kept = run.qos == QoS::AtLeastOnce && self.delivery.keeps_run(&route.targets);
+        if is_kept {
+            // All of them are unfinished until they are stored.
+            let waiting =
+                self.delivery.sessions.get(sender.session).map_or(0, |it| it.answers.len());
+            if self.check_receive_maximum(sender, run.messages).is_err()
+                || waiting + run.messages >= self.delivery.limits.acks_waiting_max
+            {
+                return Front::Single(all);
+            }
+            let from = Some(sender.session);
+            self.delivery.send_run_at_least_once(&route.targets, &run, topic, from);
+            self.delivery.acknowledge_run_later(sender.session, &run);
+        } else if run.qos == QoS::AtLeastOnce {
             // An answer that leaves at once, and one message unfinished at a time.
             if !matches!(self.check_receive_maximum(sender, 1), Ok(true)) {
                 return Front::Single(all);
             }
-            self.delivery.send_run_at_least_once(&route.targets, &run, topic);
+            self.delivery.send_run_at_least_once(&route.targets, &run, topic, None);
             self.delivery.acknowledge_run(sender.connection, &run);
         } else {
             self.delivery.send_run_at_most_once(&route.targets, &run);
         }
         if self.delivery.authority.in_force {
-            self.delivery.authority.denied.read += u64::from(route.denied) * run.messages as u64;
+            self.delivery.authority.denied.read += u64::from(denied) * run.messages as u64;
+        }
+        if is_kept {
+            self.wait_for_store(sender.connection);
         }
         self.watch.pass(run.messages);
         self.delivery.packets.run_came(run.qos, run.messages, run.payload_bytes);
@@ -116,8 +132,7 @@ impl Shard {
             let Some(owed) = session.outbound.take_oldest_acknowledged(packet_id) else { break };
             freed += session.settle(&owed);
             if is_kept {
-                let (key, sequence) = (session.key, owed.sequence);
-                self.delivery.journal.push(Record::Delivered { key, sequence });
+                self.delivery.journal.delivered(session.key, &owed);
             }
             self.delivery.pool.recycle(owed.message);
             taken += 1;
@@ -162,7 +177,11 @@ mod tests {
 
     #[test]
     fn a_flood_that_may_not_be_published_is_gone_through_once() {
-        let nothing = EntrancePolicy { policy: Some(Arc::new(Nothing)), shadow: false };
+        let nothing = EntrancePolicy {
+            policy: Some(Arc::new(Nothing)),
+            shadow: false,
+            ..EntrancePolicy::default()
+        };
         let policies = Policies { entrances: vec![nothing], ..Policies::default() };
         let mut shard = Shard::new(Settings { policies, ..Settings::default() }, NOW);
         let connection = shard.open(NOW);

@@ -6,7 +6,7 @@ use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
-use crate::persist::{Owed, Stage, StoreState, Ticket};
+use crate::persist::{Batch, Owed, Stage, StoreState, Ticket};
 use crate::restore::away;
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::{PacketType, ReasonCode, Violation};
@@ -31,6 +31,7 @@ impl Shard {
             }
             Event::Written(ticket) => self.on_persisted(ticket, Stage::Written, now),
             Event::Persisted(ticket) => {
+                self.delivery.journal.persisted(ticket);
                 self.on_persisted(ticket, Stage::Written, now);
                 self.on_persisted(ticket, Stage::Flushed, now);
             }
@@ -93,9 +94,27 @@ impl Shard {
     /// Everything that was read in this turn has been handed in: asks for what has to be stored or
     /// loaded.
     pub fn end_turn(&mut self) {
+        self.finish_turn(false);
+    }
+
+    /// As [`end_turn`](Self::end_turn), for a driver that goes on at once: what receivers will have
+    /// acknowledged in a moment is not stored, unless they take too long. It has to be called again by
+    /// the [next deadline](Self::next_deadline_ms).
+    pub fn end_turn_deferring(&mut self) {
+        self.finish_turn(true);
+    }
+
+    fn finish_turn(&mut self, defers: bool) {
         #[cfg(feature = "planted-faults")]
         self.router.come_late();
-        if let Some((ticket, records, stage)) = self.delivery.journal.take() {
+        let now = self.delivery.now;
+        if let Some(ticket) = self.delivery.journal.take_settled() {
+            self.on_persisted(ticket, Stage::Written, now);
+            self.on_persisted(ticket, Stage::Flushed, now);
+        }
+        if let Some(batch) = self.delivery.journal.end_turn(defers, now.mono_ms) {
+            let Batch { ticket, stage, deferred, is_overdue, records } = batch;
+            let records = self.delivery.with_deferred(&deferred, is_overdue, records);
             self.actions.push_back(Action::Persist { ticket, records, stage });
         }
         // Behind the records, so that what was just left to the store can be found there.
@@ -232,6 +251,12 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
+            Continuation::Answers { session, first, count } => {
+                if let Some(found) = self.delivery.sessions.get_mut(session) {
+                    found.answers.complete_run(first, count);
+                    self.release_completed(session, now);
+                }
+            }
             Continuation::Reply { asker, refused } => self.settle(asker, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
@@ -271,6 +296,11 @@ impl Shard {
                 }
             }
         });
+        self.release_completed(session, now);
+    }
+
+    /// Sends the answers whose turn has come.
+    fn release_completed(&mut self, session: SessionHandle, now: Now) {
         while let Some(unspeakable) = self.delivery.release_answers(session) {
             // There is no negative acknowledgement before MQTT 5, and a positive one would lie. What
             // is ready behind it goes with the connection, and must not wait for an event of its own.

@@ -45,7 +45,7 @@ impl Policy for Law {
 
 fn denying(denied: &[(&'static str, char, &'static str)]) -> Policies {
     let law: Arc<dyn Policy> = Arc::new(Law { denied: denied.to_vec(), is_silent: false });
-    let entrance = EntrancePolicy { policy: Some(law), shadow: false };
+    let entrance = EntrancePolicy { policy: Some(law), ..EntrancePolicy::default() };
     Policies { entrances: vec![entrance; 2], ..Policies::default() }
 }
 
@@ -544,7 +544,7 @@ fn where_a_client_comes_in_decides_by_what_it_is_judged() {
 fn a_grant_gives_rights_that_no_policy_speaks_of_and_only_as_long_as_it_is_there() {
     let silent: Arc<dyn Policy> =
         Arc::new(Law { denied: vec![("a", 'p', "never")], is_silent: true });
-    let entrances = vec![EntrancePolicy { policy: Some(silent), shadow: false }];
+    let entrances = vec![EntrancePolicy { policy: Some(silent), ..EntrancePolicy::default() }];
     let mut w = World::governed(Policies { entrances, grants: true, ..Policies::default() });
     w.authenticate(Authenticator::Waiting);
     let tries = |w: &mut World, grant: Option<Law>, topic: &str, expected: ReasonCode| {
@@ -602,7 +602,8 @@ fn in_the_shadow_everything_is_permitted_and_counted() {
 fn the_shadow_takes_nothing_from_what_a_grant_denies() {
     let law = |denied: &[_], is_silent| Law { denied: denied.to_vec(), is_silent };
     let of_all: Arc<dyn Policy> = Arc::new(law(&[("a", 'p', "rules")], true));
-    let entrances = vec![EntrancePolicy { policy: Some(of_all), shadow: true }];
+    let entrances =
+        vec![EntrancePolicy { policy: Some(of_all), shadow: true, ..EntrancePolicy::default() }];
     let mut w = World::governed(Policies { entrances, grants: true, ..Policies::default() });
     w.authenticate(Authenticator::Waiting);
     let mut tries = |grant: Option<Law>, topic: &str, expected: ReasonCode| {
@@ -711,6 +712,7 @@ fn stored() -> (StoredSession, PromptStore) {
         qos: QoS::AtLeastOnce,
         retain: false,
         extras,
+        deferred: 0,
     };
     let queued_bytes = owed.bytes();
     store.persist(vec![Record::Owed { key, owed, spilled: true }]);

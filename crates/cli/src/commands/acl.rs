@@ -52,7 +52,11 @@ const LONG_ABOUT: &str = "\
 Explain what a file of rules lets a client do
 
 The file is what the broker's option --acl-file names: in Mosquitto's language, or in TOML if its name \
-ends in .toml. What a token claims besides, and what a listener without rules permits, is not in it.";
+ends in .toml. What a token claims besides, and what a listener without rules permits, is not in it.
+
+A user name gives rights if it was proved, by a password, certificate or token, or if \
+acl_trust_claimed_names is set where nobody is asked for a proof. Whoever only says a name has the \
+rights of a client without one: leave out --user to ask about it.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,7 +90,7 @@ fn who() -> [Arg; 3] {
             .long(USER)
             .short('u')
             .value_name("NAME")
-            .help("The client's user name [default: it has none]"),
+            .help("The client's user name, as it was proved [default: it has none]"),
         Arg::new(CLIENT_ID)
             .long(CLIENT_ID)
             .short('i')

@@ -11,6 +11,7 @@ mod disk;
 mod filters;
 mod flow;
 mod holding;
+mod overload;
 mod retained;
 mod rows;
 mod steady;
@@ -27,6 +28,7 @@ use crate::statistics::{median, range};
 use crate::target::{Broker, Target};
 use crate::{LoadError, machine};
 
+pub use overload::Overload;
 pub use rows::rows;
 
 /// Where programs are, and how much is done.
@@ -134,6 +136,8 @@ pub enum Work {
         /// Under way for each.
         window: u16,
     },
+    /// Twice the messages that it can carry, beside clients who want little.
+    Overload(Overload),
 }
 
 /// What one round at one broker found.
@@ -143,16 +147,26 @@ pub struct Measured {
     pub figures: Vec<(&'static str, f64)>,
     /// What went wrong.
     pub faults: Faults,
+    /// That something went wrong is what was looked for, and takes nothing from the figures.
+    pub keeps_figures: bool,
+    /// Why there are no figures, if the broker or the generator could not go on.
+    pub failure: Option<String>,
 }
 
 impl Measured {
     fn of(figures: impl IntoIterator<Item = (&'static str, f64)>) -> Self {
-        Self { figures: figures.into_iter().collect(), faults: Faults::default() }
+        Self { figures: figures.into_iter().collect(), ..Self::default() }
     }
 
     fn figure(&self, name: &str) -> Option<f64> {
         let found = self.figures.iter().find(|(other, _)| *other == name);
-        found.filter(|_| self.faults.is_clean()).map(|(_, value)| *value)
+        let stands = self.keeps_figures || self.faults.is_clean();
+        found.filter(|_| stands).map(|(_, value)| *value)
+    }
+
+    /// Whether everything came once and in order, and nothing failed.
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_clean() && self.failure.is_none()
     }
 }
 
@@ -168,15 +182,10 @@ pub struct Cell {
 }
 
 impl Suite {
-    /// Measures the rows; `progress` hears of each round.
-    ///
-    /// # Errors
-    /// If a broker cannot be started, ends or refuses, or the generator cannot do its part.
-    pub fn run(
-        &self,
-        rows: &[Row],
-        mut progress: impl FnMut(&str, &str, &Measured),
-    ) -> Result<Vec<Cell>, LoadError> {
+    /// Measures the rows; `progress` hears of each round. A broker that cannot be started, ends or
+    /// refuses, and a generator that cannot do its part, is a [failure](Measured::failure) of that round
+    /// alone: an hour of others' figures is not thrown away for it.
+    pub fn run(&self, rows: &[Row], mut progress: impl FnMut(&str, &str, &Measured)) -> Vec<Cell> {
         let mut cells: Vec<Cell> = Vec::new();
         for row in rows {
             let who: Vec<_> = row.who.iter().filter(|who| self.has(**who)).collect();
@@ -188,16 +197,16 @@ impl Suite {
             for round in 0..self.rounds.min(row.rounds_max) {
                 for turn in 0..who.len() {
                     let column = if round % 2 == 0 { turn } else { who.len() - 1 - turn };
-                    let measured = self.measure(row, *who[column]).map_err(|error| {
-                        LoadError::new(format!("{}, {}: {error}", row.name, who[column].name()))
-                    })?;
+                    let measured = self.measure(row, *who[column]).unwrap_or_else(|error| {
+                        Measured { failure: Some(error.to_string()), ..Measured::default() }
+                    });
                     progress(&row.name, &of_row[column].broker, &measured);
                     of_row[column].rounds.push(measured);
                 }
             }
             cells.append(&mut of_row);
         }
-        Ok(cells)
+        cells
     }
 
     fn has(&self, who: Who) -> bool {
@@ -209,14 +218,15 @@ impl Suite {
             return disk::measure(self, publishers, window);
         }
         let target = self.target(who, row.work.is_over_tls())?;
-        let mut broker = start(&target, row.pinned)?;
-        let measured = self.work(&mut broker, row.work);
-        // That the broker is gone explains more than what its end did to our connections.
-        broker.check_alive()?;
-        let measured = measured?;
+        let measured = start(&target, row.pinned).and_then(|mut broker| {
+            let measured = self.work(&mut broker, row.work);
+            // That the broker is gone explains more than what its end did to our connections.
+            broker.check_alive()?;
+            measured
+        });
         // Where the generator ran is no concern of the next row.
         machine::run_anywhere()?;
-        Ok(measured)
+        measured
     }
 
     fn target(&self, who: Who, over_tls: bool) -> Result<Target, LoadError> {
@@ -247,6 +257,10 @@ impl Suite {
             Work::Retained { messages } => retained::measure(broker, part(messages)),
             Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
             Work::Disk { publishers, window } => disk::measure(self, publishers, window),
+            Work::Overload(overload) => {
+                let relay = self.target(Who::Relay, false)?;
+                overload::measure(broker, overload, &relay, self.duration)
+            }
         }
     }
 }
@@ -303,6 +317,7 @@ impl Cell {
             "row": self.row,
             "broker": self.broker,
             "faults": faults.to_string(),
+            "failure": self.rounds.iter().find_map(|round| round.failure.as_deref()),
             "figures": figures,
         })
     }
@@ -350,7 +365,25 @@ mod tests {
         let found = cell.json();
         assert_eq!(found["figures"]["us"]["median"], 2.0);
         assert_eq!(found["figures"]["us"]["rounds"], json!([1.0, null, 3.0]));
-        assert_eq!(found["faults"], "1 lost");
+        assert_eq!((&found["faults"], &found["failure"]), (&json!("1 lost"), &Value::Null));
+    }
+
+    #[test]
+    fn who_cannot_be_started_has_no_figures_and_stops_nobody() {
+        let suite = Suite {
+            noctule: "/nonexistent/noctule".into(),
+            mosquitto: None,
+            relay: "/nonexistent/relay".into(),
+            rounds: 2,
+            duration: Duration::from_millis(1),
+            fraction: 1,
+        };
+        let two: Vec<_> = rows().into_iter().take(2).collect();
+        let mut heard = 0;
+        let cells = suite.run(&two, |_, _, measured| heard += u32::from(!measured.is_clean()));
+        assert_eq!((cells.len(), heard), (4, 8), "two rows at two, twice");
+        let failure = cells[3].json()["failure"].to_string();
+        assert!(failure.contains("/nonexistent/"), "{failure}");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use noctule_mqtt::QoS;
 
-use super::{Row, Who, Work};
+use super::{Overload, Row, Who, Work};
 use crate::plan::Shape;
 
 const ALL: &[Who] = &[Who::Noctule, Who::Relay, Who::Mosquitto];
 const BROKERS: &[Who] = &[Who::Noctule, Who::Mosquitto];
 const OURS: &[Who] = &[Who::Noctule];
+const ALL_ON_ONE: &[Who] = &[Who::Loops(1), Who::Relay, Who::Mosquitto];
+const BROKERS_ON_ONE: &[Who] = &[Who::Loops(1), Who::Mosquitto];
 const LOOPS: &[Who] = &[Who::Loops(1), Who::Loops(2), Who::Loops(4), Who::Loops(8)];
 
 /// Messages under way per receiver in floods.
@@ -53,8 +55,25 @@ pub fn rows() -> Vec<Row> {
         add(&format!("steady-q{}", qos.bits()), ALL, work);
     }
     add("durable-q1", OURS, Work::Disk { publishers: 64, window: 16 });
+    overloads(&mut rows);
     growth(&mut rows);
     rows
+}
+
+/// Twice what a broker can carry. The relay has no laggards, as it writes to the first who hears.
+fn overloads(rows: &mut Vec<Row>) {
+    const MIXED: &[QoS] = &[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    for (name, who, levels, laggards) in [
+        ("overload-q0", ALL_ON_ONE, &MIXED[..1], 0),
+        ("overload-q1", ALL_ON_ONE, &MIXED[1..2], 0),
+        ("overload-mixed", BROKERS_ON_ONE, MIXED, 0),
+        ("overload-laggards", BROKERS_ON_ONE, MIXED, 12),
+    ] {
+        let work = Work::Overload(Overload { levels, laggards });
+        rows.push(row(name, who, work));
+        let spread = format!("{name}-spread");
+        rows.push(Row { pinned: false, ..row(&spread, OURS, work) });
+    }
 }
 
 /// How figures grow with what there is of something.

@@ -403,7 +403,12 @@ impl EventLoop {
     /// more.
     fn settle(&mut self, now: Now) {
         loop {
-            self.shard.end_turn();
+            // One that is to stop waits for nobody.
+            if self.stop_by_ms.is_some() {
+                self.shard.end_turn();
+            } else {
+                self.shard.end_turn_deferring();
+            }
             let mut acted = false;
             while let Some(action) = self.shard.next_action() {
                 self.carry_out(action, now);

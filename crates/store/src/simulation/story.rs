@@ -197,7 +197,7 @@ impl Story {
         } else {
             Extras::of(numbers, shared)
         };
-        let owed = Owed { sequence, message, qos, retain, extras };
+        let owed = Owed { sequence, message, qos, retain, extras, deferred: 0 };
         let spilled = self.dice.chance(50);
         self.tell(Record::Owed { key, owed, spilled });
     }

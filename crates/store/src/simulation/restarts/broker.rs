@@ -42,6 +42,7 @@ impl Broker {
     ) -> Result<Self, StoreError> {
         let mut broker = Self::of(1 + dice.below(3), disk, faults)?;
         broker.shards.in_pieces(Pieces::Random(dice.roll()));
+        broker.shards.defer(dice.chance(60));
         Ok(broker)
     }
 
