@@ -138,12 +138,19 @@ impl Body {
         self.retain = view.retain;
         self.expires = view.expires;
     }
+
+    /// What it takes while it waits to be used again.
+    fn spare_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
 }
 
 /// Messages that nobody has any more, to be used again.
 #[derive(Default)]
 pub(crate) struct MessagePool {
     spare: Vec<UniqueArc<Body>>,
+    /// What they take.
+    spare_bytes: usize,
     /// Counts the large ones.
     meter: StdArc<CommonMemory>,
 }
@@ -151,20 +158,32 @@ pub(crate) struct MessagePool {
 /// Messages over this size are counted once, and not with each of those who have them.
 const METERED_BYTES: usize = 2_048;
 
-/// So many spare messages of at most this size are kept.
-const SPARE_MAX: usize = 1_024;
+/// Spare messages of at most this size are kept, until they take so much together. That is some thousands
+/// of small ones: as many come and go between two acknowledgements where many receivers have full windows.
 const SPARE_BYTES_MAX: usize = 1_024;
+const ALL_SPARE_BYTES_MAX: usize = 1 << 20;
 
 impl MessagePool {
     /// A pool without messages, whose large ones are counted there.
     pub(crate) fn new(meter: &StdArc<CommonMemory>) -> Self {
-        Self { spare: Vec::new(), meter: StdArc::clone(meter) }
+        Self { spare: Vec::new(), spare_bytes: 0, meter: StdArc::clone(meter) }
+    }
+
+    #[inline]
+    fn take_spare(&mut self) -> UniqueArc<Body> {
+        match self.spare.pop() {
+            Some(body) => {
+                self.spare_bytes -= body.spare_bytes();
+                body
+            }
+            None => UniqueArc::new(Body::default()),
+        }
     }
 
     /// The message of a PUBLISH.
     #[inline]
     pub(crate) fn message(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) -> Message {
-        let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
+        let mut body = self.take_spare();
         body.take_publish(view, packet);
         if packet.bytes.len() > SPARE_BYTES_MAX {
             body.measure(&self.meter);
@@ -179,7 +198,7 @@ impl MessagePool {
         packet: RawPublish<'_>,
         attribution: &Attribution<'_>,
     ) -> Message {
-        let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
+        let mut body = self.take_spare();
         body.bytes.clear();
         // At once, or the names would make it twice as large.
         body.bytes.reserve(packet.bytes.len() + attribution.names_len());
@@ -222,9 +241,10 @@ impl MessagePool {
     /// Takes a message back from one who is done with it; if he was the last, it is used again.
     pub(crate) fn recycle(&mut self, message: Message) {
         if message.0.bytes.capacity() <= SPARE_BYTES_MAX
-            && self.spare.len() < SPARE_MAX
+            && self.spare_bytes < ALL_SPARE_BYTES_MAX
             && let Ok(unique) = Arc::try_unique(message.0)
         {
+            self.spare_bytes += unique.spare_bytes();
             self.spare.push(unique);
         }
     }
