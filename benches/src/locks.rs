@@ -3,7 +3,7 @@
 
 use noctule_broker::bench::{CommonIndex, DirectoryPart, Parts};
 use noctule_broker::{
-    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces,
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces, Unstored,
 };
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -17,6 +17,7 @@ pub(crate) struct Locks {
     memory: Arc<CommonMemory>,
     sequence: AtomicU64,
     retained_traces: RetainedTraces,
+    unstored: Unstored,
     interest: Vec<RwLock<Interest>>,
     index: Vec<RwLock<CommonIndex>>,
     directory: Vec<RwLock<DirectoryPart>>,
@@ -38,6 +39,7 @@ impl Locks {
             memory: Arc::default(),
             sequence: AtomicU64::new(0),
             retained_traces: RetainedTraces::default(),
+            unstored: Unstored::new(shards),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             index: std::iter::repeat_with(index).take(INTEREST_PARTS).collect(),
             directory: std::iter::repeat_with(directory).take(INTEREST_PARTS).collect(),
@@ -91,6 +93,10 @@ impl Commons for Access {
 
     fn retained_traces(&self) -> &RetainedTraces {
         &self.0.retained_traces
+    }
+
+    fn unstored(&self) -> &Unstored {
+        &self.0.unstored
     }
 
     fn retained_parts(&self) -> usize {

@@ -16,9 +16,10 @@ use crate::queue::Place;
 use crate::retained::Kept;
 use crate::rights::{Authority, Denial, Subject, Wish};
 use crate::router::{Route, Target};
-use crate::session::{Session, SessionHandle, Terms};
+use crate::session::{Session, SessionHandle};
 use noctule_mqtt::{PacketId, PacketType, QoS};
 use noctule_session::{Acknowledged, Stage as Progress, ToSend};
+use std::sync::Arc;
 
 impl Delivery {
     /// Whether one more retained message can be sent without filling the session's queue or
@@ -36,23 +37,29 @@ impl Delivery {
             })
     }
 
-    /// Hands a message to one session on the terms of one subscription: a retained one.
-    pub(crate) fn deliver_retained(&mut self, session: SessionHandle, terms: Terms, kept: &Kept) {
+    /// Hands a message to one session, as granted by one subscription: a retained one.
+    pub(crate) fn deliver_retained(
+        &mut self,
+        session: SessionHandle,
+        qos: QoS,
+        extras: &Option<Arc<Extras>>,
+        kept: &Kept,
+    ) {
         if self.authority.in_force && !self.permits_retained(session, kept) {
             return;
         }
         let target = Target {
             session,
-            qos: terms.options.qos,
+            qos,
             own_qos: None,
             // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
             // before the subscription.
             retain_as_published: true,
             // Each copy has that of its own subscription [MQTT5-3.3.4-5].
-            extras: Extras::of(terms.identifier.as_slice(), None),
+            extras: extras.clone(),
             since: 0,
         };
-        let mut outgoing = kept.outgoing(terms.options.qos, &mut self.pool);
+        let mut outgoing = kept.outgoing(qos, &mut self.pool);
         outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);

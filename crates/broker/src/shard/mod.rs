@@ -19,6 +19,7 @@ mod mail;
 mod mounted;
 mod publish;
 mod quota;
+mod replay;
 mod retain;
 mod runs;
 mod share;
@@ -338,6 +339,8 @@ pub struct Shard {
     to_be_judged: Vec<SessionHandle>,
     /// When this shard will look for expired retained messages, by part.
     retained_watch: Vec<Option<u64>>,
+    /// Retained messages that are on their way to the store: the first of each ticket.
+    unstored: VecDeque<(Ticket, u64)>,
     duels: Duels,
     half_open: HalfOpen,
     sayings: Sayings,
@@ -418,6 +421,7 @@ impl Shard {
             unaliased: Vec::new(),
             to_be_judged: Vec::new(),
             retained_watch: vec![None; commons.retained_parts()],
+            unstored: VecDeque::new(),
             commons,
             id,
             clients: Clients::new(hash_seed),
