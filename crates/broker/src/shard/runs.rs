@@ -3,6 +3,7 @@
 
 use super::Shard;
 use super::input::Sender;
+use crate::crowd::Publisher;
 use crate::rights::Ruling;
 use crate::router::CachedRoute;
 use crate::run::{self, Run};
@@ -88,7 +89,7 @@ impl Shard {
         if !route.is_plain() || !self.delivery.takes_run(route, &run, sender.session) {
             return Front::Single(all);
         }
-        let denied = route.denied;
+        let (denied, receivers) = (route.denied, route.targets.len());
         let is_kept = run.qos == QoS::AtLeastOnce && self.delivery.keeps_run(&route.targets);
         if is_kept {
             // All of them are unfinished until they are stored.
@@ -117,6 +118,10 @@ impl Shard {
         }
         if is_kept {
             self.wait_for_store(sender.connection);
+        }
+        if self.delivery.has_met() {
+            let publisher = Publisher { shard: None, connection: sender.connection };
+            self.delivery.meet_crowd(Some(publisher), receivers);
         }
         self.watch.pass(run.messages);
         self.delivery.packets.run_came(run.qos, run.messages, run.payload_bytes);

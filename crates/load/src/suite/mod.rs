@@ -266,7 +266,7 @@ impl Suite {
             Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
             Work::Disk { publishers, window } => disk::measure(self, publishers, window),
             Work::Overload(overload) => {
-                let relay = self.target(Who::Relay, Work::Overload(overload))?;
+                let relay = self.target(Who::Relay, work)?;
                 overload::measure(broker, overload, &relay, self.duration)
             }
         }
