@@ -165,7 +165,11 @@ impl<T> Arena<T> {
         let place = &mut page.slots(self.floor)[index as usize % PAGE];
         place.value = Some(value);
         self.len += 1;
-        Handle { slot: number * PAGE as u32 + index, generation: place.generation, kind: PhantomData }
+        Handle {
+            slot: number * PAGE as u32 + index,
+            generation: place.generation,
+            kind: PhantomData,
+        }
     }
 
     pub(crate) fn remove(&mut self, handle: Handle<T>) -> Option<T> {
@@ -197,7 +201,8 @@ impl<T> Arena<T> {
         };
         self.spare = Some(other.min(number));
         let page = &mut self.pages[other.max(number) as usize];
-        let generations = page.slots.take().into_iter().flat_map(|slots| slots.map(|one| one.generation));
+        let generations =
+            page.slots.take().into_iter().flat_map(|slots| slots.map(|one| one.generation));
         self.floor = generations.max().map_or(self.floor, |last| last.max(self.floor));
         while self.pages.last().is_some_and(|last| last.slots.is_none()) {
             self.pages.pop();

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use super::findings::{Figure, Findings};
 use super::goals::{
-    BEARINGS, BROKERS, BURDENS, Bearing, Burden, Curves, GOALS, GROWTH, Goal, Growth, LOOPS, Line, MORE,
+    BEARINGS, BROKERS, BURDENS, Bearing, Burden, Curves, GOALS, GROWTH, Goal, Growth, LOOPS, Line,
+    MORE,
 };
 use super::plot::{Series, number, svg};
 use crate::shell::{self, Failure};
@@ -57,10 +58,12 @@ fn overload_text(findings: &Findings) -> String {
 
 /// The lines of the table of overload that were measured: what, the broker's name, and what it is
 /// called.
-fn borne(findings: &Findings) -> impl Iterator<Item = (&'static Burden, &'static str, &'static str)> {
-    let all = BURDENS
-        .iter()
-        .flat_map(|burden| burden.brokers.iter().map(move |(broker, name)| (burden, *broker, *name)));
+fn borne(
+    findings: &Findings,
+) -> impl Iterator<Item = (&'static Burden, &'static str, &'static str)> {
+    let all = BURDENS.iter().flat_map(|burden| {
+        burden.brokers.iter().map(move |(broker, name)| (burden, *broker, *name))
+    });
     all.filter(|(burden, broker, _)| findings.has(burden.row, broker))
 }
 
@@ -176,11 +179,12 @@ fn overload_table(findings: &Findings) -> String {
     text.push_str(&"---:|".repeat(titles.len()));
     text.push('\n');
     for (burden, broker, name) in borne(findings) {
-        let cells: Vec<_> =
-            BEARINGS.iter().map(|bearing| borne_cell(findings, burden.row, broker, bearing)).collect();
+        let cells: Vec<_> = BEARINGS
+            .iter()
+            .map(|bearing| borne_cell(findings, burden.row, broker, bearing))
+            .collect();
         let failure = failed(findings, burden.row, broker);
-        let _ =
-            writeln!(text, "| {} | {name}{failure} | {} |", burden.title, cells.join(" | "));
+        let _ = writeln!(text, "| {} | {name}{failure} | {} |", burden.title, cells.join(" | "));
     }
     text
 }
@@ -307,12 +311,14 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "| QoS 1 | Noctule, one loop | – | – | – | **0.95** | – | – | 21 | – | – | **0** | – |",
-                "| QoS 1 | Mosquitto (failed: the broker ended) | – | – | – | – | – | – | – | – | – | – | – |",
+                "| QoS 1 | Noctule, one loop | – | – | – | **0.95** | – | – | – | 21 | – | – | **0** | – |",
+                "| QoS 1 | Mosquitto (failed: the broker ended) | – | – | – | – | – | – | – | – | – | – | – | – |",
             ]
         );
         let text = text_table(&findings);
-        assert!(text.contains("QoS 1, Noctule, one loop: × peak 0.95; good client QoS 0, p99 ms 21 !"));
+        assert!(
+            text.contains("QoS 1, Noctule, one loop: × peak 0.95; good client QoS 0, p99 ms 21 !")
+        );
         assert!(text.contains("overload-q1, mosquitto: no figure: the broker ended"), "{text}");
     }
 }

@@ -150,8 +150,7 @@ impl Fleet {
             return Err(LoadError::new(format!("the broker takes messages up to QoS {most}")));
         }
         let topic = topic(&endpoint.prefix, run, index);
-        let template =
-            Template::of_version(&topic, qos, plan.payload_bytes, endpoint.version)?;
+        let template = Template::of_version(&topic, qos, plan.payload_bytes, endpoint.version)?;
         let (bytes, most) = (template.packet_bytes(), granted.packet_bytes_max);
         if bytes > most as usize {
             return Err(LoadError::new(format!(

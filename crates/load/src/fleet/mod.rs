@@ -312,7 +312,8 @@ impl Fleet {
         let link = if index < publishers {
             let publisher = &mut self.publishers[index];
             if event.is_readable() {
-                bytes = publisher.read(scratch, sent[index], self.levels[index % self.levels.len()])?;
+                bytes =
+                    publisher.read(scratch, sent[index], self.levels[index % self.levels.len()])?;
             }
             publisher.link()
         } else {
