@@ -147,6 +147,7 @@ impl Shard {
         let client_id = stored.client_id.clone();
         let mut session = Session::new(stored.client_id, stored.key);
         session.stored = true;
+        session.standing = Standing::nowhere(&stored.principal);
         session.principal = stored.principal;
         session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
         session.next_sequence = stored.next_sequence.saturating_sub(1);

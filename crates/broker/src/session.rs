@@ -4,7 +4,7 @@ use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::limits::Limits;
 use crate::memory::Owing;
-use crate::message::{Message, PublishedBy};
+use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::principal::Principal;
 use crate::queue::Queue;
@@ -215,11 +215,6 @@ impl Session {
             replays: Replays::new(),
             replaying: false,
         }
-    }
-
-    /// It as the publisher of a message.
-    pub(crate) fn author(&self) -> PublishedBy<'_> {
-        PublishedBy { client_id: &self.client_id, user_name: self.principal.user_name.as_deref() }
     }
 
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.

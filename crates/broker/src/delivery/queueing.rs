@@ -8,7 +8,7 @@ use crate::faults::{Fault, fault};
 use crate::limits::OnQueueFull;
 use crate::losses::Lost;
 use crate::memory::Pressure;
-use crate::message::{MessageView, PublishedBy};
+use crate::message::MessageView;
 use crate::outbox::COPY_MAX;
 use crate::outgoing::{FormKey, FormTerms, OneDelivery, put_publish};
 use crate::persist::{Extras, Journal, Owed, Record};
@@ -169,10 +169,7 @@ impl Delivery {
                     let view = inner.unwrap_or(whole);
                     let terms = owed.form_terms(has_properties);
                     if owed.sequence <= session.recheck_through && self.authority.in_force {
-                        let by = PublishedBy {
-                            client_id: &session.client_id,
-                            user_name: session.principal.user_name.as_deref(),
-                        };
+                        let by = session.principal.author(&session.client_id, &session.standing);
                         let reader = Subject::author(by, &session.standing);
                         if !may_still_read(&mut self.authority, reader, &whole) {
                             if let Some(owed) = discard(session, packet_id, &mut self.journal) {

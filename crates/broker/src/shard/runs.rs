@@ -227,7 +227,11 @@ mod tests {
 
     #[test]
     fn a_flood_that_may_not_be_published_is_gone_through_once() {
-        let nothing = EntrancePolicy { policy: Some(Arc::new(Nothing)), shadow: false };
+        let nothing = EntrancePolicy {
+            policy: Some(Arc::new(Nothing)),
+            shadow: false,
+            ..EntrancePolicy::default()
+        };
         let policies = Policies { entrances: vec![nothing], ..Policies::default() };
         let mut shard = Shard::new(Settings { policies, ..Settings::default() }, NOW);
         let connection = shard.open(NOW);

@@ -427,8 +427,8 @@ impl EventLoop {
     /// more.
     fn settle(&mut self, now: Now) {
         loop {
-            // One that is to stop waits for nobody.
-            if self.stop_by_ms.is_some() {
+            // One that is to stop waits for nobody, and memory has everything at once.
+            if self.stop_by_ms.is_some() || matches!(self.storage, Storage::Memory(_)) {
                 self.shard.end_turn();
             } else {
                 self.shard.end_turn_deferring();
