@@ -72,9 +72,9 @@ impl Route {
         self.targets.is_empty() && self.elsewhere.is_empty() && self.groups.is_empty()
     }
 
-    /// Whether messages may be published to it, and go to sessions of this shard alone.
+    /// Whether messages may be published to it, and go to no group.
     pub(crate) fn is_plain(&self) -> bool {
-        self.refusal.is_none() && self.elsewhere.is_empty() && self.groups.is_empty()
+        self.refusal.is_none() && self.groups.is_empty()
     }
 
     /// How much it holds, for the limit of the cache.

@@ -8,9 +8,12 @@
 //! so is asked in `delivery/runs.rs`; whoever cannot gets the messages one by one, as all did without
 //! this module. The invariant: nobody can tell from what he receives whether messages were in a run.
 
+use crate::expiry::Deadline;
+use crate::message::MessageView;
 use crate::outbox::COPY_MAX;
+use crate::outgoing::RawPublish;
 use noctule_mqtt::codec::{self, Frame};
-use noctule_mqtt::{PacketId, ProtocolVersion, QoS};
+use noctule_mqtt::{PacketId, ProtocolVersion, QoS, TopicName};
 
 /// A run takes no more bytes than this: a receiver that does not keep up is noticed between runs.
 const RUN_BYTES_MAX: usize = 16 * 1024;
@@ -114,10 +117,29 @@ impl<'a> Run<'a> {
         (run.messages > 0).then_some(run)
     }
 
+    /// The same of a copy of its packets.
+    pub(crate) fn with_bytes<'b>(&self, bytes: &'b [u8]) -> Run<'b> {
+        Run { bytes, ..*self }
+    }
+
     /// The topic's bytes, which nobody has checked yet.
     pub(crate) fn topic(&self) -> &'a [u8] {
         let first = self.members().next();
         first.map_or(&[], |first| &first.bytes[first.header_len + 2..][..self.topic_len])
+    }
+
+    /// A packet's message and its bytes. `topic` is that of the run.
+    #[inline(always)]
+    pub(crate) fn parts<'t>(
+        &self,
+        member: &Member<'t>,
+        topic: TopicName<'t>,
+    ) -> (MessageView<'t>, RawPublish<'t>) {
+        let Member { bytes, header_len, payload, .. } = *member;
+        let (qos, retain, expires) = (self.qos, false, Deadline::NEVER);
+        let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
+        let has_properties = self.has_properties;
+        (view, RawPublish { bytes, header_len, has_properties, passable: true })
     }
 
     /// Where a packet has its packet identifier, behind its fixed header.

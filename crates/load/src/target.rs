@@ -79,14 +79,14 @@ impl Target {
         Self::command("mosquitto", words.into(), Some(config.into()))
     }
 
-    /// The same Mosquitto, except that it queues so many messages for a client before it drops one. It
-    /// starts with 1,000, which a flood's window reaches as soon as it falls behind.
-    pub fn mosquitto_that_queues(program: &Path, messages: u32) -> Self {
-        let mut target = Self::mosquitto(program);
-        if let How::Command { config: Some(config), .. } = &mut target.how {
-            config.push_str(&format!("max_queued_messages {messages}\n"));
+    /// The same with one more line in its configuration file, if it has one.
+    #[must_use]
+    pub fn with_line(mut self, line: &str) -> Self {
+        if let How::Command { config: Some(text), .. } = &mut self.how {
+            text.push_str(line);
+            text.push('\n');
         }
-        target
+        self
     }
 
     /// Noctule in its default configuration, met by WebSocket.

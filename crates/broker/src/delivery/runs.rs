@@ -6,15 +6,14 @@
 
 use super::{Continuation, Delivery, push_ack};
 use crate::connection::{Connection, ConnectionHandle, Transport};
-use crate::expiry::Deadline;
 use crate::faults::{Fault, fault};
 use crate::memory::Pressure;
-use crate::message::{Attribution, Message, MessageView};
-use crate::outgoing::{Encoded, FormKey, RawPublish};
+use crate::message::{Attribution, Message};
+use crate::outgoing::{Encoded, FormKey};
 use crate::persist::{Owed, Record, Sequence};
 use crate::queue::Place;
 use crate::router::{Route, Target};
-use crate::run::{Member, Run};
+use crate::run::Run;
 use crate::session::{Answer, Session, SessionHandle};
 use noctule_mqtt::{PacketType, QoS, ReasonCode, TopicName};
 
@@ -30,13 +29,19 @@ struct Sent {
 const WAITING_BYTES: usize = 512;
 
 impl Delivery {
-    /// Whether every target of a route can take all of a run now, in the packets in which it came.
-    pub(crate) fn takes_run(&self, route: &Route, run: &Run<'_>, from: SessionHandle) -> bool {
+    /// Whether every target of a route, if there is any, can be sent all of a run now, in the packets in
+    /// which it came. `from` is the session that published it, if it is one of this shard.
+    pub(crate) fn takes_run(
+        &self,
+        route: &Route,
+        run: &Run<'_>,
+        from: Option<SessionHandle>,
+    ) -> bool {
         let key = FormKey::new(run.has_properties, run.qos, false);
         let qos_max = self.limits.qos_of_delivery(run.qos);
         let takes = |target: &Target| {
             // The publisher itself may have terms of its own.
-            if target.session == from || target.extras.is_some() {
+            if Some(target.session) == from || target.extras.is_some() {
                 return false;
             }
             if qos_max.min(target.qos) != run.qos {
@@ -54,7 +59,7 @@ impl Delivery {
                     || self.has_room_for_run(session, connection, run)
                     || self.has_queue_for_run(session, run))
         };
-        !route.targets.is_empty() && route.targets.iter().all(takes)
+        route.targets.iter().all(takes)
     }
 
     /// Whether all of a run at QoS 1 may be in flight to a client at once, and be kept for a session that
@@ -119,11 +124,8 @@ impl Delivery {
         let attribution =
             author.map(|author| Attribution { published_by: Some(author.author()), received_ms });
         let mut messages = std::mem::take(&mut self.run_messages);
-        for Member { bytes, header_len, payload, .. } in run.members() {
-            let (qos, retain, expires) = (run.qos, false, Deadline::NEVER);
-            let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
-            let has_properties = run.has_properties;
-            let packet = RawPublish { bytes, header_len, has_properties, passable: true };
+        for member in run.members() {
+            let (view, packet) = run.parts(&member, topic);
             messages.push(match &attribution {
                 Some(attribution) => self.pool.attributed_message(&view, packet, attribution),
                 None => self.pool.message(&view, packet),

@@ -744,6 +744,7 @@ impl Shard {
     pub fn has_work(&self) -> bool {
         !self.delivery.replays.is_empty()
             || !self.delivery.released.is_empty()
+            || !self.delivery.released_first.is_empty()
             || !self.leaving.is_empty()
             || !self.to_be_judged.is_empty()
     }

@@ -3,7 +3,11 @@
 
 use super::Shard;
 use super::input::Sender;
+use super::mail::Foreign;
+use crate::commons::ShardId;
+use crate::connection::ConnectionHandle;
 use crate::crowd::Publisher;
+use crate::outgoing::Outgoing;
 use crate::rights::Ruling;
 use crate::router::CachedRoute;
 use crate::run::{self, Run};
@@ -86,11 +90,19 @@ impl Shard {
             return Front::Single(all);
         }
         let route = self.router.at(cached);
-        if !route.is_plain() || !self.delivery.takes_run(route, &run, sender.session) {
+        let has_receivers = !(route.targets.is_empty() && route.elsewhere.is_empty());
+        if !route.is_plain()
+            || !has_receivers
+            || !self.delivery.may_send_run_elsewhere(&route.elsewhere, run.qos)
+            || !self.delivery.takes_run(route, &run, Some(sender.session))
+        {
             return Front::Single(all);
         }
         let (denied, receivers) = (route.denied, route.targets.len());
         let is_kept = run.qos == QoS::AtLeastOnce && self.delivery.keeps_run(&route.targets);
+        if is_kept && !route.elsewhere.is_empty() {
+            return Front::Single(all);
+        }
         if is_kept {
             // All of them are unfinished until they are stored.
             let waiting =
@@ -113,6 +125,7 @@ impl Shard {
         } else {
             self.delivery.send_run_at_most_once(&route.targets, &run);
         }
+        self.delivery.send_run_elsewhere(self.id, &route.elsewhere, &run, sender.connection);
         if self.delivery.authority.in_force {
             self.delivery.authority.denied.read += u64::from(denied) * run.messages as u64;
         }
@@ -131,6 +144,45 @@ impl Shard {
             connection.last_route = Some(cached);
         }
         Front::Taken(all)
+    }
+
+    /// A run of another shard's client, for the sessions here. Returns where its route is cached.
+    pub(super) fn on_foreign_run(
+        &mut self,
+        from: ShardId,
+        publisher: Option<ConnectionHandle>,
+        run: &Run<'_>,
+        hint: Option<CachedRoute>,
+    ) -> Option<CachedRoute> {
+        // It was one where it came in.
+        let topic = TopicName::from_checked(run.topic());
+        let mut cached = self.router.cached(run.topic(), hint);
+        if cached.is_none() {
+            self.router.route(topic, self.delivery.law());
+            cached = self.router.cached(run.topic(), None);
+        }
+        let route = cached.map(|cached| self.router.at(cached)).filter(|route| {
+            self.delivery.takes_run(route, run, None)
+                && (run.qos == QoS::AtMostOnce || !self.delivery.keeps_run(&route.targets))
+        });
+        let Some(route) = route else {
+            let foreign = Foreign { from, publisher, reply: None };
+            for member in run.members() {
+                let (view, packet) = run.parts(&member, topic);
+                let mut outgoing = Outgoing::of_packet(view, packet);
+                self.on_foreign(&foreign, cached, &mut outgoing);
+            }
+            return cached;
+        };
+        if self.delivery.authority.in_force {
+            self.delivery.authority.denied.read += u64::from(route.denied) * run.messages as u64;
+        }
+        if run.qos == QoS::AtLeastOnce {
+            self.delivery.send_run_at_least_once(&route.targets, run, topic, None);
+        } else {
+            self.delivery.send_run_at_most_once(&route.targets, run);
+        }
+        cached
     }
 
     /// Takes PUBACKs as long as each is for the oldest message in flight.

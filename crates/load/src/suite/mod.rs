@@ -239,11 +239,15 @@ impl Suite {
             Who::Mosquitto => {
                 let program = self.mosquitto.as_ref();
                 let program = program.ok_or_else(|| LoadError::new("no mosquitto here"))?;
+                let mut target = Target::mosquitto(program);
                 // A message that it drops would leave the row without a figure.
-                match work {
-                    Work::Flow { .. } => Target::mosquitto_that_queues(program, QUEUED_MAX),
-                    _ => Target::mosquitto(program),
+                if matches!(work, Work::Flow { .. }) {
+                    target = target.with_line(MOSQUITTO_QUEUES);
                 }
+                if work.is_exactly_once() {
+                    target = target.with_line(MOSQUITTO_UNLIMITED);
+                }
+                target
             }
             Who::Relay => Target::relay(&self.relay, &["relay"]),
         };
@@ -300,7 +304,20 @@ impl Work {
             _ => false,
         }
     }
+
+    /// Whether there are many messages at QoS 2 at once.
+    fn is_exactly_once(self) -> bool {
+        match self {
+            Self::Flow { qos, .. } => qos == QoS::ExactlyOnce,
+            Self::Overload(overload) => overload.levels.contains(&QoS::ExactlyOnce),
+            _ => false,
+        }
+    }
 }
+
+/// With its default, 20, Mosquitto 2.0.11 acknowledges at QoS 2 what a client sends beyond that at once,
+/// and does not deliver it. Without a limit it does.
+const MOSQUITTO_UNLIMITED: &str = "max_inflight_messages 0";
 
 /// Starts a broker where it is to run, and moves to where we are to run ourselves.
 fn start(target: &Target, pinned: bool) -> Result<Broker, LoadError> {
@@ -361,8 +378,9 @@ pub fn json(cells: &[Cell], suite: &Suite) -> Value {
     })
 }
 
-/// Messages that Mosquitto may queue for a client where messages flow: more than are ever under way.
-const QUEUED_MAX: u32 = 100_000;
+/// Mosquitto queues 1,000 messages for a client and drops what is over, which a flood's window reaches as
+/// soon as it falls behind. This is more than are ever under way.
+const MOSQUITTO_QUEUES: &str = "max_queued_messages 100000";
 
 /// A number no other run at the same broker has; each row has a broker of its own.
 const RUN: u32 = 1;
@@ -403,6 +421,15 @@ mod tests {
         assert_eq!((cells.len(), heard), (4, 8), "two rows at two, twice");
         let failure = cells[3].json()["failure"].to_string();
         assert!(failure.contains("/nonexistent/"), "{failure}");
+    }
+
+    #[test]
+    fn who_has_a_configuration_file_gets_a_line_more() {
+        let target = Target::mosquitto("mosquitto".as_ref()).with_line("max_inflight_messages 0");
+        let how = format!("{:?}", target.how);
+        assert!(how.contains("allow_anonymous true\\nmax_inflight_messages 0\\n"), "{how}");
+        let noctule = Target::noctule("noctule".as_ref());
+        assert_eq!(noctule.clone().with_line("anything"), noctule);
     }
 
     #[test]

@@ -30,7 +30,8 @@ use crate::sockets::{Announced, Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
-use line::{LITTLE, Length, Line};
+pub(crate) use line::Length;
+use line::{LITTLE, Line};
 use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{Action, Cause, ConnectionHandle, Mail, Now, Parcel, Shard, StoreState};
 use noctule_net::{Peer, Pipe};
@@ -306,7 +307,7 @@ impl EventLoop {
             socket.readable = true;
             socket.read_closed |= event.is_read_closed() || event.is_error();
             if !std::mem::replace(&mut socket.listed, true) {
-                let length = if socket.says_much { Length::Long } else { Length::Short };
+                let length = socket.length();
                 self.to_read.push(socket.connection, length);
             }
         }
@@ -493,8 +494,9 @@ impl EventLoop {
                 }
             }
             Action::Resume(connection) => {
-                if self.sockets.of(connection).is_some_and(|socket| socket.readable) {
-                    self.list(connection, Length::Long);
+                if let Some(socket) = self.sockets.of(connection).filter(|it| it.readable) {
+                    let length = socket.length();
+                    self.list(connection, length);
                 }
             }
             Action::HandOver { connection, to, departure } => {
