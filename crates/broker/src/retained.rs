@@ -178,6 +178,12 @@ impl Retained {
         }
     }
 
+    /// Whether clearing a topic has to be [remembered](Self::note_cleared): there is a message, or
+    /// the store may not know yet that there is none.
+    pub(crate) fn has_to_clear(&self, topic: &str) -> bool {
+        self.messages.contains(topic.as_bytes()) || self.cleared.contains_key(topic)
+    }
+
     /// Remembers that a topic was cleared with this number, as the store may not know it yet. What it
     /// knows, all before `stored_before`, is forgotten from time to time.
     pub(crate) fn note_cleared(&mut self, topic: &str, sequence: u64, stored_before: u64) {
@@ -193,11 +199,6 @@ impl Retained {
             });
             self.cleared_max = 2 * self.cleared.len();
         }
-    }
-
-    /// Whether there is a message of this topic.
-    pub(crate) fn has(&self, topic: &str) -> bool {
-        self.messages.contains(topic.as_bytes())
     }
 
     /// Forgets messages that have expired, at most so many, and returns them.

@@ -117,3 +117,49 @@ fn what_one_shard_forgets_is_forgotten_on_all_at_once() {
         w.expect_quiet();
     });
 }
+
+#[test]
+fn news_of_the_store_that_comes_while_it_is_asked_for_is_not_missed() {
+    for fuse in 0..12 {
+        let mut w = Shards::new(2);
+        let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+        w.connect(&sender, 0, v5());
+        w.connect(&watcher, 1, v5().persistent());
+        w.hold_store(0);
+        w.hold_store(1);
+        w.send(&sender, publish("t", "m").retain());
+        w.send(&watcher, subscribe(1, "t", 1));
+        // Its retained message is looked for now, and may be stored meanwhile.
+        w.release_store(1, 1);
+        w.store_meanwhile(1, 0, fuse);
+        w.let_stores_run();
+        w.settle();
+        w.expect(&watcher, suback(1, &[1]));
+        w.receive(&watcher, publish("t", "m").retain());
+        w.expect_quiet();
+    }
+}
+
+#[test]
+fn what_was_cleared_twice_may_be_there_again_as_well() {
+    let mut w = Shards::new(3);
+    let senders: Vec<_> = (0..2).map(|shard| w.name_at(shard, 0)).collect();
+    let watcher = w.name_at(2, 0);
+    senders.iter().for_each(|name| {
+        w.connect(name, 0, v5());
+    });
+    w.connect(&watcher, 2, v5().persistent());
+    w.send(&senders[0], publish("t", "m").retain());
+    w.hold_store(0);
+    w.hold_store(1);
+    w.hold_store(2);
+    for name in &senders {
+        w.send(name, publish("t", "").retain());
+    }
+    w.send(&watcher, subscribe(1, "t", 1));
+    let is_recorded =
+        w.held_batches(2).concat().iter().any(|record| {
+            matches!(record, noctule_broker::Record::Subscribed { replay: Some(_), .. })
+        });
+    assert!(is_recorded, "after a crash there would be a message to be handed out");
+}

@@ -5,8 +5,9 @@
 use super::{Letter, Shards};
 use crate::client::State;
 use crate::dice::Dice;
+use crate::store::Store;
 use crate::transcript::Entry;
-use noctule_broker::{Commons as _, Event, Leftovers, Verdict};
+use noctule_broker::{Action, Commons as _, Event, Leftovers, Verdict};
 
 impl Shards {
     /// From now on a client's socket takes only so many more bytes.
@@ -199,6 +200,22 @@ impl Shards {
         self.nodes[at].shard.borrow_mut().on_bytes(handle, &bytes, self.now);
         self.after_ambush(lurker);
         self.carry_out(at);
+    }
+
+    /// One shard's thread goes round once, and after `fuse` of its questions for what is shared the
+    /// store of another, which is held, has done what it was asked to next.
+    pub fn store_meanwhile(&mut self, at: usize, storing: usize, fuse: usize) {
+        let Some(Action::Persist { ticket, records, .. }) = self.nodes[storing].asked.pop_front()
+        else {
+            self.fail(&format!("nothing waits for the store of shard {storing}"));
+        };
+        self.watch.on_persist(storing, &records);
+        self.nodes[storing].store.persist(records);
+        let (place, now) = (std::rc::Rc::clone(&self.nodes[storing].shard), self.now);
+        let ambush = move || place.borrow_mut().handle(Event::Persisted(ticket), now);
+        self.shared.lay_ambush(fuse, Box::new(ambush));
+        self.turn(at);
+        self.after_ambush(Some(Lurker { shard: storing, name: None }));
     }
 
     /// While shard `at` does what it is about to do, another will read from a socket or its mail.
