@@ -33,6 +33,7 @@ fn crossings(shards: usize, batch: u16, qos: u8) -> (Crossings, u64, u64) {
             }
             w.settle();
             heard += w.all_heard(&format!("subscriber {pair}")).len() as u64;
+            w.all_heard(&format!("publisher {pair}"));
         }
     }
     let messages = u64::from(ROUNDS) * u64::from(batch) * PAIRS as u64;
