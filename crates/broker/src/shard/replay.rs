@@ -84,10 +84,13 @@ impl Shard {
         mut replay: Replay,
         budget: &mut usize,
     ) -> Next {
-        let (Walked { passed, stopped }, stored_before) =
+        let (Walked { passed, stopped, barrier }, stored_before) =
             self.walk_slice(session, (filter, terms), &mut replay, budget);
         if passed.is_some() {
             replay.reached = passed;
+        }
+        if let Some(barrier) = barrier {
+            replay.come_to(barrier);
         }
         if stopped == Stopped::AtTheEnd {
             match self.next_retained_part(filter, replay.part) {
@@ -128,7 +131,7 @@ impl Shard {
         // What was reached in an earlier part is behind us.
         let after = replay.reached.as_deref().filter(|topic| self.retained_part_of(topic) == part);
         let mut handout = HandOut::new(session, terms, replay.number, is_stored);
-        let mut walked = Walked { passed: None, stopped: Stopped::ByTheTaker };
+        let mut walked = Walked { passed: None, stopped: Stopped::ByTheTaker, barrier: None };
         let mut stored_before = u64::MAX;
         let (delivery, commons, id) = (&mut self.delivery, &self.commons, self.id);
         commons.read_retained(part, &mut |retained| {
@@ -137,6 +140,7 @@ impl Shard {
                 wanted.stored_before = commons.unstored().stored_before(id);
             }
             stored_before = wanted.stored_before;
+            wanted.beyond = replay.beyond(stored_before);
             walked = retained.walk(&wanted, after, budget, |kept| handout.take(delivery, kept));
         });
         replay.untold = if handout.owes { handout.unowed } else { replay.untold + handout.unowed };
@@ -185,7 +189,7 @@ impl Shard {
         while let Some(number) = part {
             self.commons.read_retained(number, &mut |retained| {
                 let stored_before = self.commons.unstored().stored_before(self.id);
-                let wanted = Wanted { filter, up_to, stored_before };
+                let wanted = Wanted { stored_before, ..Wanted::any(filter, up_to) };
                 let walked = retained.walk(&wanted, None, &mut budget, |_| false);
                 found = walked.stopped != Stopped::AtTheEnd;
             });

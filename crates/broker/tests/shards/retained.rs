@@ -163,3 +163,40 @@ fn what_was_cleared_twice_may_be_there_again_as_well() {
         });
     assert!(is_recorded, "after a crash there would be a message to be handed out");
 }
+
+#[test]
+fn a_topic_that_is_always_being_stored_keeps_nobody_from_those_behind_it() {
+    for payload in ["m", ""] {
+        let mut w = Shards::new(2);
+        let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+        w.connect(&sender, 0, v5());
+        w.connect(&watcher, 1, v5().persistent());
+        let topics: Vec<_> = (0..30).map(|number| format!("t/{number:02}")).collect();
+        for topic in &topics {
+            w.send(&sender, publish(topic, "old").retain());
+        }
+        // One that is set, and perhaps cleared, again and again by the other shard.
+        let busy = &topics[3];
+        w.hold_store(0);
+        w.send(&sender, publish(busy, "m").retain());
+        w.send(&watcher, subscribe(1, "t/#", 1));
+        w.expect(&watcher, suback(1, &[1]));
+        let mut heard = std::collections::BTreeSet::new();
+        for round in 0..20 {
+            let payload = if round % 2 == 0 { "m" } else { payload };
+            w.send(&sender, publish(busy, payload).retain());
+            // The one before is stored, and this one is not.
+            w.release_store(0, 1);
+            w.settle();
+            heard.extend(w.all_heard(&watcher).into_iter().filter_map(|said| match said {
+                Said::Publish(publish) if publish.retain => Some(publish.topic),
+                _ => None,
+            }));
+        }
+        for topic in topics.iter().filter(|topic| *topic != busy) {
+            assert!(heard.contains(topic), "{topic} is among those behind: {heard:?}");
+        }
+        w.let_stores_run();
+        w.all_heard(&watcher);
+    }
+}

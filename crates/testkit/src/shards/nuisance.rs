@@ -302,7 +302,7 @@ impl Shards {
     pub(crate) fn left_between(&self) -> [(&'static str, usize); 4] {
         let letters = self.boxes.iter().flatten().map(std::collections::VecDeque::len).sum();
         let asked = self.nodes.iter().map(|node| node.asked.len()).sum();
-        let spilled = self.nodes.iter().map(|node| crate::store::Store::spilled(&node.store)).sum();
+        let spilled = self.nodes.iter().map(|node| Store::spilled(&node.store)).sum();
         let wanted = if self.shared.shards() == 1 { 0 } else { self.shared.interests() };
         [("letters", letters), ("requests", asked), ("stored", spilled), ("wanted", wanted)]
     }
