@@ -48,14 +48,10 @@ impl HalfOpen {
         Some(oldest)
     }
 
-    /// How many give way and are still counted.
-    pub(crate) fn going(&self) -> usize {
-        self.going.len()
-    }
-
-    /// A connection has gone.
-    pub(crate) fn gone(&mut self, handle: ConnectionHandle) {
-        self.going.retain(|going| *going != handle);
+    /// A connection has gone. Whether it had given way, and so is not counted.
+    pub(crate) fn gone(&mut self, handle: ConnectionHandle) -> bool {
+        let found = self.going.iter().position(|going| *going == handle);
+        found.map(|at| self.going.swap_remove(at)).is_some()
     }
 
     fn drop_settled<'a>(&mut self, find: impl Fn(ConnectionHandle) -> Option<&'a Connection>) {

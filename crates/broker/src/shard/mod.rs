@@ -478,7 +478,6 @@ impl Shard {
         now: Now,
     ) -> ConnectionHandle {
         let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
-        let others = others.saturating_sub(self.half_open.going());
         let surplus = (others + 1).saturating_sub(self.delivery.limits.connections_max);
         let is_one_too_many = surplus > self.make_place(surplus, now);
         let turned_away = is_one_too_many.then_some(ReasonCode::QuotaExceeded);
@@ -510,6 +509,8 @@ impl Shard {
                 return made;
             };
             self.delivery.counters.connects_given_way += 1;
+            // It counts no more, on whatever shard somebody wants its place.
+            self.commons.connections().fetch_sub(1, Ordering::Relaxed);
             self.close(oldest, Cause::GaveWay, now);
         }
         wanted
@@ -626,10 +627,10 @@ impl Shard {
         self.delivery.now = now;
         self.close(handle, cause, now);
         if let Some(mut connection) = self.delivery.connections.remove(handle) {
-            let leaves = usize::from(!fault(Fault::ConnectionLeaked));
+            let counts = !self.half_open.gone(handle);
+            let leaves = usize::from(counts && !fault(Fault::ConnectionLeaked));
             self.delivery.forget_weight(&mut connection);
             self.commons.connections().fetch_sub(leaves, Ordering::Relaxed);
-            self.half_open.gone(handle);
             if connection.transport == Transport::Tls {
                 self.delivery.tls.connections_closed += 1;
             }

@@ -181,3 +181,26 @@ fn who_sent_much_behind_connect_is_read_again_on_the_shard_of_its_session() {
     w.send(&name, pingreq());
     w.expect(&name, pingresp());
 }
+
+#[test]
+fn nobody_gives_way_for_somebody_whose_place_was_made_on_another_shard() {
+    let limits = Limits { connections_max: 4, ..Limits::default() };
+    let mut w = Shards::with(2, &limits);
+    for (name, shard) in [("a", 0), ("b", 0), ("c", 1), ("d", 1)] {
+        w.open(name, shard, ProtocolVersion::V5);
+        w.pass_ms(1);
+    }
+    w.pass_ms(3_000);
+    // Both come before anybody has gone.
+    w.open("e", 0, ProtocolVersion::V5);
+    w.open("f", 1, ProtocolVersion::V5);
+    w.settle();
+    w.expect_closed("a");
+    w.expect_closed("c");
+    assert!(w.is_open("b") && w.is_open("d"));
+    assert_eq!(w.connections(), 4);
+    for name in ["b", "d", "e", "f"] {
+        w.send(name, v5());
+        w.expect(name, connack());
+    }
+}
