@@ -6,9 +6,10 @@
 //! [`Mail`](crate::mail::Mail). A shard without others has a [`Solitude`].
 
 use crate::memory::CommonMemory;
-use crate::retained::Retained;
+use crate::retained::{Retained, RetainedTraces};
 use crate::sharing::{GroupKey, GroupShard};
-use crate::subscriptions::{FilterIndex, Listed, Presence};
+use crate::subscriptions::{FilterIndex, Levels, Listed, Presence};
+use crate::unstored::Unstored;
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::cell::RefCell;
 use std::fmt;
@@ -49,8 +50,15 @@ pub trait Commons: fmt::Debug {
     /// Counts the retained messages that were set, by all shards.
     fn retained_sequence(&self) -> &AtomicU64;
 
-    /// How many parts the retained messages have.
+    /// Where there may be retained messages.
+    fn retained_traces(&self) -> &RetainedTraces;
+
+    /// How many parts the retained messages have: as many in every life of a broker, as it is stored
+    /// in the order of parts how far handing them out has come.
     fn retained_parts(&self) -> usize;
+
+    /// Which retained messages the store may not have yet.
+    fn unstored(&self) -> &Unstored;
 
     /// Reads a part of the retained messages.
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained));
@@ -130,7 +138,7 @@ impl Interest {
         }
     }
 
-    pub(crate) fn matching_groups(&self, topic: TopicName<'_>, visit: impl FnMut(&GroupInterest)) {
+    pub(crate) fn matching_groups(&self, topic: &Levels<'_>, visit: impl FnMut(&GroupInterest)) {
         self.groups.matching(topic, visit);
     }
 
@@ -157,7 +165,7 @@ impl Interest {
         self.len() == 0
     }
 
-    pub(crate) fn matching(&self, topic: TopicName<'_>, visit: impl FnMut(&ShardInterest)) {
+    pub(crate) fn matching(&self, topic: &Levels<'_>, visit: impl FnMut(&ShardInterest)) {
         self.index.matching(topic, visit);
     }
 }
@@ -243,9 +251,11 @@ impl Placement {
         self.hash(topic.as_bytes()) as u64
     }
 
-    /// The part of the retained messages in which a topic's lies.
+    /// The part of the retained messages in which a topic's lies. It does not depend on the seed, as
+    /// the order of the parts has to be the same after a restart. Somebody who chooses topics of one
+    /// part has shards wait for each other there a little more, and nothing else: a part is a tree.
     pub(crate) fn retained_part(&self, topic: &[u8], parts: usize) -> usize {
-        if parts <= 1 { 0 } else { self.hash(topic) % parts }
+        if parts <= 1 { 0 } else { (lasting_hash(topic) % parts as u64) as usize }
     }
 
     /// The part of the interest map in which a filter lies.
@@ -254,14 +264,26 @@ impl Placement {
         if matches!(first, b"+" | b"#") { 0 } else { self.part_of_level(first) }
     }
 
-    /// The parts of the interest map in which filters lie that match a topic.
-    pub(crate) fn interest_parts_of_topic(&self, topic: TopicName<'_>) -> [usize; 2] {
-        [0, self.part_of_level(first_level(topic.as_bytes()))]
+    /// The parts of the interest map in which filters lie that match a topic with this first level.
+    pub(crate) fn interest_parts_of_topic(&self, first: &[u8]) -> [usize; 2] {
+        [0, self.part_of_level(first)]
     }
 
     fn part_of_level(&self, level: &[u8]) -> usize {
         1 + self.hash(level) % (INTEREST_PARTS - 1)
     }
+}
+
+/// A hash that is the same in every version, on every machine: what is stored depends on it.
+fn lasting_hash(bytes: &[u8]) -> u64 {
+    let mut hash = bytes.len() as u64;
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 32;
+    }
+    hash
 }
 
 fn first_level(text: &[u8]) -> &[u8] {
@@ -276,7 +298,9 @@ pub(crate) struct Solitude {
     connections: AtomicUsize,
     memory: Arc<CommonMemory>,
     retained_sequence: AtomicU64,
+    retained_traces: RetainedTraces,
     retained: RefCell<Retained>,
+    unstored: Unstored,
 }
 
 impl Solitude {
@@ -287,7 +311,9 @@ impl Solitude {
             connections: AtomicUsize::new(0),
             memory: Arc::default(),
             retained_sequence: AtomicU64::new(0),
+            retained_traces: RetainedTraces::default(),
             retained: RefCell::default(),
+            unstored: Unstored::new(1),
         }
     }
 }
@@ -321,8 +347,16 @@ impl Commons for Solitude {
         &self.retained_sequence
     }
 
+    fn retained_traces(&self) -> &RetainedTraces {
+        &self.retained_traces
+    }
+
     fn retained_parts(&self) -> usize {
         1
+    }
+
+    fn unstored(&self) -> &Unstored {
+        &self.unstored
     }
 
     fn read_retained(&self, _: usize, read: &mut dyn FnMut(&Retained)) {
@@ -339,6 +373,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn topics_lie_in_the_same_part_in_every_life_and_in_all_parts() {
+        let placement = Placement::new(1);
+        let part = |topic: &str| Placement::new(2).retained_part(topic.as_bytes(), 16);
+        // Stored in this order by brokers that are out there.
+        let known = ["a", "a/b", "home/kitchen/temperature", "noctule/", "ü"].map(part);
+        assert_eq!(known, KNOWN_PARTS);
+        let mut filled = [0; 16];
+        for number in 0..16_000 {
+            let topic = format!("devices/{number}/state");
+            let found = placement.retained_part(topic.as_bytes(), 16);
+            assert_eq!(found, part(&topic));
+            filled[found] += 1;
+        }
+        assert!(filled.iter().all(|part| (800..1_200).contains(part)), "{filled:?}");
+    }
+
+    /// Of the topics in the test above.
+    const KNOWN_PARTS: [usize; 5] = [15, 14, 2, 4, 6];
+
     proptest! {
         /// Whatever filter matches a topic lies in one of the two parts that are asked for it.
         #[test]
@@ -353,7 +407,8 @@ mod tests {
             let placement = Placement::new(seed);
             if filter.matches(topic) {
                 let part = placement.interest_part_of_filter(filter);
-                prop_assert!(placement.interest_parts_of_topic(topic).contains(&part));
+                let first = first_level(topic.as_bytes());
+                prop_assert!(placement.interest_parts_of_topic(first).contains(&part));
             }
         }
     }

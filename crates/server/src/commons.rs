@@ -4,12 +4,15 @@
 #[cfg(test)]
 mod races;
 
-use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces, Unstored,
+};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Parts of the retained messages.
+/// Parts of the retained messages. The format of the store depends on it: how far handing them out has
+/// come is a topic in the order of parts.
 const RETAINED_PARTS: usize = 16;
 
 /// What the shards of this process share.
@@ -21,7 +24,9 @@ pub(crate) struct Shared {
     memory: Arc<CommonMemory>,
     interest: Vec<RwLock<Interest>>,
     retained_sequence: AtomicU64,
+    retained_traces: RetainedTraces,
     retained: Vec<Mutex<Retained>>,
+    unstored: Unstored,
 }
 
 /// One shard's access to it.
@@ -38,7 +43,9 @@ impl Shared {
             memory: Arc::default(),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
+            retained_traces: RetainedTraces::default(),
             retained: std::iter::repeat_with(Mutex::default).take(RETAINED_PARTS).collect(),
+            unstored: Unstored::new(shards),
         }
     }
 }
@@ -84,8 +91,16 @@ impl Commons for Access {
         &self.0.retained_sequence
     }
 
+    fn retained_traces(&self) -> &RetainedTraces {
+        &self.0.retained_traces
+    }
+
     fn retained_parts(&self) -> usize {
         RETAINED_PARTS
+    }
+
+    fn unstored(&self) -> &Unstored {
+        &self.0.unstored
     }
 
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained)) {

@@ -40,6 +40,7 @@ impl Shard {
             Mail::Receipt { from, read } => self.delivery.on_receipt(from, read),
             Mail::SlowDown { publisher } => self.delivery.slow_down(publisher),
             Mail::SpeedUp { publisher } => self.delivery.speed_up(publisher),
+            Mail::RetainedStored => self.delivery.replay_stored(),
             Mail::Settled { asker, refused } => {
                 self.complete_answer(asker.session, asker.number, refused, now);
             }

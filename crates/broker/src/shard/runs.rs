@@ -1,10 +1,12 @@
-//! Packets of a flood, taken in together: runs of PUBLISH, and PUBACKs one behind the other.
+//! Packets of a flood, taken in together: runs of PUBLISH, and PUBACKs one behind the other. What comes
+//! alone and is like the one before is a run of one.
 
 use super::Shard;
 use super::input::Sender;
 use super::mail::Foreign;
 use crate::commons::ShardId;
 use crate::connection::ConnectionHandle;
+use crate::crowd::Publisher;
 use crate::outgoing::Outgoing;
 use crate::rights::Ruling;
 use crate::router::CachedRoute;
@@ -35,7 +37,10 @@ impl Shard {
         frame: &Frame<'_>,
     ) -> Front {
         if run::is_begun(frame, &input[frame.bytes.len()..]) {
-            return self.take_run(sender, input);
+            return self.take_run(sender, input, None);
+        }
+        if let Some(cached) = self.lone(sender, frame) {
+            return self.take_run(sender, input, Some(cached));
         }
         if frame.bytes.starts_with(&PUBACK) {
             return self.take_pubacks(sender, input);
@@ -43,8 +48,17 @@ impl Shard {
         Front::Single(frame.bytes.len())
     }
 
+    /// Where a packet goes that comes alone, if that is where the last one of its sender went and nothing
+    /// about its route is out of the ordinary: as a run of one it is asked for least.
+    #[inline]
+    fn lone(&mut self, sender: &Sender, frame: &Frame<'_>) -> Option<CachedRoute> {
+        let topic = run::topic_of(frame)?;
+        let last = sender.last_route.filter(|last| self.router.holds(*last, topic))?;
+        self.router.at(last).is_plain().then_some(last)
+    }
+
     #[inline(never)]
-    fn take_run(&mut self, sender: &Sender, input: &[u8]) -> Front {
+    fn take_run(&mut self, sender: &Sender, input: &[u8], cached: Option<CachedRoute>) -> Front {
         let Ok(Some(first)) = noctule_mqtt::codec::next_frame(input, u32::MAX) else {
             return Front::Single(input.len());
         };
@@ -62,7 +76,8 @@ impl Shard {
         {
             return Front::Single(all);
         }
-        let Some(cached) = self.router.cached(run.topic(), sender.last_route) else {
+        let cached = cached.or_else(|| self.router.cached(run.topic(), sender.last_route));
+        let Some(cached) = cached else {
             // The first of them has its route found, unless its client may not publish it. The run would be
             // gone through again for each of its messages then.
             let is_found = !self.delivery.authority.in_force;
@@ -75,14 +90,15 @@ impl Shard {
             return Front::Single(all);
         }
         let route = self.router.at(cached);
-        let is_plain = route.refusal.is_none()
-            && route.groups.is_empty()
-            && !(route.targets.is_empty() && route.elsewhere.is_empty())
-            && self.delivery.may_send_run_elsewhere(&route.elsewhere, run.qos);
-        if !is_plain || !self.delivery.takes_run(route, &run, Some(sender.session)) {
+        let has_receivers = !(route.targets.is_empty() && route.elsewhere.is_empty());
+        if !route.is_plain()
+            || !has_receivers
+            || !self.delivery.may_send_run_elsewhere(&route.elsewhere, run.qos)
+            || !self.delivery.takes_run(route, &run, Some(sender.session))
+        {
             return Front::Single(all);
         }
-        let denied = route.denied;
+        let (denied, receivers) = (route.denied, route.targets.len());
         let is_kept = run.qos == QoS::AtLeastOnce && self.delivery.keeps_run(&route.targets);
         if is_kept && !route.elsewhere.is_empty() {
             return Front::Single(all);
@@ -115,6 +131,10 @@ impl Shard {
         }
         if is_kept {
             self.wait_for_store(sender.connection);
+        }
+        if self.delivery.has_met() {
+            let publisher = Publisher { shard: None, connection: sender.connection };
+            self.delivery.meet_crowd(Some(publisher), receivers);
         }
         self.watch.pass(run.messages);
         self.delivery.packets.run_came(run.qos, run.messages, run.payload_bytes);

@@ -719,7 +719,7 @@ fn stored() -> (StoredSession, PromptStore) {
             filter: "t/#".into(),
             options: SubscriptionOptions::qos(QoS::AtLeastOnce),
             identifier: None,
-            retained_up_to: None,
+            replay: None,
         }],
         in_flight: Vec::new(),
         held: Vec::new(),

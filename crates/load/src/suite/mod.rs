@@ -40,6 +40,8 @@ pub struct Suite {
     pub mosquitto: Option<PathBuf>,
     /// The program whose command `relay` is the floor.
     pub relay: PathBuf,
+    /// Which programs are measured, by [their names](Who::program); all if there is none.
+    pub at: Vec<&'static str>,
     /// How often each row is measured, unless the row says less.
     pub rounds: u32,
     /// How long a row sends, per broker and round.
@@ -210,17 +212,15 @@ impl Suite {
     }
 
     fn has(&self, who: Who) -> bool {
-        who != Who::Mosquitto || self.mosquitto.is_some()
+        let is_there = who != Who::Mosquitto || self.mosquitto.is_some();
+        is_there && (self.at.is_empty() || self.at.contains(&who.program()))
     }
 
     fn measure(&self, row: &Row, who: Who) -> Result<Measured, LoadError> {
         if let Work::Disk { publishers, window } = row.work {
             return disk::measure(self, publishers, window);
         }
-        let mut target = self.target(who, row.work.is_over_tls())?;
-        if who == Who::Mosquitto && row.work.is_exactly_once() {
-            target = target.with_line(MOSQUITTO_UNLIMITED);
-        }
+        let target = self.target(who, row.work)?;
         let measured = start(&target, row.pinned).and_then(|mut broker| {
             let measured = self.work(&mut broker, row.work);
             // That the broker is gone explains more than what its end did to our connections.
@@ -232,17 +232,26 @@ impl Suite {
         measured
     }
 
-    fn target(&self, who: Who, over_tls: bool) -> Result<Target, LoadError> {
+    fn target(&self, who: Who, work: Work) -> Result<Target, LoadError> {
         let target = match who {
             Who::Noctule => Target::noctule(&self.noctule),
             Who::Loops(loops) => Target::noctule_with_loops(&self.noctule, loops),
             Who::Mosquitto => {
                 let program = self.mosquitto.as_ref();
-                Target::mosquitto(program.ok_or_else(|| LoadError::new("no mosquitto here"))?)
+                let program = program.ok_or_else(|| LoadError::new("no mosquitto here"))?;
+                let mut target = Target::mosquitto(program);
+                // A message that it drops would leave the row without a figure.
+                if matches!(work, Work::Flow { .. }) {
+                    target = target.with_line(MOSQUITTO_QUEUES);
+                }
+                if work.is_exactly_once() {
+                    target = target.with_line(MOSQUITTO_UNLIMITED);
+                }
+                target
             }
             Who::Relay => Target::relay(&self.relay, &["relay"]),
         };
-        if over_tls { target.with_tls(&self.noctule) } else { Ok(target) }
+        if work.is_over_tls() { target.with_tls(&self.noctule) } else { Ok(target) }
     }
 
     fn work(&self, broker: &mut Broker, work: Work) -> Result<Measured, LoadError> {
@@ -261,7 +270,7 @@ impl Suite {
             Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
             Work::Disk { publishers, window } => disk::measure(self, publishers, window),
             Work::Overload(overload) => {
-                let relay = self.target(Who::Relay, false)?;
+                let relay = self.target(Who::Relay, work)?;
                 overload::measure(broker, overload, &relay, self.duration)
             }
         }
@@ -269,12 +278,19 @@ impl Suite {
 }
 
 impl Who {
+    /// The program's name, whatever it is started with.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Noctule | Self::Loops(_) => "noctule",
+            Self::Mosquitto => "mosquitto",
+            Self::Relay => "relay",
+        }
+    }
+
     fn name(self) -> String {
         match self {
-            Self::Noctule => "noctule".into(),
-            Self::Loops(loops) => format!("noctule/{loops}"),
-            Self::Mosquitto => "mosquitto".into(),
-            Self::Relay => "relay".into(),
+            Self::Loops(loops) => format!("{}/{loops}", self.program()),
+            Self::Noctule | Self::Mosquitto | Self::Relay => self.program().into(),
         }
     }
 }
@@ -362,6 +378,10 @@ pub fn json(cells: &[Cell], suite: &Suite) -> Value {
     })
 }
 
+/// Mosquitto queues 1,000 messages for a client and drops what is over, which a flood's window reaches as
+/// soon as it falls behind. This is more than are ever under way.
+const MOSQUITTO_QUEUES: &str = "max_queued_messages 100000";
+
 /// A number no other run at the same broker has; each row has a broker of its own.
 const RUN: u32 = 1;
 
@@ -390,6 +410,7 @@ mod tests {
             noctule: "/nonexistent/noctule".into(),
             mosquitto: None,
             relay: "/nonexistent/relay".into(),
+            at: Vec::new(),
             rounds: 2,
             duration: Duration::from_millis(1),
             fraction: 1,

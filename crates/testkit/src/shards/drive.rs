@@ -80,6 +80,7 @@ impl Shards {
                     Mail::Receipt { .. } => "word how far its mail was read",
                     Mail::SlowDown { .. } => "word that a receiver does not keep up",
                     Mail::SpeedUp { .. } => "word that a receiver is waited for no longer",
+                    Mail::RetainedStored => "word that retained messages are stored",
                     Mail::Settled { .. } => "word that a message is settled",
                 };
                 self.note(format!("shard {to} gets {what} from shard {from}"));
