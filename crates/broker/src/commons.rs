@@ -6,9 +6,9 @@
 //! [`Mail`](crate::mail::Mail). A shard without others has a [`Solitude`].
 
 use crate::memory::CommonMemory;
-use crate::retained::Retained;
+use crate::retained::{Retained, RetainedTraces};
 use crate::sharing::{GroupKey, GroupShard};
-use crate::subscriptions::{FilterIndex, Listed, Presence};
+use crate::subscriptions::{FilterIndex, Levels, Listed, Presence};
 use crate::unstored::Unstored;
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::cell::RefCell;
@@ -49,6 +49,9 @@ pub trait Commons: fmt::Debug {
 
     /// Counts the retained messages that were set, by all shards.
     fn retained_sequence(&self) -> &AtomicU64;
+
+    /// Where there may be retained messages.
+    fn retained_traces(&self) -> &RetainedTraces;
 
     /// How many parts the retained messages have: as many in every life of a broker, as it is stored
     /// in the order of parts how far handing them out has come.
@@ -135,7 +138,7 @@ impl Interest {
         }
     }
 
-    pub(crate) fn matching_groups(&self, topic: TopicName<'_>, visit: impl FnMut(&GroupInterest)) {
+    pub(crate) fn matching_groups(&self, topic: &Levels<'_>, visit: impl FnMut(&GroupInterest)) {
         self.groups.matching(topic, visit);
     }
 
@@ -162,7 +165,7 @@ impl Interest {
         self.len() == 0
     }
 
-    pub(crate) fn matching(&self, topic: TopicName<'_>, visit: impl FnMut(&ShardInterest)) {
+    pub(crate) fn matching(&self, topic: &Levels<'_>, visit: impl FnMut(&ShardInterest)) {
         self.index.matching(topic, visit);
     }
 }
@@ -261,9 +264,9 @@ impl Placement {
         if matches!(first, b"+" | b"#") { 0 } else { self.part_of_level(first) }
     }
 
-    /// The parts of the interest map in which filters lie that match a topic.
-    pub(crate) fn interest_parts_of_topic(&self, topic: TopicName<'_>) -> [usize; 2] {
-        [0, self.part_of_level(first_level(topic.as_bytes()))]
+    /// The parts of the interest map in which filters lie that match a topic with this first level.
+    pub(crate) fn interest_parts_of_topic(&self, first: &[u8]) -> [usize; 2] {
+        [0, self.part_of_level(first)]
     }
 
     fn part_of_level(&self, level: &[u8]) -> usize {
@@ -295,6 +298,7 @@ pub(crate) struct Solitude {
     connections: AtomicUsize,
     memory: Arc<CommonMemory>,
     retained_sequence: AtomicU64,
+    retained_traces: RetainedTraces,
     retained: RefCell<Retained>,
     unstored: Unstored,
 }
@@ -307,6 +311,7 @@ impl Solitude {
             connections: AtomicUsize::new(0),
             memory: Arc::default(),
             retained_sequence: AtomicU64::new(0),
+            retained_traces: RetainedTraces::default(),
             retained: RefCell::default(),
             unstored: Unstored::new(1),
         }
@@ -340,6 +345,10 @@ impl Commons for Solitude {
 
     fn retained_sequence(&self) -> &AtomicU64 {
         &self.retained_sequence
+    }
+
+    fn retained_traces(&self) -> &RetainedTraces {
+        &self.retained_traces
     }
 
     fn retained_parts(&self) -> usize {
@@ -398,7 +407,8 @@ mod tests {
             let placement = Placement::new(seed);
             if filter.matches(topic) {
                 let part = placement.interest_part_of_filter(filter);
-                prop_assert!(placement.interest_parts_of_topic(topic).contains(&part));
+                let first = first_level(topic.as_bytes());
+                prop_assert!(placement.interest_parts_of_topic(first).contains(&part));
             }
         }
     }

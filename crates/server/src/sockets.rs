@@ -1,7 +1,7 @@
 //! The sockets of a loop, each in the slot of its connection.
 
 use crate::arrivals::Visit;
-use crate::event_loop::Taps;
+use crate::event_loop::{Length, Taps};
 use crate::gate::Begun;
 use noctule_broker::ConnectionHandle;
 use noctule_net::{AnnouncedCertificate, Peer, Pipe};
@@ -39,6 +39,13 @@ pub(crate) struct Socket {
     pub(crate) visit: Option<Visit>,
     /// It is only kept to be told that it may not come in.
     pub(crate) turned_away: bool,
+}
+
+impl Socket {
+    /// In which line it stands to be read.
+    pub(crate) fn length(&self) -> Length {
+        if self.says_much { Length::Long } else { Length::Short }
+    }
 }
 
 /// Whether a proxy says whose a connection is.

@@ -158,6 +158,7 @@ pub(super) const BEARINGS: &[Bearing] = &[
     bearing("carried, /s", "per_second", None),
     bearing("× peak", "of_peak", Some(Bound::AtLeast(0.9))),
     bearing("processors busy", "busy", None),
+    bearing("generator's", "generator_busy", None),
     bearing("memory grown by, MiB", "memory_mib", Some(Bound::AtMost(256.0))),
     bearing("good client QoS 0, p99 ms", "good_q0_p99_ms", Some(Bound::AtMost(20.0))),
     bearing("QoS 1, p99 ms", "good_q1_p99_ms", Some(Bound::AtMost(20.0))),

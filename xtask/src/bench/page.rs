@@ -311,8 +311,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "| QoS 1 | Noctule, one loop | – | – | – | **0.95** | – | – | 21 | – | – | **0** | – |",
-                "| QoS 1 | Mosquitto (failed: the broker ended) | – | – | – | – | – | – | – | – | – | – | – |",
+                "| QoS 1 | Noctule, one loop | – | – | – | **0.95** | – | – | – | 21 | – | – | **0** | – |",
+                "| QoS 1 | Mosquitto (failed: the broker ended) | – | – | – | – | – | – | – | – | – | – | – | – |",
             ]
         );
         let text = text_table(&findings);

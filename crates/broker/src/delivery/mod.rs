@@ -91,6 +91,8 @@ pub(crate) struct Delivery {
     pub(crate) crowded: Vec<ConnectionHandle>,
     /// Connections whose input is wanted again.
     pub(crate) released: VecDeque<ConnectionHandle>,
+    /// The same of those who have sent little meanwhile.
+    pub(crate) released_first: VecDeque<ConnectionHandle>,
     forms: Forms,
     /// Messages of the run that is being put out; the memory is used again for the next.
     run_messages: Vec<Message>,
@@ -121,6 +123,7 @@ impl Delivery {
             met: Vec::new(),
             crowded: Vec::new(),
             released: VecDeque::new(),
+            released_first: VecDeque::new(),
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),

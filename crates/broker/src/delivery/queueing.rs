@@ -10,7 +10,7 @@ use crate::losses::Lost;
 use crate::memory::Pressure;
 use crate::message::MessageView;
 use crate::outbox::COPY_MAX;
-use crate::outgoing::{FormKey, FormTerms, OneDelivery, put_publish};
+use crate::outgoing::{Encoded, FormKey, FormTerms, OneDelivery, put_publish};
 use crate::persist::{Extras, Journal, Owed, Record};
 use crate::queue::Place;
 use crate::retained::Kept;
@@ -185,6 +185,20 @@ impl Delivery {
                             continue;
                         }
                     }
+                    // Nearly always: it is sent as it came.
+                    if !dup
+                        && !connection.is_of_its_own()
+                        && let Some(encoded) = owed.as_it_came(has_properties)
+                        && connection.accepts(encoded.packet_bytes)
+                    {
+                        let outbox = self.outputs.open(connection_handle, connection);
+                        outbox.push_numbered(encoded, packet_id);
+                        if connection.transport == Transport::Tls {
+                            self.tls.publish_sent += 1;
+                        }
+                        self.packets.publish_leaves(owed.qos, 1, view.payload.len());
+                        continue;
+                    }
                     // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
                     let expired = !dup && view.expires.has_passed(self.now);
                     let alias = connection.choose_alias(&view, &terms);
@@ -339,6 +353,20 @@ fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
 }
 
 impl Owed {
+    /// The packet that its message came in, if this delivery differs from it in nothing but the packet
+    /// identifier, and it never expires.
+    #[inline]
+    fn as_it_came(&self, has_properties: bool) -> Option<Encoded<'_>> {
+        let packet =
+            self.message.packet().filter(|packet| packet.has_properties == has_properties)?;
+        let is_alike = self.extras.is_none()
+            && (self.qos, self.retain) == (self.message.qos(), self.message.retain())
+            && self.message.payload().len() <= COPY_MAX;
+        let (bytes, packet_bytes) = (packet.bytes, packet.bytes.len());
+        let packet_id_at = packet.header_len + 2 + self.message.topic().len();
+        is_alike.then_some(Encoded { bytes, packet_id_at, packet_bytes })
+    }
+
     fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
         let key = FormKey::new(has_properties, self.qos, self.retain);
         FormTerms::new(key, &self.extras)

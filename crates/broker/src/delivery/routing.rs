@@ -372,7 +372,7 @@ impl Delivery {
     }
 
     /// A message for this session had to wait: notes the receiver if it is crowded.
-    fn meet(&mut self, session: SessionHandle) {
+    pub(super) fn meet(&mut self, session: SessionHandle) {
         if let Some(found) = self.sessions.get(session)
             && let Some(handle) = found.connection
             && let Some(connection) = self.connections.get(handle)

@@ -135,6 +135,9 @@ impl Shard {
             // [MQTT5-3.3.1-11]
             RetainHandling::Never => false,
         };
+        // Asked for after the count was read, see [`RetainedTraces`](crate::RetainedTraces).
+        let wants_retained =
+            wants_retained && self.commons.retained_traces().lead_to(&self.placement, filter);
         let replay = wants_retained.then(|| {
             let is_stored = durable && self.has_retained_for(filter, up_to);
             let number = self.delivery.number_replay();
@@ -284,6 +287,6 @@ impl Shard {
 impl Terms {
     fn subscriber(self, session: SessionHandle, durable: bool) -> Subscriber {
         let Self { options, identifier, since } = self;
-        Subscriber { session, options, identifier, durable, since }
+        Subscriber::new(session, options, identifier, durable, since)
     }
 }

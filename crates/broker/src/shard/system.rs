@@ -26,6 +26,7 @@ impl Shard {
         let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
         let message = self.delivery.pool.own(&view);
         let part = self.placement.retained_part(topic.as_bytes(), self.commons.retained_parts());
+        self.commons.retained_traces().leave(&self.placement, topic);
         let memory = self.commons.memory();
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.size();

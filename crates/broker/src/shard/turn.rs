@@ -57,17 +57,28 @@ impl Shard {
         self.delivery.balance(self.commons.memory());
     }
 
-    /// Deals with the input of connections that may go on.
+    /// Deals with the input of connections that may go on: first of those who have sent little, and of
+    /// one of the others in any case.
     fn release(&mut self) {
         let mut left = RELEASED_BYTES;
+        while left > 0
+            && let Some(handle) = self.delivery.released_first.pop_front()
+        {
+            left = left.saturating_sub(self.release_one(handle));
+        }
         while let Some(handle) = self.delivery.released.pop_front() {
-            let held = self.delivery.connections.get(handle).map_or(0, |found| found.held.len());
-            self.release_input(handle, self.delivery.now);
-            left = left.saturating_sub(held.max(RELEASED_BYTES_LEAST));
+            left = left.saturating_sub(self.release_one(handle));
             if left == 0 {
                 return;
             }
         }
+    }
+
+    /// Returns for how many bytes it counts.
+    fn release_one(&mut self, handle: ConnectionHandle) -> usize {
+        let held = self.delivery.connections.get(handle).map_or(0, |found| found.held.len());
+        self.release_input(handle, self.delivery.now);
+        held.max(RELEASED_BYTES_LEAST)
     }
 
     /// Sees to it that receivers which do not keep up are not waited for without end.

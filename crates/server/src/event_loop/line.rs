@@ -23,7 +23,7 @@ pub(super) struct Line {
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Length {
+pub(crate) enum Length {
     /// Of those who say little.
     Short,
     /// Of those who say much.

@@ -4,7 +4,8 @@
 //! carry out what the shard asks for → write every connection with output once → let go of those
 //! whose peer has finished. Nothing is written while those who say little are still read, nor while
 //! those are who say much, so that everything that came together leaves together; only what the
-//! former cause does not wait for the latter ([`line`]).
+//! former cause does not wait for the latter ([`line`]), and output that is so much that nothing is
+//! gained by more is written at once.
 //!
 //! What a byte costs is the sender's choice: one message may be for ten thousand subscribers. So
 //! a turn is bounded in time too: when reading has taken [`READING`] the other sockets wait for
@@ -29,7 +30,8 @@ use crate::sockets::{Announced, Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
-use line::{LITTLE, Length, Line};
+pub(crate) use line::Length;
+use line::{LITTLE, Line};
 use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{Action, Cause, ConnectionHandle, Mail, Now, Parcel, Shard, StoreState};
 use noctule_net::{Peer, Pipe};
@@ -96,6 +98,7 @@ pub(crate) struct EventLoop {
     /// Sockets that may have something to read.
     to_read: Line,
     dirty: Vec<ConnectionHandle>,
+    full: Vec<ConnectionHandle>,
     /// The peers of sockets dropped in this turn, which reports may still be about.
     gone: Vec<(ConnectionHandle, Peer)>,
     /// Connections whose peer has finished or that have failed. They go after the turn's writing, so
@@ -152,6 +155,7 @@ impl EventLoop {
             parcels: Vec::new(),
             to_read: Line::default(),
             dirty: Vec::new(),
+            full: Vec::new(),
             gone: Vec::new(),
             ended: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -299,19 +303,19 @@ impl EventLoop {
         let Some(socket) = self.sockets.at(slot) else {
             return;
         };
-        let connection = socket.connection;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.readable = true;
             socket.read_closed |= event.is_read_closed() || event.is_error();
-            let length = if socket.says_much { Length::Long } else { Length::Short };
-            self.list(connection, length);
+            if !std::mem::replace(&mut socket.listed, true) {
+                let length = socket.length();
+                self.to_read.push(socket.connection, length);
+            }
         }
         // TLS may have something to write that this loop did not.
         if event.is_writable()
-            && let Some(socket) = self.sockets.of(connection)
             && (!std::mem::replace(&mut socket.writable, true) || socket.pipe.wants_write())
         {
-            self.dirty.push(connection);
+            self.dirty.push(socket.connection);
         }
     }
 
@@ -327,16 +331,12 @@ impl EventLoop {
     /// Reads a socket until nothing is there, its share of the turn is used up, or its input is
     /// not wanted. Returns the time that its bytes have cost, as far as it was measured.
     fn read(&mut self, connection: ConnectionHandle, now: Now) -> Duration {
-        let mut spent = Duration::ZERO;
-        let Some(socket) = self.sockets.of(connection) else {
-            return spent;
-        };
-        socket.listed = false;
-        let mut left = READ_PER_TURN;
+        let (mut spent, mut left) = (Duration::ZERO, READ_PER_TURN);
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return spent;
             };
+            socket.listed = false;
             let discard = socket.ending != Ending::No;
             if !discard && !self.shard.wants_input(connection) {
                 // `Resume` will list it again.
@@ -402,13 +402,15 @@ impl EventLoop {
     }
 
     /// Hands in the first `read` bytes of the scratch buffer and returns what they cost: if that is
-    /// much, fewer are read next time. A few bytes are not worth looking at the clock.
+    /// much, fewer are read next time. A few bytes are not worth looking at the clock. What had to be
+    /// written at once counts, too.
     fn hand_in(&mut self, connection: ConnectionHandle, read: usize, now: Now) -> Duration {
         if self.observers.raw {
             self.tap_received(connection, read, now);
         }
         let begin = (read >= APPETITE_MIN).then(Instant::now);
         self.shard.on_bytes(connection, &self.scratch[..read], now);
+        self.write_full(now);
         let cost = begin.map_or(Duration::ZERO, |begin| begin.elapsed());
         if begin.is_some()
             && let Some(socket) = self.sockets.of(connection)
@@ -420,6 +422,19 @@ impl EventLoop {
             };
         }
         cost
+    }
+
+    /// Writes what has become so much that it is better not to wait for the end of the turn.
+    fn write_full(&mut self, now: Now) {
+        self.shard.take_full(&mut self.full);
+        if self.full.is_empty() {
+            return;
+        }
+        let mut full = std::mem::take(&mut self.full);
+        for connection in full.drain(..) {
+            self.write(connection, now);
+        }
+        self.full = full;
     }
 
     /// Carries out what the shard asks for and writes what is to be written, until neither leads to
@@ -479,8 +494,9 @@ impl EventLoop {
                 }
             }
             Action::Resume(connection) => {
-                if self.sockets.of(connection).is_some_and(|socket| socket.readable) {
-                    self.list(connection, Length::Long);
+                if let Some(socket) = self.sockets.of(connection).filter(|it| it.readable) {
+                    let length = socket.length();
+                    self.list(connection, length);
                 }
             }
             Action::HandOver { connection, to, departure } => {

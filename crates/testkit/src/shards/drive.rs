@@ -149,6 +149,11 @@ impl Shards {
                 self.fail(&format!("shard {at} writes to itself"));
             }
             posted |= !mail.is_empty();
+            if !mail.is_empty() {
+                self.crossings.posts += 1;
+                self.crossings.letters += mail.len() as u64;
+                self.crossings.wakes += u64::from(!self.bells[to]);
+            }
             for letter in mail.drain(..) {
                 self.post_letter(at, to, Letter::Mail(letter));
             }
