@@ -9,6 +9,7 @@ use crate::memory::CommonMemory;
 use crate::retained::{Retained, RetainedTraces};
 use crate::sharing::{GroupKey, GroupShard};
 use crate::subscriptions::{FilterIndex, Levels, Listed, Presence};
+use crate::unstored::Unstored;
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::cell::RefCell;
 use std::fmt;
@@ -52,8 +53,12 @@ pub trait Commons: fmt::Debug {
     /// Where there may be retained messages.
     fn retained_traces(&self) -> &RetainedTraces;
 
-    /// How many parts the retained messages have.
+    /// How many parts the retained messages have: as many in every life of a broker, as it is stored
+    /// in the order of parts how far handing them out has come.
     fn retained_parts(&self) -> usize;
+
+    /// Which retained messages the store may not have yet.
+    fn unstored(&self) -> &Unstored;
 
     /// Reads a part of the retained messages.
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained));
@@ -246,9 +251,11 @@ impl Placement {
         self.hash(topic.as_bytes()) as u64
     }
 
-    /// The part of the retained messages in which a topic's lies.
+    /// The part of the retained messages in which a topic's lies. It does not depend on the seed, as
+    /// the order of the parts has to be the same after a restart. Somebody who chooses topics of one
+    /// part has shards wait for each other there a little more, and nothing else: a part is a tree.
     pub(crate) fn retained_part(&self, topic: &[u8], parts: usize) -> usize {
-        if parts <= 1 { 0 } else { self.hash(topic) % parts }
+        if parts <= 1 { 0 } else { (lasting_hash(topic) % parts as u64) as usize }
     }
 
     /// The part of the interest map in which a filter lies.
@@ -267,6 +274,18 @@ impl Placement {
     }
 }
 
+/// A hash that is the same in every version, on every machine: what is stored depends on it.
+fn lasting_hash(bytes: &[u8]) -> u64 {
+    let mut hash = bytes.len() as u64;
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 32;
+    }
+    hash
+}
+
 fn first_level(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b'/').next().unwrap_or(text)
 }
@@ -281,6 +300,7 @@ pub(crate) struct Solitude {
     retained_sequence: AtomicU64,
     retained_traces: RetainedTraces,
     retained: RefCell<Retained>,
+    unstored: Unstored,
 }
 
 impl Solitude {
@@ -293,6 +313,7 @@ impl Solitude {
             retained_sequence: AtomicU64::new(0),
             retained_traces: RetainedTraces::default(),
             retained: RefCell::default(),
+            unstored: Unstored::new(1),
         }
     }
 }
@@ -334,6 +355,10 @@ impl Commons for Solitude {
         1
     }
 
+    fn unstored(&self) -> &Unstored {
+        &self.unstored
+    }
+
     fn read_retained(&self, _: usize, read: &mut dyn FnMut(&Retained)) {
         read(&self.retained.borrow());
     }
@@ -347,6 +372,26 @@ impl Commons for Solitude {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn topics_lie_in_the_same_part_in_every_life_and_in_all_parts() {
+        let placement = Placement::new(1);
+        let part = |topic: &str| Placement::new(2).retained_part(topic.as_bytes(), 16);
+        // Stored in this order by brokers that are out there.
+        let known = ["a", "a/b", "home/kitchen/temperature", "noctule/", "ü"].map(part);
+        assert_eq!(known, KNOWN_PARTS);
+        let mut filled = [0; 16];
+        for number in 0..16_000 {
+            let topic = format!("devices/{number}/state");
+            let found = placement.retained_part(topic.as_bytes(), 16);
+            assert_eq!(found, part(&topic));
+            filled[found] += 1;
+        }
+        assert!(filled.iter().all(|part| (800..1_200).contains(part)), "{filled:?}");
+    }
+
+    /// Of the topics in the test above.
+    const KNOWN_PARTS: [usize; 5] = [15, 14, 2, 4, 6];
 
     proptest! {
         /// Whatever filter matches a topic lies in one of the two parts that are asked for it.

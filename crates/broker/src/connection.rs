@@ -272,6 +272,8 @@ pub enum Cause {
     Violation(Violation),
     /// No CONNECT was accepted in time.
     ConnectTimeout,
+    /// It had not said CONNECT, and its place was needed.
+    GaveWay,
     /// CONNECT was refused.
     Refused(ReasonCode),
     /// The client was to prove again who it is, and did not.
@@ -318,6 +320,7 @@ impl Cause {
             | Self::PeerClosed
             | Self::Failed(_)
             | Self::ConnectTimeout
+            | Self::GaveWay
             | Self::Refused(_) => None,
         }
     }
@@ -334,6 +337,7 @@ impl fmt::Display for Cause {
             Self::Failed(error) => write!(f, "the connection failed: {error}"),
             Self::Violation(violation) => violation.fmt(f),
             Self::ConnectTimeout => f.write_str("no CONNECT was accepted in time"),
+            Self::GaveWay => f.write_str("it had not said CONNECT, and its place was needed"),
             Self::Refused(reason) => write!(f, "CONNECT was refused: {reason}"),
             Self::AuthenticationFailed(reason) => {
                 write!(f, "it did not prove again who it is: {reason}")

@@ -36,6 +36,8 @@ counters! {
         connects_refused,
         /// Connections closed because no CONNECT was accepted in time.
         connect_timeouts,
+        /// Connections closed without a CONNECT because their place was needed.
+        connects_given_way,
         /// Connections closed because the peer broke the rules.
         violations,
         /// Bytes read.

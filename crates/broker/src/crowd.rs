@@ -43,6 +43,9 @@ const SHARE: usize = 4;
 /// many times.
 const GRACE: usize = 4;
 
+/// Whoever has sent less than this while he was not read goes on before those who have sent more.
+const LITTLE_HELD: usize = 1_024;
+
 /// A receiver with more waiting than this does not keep up while memory is short.
 const PRESSED_BYTES: usize = 16 * 1024;
 
@@ -277,7 +280,9 @@ impl Delivery {
         };
         let was_ours = connection.holds.is_ours();
         if connection.holds.lift(hold) {
-            self.released.push_back(handle);
+            let little = connection.held.len() < LITTLE_HELD;
+            let line = if little { &mut self.released_first } else { &mut self.released };
+            line.push_back(handle);
         }
         if was_ours && !connection.holds.is_ours() {
             // Whatever it has sent since is unread: its silence begins now.

@@ -95,6 +95,12 @@ faults! {
     ExpiryForgotten,
     /// Packet identifiers of deliveries begin anew with a restart.
     IdentifiersBeginAnew,
+    /// Handing out retained messages begins anew with a restart.
+    ReplayBeginsAnew,
+    /// Retained messages are handed out that another shard has set and the store does not have.
+    ReplayUnstored,
+    /// The retained messages that are set after a restart have numbers that were there before.
+    RetainedNumbersAgain,
     /// A letter between shards is lost.
     MailDropped,
     /// A letter between shards overtakes the one before it.
@@ -105,8 +111,13 @@ faults! {
 
 impl Fault {
     /// Those that only a broker that ends and begins anew can show.
-    pub const OVER_RESTARTS: &'static [Self] =
-        &[Self::IdentifiersBeginAnew, Self::DeferredTakenForSettled];
+    pub const OVER_RESTARTS: &'static [Self] = &[
+        Self::IdentifiersBeginAnew,
+        Self::DeferredTakenForSettled,
+        Self::ReplayBeginsAnew,
+        Self::ReplayUnstored,
+        Self::RetainedNumbersAgain,
+    ];
 }
 
 #[cfg(feature = "planted-faults")]

@@ -37,6 +37,7 @@ mod persist;
 mod postbag;
 mod principal;
 mod queue;
+mod replay;
 mod restore;
 mod retained;
 mod rights;
@@ -47,6 +48,7 @@ mod shard;
 mod sharing;
 mod statistics;
 mod subscriptions;
+mod unstored;
 mod watch;
 mod wheel;
 
@@ -74,6 +76,7 @@ pub use persist::{
     Extras, Owed, Record, RecordedWill, Sequence, SessionKey, Stage, StoreState, Ticket, Together,
 };
 pub use principal::Principal;
+pub use replay::{RecordedReplay, ReplayNumber};
 pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
 pub use retained::{Retained, RetainedTraces};
 pub use rights::{EntrancePolicy, Grant, Policies, Policy, Refusals, Who, Wish, Word};
@@ -87,4 +90,5 @@ pub use shard::{
 };
 pub use sharing::SharedLetter;
 pub use statistics::{HOLDINGS, Holding, Holdings, Snapshot};
+pub use unstored::Unstored;
 pub use watch::{Published, WATCHED_PAYLOAD_BYTES_MAX};

@@ -67,6 +67,8 @@ pub enum Mail {
         /// The publisher.
         publisher: ConnectionHandle,
     },
+    /// Retained messages of the writing shard are stored that somebody waits for.
+    RetainedStored,
     /// A message is stored for whoever was owed it on the writing shard.
     Settled {
         /// As in the letter that asked.
@@ -86,6 +88,7 @@ impl Mail {
             Self::Receipt { .. }
             | Self::SlowDown { .. }
             | Self::SpeedUp { .. }
+            | Self::RetainedStored
             | Self::Settled { .. } => None,
         }
     }

@@ -11,6 +11,7 @@ use crate::mail::ReplyTo;
 use crate::message::{MessageView, PublishedBy};
 use crate::outgoing::RawPublish;
 use crate::postbag::Covering;
+use crate::run::Run;
 use noctule_mqtt::{QoS, TopicName};
 
 /// A parcel is closed when it holds so many bytes of packets.
@@ -30,6 +31,17 @@ pub struct Parcel {
     /// How long the names of their publishers are that lie behind packets, in the order of the
     /// labels that say so.
     names: Vec<Names>,
+    /// Runs without their packets, in the order of the labels that say so.
+    runs: Vec<Run<'static>>,
+}
+
+/// What was put into a parcel at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// A packet.
+    One(Packed<'a>),
+    /// Packets that came as a run on this connection, and are one.
+    Run(Run<'a>, Option<ConnectionHandle>),
 }
 
 /// How long a client identifier and a user name are.
@@ -84,6 +96,7 @@ const RETAIN: u8 = 1 << 2;
 const HAS_PROPERTIES: u8 = 1 << 3;
 const ASKS_REPLY: u8 = 1 << 4;
 const HAS_NAMES: u8 = 1 << 5;
+const IS_RUN: u8 = 1 << 6;
 
 impl Marks {
     fn has(self, mark: u8) -> bool {
@@ -164,15 +177,38 @@ impl Parcel {
         bytes
     }
 
-    /// The packets, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Packed<'_>> {
+    /// Copies a run to the end, under one label. Returns by how many bytes the parcel is longer.
+    pub(crate) fn push_run(&mut self, run: &Run<'_>, publisher: Option<ConnectionHandle>) -> usize {
+        self.labels.push(Label {
+            // A run is of some kilobytes.
+            packet_len: run.bytes.len() as u32,
+            properties_len: 0,
+            payload_len: 0,
+            topic_len: 0,
+            header_len: 0,
+            marks: Marks(run.qos.bits() | IS_RUN),
+            publisher,
+        });
+        self.bytes.extend_from_slice(run.bytes);
+        self.runs.push(run.with_bytes(&[]));
+        run.bytes.len() + size_of::<Label>()
+    }
+
+    /// What was put in, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Content<'_>> {
         let mut rest = self.bytes.as_slice();
         let mut replies = self.replies.iter().copied();
         let mut retained = self.retained.iter().copied();
         let mut names = self.names.iter().copied();
+        let mut runs = self.runs.iter();
         self.labels.iter().map(move |label| {
             let (bytes, behind) = rest.split_at((label.packet_len as usize).min(rest.len()));
             rest = behind;
+            if label.marks.has(IS_RUN)
+                && let Some(run) = runs.next()
+            {
+                return Content::Run(run.with_bytes(bytes), label.publisher);
+            }
             let reply = if label.marks.has(ASKS_REPLY) { replies.next() } else { None };
             let retained = if label.marks.has(RETAIN) { retained.next() } else { None };
             let names = if label.marks.has(HAS_NAMES) { names.next() } else { None };
@@ -181,7 +217,8 @@ impl Parcel {
                 rest = behind;
                 by
             });
-            Packed { published_by, ..label.read(bytes, reply, retained.unwrap_or(0)) }
+            let read = label.read(bytes, reply, retained.unwrap_or(0));
+            Content::One(Packed { published_by, ..read })
         })
     }
 
@@ -192,6 +229,7 @@ impl Parcel {
         self.replies.clear();
         self.retained.clear();
         self.names.clear();
+        self.runs.clear();
     }
 }
 
@@ -297,7 +335,13 @@ mod tests {
                     };
                     parcel.push(&view, RawPublish::new(&frame, &publish, *version), &covering, 0);
                 }
-                let out: Vec<_> = parcel.iter().collect();
+                let out: Vec<_> = parcel
+                    .iter()
+                    .map(|content| match content {
+                        Content::One(packed) => packed,
+                        Content::Run(..) => unreachable!("no run was put in"),
+                    })
+                    .collect();
                 prop_assert_eq!(out.len(), encoded.len());
                 for (packed, (bytes, version, published_by)) in out.iter().zip(&encoded) {
                     let frame = next_frame(bytes, u32::MAX).unwrap().unwrap();
@@ -312,6 +356,46 @@ mod tests {
                     prop_assert_eq!(packed.packet.has_properties, version.has_properties());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_run_lies_between_packets_as_it_was_put_in() {
+        let single = packet(1, false, b"single", ProtocolVersion::V5);
+        let input = [
+            packet(0, false, b"one", ProtocolVersion::V5),
+            packet(0, false, b"two", ProtocolVersion::V5),
+        ]
+        .concat();
+        let frame = next_frame(&input, u32::MAX).unwrap().unwrap();
+        let run = Run::at_front(&input, &frame, ProtocolVersion::V5, u32::MAX).unwrap();
+        let one = next_frame(&single, u32::MAX).unwrap().unwrap();
+        let publish =
+            Publish::decode(&one, ProtocolVersion::V5, Receiver::Server, |_| false).unwrap();
+        let view = MessageView::of_publish(&publish, Deadline::NEVER).unwrap();
+        let raw = RawPublish::new(&one, &publish, ProtocolVersion::V5);
+        let covering =
+            Covering { from: ShardId(0), publisher: None, reply: None, attribution: None };
+        let mut parcel = Parcel::default();
+        for _ in 0..2 {
+            parcel.clear();
+            parcel.push(&view, raw, &covering, 0);
+            parcel.push_run(&run, None);
+            parcel.push(&view, raw, &covering, 0);
+            let found: Vec<_> = parcel
+                .iter()
+                .map(|content| match content {
+                    Content::One(packed) => packed.packet.bytes.to_vec(),
+                    Content::Run(found, publisher) => {
+                        assert_eq!(
+                            (found.messages, found.topic(), publisher),
+                            (2, &b"a/b"[..], None)
+                        );
+                        found.bytes.to_vec()
+                    }
+                })
+                .collect();
+            assert_eq!(found, [single.clone(), input.clone(), single.clone()]);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::commons::ShardId;
 use crate::deferred::{Deferred, Entry, Given};
 use crate::message::Message;
 use crate::principal::Principal;
+use crate::replay::{RecordedReplay, ReplayNumber};
 use crate::session::SessionHandle;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, QoS};
@@ -68,13 +69,21 @@ pub struct Extras {
     /// If it is owed to the session as a member of a group: the filter of the shared subscription,
     /// `$share` and share name included.
     pub shared: Option<Arc<str>>,
+    /// If it is a retained message that is handed out for a subscription: by which handing out. When
+    /// it is stored that it is owed, it is stored that its topic was passed.
+    pub replay: Option<ReplayNumber>,
 }
 
 impl Extras {
     /// These, if there are any.
     pub fn of(identifiers: &[u32], shared: Option<Arc<str>>) -> Option<Arc<Self>> {
         let has_any = !identifiers.is_empty() || shared.is_some();
-        has_any.then(|| Arc::new(Self { identifiers: identifiers.into(), shared }))
+        has_any.then(|| Arc::new(Self { identifiers: identifiers.into(), shared, replay: None }))
+    }
+
+    /// Those of a retained message that is handed out.
+    pub fn replayed(identifiers: &[u32], replay: ReplayNumber) -> Arc<Self> {
+        Arc::new(Self { identifiers: identifiers.into(), shared: None, replay: Some(replay) })
     }
 }
 
@@ -87,6 +96,11 @@ impl Owed {
     /// The filter of the shared subscription, if it is owed to the session as a member of a group.
     pub fn shared(&self) -> Option<&str> {
         self.extras.as_ref()?.shared.as_deref()
+    }
+
+    /// The handing out of retained messages by which it is owed.
+    pub fn replay(&self) -> Option<ReplayNumber> {
+        self.extras.as_ref()?.replay
     }
 
     /// About how many bytes of memory it takes, its share of the message included.
@@ -129,7 +143,8 @@ pub enum Record {
     },
     /// The session and all it owned is gone.
     SessionEnded(SessionKey),
-    /// A subscription was made or replaced, or has been sent its retained messages.
+    /// A subscription was made or replaced, or its retained messages have been handed out, all of
+    /// them or up to some topic.
     Subscribed {
         /// Whose.
         key: SessionKey,
@@ -139,9 +154,8 @@ pub enum Record {
         options: SubscriptionOptions,
         /// With which subscription identifier.
         identifier: Option<u32>,
-        /// If retained messages are still to be sent for it: the last one that was set when it was
-        /// made.
-        retained_up_to: Option<u64>,
+        /// The retained messages that are still to be handed out for it, if some are.
+        replay: Option<RecordedReplay>,
     },
     /// A subscription was ended.
     Unsubscribed {
@@ -268,6 +282,8 @@ pub enum Stage {
 pub(crate) struct Journal {
     records: Vec<Record>,
     deferred: Deferred,
+    /// Whether the last turn ended deferring, and so this one probably will.
+    defers: bool,
     /// That messages were delivered which the store knows of.
     delivered: Vec<Record>,
     /// Since when the oldest of these is there.
@@ -307,6 +323,7 @@ impl Journal {
         Self {
             records: Vec::new(),
             deferred: Deferred::default(),
+            defers: false,
             delivered: Vec::new(),
             delivered_since_ms: None,
             ticket: Ticket(1),
@@ -359,6 +376,12 @@ impl Journal {
         self.ticket
     }
 
+    /// Whether it is worth while to defer anything.
+    #[inline]
+    pub(crate) fn defers(&self) -> bool {
+        self.defers
+    }
+
     /// Defers that a session is owed a message, which is put into flight to it at once. Returns the
     /// number that it gets.
     #[inline]
@@ -407,6 +430,7 @@ impl Journal {
     /// Closes the turn and takes what is to be stored now: all that there is, or if it `defers` what cannot
     /// wait any longer, if there is any.
     pub(crate) fn end_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
+        self.defers = defers;
         self.deferred.count_turn();
         let (given, is_overdue) = if !defers || !self.records.is_empty() {
             (self.take_all(), false)

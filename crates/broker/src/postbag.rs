@@ -11,6 +11,7 @@ use crate::mail::{Mail, ReplyTo};
 use crate::message::{Attribution, MessagePool};
 use crate::outgoing::Outgoing;
 use crate::parcel::Parcel;
+use crate::run::Run;
 use crate::sharing::SharedLetter;
 
 /// A box with more unread bytes than this is full.
@@ -69,12 +70,33 @@ impl Postbag {
         let Some(packet) = passable else {
             return self.push_shared(outgoing, covering, pool);
         };
+        if let Some(parcel) = self.open_parcel(from) {
+            let bytes = parcel.push(&outgoing.view, packet, &covering, outgoing.retained);
+            self.written += bytes as u64;
+        }
+    }
+
+    /// Adds a run, which asks for no reply and of which nobody has to know whose it is.
+    pub(crate) fn push_run(
+        &mut self,
+        run: &Run<'_>,
+        from: ShardId,
+        publisher: Option<ConnectionHandle>,
+    ) {
+        if let Some(parcel) = self.open_parcel(from) {
+            self.written += parcel.push_run(run, publisher) as u64;
+        }
+    }
+
+    /// The last letter, if it is a parcel with room, or a new one.
+    #[inline]
+    fn open_parcel(&mut self, from: ShardId) -> Option<&mut Parcel> {
         if !matches!(self.letters.last(), Some(Mail::Packets { parcel, .. }) if !parcel.is_full()) {
             self.begin_parcel(from);
         }
-        if let Some(Mail::Packets { parcel, .. }) = self.letters.last_mut() {
-            self.written +=
-                parcel.push(&outgoing.view, packet, &covering, outgoing.retained) as u64;
+        match self.letters.last_mut() {
+            Some(Mail::Packets { parcel, .. }) => Some(parcel),
+            _ => None,
         }
     }
 

@@ -7,12 +7,13 @@
 //! is the store's to know.
 
 use crate::commons::{Commons, Placement, ShardId};
+use crate::faults::{Fault, fault};
 use crate::message::Message;
 use crate::persist::{Record, Sequence, SessionKey};
 use crate::principal::Principal;
-use crate::retained::Cursor;
+use crate::replay::{RecordedReplay, Replay};
 use crate::rights::Standing;
-use crate::session::{Expiry, PerhapsSent, Replay, Session, SessionHandle, Terms, Will};
+use crate::session::{Expiry, PerhapsSent, Session, SessionHandle, Terms, Will};
 use crate::shard::Shard;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, TopicFilter};
@@ -67,9 +68,8 @@ pub struct StoredSubscription {
     pub options: SubscriptionOptions,
     /// With which subscription identifier.
     pub identifier: Option<u32>,
-    /// If retained messages are still to be sent for it: the last one that was set when it was
-    /// made.
-    pub retained_up_to: Option<u64>,
+    /// The retained messages that are still to be handed out for it, if some are.
+    pub replay: Option<RecordedReplay>,
 }
 
 /// A QoS 2 delivery under way.
@@ -200,12 +200,35 @@ impl Shard {
         };
         let terms = Terms { options: stored.options, identifier: stored.identifier, since: 0 };
         self.resubscribe(handle, filter, terms);
-        let part = self.first_retained_part(filter);
-        if let (Some(up_to), Some(found)) =
-            (stored.retained_up_to, self.delivery.sessions.get_mut(handle))
-        {
-            let replay = Replay { terms, up_to, part, cursor: Cursor::Start, to_be_sent: true };
-            found.replays.insert(stored.filter.clone(), replay);
+        if let Some(recorded) = &stored.replay {
+            self.restore_replay(handle, (filter, terms), recorded);
+        }
+    }
+
+    /// Retained messages that were being handed out go on being handed out, when the client is there.
+    fn restore_replay(
+        &mut self,
+        handle: SessionHandle,
+        (filter, terms): (TopicFilter<'_>, Terms),
+        recorded: &RecordedReplay,
+    ) {
+        if !fault(Fault::RetainedNumbersAgain) {
+            // Some of these may have been lost with the process. What is set from now on is later.
+            self.commons().retained_sequence().fetch_max(recorded.up_to, Ordering::SeqCst);
+        }
+        let number = recorded.number.unwrap_or_else(|| self.delivery.number_replay());
+        self.delivery.next_replay = self.delivery.next_replay.max(number.next());
+        let first_part = self.first_retained_part(filter);
+        let replay =
+            Replay::restored(number, recorded, first_part, |topic| self.retained_part_of(topic));
+        let Some(found) = self.delivery.sessions.get_mut(handle) else {
+            return;
+        };
+        found.replays.await_suback(filter.as_str(), replay);
+        if recorded.number.is_none() {
+            // What will be owed by it names its number.
+            let numbered = found.subscribed(filter.as_str(), terms);
+            self.record(numbered);
         }
     }
 

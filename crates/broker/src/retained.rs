@@ -12,7 +12,7 @@ pub use traces::RetainedTraces;
 
 use crate::expiry::Deadline;
 use crate::message::Message;
-use noctule_mqtt::TopicFilter;
+use noctule_mqtt::{TopicFilter, TopicName};
 use noctule_session::Now;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -31,7 +31,14 @@ pub struct Retained {
     clients: Load,
     /// Those that expire, by when and by their number.
     expiring: BTreeMap<(Deadline, u64), Message>,
+    /// Topics that were cleared, which the store may not know yet.
+    cleared: BTreeMap<Box<str>, u64>,
+    /// So many of these, and it is time to forget those that are stored.
+    cleared_max: usize,
 }
+
+/// At least so many topics that were cleared may be remembered.
+const CLEARED: usize = 16;
 
 /// How much clients have retained: the broker's own topics are not theirs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,13 +93,23 @@ impl Ord for Entry {
     }
 }
 
-/// How far a walk through the messages of a filter has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cursor {
-    /// Nothing has been visited.
-    Start,
-    /// Everything up to this topic has been visited.
-    After(Box<str>),
+/// What a walk through the messages of a filter came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Walked {
+    /// The last topic that was passed, if one was: the walk goes on behind it.
+    pub(crate) passed: Option<Box<str>>,
+    pub(crate) stopped: Stopped,
+}
+
+/// Why a walk has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// There is nothing more.
+    AtTheEnd,
+    /// The taker has no room, or the budget is used up.
+    ByTheTaker,
+    /// What comes next may not be stored.
+    AtUnstored,
 }
 
 impl Retained {
@@ -102,7 +119,8 @@ impl Retained {
 
     /// How many bytes they count with, those of large ones apart.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + (self.messages.len() + self.expiring.len()) * ENTRY_BYTES
+        let entries = self.messages.len() + self.expiring.len() + self.cleared.len();
+        self.bytes + entries * ENTRY_BYTES
     }
 
     /// What it comes to now.
@@ -155,6 +173,31 @@ impl Retained {
                 self.expiring.remove(&(old.expires(), old.sequence()));
             }
         }
+        if !self.cleared.is_empty() && self.cleared.remove(message.topic()).is_some() {
+            self.bytes -= message.topic().len();
+        }
+    }
+
+    /// Remembers that a topic was cleared with this number, as the store may not know it yet. What it
+    /// knows, all before `stored_before`, is forgotten from time to time.
+    pub(crate) fn note_cleared(&mut self, topic: &str, sequence: u64, stored_before: u64) {
+        if self.cleared.insert(topic.into(), sequence).is_none() {
+            self.bytes += topic.len();
+        }
+        if self.cleared.len() > self.cleared_max.max(CLEARED) {
+            let bytes = &mut self.bytes;
+            self.cleared.retain(|topic, sequence| {
+                let stays = *sequence >= stored_before;
+                *bytes -= if stays { 0 } else { topic.len() };
+                stays
+            });
+            self.cleared_max = 2 * self.cleared.len();
+        }
+    }
+
+    /// Whether there is a message of this topic.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        self.messages.contains(topic.as_bytes())
     }
 
     /// Forgets messages that have expired, at most so many, and returns them.
@@ -179,50 +222,74 @@ impl Retained {
     }
 
     /// Calls `take` with the messages that match the wanted filter and were set in time, beginning
-    /// behind `cursor`, until it returns false or `budget`, which is used up by the topics looked
-    /// at, has come to 0. Returns
-    /// where to go on, or `None` at the end.
+    /// behind the topic `after`, in the order of their topics, until it returns false, or `budget`,
+    /// which is used up by the topics looked at, has come to 0, or something may not be stored.
     pub(crate) fn walk(
         &self,
         wanted: &Wanted<'_>,
-        cursor: &Cursor,
+        after: Option<&str>,
         budget: &mut usize,
         mut take: impl FnMut(&Kept) -> bool,
-    ) -> Option<Cursor> {
+    ) -> Walked {
         let filter = wanted.filter;
         let prefix = filter.literal_prefix().as_bytes();
-        let mut reached = cursor.clone();
-        let parent = self.parent_of(filter).filter(|parent| parent.sequence() <= wanted.up_to);
-        if let (Cursor::Start, Some(parent)) = (cursor, parent) {
-            if !take(parent) {
-                return Some(reached);
+        // The parent lies before everything that begins with the prefix.
+        let from = after.filter(|topic| topic.as_bytes() >= prefix);
+        let cleared = self.first_cleared(wanted, from).map(str::as_bytes);
+        let parent = self.parent_of(filter).filter(|_| after.is_none());
+        let (mut last, mut stopped) = (None, None);
+        if let Some(parent) = parent {
+            if !wanted.is_stored(parent) {
+                stopped = Some(Stopped::AtUnstored);
+            } else if parent.sequence() <= wanted.up_to && !take(parent) {
+                stopped = Some(Stopped::ByTheTaker);
+            } else {
+                last = Some(parent);
             }
-            reached = Cursor::after(parent);
         }
-        let from = match cursor {
-            // The parent lies before everything that begins with the prefix.
-            Cursor::After(topic) if *topic.as_bytes() >= *prefix => {
-                Bound::Excluded(topic.as_bytes())
+        let bound = from.map_or(Bound::Included(prefix), |topic| Bound::Excluded(topic.as_bytes()));
+        // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
+        let most = if filter.has_wildcard() { usize::MAX } else { 1 };
+        let all = self.messages.range::<[u8], _>((bound, Bound::Unbounded)).take(most);
+        for Entry(kept) in all.take_while(|one| one.topic_bytes().starts_with(prefix)) {
+            if stopped.is_some() {
+                break;
             }
-            Cursor::After(_) | Cursor::Start => Bound::Included(prefix),
-        };
-        let mut last = None;
-        for Entry(kept) in self.messages.range::<[u8], _>((from, Bound::Unbounded)) {
-            // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
-            if !kept.topic().as_bytes().starts_with(prefix) {
-                return None;
-            }
-            let taken = *budget > 0 && (!wanted.wants(kept) || take(kept));
+            let matches = filter.matches(kept.topic());
+            stopped = if *budget == 0 {
+                Some(Stopped::ByTheTaker)
+            } else if cleared.is_some_and(|cleared| cleared < kept.topic().as_bytes())
+                || (matches && !wanted.is_stored(kept))
+            {
+                Some(Stopped::AtUnstored)
+            } else if matches && kept.sequence() <= wanted.up_to && !take(kept) {
+                Some(Stopped::ByTheTaker)
+            } else {
+                last = Some(kept);
+                None
+            };
             *budget = budget.saturating_sub(1);
-            if !taken {
-                return Some(last.map_or(reached, Cursor::after));
-            }
-            if !filter.has_wildcard() {
-                return None;
-            }
-            last = Some(kept);
         }
-        None
+        let at_the_end = cleared.map_or(Stopped::AtTheEnd, |_| Stopped::AtUnstored);
+        Walked {
+            passed: last.map(|kept| kept.topic().as_str().into()),
+            stopped: stopped.unwrap_or(at_the_end),
+        }
+    }
+
+    /// The first topic behind this one that was cleared, is wanted and may not be stored.
+    fn first_cleared(&self, wanted: &Wanted<'_>, from: Option<&str>) -> Option<&str> {
+        if self.cleared.is_empty() {
+            return None;
+        }
+        // The parent of a prefix lies before it, and is one of few that do.
+        let mut all = self.cleared.iter().map(|(topic, sequence)| (&**topic, *sequence));
+        let found = all.find(|(topic, sequence)| {
+            *sequence >= wanted.stored_before
+                && from.is_none_or(|from| *topic > from)
+                && TopicName::new(topic).is_ok_and(|topic| wanted.filter.matches(topic))
+        });
+        found.map(|(topic, _)| topic)
     }
 
     /// `a/#` matches its parent `a` too, which does not begin with `a/`.
@@ -235,12 +302,6 @@ impl Retained {
     }
 }
 
-impl Cursor {
-    fn after(kept: &Kept) -> Self {
-        Self::After(kept.topic().as_str().into())
-    }
-}
-
 /// Which retained messages a new subscription gets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -248,11 +309,20 @@ pub(crate) struct Wanted<'a> {
     /// The last one that was set when the subscription was made. Later ones are delivered as they
     /// are published, and not once more.
     pub(crate) up_to: u64,
+    /// What was set or cleared before this is stored. What comes later may not be, and must not be
+    /// passed.
+    pub(crate) stored_before: u64,
 }
 
-impl Wanted<'_> {
-    fn wants(&self, kept: &Kept) -> bool {
-        kept.sequence() <= self.up_to && self.filter.matches(kept.topic())
+impl<'a> Wanted<'a> {
+    /// What a filter gets, stored or not.
+    pub(crate) fn any(filter: TopicFilter<'a>, up_to: u64) -> Self {
+        Self { filter, up_to, stored_before: u64::MAX }
+    }
+
+    /// Whether what was set is stored, or never will be: what the broker says of itself.
+    fn is_stored(&self, kept: &Kept) -> bool {
+        kept.sequence() < self.stored_before || kept.topic().as_bytes().starts_with(b"$SYS/")
     }
 }
 
@@ -260,7 +330,7 @@ impl Wanted<'_> {
 mod tests {
     use super::*;
     use crate::message::MessageView;
-    use noctule_mqtt::{QoS, TopicName};
+    use noctule_mqtt::QoS;
     use proptest::prelude::*;
 
     fn message(topic: &str, payload: &[u8]) -> Message {
@@ -276,22 +346,91 @@ mod tests {
 
     /// What a walk finds in slices, when the taker has no room at every `refusing`-th offer.
     fn topics(retained: &Retained, filter: &str, slice: usize, refusing: usize) -> Vec<String> {
-        let filter = TopicFilter::new(filter).unwrap();
-        let wanted = Wanted { filter, up_to: 1 };
-        let (mut cursor, mut found) = (Some(Cursor::Start), Vec::new());
+        let wanted = Wanted::any(TopicFilter::new(filter).unwrap(), 1);
+        let (mut reached, mut found): (Option<Box<str>>, _) = (None, Vec::new());
         let mut offers = 0;
-        while let Some(at) = cursor {
-            cursor = retained.walk(&wanted, &at, &mut slice.clone(), |message| {
-                offers += 1;
-                let taken = offers % refusing != 0;
-                if taken {
-                    found.push(message.topic().as_str().to_owned());
-                }
-                taken
-            });
+        loop {
+            let walked =
+                retained.walk(&wanted, reached.as_deref(), &mut slice.clone(), |message| {
+                    offers += 1;
+                    let taken = offers % refusing != 0;
+                    if taken {
+                        found.push(message.topic().as_str().to_owned());
+                    }
+                    taken
+                });
+            reached = walked.passed.or(reached);
+            if walked.stopped == Stopped::AtTheEnd {
+                return found;
+            }
         }
-        found.sort();
-        found
+    }
+
+    /// How a walk from the beginning ends whose filter is this, and which topics it finds.
+    fn walk_stored(retained: &Retained, filter: &str, stored_before: u64) -> (Stopped, String) {
+        let wanted = Wanted { stored_before, ..Wanted::any(TopicFilter::new(filter).unwrap(), 9) };
+        let mut found = Vec::new();
+        let walked = retained.walk(&wanted, None, &mut 100, |message| {
+            found.push(message.topic().as_str().to_owned());
+            true
+        });
+        assert_eq!(walked.passed.as_deref(), found.last().map(String::as_str));
+        (walked.stopped, found.join(" "))
+    }
+
+    #[test]
+    fn what_may_not_be_stored_is_not_passed() {
+        let mut retained = Retained::default();
+        for (number, topic) in ["a", "a/1", "a/2", "a/3", "b"].iter().enumerate() {
+            retained.set(&message(topic, b"x"), number as u64 + 1);
+        }
+        retained.set(&message("a/2", b"y"), 12);
+        let (end, stop) = (Stopped::AtTheEnd, Stopped::AtUnstored);
+        assert_eq!(walk_stored(&retained, "#", 12), (stop, "a a/1".into()));
+        assert_eq!(walk_stored(&retained, "a/2", 12), (stop, "".into()));
+        assert_eq!(walk_stored(&retained, "#", 13), (end, "a a/1 a/3 b".into()), "a/2 is too new");
+        assert_eq!(walk_stored(&retained, "+", 12), (end, "a b".into()), "it is none of these");
+    }
+
+    #[test]
+    fn what_was_cleared_and_may_be_there_again_is_not_passed() {
+        let mut retained = Retained::default();
+        for (number, topic) in ["a", "a/1", "a/2", "a/3", "b"].iter().enumerate() {
+            retained.set(&message(topic, b"x"), number as u64 + 1);
+        }
+        let before = retained.bytes();
+        let clear = |retained: &mut Retained, topic: &str, sequence| {
+            retained.set(&message(topic, b""), sequence);
+            retained.note_cleared(topic, sequence, 12);
+        };
+        let (end, stop) = (Stopped::AtTheEnd, Stopped::AtUnstored);
+        clear(&mut retained, "a/2", 12);
+        assert_eq!(walk_stored(&retained, "#", 12), (stop, "a a/1".into()));
+        assert_eq!(walk_stored(&retained, "a/+", 12), (stop, "a/1".into()));
+        assert_eq!(walk_stored(&retained, "a/2", 12), (stop, "".into()));
+        assert_eq!(walk_stored(&retained, "a/3", 12), (end, "a/3".into()));
+        assert_eq!(walk_stored(&retained, "#", 13), (end, "a a/1 a/3 b".into()));
+        clear(&mut retained, "b", 13);
+        clear(&mut retained, "a", 14);
+        assert_eq!(walk_stored(&retained, "+", 13), (stop, "".into()));
+        assert_eq!(
+            walk_stored(&retained, "a/#", 13),
+            (stop, "".into()),
+            "the parent is one of them"
+        );
+        // What is set again is not what was cleared.
+        for (number, topic) in ["a", "a/2", "b"].iter().enumerate() {
+            retained.set(&message(topic, b"x"), number as u64 + 15);
+        }
+        assert_eq!((retained.cleared.len(), retained.bytes()), (0, before));
+        for number in 0..1_000 {
+            retained.set(&message("c", b"x"), 12);
+            clear(&mut retained, &format!("c/{number}"), number);
+        }
+        assert!(retained.cleared.len() > 900, "they are not stored");
+        retained.cleared_max = 0;
+        retained.note_cleared("c/new", 5_000, 5_000);
+        assert_eq!(retained.cleared.len(), 1, "the others are");
     }
 
     #[test] // [MQTT3-3.3.1-10] [MQTT3-3.3.1-11] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7]

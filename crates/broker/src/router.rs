@@ -72,6 +72,11 @@ impl Route {
         self.targets.is_empty() && self.elsewhere.is_empty() && self.groups.is_empty()
     }
 
+    /// Whether messages may be published to it, and go to no group.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.refusal.is_none() && self.groups.is_empty()
+    }
+
     /// How much it holds, for the limit of the cache.
     fn weight(&self) -> usize {
         self.targets.len() + self.groups.iter().map(|group| group.members.len()).sum::<usize>()
@@ -282,7 +287,7 @@ impl Router {
 
     /// Whether what is cached in a place is the route of this topic, and still true.
     #[inline(always)]
-    fn holds(&mut self, place: CachedRoute, topic: &[u8]) -> bool {
+    pub(crate) fn holds(&mut self, place: CachedRoute, topic: &[u8]) -> bool {
         let Some(cached) = &mut self.cache[usize::from(place.0)] else {
             return false;
         };

@@ -3,13 +3,17 @@
 //! That is what a flood is made of. What is the same for all of them, looking for the route and for
 //! each receiver, is done once for a run, and at QoS 0 their packets, which lie in one piece already,
 //! are copied in one piece. Only messages whose packets can be passed on as they came make a run:
-//! neither DUP nor the retain flag, no properties, a small payload. Whether its receivers can take it
+//! neither DUP nor the retain flag, no properties, a small payload. A message that comes alone to the
+//! topic of the one before is a run of one, which spares it most of what is asked of others. Whether its receivers can take it
 //! so is asked in `delivery/runs.rs`; whoever cannot gets the messages one by one, as all did without
 //! this module. The invariant: nobody can tell from what he receives whether messages were in a run.
 
+use crate::expiry::Deadline;
+use crate::message::MessageView;
 use crate::outbox::COPY_MAX;
+use crate::outgoing::RawPublish;
 use noctule_mqtt::codec::{self, Frame};
-use noctule_mqtt::{PacketId, ProtocolVersion, QoS};
+use noctule_mqtt::{PacketId, ProtocolVersion, QoS, TopicName};
 
 /// A run takes no more bytes than this: a receiver that does not keep up is noticed between runs.
 const RUN_BYTES_MAX: usize = 16 * 1024;
@@ -23,7 +27,7 @@ const AT_LEAST_ONCE: u8 = 0x32;
 pub(crate) struct Run<'a> {
     /// Their packets, one behind the other.
     pub(crate) bytes: &'a [u8],
-    /// How many there are: at least two.
+    /// How many there are: at least one.
     pub(crate) messages: usize,
     /// Size of all payloads.
     pub(crate) payload_bytes: usize,
@@ -59,6 +63,16 @@ pub(crate) fn is_begun(frame: &Frame<'_>, behind: &[u8]) -> bool {
         return false;
     };
     here == there
+}
+
+/// The bytes of a packet's topic, if it may be in a run.
+#[inline]
+pub(crate) fn topic_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
+    if frame.bytes[0] != AT_MOST_ONCE && frame.bytes[0] != AT_LEAST_ONCE {
+        return None;
+    }
+    let (length, rest) = frame.body().split_first_chunk::<2>()?;
+    rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
 impl<'a> Run<'a> {
@@ -100,13 +114,32 @@ impl<'a> Run<'a> {
             run.packet_bytes_max = run.packet_bytes_max.max(frame.bytes.len());
         }
         run.bytes = &input[..end];
-        (run.messages > 1).then_some(run)
+        (run.messages > 0).then_some(run)
+    }
+
+    /// The same of a copy of its packets.
+    pub(crate) fn with_bytes<'b>(&self, bytes: &'b [u8]) -> Run<'b> {
+        Run { bytes, ..*self }
     }
 
     /// The topic's bytes, which nobody has checked yet.
     pub(crate) fn topic(&self) -> &'a [u8] {
         let first = self.members().next();
         first.map_or(&[], |first| &first.bytes[first.header_len + 2..][..self.topic_len])
+    }
+
+    /// A packet's message and its bytes. `topic` is that of the run.
+    #[inline(always)]
+    pub(crate) fn parts<'t>(
+        &self,
+        member: &Member<'t>,
+        topic: TopicName<'t>,
+    ) -> (MessageView<'t>, RawPublish<'t>) {
+        let Member { bytes, header_len, payload, .. } = *member;
+        let (qos, retain, expires) = (self.qos, false, Deadline::NEVER);
+        let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
+        let has_properties = self.has_properties;
+        (view, RawPublish { bytes, header_len, has_properties, passable: true })
     }
 
     /// Where a packet has its packet identifier, behind its fixed header.
@@ -184,8 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn one_message_is_no_run() {
-        assert!(run(b"\x30\x04\x00\x01a3\xC0\x00", ProtocolVersion::V311).is_none());
+    fn what_is_out_of_the_ordinary_is_no_run() {
+        let lone = run(b"\x30\x04\x00\x01a3\xC0\x00", ProtocolVersion::V311).unwrap();
+        assert_eq!((lone.messages, lone.bytes.len()), (1, 6));
         // Shorter than its topic says.
         assert!(run(b"\x30\x02\x00\x05\x30\x02\x00\x05", ProtocolVersion::V311).is_none());
         let large = [b"\x30\x84\x10\x00\x01a".as_slice(), &[b'x'; 2_049]].concat().repeat(2);
@@ -201,7 +235,9 @@ mod tests {
         assert_eq!((ids, payloads), (vec![7, 8], vec![&b"x"[..], b"y"]));
         // One with properties, one without an identifier.
         let other = b"\x32\x09\x00\x01a\x00\x08\x02\x01\x00y";
-        assert!(run(&[&input[..9], other].concat(), ProtocolVersion::V5).is_none());
+        let both = [&input[..9], other].concat();
+        assert_eq!(run(&both, ProtocolVersion::V5).unwrap().messages, 1);
+        assert!(run(other, ProtocolVersion::V5).is_none());
         assert!(
             run(b"\x32\x05\x00\x01a\x00\x00\x32\x05\x00\x01a\x00\x00", ProtocolVersion::V311)
                 .is_none()

@@ -8,8 +8,8 @@ use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::principal::Principal;
 use crate::queue::Queue;
+use crate::replay::{ReplayNumber, Replays};
 use crate::restore::Restored;
-use crate::retained::Cursor;
 use crate::rights::Standing;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
@@ -105,8 +105,8 @@ pub struct Session {
     /// Until then its client is taken to be too slow for anything of it to be
     /// [deferred](crate::deferred), in monotonic milliseconds.
     pub(crate) slow_until_ms: u64,
-    /// Retained messages still to be sent, by the filter of their subscription: asking again for
-    /// what is being sent begins it anew and adds nothing.
+    /// Retained messages still to be handed out: asking again for what is being handed out begins it
+    /// anew and adds nothing.
     pub(crate) replays: Replays,
     /// It is among the sessions whose retained messages are being sent now.
     pub(crate) replaying: bool,
@@ -149,26 +149,10 @@ pub(crate) struct Terms {
 pub(crate) enum Answer {
     /// PUBACK, PUBREC or PUBCOMP.
     Ack { packet: PacketType, packet_id: PacketId, reason: ReasonCode },
-    /// A SUBACK or UNSUBACK, encoded, and what is to be sent after it: a greeting, retained
-    /// messages.
-    Encoded { bytes: Box<[u8]>, greet: bool, replays: Replays },
+    /// A SUBACK or UNSUBACK, encoded, and what follows it: a greeting, retained messages up to the
+    /// replay of this number.
+    Encoded { bytes: Box<[u8]>, greet: bool, opens: Option<ReplayNumber> },
 }
-
-/// Retained messages that are to be sent for a new subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Replay {
-    pub(crate) terms: Terms,
-    /// The last retained message that was set when the subscription was made.
-    pub(crate) up_to: u64,
-    /// The part of the retained messages that is being gone through, and how far.
-    pub(crate) part: usize,
-    pub(crate) cursor: Cursor,
-    /// Whether the store knows that they are to be sent.
-    pub(crate) to_be_sent: bool,
-}
-
-/// Replays by filter, of which there are no more than subscriptions.
-pub(crate) type Replays = BTreeMap<Box<str>, Replay>;
 
 /// What to publish if the client is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +196,7 @@ impl Session {
             perhaps_sent: PerhapsSent::default(),
             next_sequence: 0,
             slow_until_ms: 0,
-            replays: Replays::new(),
+            replays: Replays::default(),
             replaying: false,
         }
     }
@@ -233,11 +217,11 @@ impl Session {
         self.queue.len() >= limits.queue_messages_max || taken + bytes > bytes_max
     }
 
-    /// What the store has to know of a subscription.
-    pub(crate) fn subscribed(&self, filter: &str, terms: Terms, up_to: Option<u64>) -> Record {
+    /// What the store has to know of a subscription, and of what is to be handed out for it.
+    pub(crate) fn subscribed(&self, filter: &str, terms: Terms) -> Record {
         let Terms { options, identifier, .. } = terms;
-        let (key, filter, retained_up_to) = (self.key, filter.into(), up_to);
-        Record::Subscribed { key, filter, options, identifier, retained_up_to }
+        let replay = self.replays.recorded(filter);
+        Record::Subscribed { key: self.key, filter: filter.into(), options, identifier, replay }
     }
 
     /// What the store has to know of it.
@@ -285,7 +269,7 @@ impl Session {
 
     /// Whether something waits for room to be sent.
     pub(crate) fn has_more_to_send(&self) -> bool {
-        !self.queue.is_empty() || !self.replays.is_empty() || self.outbound.has_unsent()
+        !self.queue.is_empty() || self.replays.has_open() || self.outbound.has_unsent()
     }
 
     /// The connection that has it, whether its CONNACK is written or not.

@@ -79,6 +79,16 @@ impl Target {
         Self::command("mosquitto", words.into(), Some(config.into()))
     }
 
+    /// The same with one more line in its configuration file, if it has one.
+    #[must_use]
+    pub fn with_line(mut self, line: &str) -> Self {
+        if let How::Command { config: Some(text), .. } = &mut self.how {
+            text.push_str(line);
+            text.push('\n');
+        }
+        self
+    }
+
     /// Noctule in its default configuration, met by WebSocket.
     pub fn noctule_by_websocket(program: &Path) -> Self {
         let target = Self::noctule(program).with_options(&["--ws-port", "0"].map(String::from));

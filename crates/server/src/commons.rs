@@ -5,13 +5,14 @@
 mod races;
 
 use noctule_broker::{
-    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces,
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces, Unstored,
 };
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Parts of the retained messages.
+/// Parts of the retained messages. The format of the store depends on it: how far handing them out has
+/// come is a topic in the order of parts.
 const RETAINED_PARTS: usize = 16;
 
 /// What the shards of this process share.
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     retained_sequence: AtomicU64,
     retained_traces: RetainedTraces,
     retained: Vec<Mutex<Retained>>,
+    unstored: Unstored,
 }
 
 /// One shard's access to it.
@@ -43,6 +45,7 @@ impl Shared {
             retained_sequence: AtomicU64::new(0),
             retained_traces: RetainedTraces::default(),
             retained: std::iter::repeat_with(Mutex::default).take(RETAINED_PARTS).collect(),
+            unstored: Unstored::new(shards),
         }
     }
 }
@@ -94,6 +97,10 @@ impl Commons for Access {
 
     fn retained_parts(&self) -> usize {
         RETAINED_PARTS
+    }
+
+    fn unstored(&self) -> &Unstored {
+        &self.0.unstored
     }
 
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained)) {

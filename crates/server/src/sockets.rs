@@ -1,7 +1,7 @@
 //! The sockets of a loop, each in the slot of its connection.
 
 use crate::arrivals::Visit;
-use crate::event_loop::Taps;
+use crate::event_loop::{Length, Taps};
 use crate::gate::Begun;
 use noctule_broker::ConnectionHandle;
 use noctule_net::{AnnouncedCertificate, Peer, Pipe};
@@ -24,8 +24,10 @@ pub(crate) struct Socket {
     pub(crate) writable: bool,
     /// The client has said DISCONNECT, and what it has to close is the connection.
     pub(crate) left: bool,
-    /// It is in the list of sockets to read.
+    /// It is in line to be read.
     pub(crate) listed: bool,
+    /// Much came when it was read last.
+    pub(crate) says_much: bool,
     /// If its packets are logged.
     pub(crate) taps: Option<Box<Taps>>,
     /// If its client is on the way of proving who it is.
@@ -37,6 +39,13 @@ pub(crate) struct Socket {
     pub(crate) visit: Option<Visit>,
     /// It is only kept to be told that it may not come in.
     pub(crate) turned_away: bool,
+}
+
+impl Socket {
+    /// In which line it stands to be read.
+    pub(crate) fn length(&self) -> Length {
+        if self.says_much { Length::Long } else { Length::Short }
+    }
 }
 
 /// Whether a proxy says whose a connection is.

@@ -265,13 +265,8 @@ fn sessions(path: &Path) {
             let filter = format!("devices/{key}/#").into();
             let options = noctule_broker::SubscriptionOptions::qos(QoS::AtLeastOnce);
             let key_of = SessionKey(key);
-            let subscribed = Record::Subscribed {
-                key: key_of,
-                filter,
-                options,
-                identifier: None,
-                retained_up_to: None,
-            };
+            let subscribed =
+                Record::Subscribed { key: key_of, filter, options, identifier: None, replay: None };
             [session(key), subscribed]
         });
         bench.persist(records.collect());

@@ -8,8 +8,8 @@ use crate::engine::{Window, read_message, read_will};
 use crate::error::StoreError;
 use crate::index::{Index, Location, Session};
 use noctule_broker::{
-    Message, PacketId, Principal, RecordedWill, Sequence, SessionKey, StoredInFlight,
-    StoredSession, StoredSubscription,
+    Message, PacketId, Principal, RecordedReplay, RecordedWill, Sequence, SessionKey,
+    StoredInFlight, StoredSession, StoredSubscription,
 };
 
 /// Everything that was kept.
@@ -204,7 +204,11 @@ fn subscriptions(session: &Session) -> Vec<StoredSubscription> {
         filter: filter.clone(),
         options: subscribed.options,
         identifier: subscribed.identifier,
-        retained_up_to: subscribed.retained_up_to,
+        replay: session.replay(subscribed).map(|replay| RecordedReplay {
+            number: replay.number,
+            up_to: replay.up_to,
+            reached: Some(replay.reached).filter(|topic| !topic.is_empty()).map(Into::into),
+        }),
     })
     .collect()
 }

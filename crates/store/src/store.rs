@@ -344,7 +344,10 @@ fn size(record: &Record) -> usize {
             Record::Owed { owed, .. } => owed.message.bytes(),
             Record::Received { message, .. } | Record::Retained { message, .. } => message.bytes(),
             Record::Session { will: Some(will), .. } => will.message.bytes(),
-            Record::Subscribed { filter, .. } => filter.len(),
+            Record::Subscribed { filter, replay, .. } => {
+                let reached = replay.as_ref().and_then(|replay| replay.reached.as_ref());
+                filter.len() + reached.map_or(0, |topic| topic.len())
+            }
             _ => 0,
         }
 }

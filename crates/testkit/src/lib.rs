@@ -36,7 +36,7 @@ pub use dice::{Dice, seed_from_environment};
 /// Words of what is [said](Said).
 pub use noctule_mqtt::{PacketType, ReasonCode};
 pub use packets::Said;
-pub use shards::{Given, Shards};
+pub use shards::{Crossings, Given, Shards};
 pub use simulation::{Plan, Totals};
 pub use store::{PromptStore, Store};
 pub use world::{Pieces, World};

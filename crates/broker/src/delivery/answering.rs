@@ -101,12 +101,14 @@ impl Delivery {
                 push_ack_with(outbox, version, packet, packet_id, reason);
                 self.packets.leaves(packet);
             }
-            Answer::Encoded { bytes, greet, replays } => {
+            Answer::Encoded { bytes, greet, opens } => {
                 self.outputs.open(connection_handle, connection).push(&bytes);
                 let is_suback = bytes.first().is_some_and(|first| first >> 4 == 9);
                 let packet = if is_suback { PacketType::Suback } else { PacketType::Unsuback };
                 self.packets.leaves(packet);
-                session.replays.extend(replays);
+                if let Some(number) = opens {
+                    session.replays.open_through(number);
+                }
                 if greet {
                     self.greet_on_request(connection_handle);
                 }
@@ -118,7 +120,7 @@ impl Delivery {
     /// Has the retained messages sent that a session waits for, if it does.
     pub(crate) fn replay(&mut self, handle: SessionHandle) {
         if let Some(session) = self.sessions.get_mut(handle)
-            && !session.replays.is_empty()
+            && session.replays.has_open()
             && !std::mem::replace(&mut session.replaying, true)
         {
             self.replays.push_back(handle);

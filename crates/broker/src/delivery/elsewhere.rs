@@ -10,6 +10,7 @@ use crate::message::Attribution;
 use crate::outgoing::Outgoing;
 use crate::postbag::Covering;
 use crate::router::Elsewhere;
+use crate::run::Run;
 use crate::session::Session;
 use noctule_mqtt::QoS;
 
@@ -50,6 +51,32 @@ impl Delivery {
             }
         }
         replies
+    }
+
+    /// Whether a run may leave for other shards as one: none of them has to answer, nor to know whose it
+    /// is.
+    pub(crate) fn may_send_run_elsewhere(&self, elsewhere: &[Elsewhere], qos: QoS) -> bool {
+        let asks_nothing =
+            qos == QoS::AtMostOnce || self.limits.on_queue_full != OnQueueFull::Refuse;
+        asks_nothing && elsewhere.iter().all(|one| !one.durable)
+    }
+
+    /// Sends a run to other shards, which [take it](Self::may_send_run_elsewhere).
+    pub(crate) fn send_run_elsewhere(
+        &mut self,
+        own: ShardId,
+        elsewhere: &[Elsewhere],
+        run: &Run<'_>,
+        publisher: ConnectionHandle,
+    ) {
+        for Elsewhere { shard, .. } in elsewhere {
+            if let Some(postbag) = self.postbags.get_mut(usize::from(shard.0)) {
+                postbag.push_run(run, own, Some(publisher));
+                if postbag.is_full() {
+                    self.wait_for_mail(*shard, Some(publisher));
+                }
+            }
+        }
     }
 
     /// How another shard, or the member of a group, is to answer; not at all if nothing depends on it.

@@ -29,11 +29,12 @@ use crate::message::{Message, MessagePool};
 use crate::outgoing::Forms;
 use crate::persist::{Journal, Stage, StoreState};
 use crate::postbag::Postbag;
+use crate::replay::ReplayNumber;
 use crate::rights::{Authority, Law, Readers};
 use crate::session::{Session, SessionHandle};
 use noctule_mqtt::ReasonCode;
 use noctule_session::Now;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The parties of a shard and what passes between them.
@@ -61,6 +62,10 @@ pub(crate) struct Delivery {
     pub(crate) loads: Vec<SessionHandle>,
     /// Sessions with retained messages on their way to new subscriptions, each once.
     pub(crate) replays: VecDeque<SessionHandle>,
+    /// Sessions whose next retained message may not be stored.
+    pub(crate) replays_unstored: BTreeSet<SessionHandle>,
+    /// The number of the next replay.
+    pub(crate) next_replay: ReplayNumber,
     /// What is written to other shards, by shard.
     pub(crate) postbags: Vec<Postbag>,
     pub(crate) pool: MessagePool,
@@ -86,6 +91,8 @@ pub(crate) struct Delivery {
     pub(crate) crowded: Vec<ConnectionHandle>,
     /// Connections whose input is wanted again.
     pub(crate) released: VecDeque<ConnectionHandle>,
+    /// The same of those who have sent little meanwhile.
+    pub(crate) released_first: VecDeque<ConnectionHandle>,
     forms: Forms,
     /// Messages of the run that is being put out; the memory is used again for the next.
     run_messages: Vec<Message>,
@@ -116,6 +123,7 @@ impl Delivery {
             met: Vec::new(),
             crowded: Vec::new(),
             released: VecDeque::new(),
+            released_first: VecDeque::new(),
             limits,
             sessions: Arena::default(),
             connections: Arena::default(),
@@ -132,6 +140,8 @@ impl Delivery {
             losses: Losses::default(),
             loads: Vec::new(),
             replays: VecDeque::new(),
+            replays_unstored: BTreeSet::new(),
+            next_replay: ReplayNumber::FIRST,
             pool: MessagePool::new(memory),
             forms: Forms::default(),
             run_messages: Vec::new(),

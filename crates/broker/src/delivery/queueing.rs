@@ -10,15 +10,16 @@ use crate::losses::Lost;
 use crate::memory::Pressure;
 use crate::message::MessageView;
 use crate::outbox::COPY_MAX;
-use crate::outgoing::{FormKey, FormTerms, OneDelivery, put_publish};
+use crate::outgoing::{Encoded, FormKey, FormTerms, OneDelivery, put_publish};
 use crate::persist::{Extras, Journal, Owed, Record};
 use crate::queue::Place;
 use crate::retained::Kept;
 use crate::rights::{Authority, Denial, Subject, Wish};
 use crate::router::{Route, Target};
-use crate::session::{Session, SessionHandle, Terms};
+use crate::session::{Session, SessionHandle};
 use noctule_mqtt::{PacketId, PacketType, QoS};
 use noctule_session::{Acknowledged, Stage as Progress, ToSend};
+use std::sync::Arc;
 
 impl Delivery {
     /// Whether one more retained message can be sent without filling the session's queue or
@@ -36,23 +37,29 @@ impl Delivery {
             })
     }
 
-    /// Hands a message to one session on the terms of one subscription: a retained one.
-    pub(crate) fn deliver_retained(&mut self, session: SessionHandle, terms: Terms, kept: &Kept) {
+    /// Hands a message to one session, as granted by one subscription: a retained one.
+    pub(crate) fn deliver_retained(
+        &mut self,
+        session: SessionHandle,
+        qos: QoS,
+        extras: &Option<Arc<Extras>>,
+        kept: &Kept,
+    ) {
         if self.authority.in_force && !self.permits_retained(session, kept) {
             return;
         }
         let target = Target {
             session,
-            qos: terms.options.qos,
+            qos,
             own_qos: None,
             // [MQTT3-3.3.1-8] and section 3.3.1.3 of MQTT 5: the flag says that this is one from
             // before the subscription.
             retain_as_published: true,
             // Each copy has that of its own subscription [MQTT5-3.3.4-5].
-            extras: Extras::of(terms.identifier.as_slice(), None),
+            extras: extras.clone(),
             since: 0,
         };
-        let mut outgoing = kept.outgoing(terms.options.qos, &mut self.pool);
+        let mut outgoing = kept.outgoing(qos, &mut self.pool);
         outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);
@@ -177,6 +184,20 @@ impl Delivery {
                             }
                             continue;
                         }
+                    }
+                    // Nearly always: it is sent as it came.
+                    if !dup
+                        && !connection.is_of_its_own()
+                        && let Some(encoded) = owed.as_it_came(has_properties)
+                        && connection.accepts(encoded.packet_bytes)
+                    {
+                        let outbox = self.outputs.open(connection_handle, connection);
+                        outbox.push_numbered(encoded, packet_id);
+                        if connection.transport == Transport::Tls {
+                            self.tls.publish_sent += 1;
+                        }
+                        self.packets.publish_leaves(owed.qos, 1, view.payload.len());
+                        continue;
                     }
                     // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
                     let expired = !dup && view.expires.has_passed(self.now);
@@ -332,6 +353,20 @@ fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
 }
 
 impl Owed {
+    /// The packet that its message came in, if this delivery differs from it in nothing but the packet
+    /// identifier, and it never expires.
+    #[inline]
+    fn as_it_came(&self, has_properties: bool) -> Option<Encoded<'_>> {
+        let packet =
+            self.message.packet().filter(|packet| packet.has_properties == has_properties)?;
+        let is_alike = self.extras.is_none()
+            && (self.qos, self.retain) == (self.message.qos(), self.message.retain())
+            && self.message.payload().len() <= COPY_MAX;
+        let (bytes, packet_bytes) = (packet.bytes, packet.bytes.len());
+        let packet_id_at = packet.header_len + 2 + self.message.topic().len();
+        is_alike.then_some(Encoded { bytes, packet_id_at, packet_bytes })
+    }
+
     fn form_terms(&self, has_properties: bool) -> FormTerms<'_> {
         let key = FormKey::new(has_properties, self.qos, self.retain);
         FormTerms::new(key, &self.extras)

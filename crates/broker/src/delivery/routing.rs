@@ -275,7 +275,7 @@ impl Delivery {
         let mut owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
         if persistent {
             let (key, sequence) = (session.key, owed.sequence);
-            if session.is_quick(self.now) && !self.limits.spills_to_memory {
+            if self.journal.defers() && session.is_quick(self.now) {
                 owed.deferred = self.journal.defer(target.session, key, sequence);
             } else {
                 let owed = owed.clone();
@@ -372,7 +372,7 @@ impl Delivery {
     }
 
     /// A message for this session had to wait: notes the receiver if it is crowded.
-    fn meet(&mut self, session: SessionHandle) {
+    pub(super) fn meet(&mut self, session: SessionHandle) {
         if let Some(found) = self.sessions.get(session)
             && let Some(handle) = found.connection
             && let Some(connection) = self.connections.get(handle)

@@ -1,27 +1,47 @@
-//! A run on its way to the sessions of its route, where all of them can be sent all of it at once.
+//! A run on its way to the sessions of its route, where all of them can be sent all of it at once, or
+//! have what finds no room in flight wait in their queue.
 //!
 //! What is asked of a receiver here is what `routing.rs` asks for each message, for the whole run: if
 //! it still keeps up and has room when all of the run is added, it would have had for each part.
 
 use super::{Continuation, Delivery, push_ack};
 use crate::connection::{Connection, ConnectionHandle, Transport};
-use crate::expiry::Deadline;
-use crate::message::{Attribution, Message, MessageView};
-use crate::outgoing::{Encoded, FormKey, RawPublish};
+use crate::faults::{Fault, fault};
+use crate::memory::Pressure;
+use crate::message::{Attribution, Message};
+use crate::outgoing::{Encoded, FormKey};
 use crate::persist::{Owed, Record, Sequence};
+use crate::queue::Place;
 use crate::router::{Route, Target};
-use crate::run::{Member, Run};
+use crate::run::Run;
 use crate::session::{Answer, Session, SessionHandle};
 use noctule_mqtt::{PacketType, QoS, ReasonCode, TopicName};
 
+/// What was put out of a run at QoS 1.
+#[derive(Debug, Default)]
+struct Sent {
+    packets: usize,
+    payload_bytes: usize,
+    packets_over_tls: usize,
+}
+
+/// A message that waits in a queue takes less than this and twice its packet.
+const WAITING_BYTES: usize = 512;
+
 impl Delivery {
-    /// Whether every target of a route can be sent all of a run now, in the packets in which it came.
-    pub(crate) fn takes_run(&self, route: &Route, run: &Run<'_>, from: SessionHandle) -> bool {
+    /// Whether every target of a route, if there is any, can be sent all of a run now, in the packets in
+    /// which it came. `from` is the session that published it, if it is one of this shard.
+    pub(crate) fn takes_run(
+        &self,
+        route: &Route,
+        run: &Run<'_>,
+        from: Option<SessionHandle>,
+    ) -> bool {
         let key = FormKey::new(run.has_properties, run.qos, false);
         let qos_max = self.limits.qos_of_delivery(run.qos);
         let takes = |target: &Target| {
             // The publisher itself may have terms of its own.
-            if target.session == from || target.extras.is_some() {
+            if Some(target.session) == from || target.extras.is_some() {
                 return false;
             }
             if qos_max.min(target.qos) != run.qos {
@@ -35,9 +55,11 @@ impl Delivery {
             connection.takes(key)
                 && connection.outbox.len() + run.bytes.len() <= self.marks.crowded
                 && run.packet_bytes_max <= connection.packet_bytes_max as usize
-                && (run.qos == QoS::AtMostOnce || self.has_room_for_run(session, connection, run))
+                && (run.qos == QoS::AtMostOnce
+                    || self.has_room_for_run(session, connection, run)
+                    || self.has_queue_for_run(session, run))
         };
-        !route.targets.is_empty() && route.targets.iter().all(takes)
+        route.targets.iter().all(takes)
     }
 
     /// Whether all of a run at QoS 1 may be in flight to a client at once, and be kept for a session that
@@ -47,6 +69,18 @@ impl Delivery {
             && session.outbound.room_to_send(connection.window) >= run.messages
             && session.owing.bytes + run.bytes.len() <= self.limits.queue_bytes_max
             && (!session.is_persistent() || self.has_place_for_run(session, run))
+    }
+
+    /// Whether what of a run at QoS 1 finds no room in flight may wait in a session's queue. What is
+    /// kept goes the way of single messages then.
+    fn has_queue_for_run(&self, session: &Session, run: &Run<'_>) -> bool {
+        let bytes = 2 * run.bytes.len() + run.messages * WAITING_BYTES;
+        !session.is_persistent()
+            && self.pressure < Pressure::NewWork
+            && session.queue.next_place(0, false, &self.limits) == Place::Resident
+            && session.queue.len() + run.messages <= self.limits.queue_messages_max
+            && session.owing.bytes + bytes <= self.limits.queue_bytes_max
+            && !fault(Fault::PausedReaderDropped)
     }
 
     fn has_place_for_run(&self, session: &Session, run: &Run<'_>) -> bool {
@@ -90,48 +124,49 @@ impl Delivery {
         let attribution =
             author.map(|author| Attribution { published_by: Some(author.author()), received_ms });
         let mut messages = std::mem::take(&mut self.run_messages);
-        for Member { bytes, header_len, payload, .. } in run.members() {
-            let (qos, retain, expires) = (run.qos, false, Deadline::NEVER);
-            let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
-            let has_properties = run.has_properties;
-            let packet = RawPublish { bytes, header_len, has_properties, passable: true };
+        for member in run.members() {
+            let (view, packet) = run.parts(&member, topic);
             messages.push(match &attribution {
                 Some(attribution) => self.pool.attributed_message(&view, packet, attribution),
                 None => self.pool.message(&view, packet),
             });
         }
-        let mut over_tls = 0;
+        let mut sent = Sent::default();
         for target in others {
-            over_tls += usize::from(self.put_run(target, run, messages.iter().cloned()));
+            self.put_run(target, run, messages.iter().cloned(), &mut sent);
         }
-        over_tls += usize::from(self.put_run(last, run, messages.drain(..)));
+        self.put_run(last, run, messages.drain(..), &mut sent);
         self.run_messages = messages;
-        self.count_run(targets.len(), over_tls, run);
+        self.packets.run_leaves(run.qos, sent.packets, sent.payload_bytes);
+        self.tls.publish_sent += sent.packets_over_tls as u64;
     }
 
-    /// Puts a run at QoS 1 into flight to one session, and its packets into the output. Returns whether
-    /// that is encrypted.
+    /// Puts a run at QoS 1 into flight to one session, and its packets into the output; into the queue
+    /// what finds no room.
     #[inline(always)]
     fn put_run(
         &mut self,
         target: &Target,
         run: &Run<'_>,
         messages: impl Iterator<Item = Message>,
-    ) -> bool {
+        sent: &mut Sent,
+    ) {
         let Some(session) = self.sessions.get_mut(target.session) else {
-            return false;
+            return;
         };
         let Some(handle) = session.connection else {
-            return false;
+            return;
         };
         let Some(connection) = self.connections.get_mut(handle) else {
-            return false;
+            return;
         };
         let window = connection.window;
         let over_tls = connection.transport == Transport::Tls;
+        let room = if session.queue.is_empty() { session.outbound.room_to_send(window) } else { 0 };
+        let mut put = 0;
         let outbox = self.outputs.open(handle, connection);
         let is_kept = session.is_persistent();
-        let defers = is_kept && session.is_quick(self.now) && !self.limits.spills_to_memory;
+        let defers = is_kept && self.journal.defers() && session.is_quick(self.now);
         for (member, message) in run.members().zip(messages) {
             let sequence = session.next_sequence();
             let (qos, retain, extras) = (run.qos, false, None);
@@ -147,6 +182,12 @@ impl Delivery {
                 session.outbound.skip_to(sequence.packet_id());
             }
             self.memory.owed += session.owe(&owed);
+            if put == room {
+                session.queue.push(owed);
+                continue;
+            }
+            put += 1;
+            sent.payload_bytes += member.payload.len();
             if let Some(packet_id) = session.outbound.push_and_send(run.qos, owed, window) {
                 let packet_id_at = member.header_len + run.packet_id_at();
                 let packet_bytes = member.bytes.len();
@@ -154,7 +195,12 @@ impl Delivery {
                 outbox.push_numbered(encoded, packet_id);
             }
         }
-        over_tls
+        sent.packets += put;
+        sent.packets_over_tls += if over_tls { put } else { 0 };
+        if put < run.messages {
+            self.pump(target.session);
+            self.meet(target.session);
+        }
     }
 
     fn count_run(&mut self, receivers: usize, over_tls: usize, run: &Run<'_>) {

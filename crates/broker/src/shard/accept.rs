@@ -562,6 +562,8 @@ impl Shard {
             if !fault(Fault::CursorNotRewound) {
                 session.outbound.resume();
             }
+            // Of what is subscribed to, no SUBACK comes any more.
+            session.replays.open_all();
         }
         if let Some(patience) = keep_alive.patience_ms() {
             self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);

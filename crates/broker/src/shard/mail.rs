@@ -7,16 +7,16 @@ use crate::crowd::Publisher;
 use crate::delivery::Continuation;
 use crate::mail::{Asker, Mail, ReplyTo};
 use crate::outgoing::Outgoing;
-use crate::parcel::Parcel;
+use crate::parcel::{Content, Parcel};
 use crate::persist::Record;
 use crate::router::CachedRoute;
 use noctule_session::Now;
 
 /// A message of another shard's client.
-struct Foreign {
-    from: ShardId,
-    publisher: Option<ConnectionHandle>,
-    reply: Option<ReplyTo>,
+pub(super) struct Foreign {
+    pub(super) from: ShardId,
+    pub(super) publisher: Option<ConnectionHandle>,
+    pub(super) reply: Option<ReplyTo>,
 }
 
 impl Shard {
@@ -40,6 +40,7 @@ impl Shard {
             Mail::Receipt { from, read } => self.delivery.on_receipt(from, read),
             Mail::SlowDown { publisher } => self.delivery.slow_down(publisher),
             Mail::SpeedUp { publisher } => self.delivery.speed_up(publisher),
+            Mail::RetainedStored => self.delivery.replay_stored(),
             Mail::Settled { asker, refused } => {
                 self.complete_answer(asker.session, asker.number, refused, now);
             }
@@ -70,7 +71,14 @@ impl Shard {
 
     fn on_parcel(&mut self, from: ShardId, mut parcel: Parcel, receipt: Option<u64>) {
         let mut hint = None;
-        for packed in parcel.iter() {
+        for content in parcel.iter() {
+            let packed = match content {
+                Content::One(packed) => packed,
+                Content::Run(run, publisher) => {
+                    hint = self.on_foreign_run(from, publisher, &run, hint);
+                    continue;
+                }
+            };
             hint = self.router.cached(packed.view.topic.as_bytes(), hint);
             let foreign = Foreign { from, publisher: packed.publisher, reply: packed.reply };
             let mut outgoing = Outgoing::of_packet(packed.view, packed.packet);
@@ -88,7 +96,7 @@ impl Shard {
     /// A message of a client of another shard, for the sessions here. Its route is `cached` if it
     /// has been found already.
     #[inline]
-    fn on_foreign(
+    pub(super) fn on_foreign(
         &mut self,
         foreign: &Foreign,
         cached: Option<CachedRoute>,

@@ -11,6 +11,7 @@ mod close;
 mod connack;
 mod depart;
 mod duel;
+mod half_open;
 mod hello;
 mod input;
 mod leftovers;
@@ -18,6 +19,7 @@ mod mail;
 mod mounted;
 mod publish;
 mod quota;
+mod replay;
 mod retain;
 mod runs;
 mod share;
@@ -54,6 +56,7 @@ use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
 use depart::Departing;
 use duel::Duels;
+use half_open::HalfOpen;
 pub(crate) use hello::Greeting;
 pub use hello::Hello;
 use noctule_mqtt::{ProtocolVersion, ReasonCode, Violation};
@@ -336,7 +339,10 @@ pub struct Shard {
     to_be_judged: Vec<SessionHandle>,
     /// When this shard will look for expired retained messages, by part.
     retained_watch: Vec<Option<u64>>,
+    /// Retained messages that are on their way to the store: the first of each ticket.
+    unstored: VecDeque<(Ticket, u64)>,
     duels: Duels,
+    half_open: HalfOpen,
     sayings: Sayings,
     /// Whether some clients have a limit of how fast they may send.
     is_metering: bool,
@@ -415,10 +421,12 @@ impl Shard {
             unaliased: Vec::new(),
             to_be_judged: Vec::new(),
             retained_watch: vec![None; commons.retained_parts()],
+            unstored: VecDeque::new(),
             commons,
             id,
             clients: Clients::new(hash_seed),
             duels: Duels::new(random.next_u64()),
+            half_open: HalfOpen::default(),
             sayings: Sayings::default(),
             is_metering: is_metering(&settings.entrances),
             entrances: settings.entrances,
@@ -470,7 +478,9 @@ impl Shard {
         now: Now,
     ) -> ConnectionHandle {
         let others = self.commons.connections().fetch_add(1, Ordering::Relaxed);
-        let is_one_too_many = others >= self.delivery.limits.connections_max;
+        let others = others.saturating_sub(self.half_open.going());
+        let surplus = (others + 1).saturating_sub(self.delivery.limits.connections_max);
+        let is_one_too_many = surplus > self.make_place(surplus, now);
         let turned_away = is_one_too_many.then_some(ReasonCode::QuotaExceeded);
         let mut connection = Connection::new(now.mono_ms, turned_away, transport, entrance);
         let rules = self.entrance(entrance);
@@ -479,6 +489,8 @@ impl Shard {
         connection.stage = stage.unwrap_or(self.delivery.journal.usual());
         let handle = self.delivery.connections.insert(connection);
         self.delivery.weigh(handle);
+        let connections = &self.delivery.connections;
+        self.half_open.add(handle, now.mono_ms, |handle| connections.get(handle));
         self.delivery.counters.connections_opened += 1;
         if transport == Transport::Tls {
             self.delivery.tls.connections_opened += 1;
@@ -486,6 +498,21 @@ impl Shard {
         let deadline = now.mono_ms + self.delivery.limits.connect_timeout_ms;
         self.timers.insert(deadline, Timer::Connect(handle));
         handle
+    }
+
+    /// Closes so many connections, if there are as many here that have not said CONNECT for too long: also
+    /// those that wait to be told that they are too many. Returns how many it were.
+    fn make_place(&mut self, wanted: usize, now: Now) -> usize {
+        for made in 0..wanted {
+            let connections = &self.delivery.connections;
+            let oldest = self.half_open.give_way(now.mono_ms, |handle| connections.get(handle));
+            let Some(oldest) = oldest else {
+                return made;
+            };
+            self.delivery.counters.connects_given_way += 1;
+            self.close(oldest, Cause::GaveWay, now);
+        }
+        wanted
     }
 
     /// Connections come faster than they may, and are not accepted for a while.
@@ -602,6 +629,7 @@ impl Shard {
             let leaves = usize::from(!fault(Fault::ConnectionLeaked));
             self.delivery.forget_weight(&mut connection);
             self.commons.connections().fetch_sub(leaves, Ordering::Relaxed);
+            self.half_open.gone(handle);
             if connection.transport == Transport::Tls {
                 self.delivery.tls.connections_closed += 1;
             }
@@ -622,11 +650,25 @@ impl Shard {
     /// The connections with new output since the last call, each once. They count as taken care of
     /// when their [`output`](Self::output) is asked for.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {
+        self.delivery.outputs.full.clear();
         let from = into.len();
         into.append(&mut self.delivery.outputs.dirty);
         for handle in &into[from..] {
             self.delivery.weigh(*handle);
         }
+    }
+
+    /// The connections with so much output that it had better be written now than with that of the others
+    /// at the end of the turn: more of it would go through memory instead of the processor's cache, and
+    /// whoever takes all that he is sent would seem not to. To be asked whenever bytes were handed in.
+    pub fn take_full(&mut self, into: &mut Vec<ConnectionHandle>) {
+        into.append(&mut self.delivery.outputs.full);
+    }
+
+    /// Frees buffers and messages that nobody has needed since the last call, which is best made about once
+    /// a second. Returns whether a further call may free more.
+    pub fn give_back(&mut self) -> bool {
+        self.delivery.outputs.give_back() | self.delivery.pool.give_back()
     }
 
     /// What is to be written on a connection; `None` if it is gone.
@@ -702,6 +744,7 @@ impl Shard {
     pub fn has_work(&self) -> bool {
         !self.delivery.replays.is_empty()
             || !self.delivery.released.is_empty()
+            || !self.delivery.released_first.is_empty()
             || !self.leaving.is_empty()
             || !self.to_be_judged.is_empty()
     }

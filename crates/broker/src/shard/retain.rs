@@ -3,10 +3,12 @@
 //! A message is set before it is routed, so that whoever subscribes next cannot see an older one.
 
 use super::{Shard, Timer};
+use crate::commons::ShardId;
 use crate::expiry::Deadline;
+use crate::mail::Mail;
 use crate::message::MessageView;
 use crate::outgoing::Outgoing;
-use crate::persist::Record;
+use crate::persist::{Record, Ticket};
 use noctule_session::Now;
 use std::sync::atomic::Ordering;
 
@@ -26,19 +28,54 @@ impl Shard {
         let part = self.placement.retained_part(topic, self.commons.retained_parts());
         let memory = self.commons.memory();
         let mut sequence = 0;
+        let is_shared = self.commons.shards() > 1;
+        let (unstored, is_first) = (self.commons.unstored(), self.unstored.is_empty());
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.size();
             // Counted with the part in hand, so that of one topic the last set is the highest.
             sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
+            if is_shared && is_first {
+                unstored.begin(self.id, sequence);
+            }
+            let clears = is_shared && message.payload().is_empty() && retained.has(message.topic());
             retained.set(message, sequence);
+            if clears {
+                retained.note_cleared(message.topic(), sequence, unstored.all_stored_before());
+            }
             memory.retained_changed(before, retained.size());
         });
+        let ticket = self.delivery.journal.ticket();
+        if is_shared && self.unstored.back().is_none_or(|(last, _)| *last < ticket) {
+            self.unstored.push_back((ticket, sequence));
+        }
         let message = message.clone();
         self.delivery.journal.push(Record::Retained { sequence, message });
         outgoing.durable = true;
         outgoing.retained = sequence;
         if !outgoing.view.expires.is_never() {
             self.watch_retained(part, outgoing.view.expires, self.delivery.now);
+        }
+    }
+
+    /// The store has everything up to this ticket: who waits for retained messages of this shard is
+    /// told.
+    #[inline]
+    pub(super) fn settle_retained(&mut self, persisted: Ticket) {
+        if self.unstored.front().is_some_and(|(ticket, _)| *ticket <= persisted) {
+            self.advance_unstored(persisted);
+        }
+    }
+
+    #[inline(never)]
+    fn advance_unstored(&mut self, persisted: Ticket) {
+        while self.unstored.pop_front_if(|(ticket, _)| *ticket <= persisted).is_some() {}
+        let first = self.unstored.front().map(|(_, sequence)| *sequence);
+        if self.commons.unstored().advance(self.id, first) {
+            for shard in (0..self.commons.shards()).map(ShardId).filter(|one| *one != self.id) {
+                self.delivery.post(shard, Mail::RetainedStored);
+            }
+            // Who waits here was to be told by others; it has been taken for told now.
+            self.delivery.replay_stored();
         }
     }
 

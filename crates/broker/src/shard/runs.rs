@@ -1,8 +1,15 @@
-//! Packets of a flood, taken in together: runs of PUBLISH, and PUBACKs one behind the other.
+//! Packets of a flood, taken in together: runs of PUBLISH, and PUBACKs one behind the other. What comes
+//! alone and is like the one before is a run of one.
 
 use super::Shard;
 use super::input::Sender;
+use super::mail::Foreign;
+use crate::commons::ShardId;
+use crate::connection::ConnectionHandle;
+use crate::crowd::Publisher;
+use crate::outgoing::Outgoing;
 use crate::rights::Ruling;
+use crate::router::CachedRoute;
 use crate::run::{self, Run};
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::{PacketId, PacketType, QoS, TopicName};
@@ -30,7 +37,10 @@ impl Shard {
         frame: &Frame<'_>,
     ) -> Front {
         if run::is_begun(frame, &input[frame.bytes.len()..]) {
-            return self.take_run(sender, input);
+            return self.take_run(sender, input, None);
+        }
+        if let Some(cached) = self.lone(sender, frame) {
+            return self.take_run(sender, input, Some(cached));
         }
         if frame.bytes.starts_with(&PUBACK) {
             return self.take_pubacks(sender, input);
@@ -38,8 +48,17 @@ impl Shard {
         Front::Single(frame.bytes.len())
     }
 
+    /// Where a packet goes that comes alone, if that is where the last one of its sender went and nothing
+    /// about its route is out of the ordinary: as a run of one it is asked for least.
+    #[inline]
+    fn lone(&mut self, sender: &Sender, frame: &Frame<'_>) -> Option<CachedRoute> {
+        let topic = run::topic_of(frame)?;
+        let last = sender.last_route.filter(|last| self.router.holds(*last, topic))?;
+        self.router.at(last).is_plain().then_some(last)
+    }
+
     #[inline(never)]
-    fn take_run(&mut self, sender: &Sender, input: &[u8]) -> Front {
+    fn take_run(&mut self, sender: &Sender, input: &[u8], cached: Option<CachedRoute>) -> Front {
         let Ok(Some(first)) = noctule_mqtt::codec::next_frame(input, u32::MAX) else {
             return Front::Single(input.len());
         };
@@ -57,7 +76,8 @@ impl Shard {
         {
             return Front::Single(all);
         }
-        let Some(cached) = self.router.cached(run.topic(), sender.last_route) else {
+        let cached = cached.or_else(|| self.router.cached(run.topic(), sender.last_route));
+        let Some(cached) = cached else {
             // The first of them has its route found, unless its client may not publish it. The run would be
             // gone through again for each of its messages then.
             let is_found = !self.delivery.authority.in_force;
@@ -70,13 +90,19 @@ impl Shard {
             return Front::Single(all);
         }
         let route = self.router.at(cached);
-        let is_plain =
-            route.refusal.is_none() && route.elsewhere.is_empty() && route.groups.is_empty();
-        if !is_plain || !self.delivery.takes_run(route, &run, sender.session) {
+        let has_receivers = !(route.targets.is_empty() && route.elsewhere.is_empty());
+        if !route.is_plain()
+            || !has_receivers
+            || !self.delivery.may_send_run_elsewhere(&route.elsewhere, run.qos)
+            || !self.delivery.takes_run(route, &run, Some(sender.session))
+        {
             return Front::Single(all);
         }
-        let denied = route.denied;
+        let (denied, receivers) = (route.denied, route.targets.len());
         let is_kept = run.qos == QoS::AtLeastOnce && self.delivery.keeps_run(&route.targets);
+        if is_kept && !route.elsewhere.is_empty() {
+            return Front::Single(all);
+        }
         if is_kept {
             // All of them are unfinished until they are stored.
             let waiting =
@@ -99,11 +125,16 @@ impl Shard {
         } else {
             self.delivery.send_run_at_most_once(&route.targets, &run);
         }
+        self.delivery.send_run_elsewhere(self.id, &route.elsewhere, &run, sender.connection);
         if self.delivery.authority.in_force {
             self.delivery.authority.denied.read += u64::from(denied) * run.messages as u64;
         }
         if is_kept {
             self.wait_for_store(sender.connection);
+        }
+        if self.delivery.has_met() {
+            let publisher = Publisher { shard: None, connection: sender.connection };
+            self.delivery.meet_crowd(Some(publisher), receivers);
         }
         self.watch.pass(run.messages);
         self.delivery.packets.run_came(run.qos, run.messages, run.payload_bytes);
@@ -113,6 +144,45 @@ impl Shard {
             connection.last_route = Some(cached);
         }
         Front::Taken(all)
+    }
+
+    /// A run of another shard's client, for the sessions here. Returns where its route is cached.
+    pub(super) fn on_foreign_run(
+        &mut self,
+        from: ShardId,
+        publisher: Option<ConnectionHandle>,
+        run: &Run<'_>,
+        hint: Option<CachedRoute>,
+    ) -> Option<CachedRoute> {
+        // It was one where it came in.
+        let topic = TopicName::from_checked(run.topic());
+        let mut cached = self.router.cached(run.topic(), hint);
+        if cached.is_none() {
+            self.router.route(topic, self.delivery.law());
+            cached = self.router.cached(run.topic(), None);
+        }
+        let route = cached.map(|cached| self.router.at(cached)).filter(|route| {
+            self.delivery.takes_run(route, run, None)
+                && (run.qos == QoS::AtMostOnce || !self.delivery.keeps_run(&route.targets))
+        });
+        let Some(route) = route else {
+            let foreign = Foreign { from, publisher, reply: None };
+            for member in run.members() {
+                let (view, packet) = run.parts(&member, topic);
+                let mut outgoing = Outgoing::of_packet(view, packet);
+                self.on_foreign(&foreign, cached, &mut outgoing);
+            }
+            return cached;
+        };
+        if self.delivery.authority.in_force {
+            self.delivery.authority.denied.read += u64::from(route.denied) * run.messages as u64;
+        }
+        if run.qos == QoS::AtLeastOnce {
+            self.delivery.send_run_at_least_once(&route.targets, run, topic, None);
+        } else {
+            self.delivery.send_run_at_most_once(&route.targets, run);
+        }
+        cached
     }
 
     /// Takes PUBACKs as long as each is for the oldest message in flight.

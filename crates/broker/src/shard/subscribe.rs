@@ -11,8 +11,8 @@ use crate::faults::{Fault, fault};
 use crate::memory::{Pressure, subscription_bytes};
 use crate::offer::Sharing;
 use crate::persist::Record;
-use crate::retained::{Cursor, Wanted};
-use crate::session::{Answer, Replay, Replays, Session, SessionHandle, Terms};
+use crate::replay::{Replay, ReplayNumber};
+use crate::session::{Answer, Session, SessionHandle, Terms};
 use crate::subscriptions::Subscriber;
 use noctule_mqtt::packet::{
     RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 #[derive(Default)]
 struct After {
     greet: bool,
-    replays: Replays,
+    opens: Option<ReplayNumber>,
 }
 
 impl Shard {
@@ -35,14 +35,14 @@ impl Shard {
         let session = sender.session;
         let identifier = subscribe.properties.subscription_identifier();
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
-        let mut replays = Replays::new();
+        let mut opens = None;
         let mut greet = false;
         for subscription in &subscribe.subscriptions {
             let mut options = subscription.options;
             // [MQTT5-3.2.2-10] [MQTT5-3.8.4-7]: granted as far as it is offered.
             options.qos = options.qos.min(self.offer.qos_max);
             let terms = Terms { options, identifier, since: 0 };
-            let reason = match self.subscribe(session, subscription, terms, &mut replays) {
+            let reason = match self.subscribe(session, subscription, terms, &mut opens) {
                 Ok(()) => {
                     greet |= self.asks_for_greeting(session, subscription.filter.as_str());
                     ReasonCode::granted(terms.options.qos)
@@ -54,7 +54,7 @@ impl Shard {
         // [MQTT3-2.3.1-7] [MQTT3-3.8.4-2] [MQTT5-2.2.1-6] [MQTT5-3.8.4-2]
         let packet_id = subscribe.packet_id;
         let why = reasons.iter().find(|reason| reason.is_error()).map_or("", |r| explanation(*r));
-        self.answer_encoded(sender, why, After { greet, replays }, |properties| {
+        self.answer_encoded(sender, why, After { greet, opens }, |properties| {
             Packet::Suback(Suback { packet_id, properties, reasons: reasons.clone() })
         });
     }
@@ -64,7 +64,7 @@ impl Shard {
         session: SessionHandle,
         subscription: &Subscription<'_>,
         mut terms: Terms,
-        replays: &mut Replays,
+        opens: &mut Option<ReplayNumber>,
     ) -> Result<(), ReasonCode> {
         let limits = &self.delivery.limits;
         let filter = subscription.filter;
@@ -138,20 +138,21 @@ impl Shard {
         // Asked for after the count was read, see [`RetainedTraces`](crate::RetainedTraces).
         let wants_retained =
             wants_retained && self.commons.retained_traces().lead_to(&self.placement, filter);
-        let to_be_sent =
-            durable && wants_retained && self.has_retained_for(Wanted { filter, up_to });
+        let replay = wants_retained.then(|| {
+            let is_stored = durable && self.has_retained_for(filter, up_to);
+            let number = self.delivery.number_replay();
+            *opens = Some(number);
+            Replay::new(number, up_to, self.first_retained_part(filter), is_stored)
+        });
         // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
         if let Some(found) = self.delivery.sessions.get_mut(session) {
             found.subscriptions.insert(text.into(), terms);
-            if durable {
-                let up_to = to_be_sent.then_some(up_to);
-                self.delivery.journal.push(found.subscribed(text, terms, up_to));
+            if let Some(replay) = replay {
+                found.replays.await_suback(text, replay);
             }
-        }
-        if wants_retained {
-            let part = self.first_retained_part(filter);
-            let replay = Replay { terms, up_to, part, cursor: Cursor::Start, to_be_sent };
-            replays.insert(text.into(), replay);
+            if durable {
+                self.delivery.journal.push(found.subscribed(text, terms));
+            }
         }
         Ok(())
     }
@@ -258,7 +259,7 @@ impl Shard {
         after: After,
         packet: impl for<'r> Fn(Properties<'r>) -> Packet<'r>,
     ) {
-        let After { greet, replays } = after;
+        let After { greet, opens } = after;
         let Sender { connection: handle, session, now, .. } = *sender;
         let Some(connection) = self.delivery.connections.get(handle) else {
             return;
@@ -275,10 +276,10 @@ impl Shard {
         if fault(Fault::ReplayOvertakesSuback)
             && let Some(found) = self.delivery.sessions.get_mut(session)
         {
-            found.replays.extend(replays.clone());
+            found.replays.open_all();
             self.delivery.replay(session);
         }
-        let answer = Answer::Encoded { bytes: bytes.into(), greet, replays };
+        let answer = Answer::Encoded { bytes: bytes.into(), greet, opens };
         self.delivery.answer(session, answer, ticket);
     }
 }

@@ -8,18 +8,14 @@ use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
 use crate::persist::{Batch, Owed, Stage, StoreState, Ticket};
 use crate::restore::away;
-use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
-use noctule_mqtt::{PacketType, ReasonCode, TopicFilter, Violation};
+use noctule_mqtt::{PacketType, ReasonCode, Violation};
 use noctule_session::{AckNumber, Now};
 
 /// So many bytes that clients sent while they were not read are dealt with at once.
 const RELEASED_BYTES: usize = 256 * 1024;
 /// As much as this a connection counts for at the least.
 const RELEASED_BYTES_LEAST: usize = 4 * 1024;
-
-/// So many topics are looked at to find out whether one is retained that a filter matches.
-const LOOKED_AT: usize = 64;
 
 impl Shard {
     /// An action was carried out.
@@ -61,17 +57,28 @@ impl Shard {
         self.delivery.balance(self.commons.memory());
     }
 
-    /// Deals with the input of connections that may go on.
+    /// Deals with the input of connections that may go on: first of those who have sent little, and of
+    /// one of the others in any case.
     fn release(&mut self) {
         let mut left = RELEASED_BYTES;
+        while left > 0
+            && let Some(handle) = self.delivery.released_first.pop_front()
+        {
+            left = left.saturating_sub(self.release_one(handle));
+        }
         while let Some(handle) = self.delivery.released.pop_front() {
-            let held = self.delivery.connections.get(handle).map_or(0, |found| found.held.len());
-            self.release_input(handle, self.delivery.now);
-            left = left.saturating_sub(held.max(RELEASED_BYTES_LEAST));
+            left = left.saturating_sub(self.release_one(handle));
             if left == 0 {
                 return;
             }
         }
+    }
+
+    /// Returns for how many bytes it counts.
+    fn release_one(&mut self, handle: ConnectionHandle) -> usize {
+        let held = self.delivery.connections.get(handle).map_or(0, |found| found.held.len());
+        self.release_input(handle, self.delivery.now);
+        held.max(RELEASED_BYTES_LEAST)
     }
 
     /// Sees to it that receivers which do not keep up are not waited for without end.
@@ -241,6 +248,7 @@ impl Shard {
 
     /// Goes on with what has waited for tickets up to this one to become that safe.
     fn on_persisted(&mut self, persisted: Ticket, stage: Stage, now: Now) {
+        self.settle_retained(persisted);
         self.delivery.journal.enter(stage);
         let has_come = |ticket: Ticket| ticket <= persisted || fault(Fault::TicketIgnored);
         while let Some(continuation) = self.delivery.waiting.next(stage, has_come) {
@@ -343,130 +351,5 @@ impl Shard {
         }
         self.delivery.pump(session);
         self.revive_replays(session);
-    }
-
-    /// Sends retained messages to sessions that wait for some, one after another. However many they
-    /// are, only so many topics are looked at in a turn: nobody else waits for them.
-    fn replay_retained(&mut self) {
-        let mut budget = self.delivery.limits.retained_slice.max(1);
-        while budget > 0 {
-            let Some(session) = self.delivery.replays.pop_front() else {
-                return;
-            };
-            if self.replay_slice(session, &mut budget) {
-                self.delivery.replays.push_back(session);
-            }
-        }
-    }
-
-    /// Goes on with one subscription of a session as long as there is room and budget, of which at
-    /// least one is used. Returns whether the session has to be asked again.
-    fn replay_slice(&mut self, session: SessionHandle, budget: &mut usize) -> bool {
-        let spent = *budget - 1;
-        let room = self.delivery.has_room_for_retained(session);
-        let Some(found) = self.delivery.sessions.get_mut(session) else {
-            return false;
-        };
-        if found.replays.is_empty() {
-            found.replaying = false;
-            return false;
-        }
-        if !room {
-            found.replaying = false;
-            self.stall(session);
-            return false;
-        }
-        if let Some((filter, mut replay)) = found.replays.pop_first()
-            // It may have been ended while its SUBACK waited for the store.
-            && found.subscriptions.contains_key(&filter)
-            && !found.is_suspended(&filter)
-            && let Ok(parsed) = TopicFilter::new(&filter)
-        {
-            let wanted = Wanted { filter: parsed, up_to: replay.up_to };
-            let delivery = &mut self.delivery;
-            let mut reached = None;
-            self.commons.read_retained(replay.part, &mut |retained| {
-                reached = retained.walk(&wanted, &replay.cursor, budget, |kept| {
-                    if kept.expires().has_passed(delivery.now) {
-                        return true;
-                    }
-                    let room = delivery.has_room_for_retained(session);
-                    if room {
-                        delivery.deliver_retained(session, replay.terms, kept);
-                    }
-                    room
-                });
-            });
-            let next = match reached {
-                Some(cursor) => Some((replay.part, cursor)),
-                None => {
-                    self.next_retained_part(parsed, replay.part).map(|part| (part, Cursor::Start))
-                }
-            };
-            match (next, self.delivery.sessions.get_mut(session)) {
-                (Some(next), Some(found)) => {
-                    (replay.part, replay.cursor) = next;
-                    found.replays.insert(filter, replay);
-                }
-                (None, Some(found)) if replay.to_be_sent && found.is_persistent() => {
-                    // All are owed to it now, which is said before.
-                    let done = found.subscribed(&filter, replay.terms, None);
-                    self.delivery.journal.push(done);
-                }
-                (None, _) | (_, None) => {}
-            }
-        }
-        *budget = spent.min(*budget);
-        true
-    }
-
-    /// Where to begin looking for the retained messages of a filter.
-    pub(crate) fn first_retained_part(&self, filter: TopicFilter<'_>) -> usize {
-        if filter.has_wildcard() {
-            return 0;
-        }
-        self.placement.retained_part(filter.as_str().as_bytes(), self.commons.retained_parts())
-    }
-
-    /// Whether there may be retained messages for a subscription: a few topics are looked at.
-    pub(super) fn has_retained_for(&self, wanted: Wanted<'_>) -> bool {
-        let (mut part, mut found) = (Some(self.first_retained_part(wanted.filter)), false);
-        let mut budget = LOOKED_AT;
-        while let Some(number) = part {
-            self.commons.read_retained(number, &mut |retained| {
-                retained.walk(&wanted, &Cursor::Start, &mut budget, |_| {
-                    found = true;
-                    false
-                });
-            });
-            if found || budget == 0 {
-                return true;
-            }
-            part = self.next_retained_part(wanted.filter, number);
-        }
-        false
-    }
-
-    /// Where to go on when a part is done; nowhere without a wildcard, as a topic lies in one part.
-    fn next_retained_part(&self, filter: TopicFilter<'_>, part: usize) -> Option<usize> {
-        let next = part + 1;
-        (filter.has_wildcard() && next < self.commons.retained_parts()).then_some(next)
-    }
-
-    /// There may be room again for retained messages that a session waits for.
-    pub(super) fn revive_replays(&mut self, session: SessionHandle) {
-        if self.delivery.sessions.get(session).is_some_and(|found| found.queue.is_empty()) {
-            self.delivery.replay(session);
-        }
-    }
-
-    /// Has the session asked again when its connection's output has drained.
-    fn stall(&mut self, session: SessionHandle) {
-        let connection = self.delivery.sessions.get(session).and_then(|found| found.connection);
-        if let Some(connection) =
-            connection.and_then(|handle| self.delivery.connections.get_mut(handle))
-        {
-            connection.stalled = true;
-        }
     }
 }

@@ -382,6 +382,47 @@ fn a_connection_over_the_limit_is_refused_and_the_others_stay() {
     });
 }
 
+#[test]
+fn whoever_has_not_said_connect_gives_way_when_places_are_short() {
+    let mut w = World::with(Limits { connections_max: 3, ..Limits::default() });
+    w.connect("a", v311());
+    for silent in ["first", "second"] {
+        w.open(silent, ProtocolVersion::V5);
+        w.pass_ms(1);
+    }
+    // All have had too little time yet, and then those have that came last.
+    w.pass_ms(1_900);
+    w.expect_refused("b", v5(), ReasonCode::QuotaExceeded);
+    w.pass_ms(98);
+    w.connect("c", v5());
+    w.expect_closed("first");
+    assert_eq!(w.cause("first"), Some(&Cause::GaveWay));
+    assert_eq!(w.snapshot().counters.connects_given_way, 1);
+    w.expect_refused("d", v5(), ReasonCode::QuotaExceeded);
+    w.send("second", v5());
+    w.expect("second", connack());
+    // One that was turned away, and does not say what it wanted, gives nobody's place away.
+    w.open("too many", ProtocolVersion::V5);
+    w.pass(3);
+    w.expect_refused("f", v5(), ReasonCode::QuotaExceeded);
+    w.expect_closed("too many");
+    assert_eq!(w.cause("too many"), Some(&Cause::GaveWay));
+    w.disconnect("second");
+    w.open("third", ProtocolVersion::V5);
+    // Who has said it keeps its place, also when its verdict takes long.
+    w.authenticate(Authenticator::Waiting);
+    w.send("third", v5());
+    w.pass(5);
+    w.open("e", ProtocolVersion::V5);
+    w.send("e", v5());
+    w.expect("e", connack_refused(ReasonCode::QuotaExceeded));
+    w.expect_closed("e");
+    w.verdict(Verdict::Accepted);
+    w.expect("third", connack());
+    w.send("a", pingreq());
+    w.expect("a", pingresp());
+}
+
 #[test] // [MQTT3-3.1.0-2] [MQTT5-3.1.0-2]
 fn a_second_connect_is_a_violation() {
     in_each_version(|version| {

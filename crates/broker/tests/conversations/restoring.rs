@@ -1,8 +1,8 @@
 //! Sessions that a store has kept, after the broker has ended without a word.
 
 use noctule_broker::{
-    Extras, Limits, Message, MessageParts, Owed, PacketId, Principal, QoS, Record, Sequence,
-    SessionKey, StoredInFlight, StoredSession, StoredSubscription, SubscriptionOptions,
+    Extras, Limits, Message, MessageParts, Owed, PacketId, Principal, QoS, Record, RecordedReplay,
+    Sequence, SessionKey, StoredInFlight, StoredSession, StoredSubscription, SubscriptionOptions,
 };
 use noctule_testkit::packets::*;
 use noctule_testkit::{PromptStore, Store, World};
@@ -55,7 +55,7 @@ fn subscription(filter: &str) -> StoredSubscription {
         filter: filter.into(),
         options: SubscriptionOptions::qos(QoS::ExactlyOnce),
         identifier: None,
-        retained_up_to: None,
+        replay: None,
     }
 }
 
@@ -237,7 +237,7 @@ fn what_a_group_is_owed_goes_to_another_member_when_the_session_ends() {
 #[test]
 fn retained_messages_that_were_not_sent_for_a_subscription_follow_and_it_is_said_when_they_are() {
     let mut unsent = subscription("kept/#");
-    unsent.retained_up_to = Some(2);
+    unsent.replay = Some(RecordedReplay { number: None, up_to: 2, reached: None });
     let stored = StoredSession { subscriptions: vec![unsent.clone()], ..session() };
     let mut w = World::new();
     w.connect("s", v311());
@@ -250,9 +250,7 @@ fn retained_messages_that_were_not_sent_for_a_subscription_follow_and_it_is_said
     w.receive("r", publish("kept/2", "x").qos(0).retain());
     w.expect_nothing("r");
     let said = w.records().iter().any(|record| match record {
-        Record::Subscribed { filter, retained_up_to, .. } => {
-            **filter == *"kept/#" && retained_up_to.is_none()
-        }
+        Record::Subscribed { filter, replay, .. } => **filter == *"kept/#" && replay.is_none(),
         _ => false,
     });
     assert!(said);

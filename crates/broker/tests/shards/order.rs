@@ -51,6 +51,67 @@ fn messages_of_one_publisher_and_topic_arrive_in_order_on_every_shard() {
     }
 }
 
+/// What receivers on two shards hear of messages to one topic that come in such pieces: those at QoS 0
+/// and 1, one whose window is small, and one whose session is kept.
+fn heard_of_forty(pieces: Pieces, qos: u8, properties: bool) -> Vec<Vec<String>> {
+    let mut w = Shards::new(2);
+    let publisher = w.name_at(0, 0);
+    let receivers: Vec<_> = (0..2).flat_map(|at| (1..4).map(move |n| (at, n))).collect();
+    let receivers: Vec<_> = receivers.into_iter().map(|(at, n)| w.name_at(at, n)).collect();
+    for (number, name) in receivers.iter().enumerate() {
+        match number % 3 {
+            0 => w.connect(name, 0, v311()),
+            1 => w.connect(name, 1, v5().receive_maximum(7)),
+            _ => w.connect(name, 0, v5().expiry(100)),
+        };
+        w.subscribe(name, "t", if number == 3 { 0 } else { 1 });
+    }
+    w.connect(&publisher, 1, if properties { v5() } else { v311() });
+    w.in_pieces(pieces);
+    for number in 0..40 {
+        let words = publish("t", format!("number {number}")).qos(qos);
+        w.say(&publisher, if qos == 0 { words } else { words.id(number + 1) });
+    }
+    w.settle();
+    let mut all = Vec::new();
+    for name in &receivers {
+        let mut heard = Vec::new();
+        loop {
+            let said = w.all_heard(name);
+            if said.is_empty() {
+                break;
+            }
+            for one in said {
+                let Said::Publish(publish) = one else { panic!("{name} hears {one}") };
+                heard.push(format!(
+                    "{} at {:?}",
+                    String::from_utf8_lossy(&publish.payload),
+                    publish.qos
+                ));
+                if let Some(id) = publish.id {
+                    w.say(name, puback(id));
+                }
+            }
+            w.settle();
+        }
+        assert_eq!(heard.len(), 40, "{name}");
+        all.push(heard);
+    }
+    let answers = w.all_heard(&publisher).len();
+    assert_eq!(answers, if qos == 0 { 0 } else { 40 });
+    all
+}
+
+#[test] // [MQTT3-4.6.0-6] [MQTT5-4.6.0-6]
+fn nobody_on_another_shard_can_tell_whether_messages_came_together() {
+    for (qos, properties) in [(0, false), (0, true), (1, false), (1, true)] {
+        let one_by_one = heard_of_forty(Pieces::Bytes, qos, properties);
+        for pieces in [Pieces::Whole, Pieces::Random(1), Pieces::Random(2)] {
+            assert_eq!(heard_of_forty(pieces, qos, properties), one_by_one, "{qos} {pieces:?}");
+        }
+    }
+}
+
 #[test] // [MQTT5-3.8.3-3]
 fn no_local_holds_when_the_message_goes_to_other_shards_too() {
     let mut w = Shards::new(2);

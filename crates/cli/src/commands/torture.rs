@@ -106,12 +106,18 @@ fn rounds() -> [Arg; 5] {
     ]
 }
 
-fn clients() -> [Arg; 7] {
+fn clients() -> [Arg; 8] {
     [
         number(PUBLISHERS, "NUMBER", "4", "Publishers, each at QoS 1 and 2"),
         number(PRESENT, "NUMBER", "2", "Subscribers that are always there"),
         number(ABSENT, "NUMBER", "2", "Subscribers that are away most of the time"),
         number(WRITERS, "NUMBER", "2", "Writers of retained values"),
+        number(
+            RETAINED,
+            "NUMBER",
+            "4000",
+            "Retained messages that one subscribes to again and again",
+        ),
         number(WINDOW, "NUMBER", "64", "Messages that a publisher keeps in flight"),
         number(PAYLOAD, "BYTES", "256", "Size of a payload"),
         Arg::new(VERSION)
@@ -231,6 +237,7 @@ fn plan(arguments: &ArgMatches) -> Result<Plan, Trouble> {
     plan.present = small(PRESENT);
     plan.absent = small(ABSENT);
     plan.writers = small(WRITERS);
+    plan.retained = number(RETAINED);
     plan.window = small(WINDOW);
     plan.payload_bytes = number(PAYLOAD) as usize;
     if arguments.get_one::<String>(VERSION).is_some_and(|version| version == "mqttv5") {
@@ -283,6 +290,7 @@ const PUBLISHERS: &str = "publishers";
 const PRESENT: &str = "present";
 const ABSENT: &str = "absent";
 const WRITERS: &str = "writers";
+const RETAINED: &str = "retained";
 const WINDOW: &str = "window";
 const PAYLOAD: &str = "payload";
 const VERSION: &str = "protocol-version";
@@ -299,7 +307,8 @@ Kill a broker again and again under load, and look for every acknowledged messag
 Starts the broker, keeps publishers (QoS 1 and 2), persistent subscribers that are there or away, and
 writers of retained values busy, kills it at random moments, starts it again on what it has left, and
 accounts for everything it had acknowledged: lost, doubled at QoS 2, out of order, older retained
-values, sessions and subscriptions that are gone. Any broker will do that takes a port and a directory.";
+values, sessions and subscriptions that are gone. One client subscribes to many retained messages again
+and again, of which each has to come once. Any broker will do that takes a port and a directory.";
 
 const EXAMPLES: &str = "\
 Placeholders in COMMAND and in the file of --config: {port} is a free port of 127.0.0.1, {data} an

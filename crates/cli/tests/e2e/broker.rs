@@ -50,7 +50,12 @@ impl Broker {
 
     /// `noctule broker` in a directory where another one was, on that one's port.
     pub(crate) fn again(room: Room, port: u16) -> Self {
-        Self::begin(room, port, &[])
+        Self::again_with(room, port, &[])
+    }
+
+    /// The same with these flags.
+    pub(crate) fn again_with(room: Room, port: u16, flags: &[&str]) -> Self {
+        Self::begin(room, port, flags)
     }
 
     /// `noctule broker` on a free port, started by a shell's `script` whose arguments are the command.

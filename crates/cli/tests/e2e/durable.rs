@@ -6,6 +6,7 @@ use crate::foreign;
 use crate::mosquitto::{Subscriber, VERSIONS, message, publish, publish_lines};
 use crate::program::Program;
 use crate::room::Room;
+use noctule_client::{Client, ClientOptions, Publish, QoS};
 use rustix::process::Signal;
 
 /// A flag that makes a session persistent in this version.
@@ -58,6 +59,51 @@ fn sessions_are_found_again_with_another_number_of_loops() {
             assert_eq!(back.next(), message("x", 1, false, payload), "{id}");
         }
     }
+}
+
+/// So many retained messages are handed out.
+const RETAINED: usize = 400;
+
+#[tokio::test]
+async fn retained_messages_come_to_paho_once_though_the_broker_is_killed_while_it_hands_them_out() {
+    // Few are on their way at a time, so that most are not handed out when it is killed.
+    let window = ["--inflight-out-max", "10", "--shards"];
+    let mut broker = Broker::ours(&[&window[..], &["2"]].concat());
+    let port: u16 = broker.port().parse().expect("it can be");
+    let options = ClientOptions::new("127.0.0.1", port);
+    let publisher = Client::connect(options).expect("it can be");
+    let mut under_way = Vec::new();
+    for number in 0..RETAINED {
+        let (topic, payload) = (format!("kept/{number}"), number.to_string());
+        let message = Publish::new(topic, payload).qos(QoS::ExactlyOnce).retain(true);
+        under_way.push(publisher.publish_later(message).await.expect("it can be"));
+    }
+    for publishing in under_way {
+        publishing.await.expect("it can be");
+    }
+    publisher.disconnect().await.expect("it can be");
+
+    let mut paho = foreign::python();
+    paho.arg(foreign::script("paho_retained.py"));
+    let paho = Program::start(paho.args([&broker.host(), &broker.port(), "kept/#", "newcomer"]));
+    let next = || paho.expect("message", |line| Some(line.to_owned()));
+    let mut heard: Vec<_> = (0..50).map(|_| next()).collect();
+    for shards in ["3", "1", "2"] {
+        broker = Broker::again_with(broker.kill(), port, &[&window[..], &[shards]].concat());
+        heard.extend((0..50).map(|_| next()));
+    }
+    while heard.len() < RETAINED {
+        heard.push(next());
+    }
+    // Nothing is behind them.
+    publish(&broker, "mqttv311", &["-q", "2", "-t", "kept/end", "-m", "end"]);
+    assert_eq!(next(), "end");
+    let mut numbers: Vec<usize> =
+        heard.iter().map(|line| line.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(0..RETAINED), "{numbers:?}");
+    paho.signal(Signal::TERM);
+    drop(paho.finish());
 }
 
 #[test]

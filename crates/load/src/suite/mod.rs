@@ -40,6 +40,8 @@ pub struct Suite {
     pub mosquitto: Option<PathBuf>,
     /// The program whose command `relay` is the floor.
     pub relay: PathBuf,
+    /// Which programs are measured, by [their names](Who::program); all if there is none.
+    pub at: Vec<&'static str>,
     /// How often each row is measured, unless the row says less.
     pub rounds: u32,
     /// How long a row sends, per broker and round.
@@ -210,14 +212,15 @@ impl Suite {
     }
 
     fn has(&self, who: Who) -> bool {
-        who != Who::Mosquitto || self.mosquitto.is_some()
+        let is_there = who != Who::Mosquitto || self.mosquitto.is_some();
+        is_there && (self.at.is_empty() || self.at.contains(&who.program()))
     }
 
     fn measure(&self, row: &Row, who: Who) -> Result<Measured, LoadError> {
         if let Work::Disk { publishers, window } = row.work {
             return disk::measure(self, publishers, window);
         }
-        let target = self.target(who, row.work.is_over_tls())?;
+        let target = self.target(who, row.work)?;
         let measured = start(&target, row.pinned).and_then(|mut broker| {
             let measured = self.work(&mut broker, row.work);
             // That the broker is gone explains more than what its end did to our connections.
@@ -229,17 +232,26 @@ impl Suite {
         measured
     }
 
-    fn target(&self, who: Who, over_tls: bool) -> Result<Target, LoadError> {
+    fn target(&self, who: Who, work: Work) -> Result<Target, LoadError> {
         let target = match who {
             Who::Noctule => Target::noctule(&self.noctule),
             Who::Loops(loops) => Target::noctule_with_loops(&self.noctule, loops),
             Who::Mosquitto => {
                 let program = self.mosquitto.as_ref();
-                Target::mosquitto(program.ok_or_else(|| LoadError::new("no mosquitto here"))?)
+                let program = program.ok_or_else(|| LoadError::new("no mosquitto here"))?;
+                let mut target = Target::mosquitto(program);
+                // A message that it drops would leave the row without a figure.
+                if matches!(work, Work::Flow { .. }) {
+                    target = target.with_line(MOSQUITTO_QUEUES);
+                }
+                if work.is_exactly_once() {
+                    target = target.with_line(MOSQUITTO_UNLIMITED);
+                }
+                target
             }
             Who::Relay => Target::relay(&self.relay, &["relay"]),
         };
-        if over_tls { target.with_tls(&self.noctule) } else { Ok(target) }
+        if work.is_over_tls() { target.with_tls(&self.noctule) } else { Ok(target) }
     }
 
     fn work(&self, broker: &mut Broker, work: Work) -> Result<Measured, LoadError> {
@@ -258,7 +270,7 @@ impl Suite {
             Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
             Work::Disk { publishers, window } => disk::measure(self, publishers, window),
             Work::Overload(overload) => {
-                let relay = self.target(Who::Relay, false)?;
+                let relay = self.target(Who::Relay, work)?;
                 overload::measure(broker, overload, &relay, self.duration)
             }
         }
@@ -266,12 +278,19 @@ impl Suite {
 }
 
 impl Who {
+    /// The program's name, whatever it is started with.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Noctule | Self::Loops(_) => "noctule",
+            Self::Mosquitto => "mosquitto",
+            Self::Relay => "relay",
+        }
+    }
+
     fn name(self) -> String {
         match self {
-            Self::Noctule => "noctule".into(),
-            Self::Loops(loops) => format!("noctule/{loops}"),
-            Self::Mosquitto => "mosquitto".into(),
-            Self::Relay => "relay".into(),
+            Self::Loops(loops) => format!("{}/{loops}", self.program()),
+            Self::Noctule | Self::Mosquitto | Self::Relay => self.program().into(),
         }
     }
 }
@@ -285,7 +304,20 @@ impl Work {
             _ => false,
         }
     }
+
+    /// Whether there are many messages at QoS 2 at once.
+    fn is_exactly_once(self) -> bool {
+        match self {
+            Self::Flow { qos, .. } => qos == QoS::ExactlyOnce,
+            Self::Overload(overload) => overload.levels.contains(&QoS::ExactlyOnce),
+            _ => false,
+        }
+    }
 }
+
+/// With its default, 20, Mosquitto 2.0.11 acknowledges at QoS 2 what a client sends beyond that at once,
+/// and does not deliver it. Without a limit it does.
+const MOSQUITTO_UNLIMITED: &str = "max_inflight_messages 0";
 
 /// Starts a broker where it is to run, and moves to where we are to run ourselves.
 fn start(target: &Target, pinned: bool) -> Result<Broker, LoadError> {
@@ -346,6 +378,10 @@ pub fn json(cells: &[Cell], suite: &Suite) -> Value {
     })
 }
 
+/// Mosquitto queues 1,000 messages for a client and drops what is over, which a flood's window reaches as
+/// soon as it falls behind. This is more than are ever under way.
+const MOSQUITTO_QUEUES: &str = "max_queued_messages 100000";
+
 /// A number no other run at the same broker has; each row has a broker of its own.
 const RUN: u32 = 1;
 
@@ -374,6 +410,7 @@ mod tests {
             noctule: "/nonexistent/noctule".into(),
             mosquitto: None,
             relay: "/nonexistent/relay".into(),
+            at: Vec::new(),
             rounds: 2,
             duration: Duration::from_millis(1),
             fraction: 1,
@@ -384,6 +421,15 @@ mod tests {
         assert_eq!((cells.len(), heard), (4, 8), "two rows at two, twice");
         let failure = cells[3].json()["failure"].to_string();
         assert!(failure.contains("/nonexistent/"), "{failure}");
+    }
+
+    #[test]
+    fn who_has_a_configuration_file_gets_a_line_more() {
+        let target = Target::mosquitto("mosquitto".as_ref()).with_line("max_inflight_messages 0");
+        let how = format!("{:?}", target.how);
+        assert!(how.contains("allow_anonymous true\\nmax_inflight_messages 0\\n"), "{how}");
+        let noctule = Target::noctule("noctule".as_ref());
+        assert_eq!(noctule.clone().with_line("anything"), noctule);
     }
 
     #[test]

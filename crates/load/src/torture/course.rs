@@ -212,6 +212,7 @@ impl<'a> Course<'a> {
         let is_quiet = |station: &Station| match &station.role {
             Role::Publisher(publisher) => publisher.is_idle(),
             Role::Subscriber(subscriber) => !station.wanted || subscriber.is_settled(&self.books),
+            Role::Newcomer(newcomer) => newcomer.is_settled(),
             Role::Looker(_) => true,
         };
         self.stations.iter().all(|station| station.is_up() || !station.wanted)
@@ -233,6 +234,9 @@ impl<'a> Course<'a> {
                         let words = || "a message is not acknowledged".into();
                         self.books.findings.note(Kind::Unanswered, words);
                     }
+                }
+                Role::Newcomer(newcomer) => {
+                    newcomer.give_up(&mut self.books, "nothing more came");
                 }
                 Role::Looker(_) => {}
             }

@@ -34,6 +34,10 @@
 //! has come, as a broker may wait for PUBREL. A new client looks after each start, before
 //! anybody writes, and whenever everything has come to rest.
 //!
+//! **What is handed out** (`newcomer`). A client with a session that is kept subscribes to many retained
+//! messages at QoS 2, and again when all have come. For each SUBSCRIBE that was granted each comes once,
+//! else it is **doubled** or **lost**, however often the broker dies meanwhile.
+//!
 //! **Sessions.** CONNACK must say "session present" to every client that has had a CONNACK before;
 //! else the session is **gone**. What it was owed counts as lost then; from there on it is a new
 //! session that is owed nothing older. A publisher whose session is gone does not repeat what was in
@@ -58,6 +62,7 @@ pub mod findings;
 pub mod hearing;
 pub mod lane;
 mod looker;
+mod newcomer;
 mod packet;
 pub mod plan;
 pub mod profile;

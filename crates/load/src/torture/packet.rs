@@ -81,6 +81,26 @@ impl Pen {
         codec::encode(&Packet::Publish(publish), self.version, out).map_err(in_words)
     }
 
+    /// Appends a PUBLISH at QoS 2 of a message that is to be retained and belongs to no lane.
+    pub(crate) fn retain(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        packet_id: PacketId,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LoadError> {
+        let publish = Publish {
+            dup: false,
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            topic: Some(TopicName::new(topic).map_err(in_words)?),
+            packet_id: Some(packet_id),
+            properties: Properties::EMPTY,
+            payload,
+        };
+        codec::encode(&Packet::Publish(publish), self.version, out).map_err(in_words)
+    }
+
     /// Appends PUBACK, PUBREC, PUBREL or PUBCOMP.
     pub(crate) fn answer(&self, kind: PacketType, packet_id: PacketId, out: &mut Vec<u8>) {
         let ack = Ack::new(packet_id, ReasonCode::Success);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use noctule_mqtt::{ProtocolVersion, QoS};
 
 use super::lane::Lane;
+use super::newcomer::Newcomer;
 use super::publisher::Publisher;
 use super::shelf;
 use super::station::{Role, Station};
@@ -40,6 +41,9 @@ pub struct Plan {
     pub absent: u16,
     /// Clients that write retained values on [`TOPICS_EACH`] topics of their own, at QoS 1 or 2.
     pub writers: u16,
+    /// Retained messages at QoS 2 that a client subscribes to again and again; zero for no such
+    /// client.
+    pub retained: u32,
     /// Messages that a client keeps in flight.
     pub window: u16,
     /// Size of a payload, at least [`MARK_BYTES`].
@@ -67,6 +71,7 @@ impl Plan {
             present: 2,
             absent: 2,
             writers: 2,
+            retained: 4_000,
             window: 64,
             payload_bytes: 256,
             version: ProtocolVersion::V311,
@@ -88,6 +93,9 @@ impl Plan {
         }
         if self.window == 0 {
             return Some("a window has room for at least one message".into());
+        }
+        if self.retained > RETAINED_MAX {
+            return Some(format!("at most {RETAINED_MAX} retained messages are handed out"));
         }
         if self.clients() > CLIENTS_MAX {
             return Some(format!("at most {CLIENTS_MAX} clients take part"));
@@ -145,7 +153,11 @@ impl Plan {
             (0..self.present).map(|index| subscriber(format!("torture-present-{index}"), true));
         let absent =
             (0..self.absent).map(|index| subscriber(format!("torture-absent-{index}"), false));
-        publishers.chain(writers).chain(present).chain(absent).collect()
+        let newcomer = (self.retained > 0).then(|| {
+            let role = Newcomer::new(self.retained as usize);
+            Station::new(role.client_id(), Role::Newcomer(role), true)
+        });
+        publishers.chain(writers).chain(present).chain(absent).chain(newcomer).collect()
     }
 }
 
@@ -153,6 +165,7 @@ impl Plan {
 const WRITER_WINDOW: u16 = (shelf::DELETION / 2) as u16;
 
 const CLIENTS_MAX: u32 = 1_000;
+const RETAINED_MAX: u32 = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +205,7 @@ mod tests {
             Plan { publishers: 0, writers: 0, ..plan() },
             Plan { window: 0, ..plan() },
             Plan { publishers: 1_001, ..plan() },
+            Plan { retained: 100_001, ..plan() },
             Plan { life: Duration::from_secs(2)..Duration::from_secs(1), ..plan() },
             Plan { version: ProtocolVersion::V31, ..plan() },
         ];

@@ -14,6 +14,7 @@ use noctule_mqtt::{Packet, ReasonCode, Receiver};
 use super::books::Books;
 use super::findings::Kind;
 use super::looker::{self, Looker};
+use super::newcomer::Newcomer;
 use super::packet::Pen;
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
@@ -28,6 +29,8 @@ pub(crate) enum Role {
     Publisher(Publisher),
     /// It subscribes.
     Subscriber(Subscriber),
+    /// It subscribes to retained messages again and again.
+    Newcomer(Newcomer),
     /// It looks at retained messages once, in a session of its own.
     Looker(Looker),
 }
@@ -69,6 +72,7 @@ impl Station {
         self.accepted
             && match &self.role {
                 Role::Subscriber(subscriber) => subscriber.is_subscribed(),
+                Role::Newcomer(newcomer) => newcomer.is_up(),
                 Role::Publisher(_) | Role::Looker(_) => true,
             }
     }
@@ -126,6 +130,11 @@ impl Station {
     pub(crate) fn hang_up(&mut self) {
         self.link = None;
         self.accepted = false;
+        if let Role::Newcomer(newcomer) = &mut self.role
+            && newcomer.hang_up()
+        {
+            (self.client_id, self.known) = (newcomer.client_id(), false);
+        }
     }
 
     /// Whether it has a connection.
@@ -142,6 +151,7 @@ impl Station {
             match &mut self.role {
                 Role::Publisher(publisher) => publisher.send(books, pen, link.out())?,
                 Role::Subscriber(subscriber) => subscriber.ask(pen, link.out())?,
+                Role::Newcomer(newcomer) => newcomer.go_on(books, pen, link.out())?,
                 Role::Looker(looker) => looker.go_on(books, pen, link.out())?,
             }
         }
@@ -219,6 +229,7 @@ impl Station {
             Packet::Suback(suback) if suback.reasons.iter().all(|one| *one == GRANTED) => {
                 match &mut self.role {
                     Role::Subscriber(subscriber) => subscriber.granted(books),
+                    Role::Newcomer(newcomer) => newcomer.granted(),
                     Role::Looker(looker) => looker.granted(),
                     Role::Publisher(_) => {}
                 }
@@ -235,6 +246,7 @@ impl Station {
         let taken = match &mut self.role {
             Role::Publisher(publisher) => publisher.take(&packet, books, pen, out)?,
             Role::Subscriber(subscriber) => subscriber.take(&packet, books, pen, out),
+            Role::Newcomer(newcomer) => newcomer.take(&packet, books, pen, out),
             Role::Looker(looker) => looker.take(&packet, books, pen, out),
         };
         if taken {
@@ -270,6 +282,10 @@ impl Station {
                 subscriber.resume();
                 self.known = true;
             }
+            Role::Newcomer(newcomer) => {
+                newcomer.resume();
+                self.known = true;
+            }
             Role::Looker(_) => out.extend_from_slice(&pen.subscribe(&[looker::FILTER])?),
         }
         Ok(())
@@ -283,6 +299,8 @@ impl Station {
         match &mut self.role {
             Role::Publisher(publisher) => publisher.start_anew(books),
             Role::Subscriber(subscriber) => subscriber.start_anew(books),
+            // It goes on in the session that it has now.
+            Role::Newcomer(newcomer) => newcomer.lose_session(books),
             Role::Looker(_) => {}
         }
     }

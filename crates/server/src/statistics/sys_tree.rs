@@ -205,6 +205,7 @@ fn our_own(round: &mut Round, sum: &Snapshot) {
         round.say(&format!("denied/{right}"), count);
     }
     round.say("refused/connect_timeout", sum.counters.connect_timeouts);
+    round.say("refused/gave_way", sum.counters.connects_given_way);
     round.say("violations", sum.counters.violations);
     let slowed = [
         ("rate", sum.counters.clients_slowed_by_rate),

@@ -5,11 +5,11 @@ use crate::disk::{DiskFile, PAGE_BYTES};
 use crate::error::StoreError;
 use crate::faults::Fault;
 use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES};
-use crate::format::record::{Identifiers, Stored, StoredMessage};
+use crate::format::record::{Identifiers, Stored, StoredMessage, StoredReplay};
 use crate::format::segment::{DATA_START, file_name};
-use crate::index::Location;
+use crate::index::{Location, Size};
 use crate::supply::Segment;
-use noctule_broker::{Message, Owed, Record, Sequence, SessionKey};
+use noctule_broker::{Message, Owed, Record, ReplayNumber, Sequence, SessionKey};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 
@@ -59,6 +59,7 @@ pub(super) struct OwedTerms<'a> {
     pub(super) retain: bool,
     pub(super) identifiers: Identifiers<'a>,
     pub(super) shared: Option<&'a str>,
+    pub(super) replay: Option<ReplayNumber>,
 }
 
 impl<F: DiskFile + Debug> Engine<F> {
@@ -143,13 +144,18 @@ impl<F: DiskFile + Debug> Engine<F> {
                 Stored::Away { key: *key, since_ms: *since_ms, keeps_will: *keeps_will }
             }
             Record::SessionEnded(key) => Stored::SessionEnded { key: *key },
-            Record::Subscribed { key, filter, options, identifier, retained_up_to } => {
+            Record::Subscribed { key, filter, options, identifier, replay } => {
+                let replay = replay.as_ref().map(|replay| StoredReplay {
+                    number: replay.number,
+                    up_to: replay.up_to,
+                    reached: replay.reached.as_deref().unwrap_or_default(),
+                });
                 Stored::Subscribed {
                     key: *key,
                     filter,
                     options: *options,
                     identifier: *identifier,
-                    retained_up_to: *retained_up_to,
+                    replay,
                 }
             }
             Record::Unsubscribed { key, filter } => Stored::Unsubscribed { key: *key, filter },
@@ -206,6 +212,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             retain: owed.retain,
             identifiers: Identifiers::Given(owed.identifiers()),
             shared: owed.shared(),
+            replay: owed.replay(),
         };
         // One that nobody else has nobody else is owed.
         let shared = owed.message.is_shared();
@@ -221,7 +228,8 @@ impl<F: DiskFile + Debug> Engine<F> {
         placed: Option<Placed>,
         message: &StoredMessage<'_>,
     ) -> Result<(), StoreError> {
-        let OwedTerms { key, sequence, qos, retain, identifiers, shared } = terms;
+        let OwedTerms { key, sequence, qos, retain, identifiers, shared, replay } = terms;
+        let topic = message.0.topic;
         let owed_at = move |message_at| Stored::Owed {
             key,
             sequence,
@@ -230,6 +238,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             retain,
             identifiers,
             shared,
+            replay,
         };
         let message = Stored::Message(*message);
         let size = owed_at(0).size_max();
@@ -247,7 +256,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             Some(found) => found,
             None => {
                 let begin = self.position();
-                self.append(&message, 0);
+                self.append(&message, Size::default());
                 let written = (begin, self.position() - begin);
                 if let Some(placed) = placed {
                     self.encoder.placed.insert(placed, written);
@@ -255,7 +264,7 @@ impl<F: DiskFile + Debug> Engine<F> {
                 written
             }
         };
-        self.append(&owed_at(message_at), bytes);
+        self.append(&owed_at(message_at), Size { bytes, topic });
         Ok(())
     }
 
@@ -277,17 +286,17 @@ impl<F: DiskFile + Debug> Engine<F> {
     /// Writes a record and brings the index up to date with it.
     pub(super) fn put(&mut self, record: &Stored<'_>, bytes: u32) -> Result<(), StoreError> {
         self.make_room(record.size_max())?;
-        self.append(record, bytes);
+        self.append(record, Size { bytes, topic: &[] });
         Ok(())
     }
 
     /// The same where there is room for it.
-    fn append(&mut self, record: &Stored<'_>, bytes: u32) {
+    fn append(&mut self, record: &Stored<'_>, of: Size<'_>) {
         let at = Location { segment: self.active.id, offset: self.position() };
         record.write(&mut self.encoder.bytes);
         // A message counts by those who are owed it.
         self.encoder.records += u32::from(!matches!(record, Stored::Message(_)));
-        self.index.apply(record, at, bytes);
+        self.index.apply(record, at, of);
     }
 
     /// Where in the active segment the next record goes.
@@ -392,6 +401,7 @@ fn owed_bytes_max(owed: &Owed, with_message: bool) -> usize {
         retain: owed.retain,
         identifiers: Identifiers::Given(owed.identifiers()),
         shared: owed.shared(),
+        replay: owed.replay(),
     };
     if !with_message {
         return record.size_max();
@@ -400,7 +410,8 @@ fn owed_bytes_max(owed: &Owed, with_message: bool) -> usize {
     record.size_max() + message.size_max()
 }
 
-/// Messages that are owed and delivered within the group: neither has to be written.
+/// Messages that are owed and delivered within the group: neither has to be written, unless it says how
+/// far handing out retained messages has come.
 fn settled(group: &[Vec<Record>]) -> Settled {
     let records = || group.iter().flatten();
     let mut settled = Settled::default();
@@ -426,6 +437,7 @@ fn settled(group: &[Vec<Record>]) -> Settled {
     for record in records() {
         if let Record::Owed { key, owed, .. } = record
             && settled.contains(&(*key, owed.sequence))
+            && owed.replay().is_none()
         {
             both.insert((*key, owed.sequence));
         }

@@ -10,7 +10,7 @@ use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::faults::Fault;
 use crate::format::batch::{Batch, HEADER_BYTES};
-use crate::format::record::{FRAME_BYTES, Stored, StoredMessage};
+use crate::format::record::{FRAME_BYTES, Stored, StoredMessage, StoredReplay};
 use crate::format::segment::{DATA_START, file_name};
 use crate::index::Location;
 use std::fmt::Debug;
@@ -116,8 +116,13 @@ impl<F: DiskFile + Debug> Engine<F> {
             return Ok(());
         }
         match *record {
-            Stored::Owed { key, sequence, message_at, qos, retain, identifiers, shared } => {
-                let terms = OwedTerms { key, sequence, qos, retain, identifiers, shared };
+            Stored::Owed {
+                key, sequence, message_at, qos, retain, identifiers, shared, ..
+            } => {
+                // What was passed by then says the record of the subscription, which lies before it
+                // and so was moved; handing out may have come further since, or have begun anew.
+                let replay = None;
+                let terms = OwedTerms { key, sequence, qos, retain, identifiers, shared, replay };
                 let elsewhere;
                 let bytes = match read.from(message_at) {
                     Some(bytes) => bytes,
@@ -146,6 +151,16 @@ impl<F: DiskFile + Debug> Engine<F> {
                     will,
                 };
                 self.put(&session, 0)
+            }
+            Stored::Subscribed { key, filter, options, identifier, replay: Some(_) } => {
+                let found = self.index.sessions.get(&key);
+                let found =
+                    found.and_then(|session| Some((session, session.subscriptions.get(filter)?)));
+                let replay = found.and_then(|(session, subscribed)| session.replay(subscribed));
+                // As what is moved changes the index, it cannot lie in there.
+                let reached = replay.map_or_else(String::new, |replay| replay.reached.to_owned());
+                let replay = replay.map(|replay| StoredReplay { reached: &reached, ..replay });
+                self.put(&Stored::Subscribed { key, filter, options, identifier, replay }, 0)
             }
             Stored::Retained { message: StoredMessage(parts), .. }
                 if parts.payload.is_empty() && segment + 2 <= self.active.id =>

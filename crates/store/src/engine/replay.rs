@@ -7,7 +7,7 @@ use crate::faults::{Fault, Faults};
 use crate::format::batch::{Batch, HEADER_BYTES};
 use crate::format::record::Stored;
 use crate::format::segment::{DATA_START, file_name};
-use crate::index::{Index, Location};
+use crate::index::{Index, Location, Size};
 
 /// A log that was read and not changed.
 #[derive(Debug)]
@@ -62,18 +62,25 @@ fn replay_segment<F: DiskFile>(
             let offset = at + (HEADER_BYTES + begin) as u32;
             let (record, size) = Stored::read(&records[begin..], checked)
                 .ok_or_else(|| damaged(offset, "a record that this version cannot read"))?;
-            let mut bytes = 0;
+            let mut of = Size::default();
             match record {
                 Stored::Message(_) => messages.push((offset, size as u32)),
-                Stored::Owed { message_at, .. } => {
-                    bytes = messages
+                Stored::Owed { message_at, replay, .. } => {
+                    of.bytes = messages
                         .binary_search_by_key(&message_at, |(offset, _)| *offset)
                         .map(|found| messages[found].1)
                         .map_err(|_| damaged(offset, "it refers to a message that is not there"))?;
+                    // It was checked when it was come by.
+                    if replay.is_some()
+                        && let Some((Stored::Message(message), _)) =
+                            Stored::read(&buffer[message_at as usize..], false)
+                    {
+                        of.topic = message.0.topic;
+                    }
                 }
                 _ => {}
             }
-            index.apply(&record, Location { segment: run.id, offset }, bytes);
+            index.apply(&record, Location { segment: run.id, offset }, of);
             begin += size;
         }
         at += batch.span();

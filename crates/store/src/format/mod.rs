@@ -21,8 +21,8 @@ pub(crate) mod segment;
 
 /// The version of the format. Any change to what is written raises it; whoever does not know a
 /// version refuses to touch it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
-/// The oldest format that is read: format 2 did not say that a user name was only claimed, and is
-/// otherwise the same.
+/// The oldest format that is read. Format 2 did not say that a user name was only claimed; up to format 3
+/// it was not known how far handing out retained messages had come. Otherwise they are the same.
 pub(crate) const OLDEST: u32 = 2;

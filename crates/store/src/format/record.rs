@@ -8,7 +8,8 @@
 
 use super::bytes::{Reader, put_bytes, put_number};
 use noctule_broker::{
-    MessageBytes, PacketId, QoS, RetainHandling, Sequence, SessionKey, SubscriptionOptions,
+    MessageBytes, PacketId, QoS, ReplayNumber, RetainHandling, Sequence, SessionKey,
+    SubscriptionOptions,
 };
 
 /// Bytes before the fields: length, CRC, kind.
@@ -48,6 +49,17 @@ impl PartialEq for Identifiers<'_> {
     }
 }
 
+/// Retained messages that are to be handed out for a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredReplay<'a> {
+    /// None if the record is of a format that had no numbers.
+    pub(crate) number: Option<ReplayNumber>,
+    /// Those up to this one.
+    pub(crate) up_to: u64,
+    /// Those behind this topic; all if it is empty.
+    pub(crate) reached: &'a str,
+}
+
 /// A record as it is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Stored<'a> {
@@ -78,8 +90,8 @@ pub(crate) enum Stored<'a> {
         filter: &'a str,
         options: SubscriptionOptions,
         identifier: Option<u32>,
-        /// If retained messages are still to be sent for it: those up to this one.
-        retained_up_to: Option<u64>,
+        /// If retained messages are still to be handed out for it.
+        replay: Option<StoredReplay<'a>>,
     },
     Unsubscribed {
         key: SessionKey,
@@ -97,6 +109,9 @@ pub(crate) enum Stored<'a> {
         identifiers: Identifiers<'a>,
         /// If the session is owed it as a member of a group: the filter with `$share`.
         shared: Option<&'a str>,
+        /// If it was handed out as a retained message: by which handing out, which has passed its
+        /// topic. That is said once, and not again when the record is moved.
+        replay: Option<ReplayNumber>,
     },
     /// How far a QoS 2 delivery has come.
     InFlight {
@@ -205,6 +220,7 @@ const RETAIN: u8 = 1 << 2;
 const HAS_PUBLISHER: u8 = 1 << 3;
 const HAS_USER_NAME: u8 = 1 << 4;
 const IS_SHARED: u8 = 1 << 3;
+const IS_REPLAYED: u8 = 1 << 4;
 
 impl<'a> Stored<'a> {
     fn kind(&self) -> u8 {
@@ -233,7 +249,10 @@ impl<'a> Stored<'a> {
                     + user_name.map_or(0, str::len)
                     + will.map_or(0, |(_, message)| message.size_max())
             }
-            Self::Subscribed { filter, .. } | Self::Unsubscribed { filter, .. } => filter.len(),
+            Self::Subscribed { filter, replay, .. } => {
+                filter.len() + replay.map_or(0, |replay| replay.reached.len())
+            }
+            Self::Unsubscribed { filter, .. } => filter.len(),
             Self::Message(message)
             | Self::Received { message, .. }
             | Self::Retained { message, .. } => message.size_max(),
@@ -289,26 +308,34 @@ impl<'a> Stored<'a> {
                 put_number(out, since_ms);
                 out.push(u8::from(keeps_will));
             }
-            Self::Subscribed { key, filter, options, identifier, retained_up_to } => {
+            Self::Subscribed { key, filter, options, identifier, replay } => {
                 put_number(out, key.0);
                 put_bytes(out, filter.as_bytes());
                 out.push(options_byte(options));
                 put_option(out, identifier.map(u64::from));
-                put_option(out, retained_up_to);
+                put_option(out, replay.map(|replay| replay.up_to));
+                if let Some(StoredReplay { number, reached, .. }) = replay {
+                    put_number(out, number.map_or(0, ReplayNumber::get));
+                    put_bytes(out, reached.as_bytes());
+                }
             }
             Self::Unsubscribed { key, filter } => {
                 put_number(out, key.0);
                 put_bytes(out, filter.as_bytes());
             }
             Self::Message(message) => message.write(out),
-            Self::Owed { key, sequence, message_at, qos, retain, identifiers, shared } => {
+            Self::Owed { key, sequence, message_at, qos, retain, identifiers, shared, replay } => {
                 out.extend_from_slice(&message_at.to_le_bytes());
                 put_number(out, key.0);
                 put_number(out, sequence.0);
-                let flags = if shared.is_some() { IS_SHARED } else { 0 };
-                out.push(qos.bits() | u8::from(retain) << 2 | flags);
+                let shared_flag = if shared.is_some() { IS_SHARED } else { 0 };
+                let replay_flag = if replay.is_some() { IS_REPLAYED } else { 0 };
+                out.push(qos.bits() | u8::from(retain) << 2 | shared_flag | replay_flag);
                 if let Some(filter) = shared {
                     put_bytes(out, filter.as_bytes());
+                }
+                if let Some(number) = replay {
+                    put_number(out, number.get());
                 }
                 match identifiers {
                     Identifiers::Given(numbers) => {
@@ -384,7 +411,10 @@ impl<'a> Stored<'a> {
                 filter: fields.text()?,
                 options: options_of(fields.byte()?)?,
                 identifier: small(option(fields)?)?,
-                retained_up_to: option(fields)?,
+                replay: match option(fields)? {
+                    Some(up_to) => Some(StoredReplay::read(up_to, fields)?),
+                    None => None,
+                },
             },
             kind::UNSUBSCRIBED => {
                 Self::Unsubscribed { key: SessionKey(fields.number()?), filter: fields.text()? }
@@ -394,10 +424,15 @@ impl<'a> Stored<'a> {
                 let message_at = fields.fixed_u32()?;
                 let (key, sequence) = (SessionKey(fields.number()?), Sequence(fields.number()?));
                 let flags = fields.byte()?;
-                if flags & !(0b11 | RETAIN | IS_SHARED) != 0 {
+                if flags & !(0b11 | RETAIN | IS_SHARED | IS_REPLAYED) != 0 {
                     return None;
                 }
                 let shared = if flags & IS_SHARED != 0 { Some(fields.text()?) } else { None };
+                let replay = if flags & IS_REPLAYED != 0 {
+                    Some(ReplayNumber::new(fields.number()?)?)
+                } else {
+                    None
+                };
                 Self::Owed {
                     key,
                     sequence,
@@ -405,6 +440,7 @@ impl<'a> Stored<'a> {
                     qos: QoS::from_bits(flags & 0b11)?,
                     retain: flags & RETAIN != 0,
                     shared,
+                    replay,
                     identifiers: Identifiers::Read(fields.rest()),
                 }
             }
@@ -434,6 +470,16 @@ impl<'a> Stored<'a> {
             }
             _ => return None,
         })
+    }
+}
+
+impl<'a> StoredReplay<'a> {
+    /// What follows the number of the last message. Before format 4 that was nothing.
+    fn read(up_to: u64, fields: &mut Reader<'a>) -> Option<Self> {
+        if fields.is_empty() {
+            return Some(Self { number: None, up_to, reached: "" });
+        }
+        Some(Self { number: ReplayNumber::new(fields.number()?), up_to, reached: fields.text()? })
     }
 }
 
@@ -535,6 +581,14 @@ mod tests {
             away_since_ms,
             will,
         };
+        let number = ReplayNumber::new(u64::MAX);
+        let subscribed = |replay| Stored::Subscribed {
+            key: KEY,
+            filter: "a/#",
+            options,
+            identifier: None,
+            replay: Some(replay),
+        };
         vec![
             session(Some(0), None, None),
             session(None, Some(0), Some((0, MESSAGE))),
@@ -546,8 +600,10 @@ mod tests {
                 filter: "a/#",
                 options,
                 identifier: Some(268_435_455),
-                retained_up_to: Some(1 << 50),
+                replay: None,
             },
+            subscribed(StoredReplay { number: None, up_to: 1 << 50, reached: "" }),
+            subscribed(StoredReplay { number, up_to: u64::MAX - 1, reached: "a/b" }),
             Stored::Unsubscribed { key: KEY, filter: "a/#" },
             Stored::Message(MESSAGE),
             Stored::Message(unknown),
@@ -559,6 +615,7 @@ mod tests {
                 retain: true,
                 identifiers: Identifiers::Given(&[1, 268_435_455]),
                 shared: None,
+                replay: number,
             },
             Stored::Owed {
                 key: KEY,
@@ -568,6 +625,7 @@ mod tests {
                 retain: false,
                 identifiers: Identifiers::Given(&[]),
                 shared: Some("$share/g/a/#"),
+                replay: None,
             },
             Stored::InFlight { key: KEY, sequence: SEQUENCE, packet_id, received: true },
             Stored::Delivered { key: KEY, sequence: SEQUENCE },
@@ -576,6 +634,25 @@ mod tests {
             Stored::Released { key: KEY, packet_id },
             Stored::Retained { sequence: 9, message: nothing },
         ]
+    }
+
+    #[test]
+    fn a_replay_of_format_3_has_no_number_and_has_come_nowhere() {
+        let mut bytes = Vec::new();
+        bytes.push(kind::SUBSCRIBED);
+        put_number(&mut bytes, KEY.0);
+        put_bytes(&mut bytes, b"a/#");
+        bytes.push(2);
+        put_option(&mut bytes, None);
+        put_option(&mut bytes, Some(77));
+        let mut record = (bytes.len() as u32).to_le_bytes().to_vec();
+        record.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        record.extend_from_slice(&bytes);
+        let replay = Some(StoredReplay { number: None, up_to: 77, reached: "" });
+        let options = SubscriptionOptions::qos(QoS::ExactlyOnce);
+        let identifier = None;
+        let expected = Stored::Subscribed { key: KEY, filter: "a/#", options, identifier, replay };
+        assert_eq!(Stored::read(&record, true), Some((expected, record.len())));
     }
 
     #[test]

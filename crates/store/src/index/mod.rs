@@ -27,6 +27,15 @@ pub(crate) struct Location {
     pub(crate) offset: u32,
 }
 
+/// What has to be known of the message that a record is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size<'a> {
+    /// About how large it is.
+    pub(crate) bytes: u32,
+    /// Its topic, if that matters.
+    pub(crate) topic: &'a [u8],
+}
+
 /// Everything that must survive.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -72,9 +81,8 @@ impl Index {
         }
     }
 
-    /// Brings it up to date with a record at this place. `bytes` is the size of the message that is
-    /// owed, if one is.
-    pub(crate) fn apply(&mut self, record: &Stored<'_>, at: Location, bytes: u32) {
+    /// Brings it up to date with a record at this place. `of` is the message that is owed, if one is.
+    pub(crate) fn apply(&mut self, record: &Stored<'_>, at: Location, of: Size<'_>) {
         match record {
             Stored::Message(_) => {}
             Stored::Retained { sequence, message } => {
@@ -112,7 +120,7 @@ impl Index {
             | Stored::Released { key, .. } => {
                 self.key_max = self.key_max.max(key.0);
                 let session = self.sessions.entry(*key).or_default();
-                session.apply(record, at, bytes, &mut self.live);
+                session.apply(record, at, of, &mut self.live);
             }
         }
     }

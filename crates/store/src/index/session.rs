@@ -1,9 +1,9 @@
 //! One session in the index.
 
 use super::queue::{OwedAt, Queue};
-use super::{Live, Location};
-use crate::format::record::Stored;
-use noctule_broker::{PacketId, Principal, Sequence, SubscriptionOptions};
+use super::{Live, Location, Size};
+use crate::format::record::{Stored, StoredReplay};
+use noctule_broker::{PacketId, Principal, ReplayNumber, Sequence, SubscriptionOptions};
 use std::collections::BTreeMap;
 
 /// What the log says of a session. Messages and the will stay on disk.
@@ -24,14 +24,26 @@ pub(crate) struct Session {
     pub(crate) held: BTreeMap<PacketId, Held>,
     /// The highest there was.
     pub(crate) sequence_max: u64,
+    /// The last topic that was passed by each handing out of retained messages that goes on.
+    reached: Option<Box<Reached>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Nothing is passed while the topic is empty.
+type Reached = BTreeMap<ReplayNumber, String>;
+
+#[derive(Debug)]
 pub(crate) struct Subscribed {
     pub(crate) at: Location,
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
-    pub(crate) retained_up_to: Option<u64>,
+    pub(crate) replay: Option<Box<Replay>>,
+}
+
+/// Retained messages that are to be handed out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replay {
+    pub(crate) number: Option<ReplayNumber>,
+    pub(crate) up_to: u64,
 }
 
 /// Subscriptions, ordered by filter. Most sessions have a few, for which a map takes much room.
@@ -87,7 +99,13 @@ pub(crate) struct Held {
 
 impl Session {
     /// Brings it up to date with a record of its own.
-    pub(super) fn apply(&mut self, record: &Stored<'_>, at: Location, bytes: u32, live: &mut Live) {
+    pub(super) fn apply(
+        &mut self,
+        record: &Stored<'_>,
+        at: Location,
+        of: Size<'_>,
+        live: &mut Live,
+    ) {
         let old = match *record {
             Stored::Session {
                 client_id,
@@ -116,18 +134,28 @@ impl Session {
                 self.away_since_ms = Some(since_ms);
                 self.away_at.replace(at)
             }
-            Stored::Subscribed { filter, options, identifier, retained_up_to, .. } => {
+            Stored::Subscribed { filter, options, identifier, replay, .. } => {
                 live.gain(at);
-                let entry = Subscribed { at, options, identifier, retained_up_to };
-                self.subscriptions.insert(filter, entry).map(|old| old.at)
+                let entry =
+                    replay.map(|StoredReplay { number, up_to, .. }| Replay { number, up_to });
+                let entry = Subscribed { at, options, identifier, replay: entry.map(Box::new) };
+                let old = self.subscriptions.insert(filter, entry);
+                let old = old.map(|old| self.end_replay(old));
+                if let Some(StoredReplay { number: Some(number), reached, .. }) = replay {
+                    self.reached.get_or_insert_default().insert(number, reached.into());
+                }
+                old
             }
             Stored::Unsubscribed { filter, .. } => {
-                self.subscriptions.remove(filter).map(|old| old.at)
+                self.subscriptions.remove(filter).map(|old| self.end_replay(old))
             }
-            Stored::Owed { sequence, .. } => {
+            Stored::Owed { sequence, replay, .. } => {
                 live.gain(at);
                 self.sequence_max = self.sequence_max.max(sequence.0);
-                self.queue.insert(OwedAt { sequence, at, bytes })
+                if let Some(number) = replay {
+                    self.pass(number, of.topic);
+                }
+                self.queue.insert(OwedAt { sequence, at, bytes: of.bytes })
             }
             Stored::InFlight { sequence, packet_id, received, .. } => {
                 live.gain(at);
@@ -155,6 +183,36 @@ impl Session {
         if let Some(old) = old {
             live.lose(old);
         }
+    }
+
+    /// A handing out of retained messages has passed this topic, if it goes on.
+    fn pass(&mut self, number: ReplayNumber, topic: &[u8]) {
+        let reached = self.reached.as_mut().and_then(|all| all.get_mut(&number));
+        // It was looked at when it was published.
+        if let (Some(reached), Ok(topic)) = (reached, std::str::from_utf8(topic)) {
+            reached.clear();
+            reached.push_str(topic);
+        }
+    }
+
+    /// Other terms hold for a subscription, or it is gone. Returns where the old ones are.
+    fn end_replay(&mut self, old: Subscribed) -> Location {
+        if let (Some(number), Some(all)) =
+            (old.replay.and_then(|replay| replay.number), &mut self.reached)
+        {
+            all.remove(&number);
+            if all.is_empty() {
+                self.reached = None;
+            }
+        }
+        old.at
+    }
+
+    /// What is to be handed out for a subscription, and behind which topic.
+    pub(crate) fn replay(&self, subscribed: &Subscribed) -> Option<StoredReplay<'_>> {
+        let Replay { number, up_to } = **subscribed.replay.as_ref()?;
+        let reached = number.and_then(|number| self.reached.as_ref()?.get(&number));
+        Some(StoredReplay { number, up_to, reached: reached.map_or("", String::as_str) })
     }
 
     /// Every place where something of it is written that still counts.

@@ -192,7 +192,9 @@ impl Lives {
             let settled = settled(group);
             for record in group.iter().flatten() {
                 let skip = match record {
-                    Record::Owed { key, owed, .. } => settled.contains(&(*key, owed.sequence)),
+                    Record::Owed { key, owed, .. } => {
+                        owed.replay().is_none() && settled.contains(&(*key, owed.sequence))
+                    }
                     _ => false,
                 };
                 if skip {

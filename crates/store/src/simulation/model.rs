@@ -5,7 +5,8 @@ use crate::error::StoreError;
 use crate::recovery::RecoveredSession;
 use crate::testing::SimulatedFile;
 use noctule_broker::{
-    Message, Owed, Principal, Record, RecordedWill, Sequence, StoredSubscription,
+    Extras, Message, Owed, Principal, Record, RecordedReplay, RecordedWill, Sequence,
+    StoredSubscription,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +26,8 @@ pub(super) struct Kept {
     pub(super) expiry: Option<u32>,
     pub(super) will: Option<RecordedWill>,
     pub(super) away_since_ms: Option<u64>,
-    /// Terms as they print.
-    pub(super) subscriptions: BTreeMap<String, String>,
+    /// Terms as they print, and what is to be handed out.
+    pub(super) subscriptions: BTreeMap<String, (String, Option<RecordedReplay>)>,
     pub(super) owed: BTreeMap<u64, Owed>,
     pub(super) in_flight: BTreeMap<u64, (u16, bool)>,
     /// With the message until it is routed.
@@ -152,15 +153,25 @@ impl Kept {
                     self.will = None;
                 }
             }
-            Record::Subscribed { filter, options, identifier, retained_up_to, .. } => {
-                let terms = format!("{options:?} {identifier:?} {retained_up_to:?}");
-                self.subscriptions.insert(filter.to_string(), terms);
+            Record::Subscribed { filter, options, identifier, replay, .. } => {
+                let terms = format!("{options:?} {identifier:?}");
+                self.subscriptions.insert(filter.to_string(), (terms, replay.clone()));
             }
             Record::Unsubscribed { filter, .. } => {
                 self.subscriptions.remove(&**filter);
             }
             Record::Owed { owed, .. } => {
-                self.owed.insert(owed.sequence.0, owed.clone());
+                let mut owed = owed.clone();
+                if let Some(number) = owed.replay() {
+                    let replays = self.subscriptions.values_mut();
+                    let mut replays = replays.filter_map(|(_, replay)| replay.as_mut());
+                    if let Some(replay) = replays.find(|one| one.number == Some(number)) {
+                        replay.reached = Some(owed.message.topic().into());
+                    }
+                    // Nobody has to know it again.
+                    owed.extras = Extras::of(owed.identifiers(), None);
+                }
+                self.owed.insert(owed.sequence.0, owed);
             }
             Record::PacketIdGiven { sequence, packet_id, .. } => {
                 self.in_flight.insert(sequence.0, (packet_id.get(), false));
@@ -206,9 +217,9 @@ impl Kept {
                 .subscriptions
                 .iter()
                 .map(|one| {
-                    let StoredSubscription { filter, options, identifier, retained_up_to } = one;
-                    let terms = format!("{options:?} {identifier:?} {retained_up_to:?}");
-                    (filter.to_string(), terms)
+                    let StoredSubscription { filter, options, identifier, replay } = one;
+                    let terms = format!("{options:?} {identifier:?}");
+                    (filter.to_string(), (terms, replay.clone()))
                 })
                 .collect(),
             owed: BTreeMap::new(),

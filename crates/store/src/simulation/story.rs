@@ -3,7 +3,8 @@
 use super::model::{Kept, Model};
 use noctule_broker::{
     Extras, Message, MessageParts, Owed, PacketId, Principal, PublishedBy, QoS, Record,
-    RecordedWill, RetainHandling, Sequence, SessionKey, SubscriptionOptions,
+    RecordedReplay, RecordedWill, ReplayNumber, RetainHandling, Sequence, SessionKey,
+    SubscriptionOptions,
 };
 use noctule_testkit::Dice;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub(super) struct Story {
     next_key: u64,
     next_retained: u64,
     next_sequence: u64,
+    next_replay: u64,
     wall_ms: u64,
     records: Vec<Record>,
     pub(super) told: u64,
@@ -33,6 +35,7 @@ impl Story {
             next_key: 1,
             next_retained: 1,
             next_sequence: 1,
+            next_replay: 0,
             wall_ms: 1_000,
             records: Vec::new(),
             told: 0,
@@ -164,8 +167,19 @@ impl Story {
             retain_handling: RetainHandling::IfNew,
         };
         let identifier = self.dice.chance(50).then(|| self.dice.below(1_000) as u32 + 1);
-        let retained_up_to = self.dice.chance(30).then_some(self.next_retained);
-        self.tell(Record::Subscribed { key, filter, options, identifier, retained_up_to });
+        // Now and then it is said what holds already, or how far it has come.
+        let old = kept.subscriptions.get(&*filter).and_then(|(_, replay)| replay.clone());
+        let replay = match self.dice.below(10) {
+            0..3 => old,
+            3..7 => {
+                self.next_replay += 1;
+                let reached = self.dice.chance(30).then(|| self.dice.pick(&TOPICS).into());
+                let number = ReplayNumber::new(self.next_replay);
+                Some(RecordedReplay { number, up_to: self.next_retained, reached })
+            }
+            _ => None,
+        };
+        self.tell(Record::Subscribed { key, filter, options, identifier, replay });
     }
 
     fn owe(&mut self, key: SessionKey, message: Message) {
@@ -174,7 +188,15 @@ impl Story {
         let (qos, retain) = (self.dice.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]), false);
         let numbers: &[u32] = if self.dice.chance(20) { &[1, 200_000] } else { &[] };
         let shared = self.dice.chance(20).then(|| Arc::from("$share/group/a"));
-        let extras = Extras::of(numbers, shared);
+        let replays = self.now.sessions.get(&key.0).into_iter().flat_map(|kept| {
+            kept.subscriptions.values().filter_map(|(_, replay)| replay.as_ref()?.number)
+        });
+        let replays: Vec<_> = replays.collect();
+        let extras = if !replays.is_empty() && self.dice.chance(40) {
+            Some(Extras::replayed(numbers, self.dice.pick(&replays)))
+        } else {
+            Extras::of(numbers, shared)
+        };
         let owed = Owed { sequence, message, qos, retain, extras, deferred: 0 };
         let spilled = self.dice.chance(50);
         self.tell(Record::Owed { key, owed, spilled });

@@ -2,7 +2,7 @@
 //! has a callback that asks for a part it is in fail instead of waiting for ever.
 
 use noctule_broker::{
-    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces,
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces, Unstored,
 };
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     retained_sequence: AtomicU64,
     retained_traces: RetainedTraces,
     retained: Vec<RefCell<Retained>>,
+    unstored: Unstored,
     /// What another shard does in the middle of somebody's work, and at which question from now.
     ambush: RefCell<Option<Ambush>>,
     fuse: Cell<usize>,
@@ -46,6 +47,7 @@ impl Shared {
             retained_sequence: AtomicU64::new(0),
             retained_traces: RetainedTraces::default(),
             retained: std::iter::repeat_with(RefCell::default).take(RETAINED_PARTS).collect(),
+            unstored: Unstored::new(shards),
             ambush: RefCell::default(),
             fuse: Cell::new(0),
             inside: Cell::new(false),
@@ -141,6 +143,10 @@ impl Commons for Shared {
 
     fn retained_parts(&self) -> usize {
         RETAINED_PARTS
+    }
+
+    fn unstored(&self) -> &Unstored {
+        &self.unstored
     }
 
     fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained)) {

@@ -80,6 +80,7 @@ impl Shards {
                     Mail::Receipt { .. } => "word how far its mail was read",
                     Mail::SlowDown { .. } => "word that a receiver does not keep up",
                     Mail::SpeedUp { .. } => "word that a receiver is waited for no longer",
+                    Mail::RetainedStored => "word that retained messages are stored",
                     Mail::Settled { .. } => "word that a message is settled",
                 };
                 self.note(format!("shard {to} gets {what} from shard {from}"));
@@ -148,6 +149,11 @@ impl Shards {
                 self.fail(&format!("shard {at} writes to itself"));
             }
             posted |= !mail.is_empty();
+            if !mail.is_empty() {
+                self.crossings.posts += 1;
+                self.crossings.letters += mail.len() as u64;
+                self.crossings.wakes += u64::from(!self.bells[to]);
+            }
             for letter in mail.drain(..) {
                 self.post_letter(at, to, Letter::Mail(letter));
             }

@@ -49,6 +49,7 @@ pub struct Shards {
     mail_is_held: bool,
     /// For each shard, whether it has been told of letters in its boxes.
     bells: Vec<bool>,
+    crossings: Crossings,
     /// Connections that wait for a verdict, if the test gives it.
     undecided: VecDeque<(usize, ConnectionHandle)>,
     verdicts_are_held: bool,
@@ -62,6 +63,17 @@ pub struct Shards {
     pieces: Pieces,
     dice: Dice,
     transcript: Transcript,
+}
+
+/// How often shards had to do with each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crossings {
+    /// Times that a shard put letters into the box of another one, all of a turn at once: a lock.
+    pub posts: u64,
+    /// Letters: parcels of messages, and words.
+    pub letters: u64,
+    /// Times that a bell was rung which was still.
+    pub wakes: u64,
 }
 
 /// A shard and what its thread has for it.
@@ -144,6 +156,7 @@ impl Shards {
             now,
             mail_is_held: false,
             bells: vec![false; shards],
+            crossings: Crossings::default(),
             undecided: VecDeque::new(),
             verdicts_are_held: false,
             turns_defer: false,
@@ -203,6 +216,11 @@ impl Shards {
         if let Pieces::Random(seed) = pieces {
             self.dice = Dice::new(seed);
         }
+    }
+
+    /// How often shards have had to do with each other since this was asked last.
+    pub fn take_crossings(&mut self) -> Crossings {
+        std::mem::take(&mut self.crossings)
     }
 
     /// From now on letters wait in their boxes.

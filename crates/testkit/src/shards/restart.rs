@@ -49,6 +49,11 @@ impl Shards {
         self.nodes.iter().any(|node| !node.asked.is_empty())
     }
 
+    /// Whether this shard has.
+    pub fn has_asked_of(&self, shard: usize) -> bool {
+        !self.nodes[shard].asked.is_empty()
+    }
+
     /// Hands the answer of the store to a shard, and has all shards do what follows.
     pub fn answer(&mut self, shard: usize, event: Event) {
         self.nodes[shard].shard.borrow_mut().handle(event, self.now);

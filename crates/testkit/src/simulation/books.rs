@@ -24,6 +24,8 @@ pub(super) struct Books {
     messages: Vec<Posted>,
     unacknowledged: BTreeSet<usize>,
     sessions: BTreeMap<String, Book>,
+    /// What receivers at QoS 1 have acknowledged: nothing of it has to be stored any more.
+    received: BTreeSet<(String, usize)>,
     deliveries: usize,
     promises: usize,
     /// Messages may be dropped because a queue is full.
@@ -170,6 +172,16 @@ impl Books {
             self.unacknowledged.insert(number);
         }
         number
+    }
+
+    /// A client acknowledges a message that it heard at QoS 1.
+    pub(super) fn receives(&mut self, name: &str, number: usize) {
+        self.received.insert((name.into(), number));
+    }
+
+    /// Whether a client has acknowledged a message at QoS 1.
+    pub(super) fn has_received(&self, name: &str, number: usize) -> bool {
+        self.received.contains(&(name.into(), number))
     }
 
     /// A client sends a message again, on a connection on which it is firm or not.

@@ -13,7 +13,7 @@ use crate::packets::{
     pubrel, subscribe, unsubscribe, will,
 };
 use noctule_mqtt::packet::RetainHandling;
-use noctule_mqtt::{ProtocolVersion, QoS, ReasonCode};
+use noctule_mqtt::{PacketType, ProtocolVersion, QoS, ReasonCode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One client identifier, through all its connections.
@@ -48,6 +48,8 @@ pub(super) struct Guest {
     /// QoS 2 messages that it has taken and that are not released.
     pub(super) held: BTreeSet<u16>,
     pub(super) owes: VecDeque<Said>,
+    /// Messages that it will acknowledge at QoS 1, by packet identifier.
+    pub(super) unconfirmed: BTreeMap<u16, usize>,
     /// Requests that are not answered.
     pub(super) asked: BTreeMap<u16, Asked>,
     said_ms: u64,
@@ -131,6 +133,7 @@ impl Guest {
             given_up: Vec::new(),
             held: BTreeSet::new(),
             owes: VecDeque::new(),
+            unconfirmed: BTreeMap::new(),
             asked: BTreeMap::new(),
             said_ms: 0,
             silent_until_ms: 0,
@@ -264,6 +267,7 @@ impl Guest {
         stage.past.push(std::mem::take(&mut self.label));
         self.phase = Phase::Away;
         self.owes.clear();
+        self.unconfirmed.clear();
         self.asked.clear();
         self.silent_until_ms = 0;
         let label = stage.past.last().map_or("", String::as_str);
@@ -510,6 +514,11 @@ impl Guest {
             let Some(said) = self.owes.pop_front() else {
                 return;
             };
+            if let Said::Ack { packet: PacketType::Puback, id, .. } = &said
+                && let Some(number) = self.unconfirmed.remove(id)
+            {
+                stage.books.receives(&self.name, number);
+            }
             self.say(stage, said);
         }
     }

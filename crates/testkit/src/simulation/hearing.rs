@@ -176,6 +176,9 @@ impl Guest {
             QoS::AtMostOnce => true,
             QoS::AtLeastOnce => {
                 self.owes.push_back(puback(publish.packet_id()));
+                if let Some(number) = number_in(&publish.payload) {
+                    self.unconfirmed.insert(publish.packet_id(), number);
+                }
                 true
             }
             QoS::ExactlyOnce => {
@@ -319,6 +322,7 @@ impl Guest {
             let kept = Kept::Owed(name.clone(), number);
             stage.lives.standing(name, now) == Some(*standing)
                 && !stage.w.is_kept(&kept, 0, batches)
+                && !stage.books.has_received(name, number)
         });
         match late {
             None => Ok(()),

@@ -12,12 +12,18 @@ pub(super) struct Published {
     pub(super) topic: String,
     pub(super) qos: u8,
     pub(super) retain: bool,
-    /// PUBACK or PUBREC came.
-    pub(super) acknowledged: bool,
+    /// When PUBACK or PUBREC came.
+    pub(super) acknowledged_at: Option<usize>,
     /// It was sent more than once.
     pub(super) repeated: bool,
     /// When it was sent first, in the order of all that happened.
     pub(super) at: usize,
+}
+
+impl Published {
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.acknowledged_at.is_some()
+    }
 }
 
 /// See the module.
@@ -38,7 +44,7 @@ impl Books {
     }
 
     pub(super) fn acknowledged(&self) -> usize {
-        self.published.values().filter(|one| one.acknowledged).count()
+        self.published.values().filter(|one| one.is_acknowledged()).count()
     }
 
     /// Whether everybody has heard what he had to, as often as he had to and in order.
@@ -49,24 +55,77 @@ impl Books {
             };
             let heard: BTreeSet<Name> = client.heard.iter().map(|heard| heard.name).collect();
             for (name, published) in &self.published {
-                let promised = published.acknowledged && published.at > since;
+                let promised = published.is_acknowledged() && published.at > since;
                 if promised && client.wants(&published.topic) && !heard.contains(name) {
                     let who = &client.name;
                     return Err(format!("{who} never heard {name:?}, {published:?}"));
                 }
             }
+            // Whoever has only heard it has not got it yet [MQTT3-4.4.0-1] [MQTT5-4.4.0-1].
+            let promised = |name: &&Name| {
+                let published = self.published.get(*name);
+                published.is_some_and(|one| one.is_acknowledged() && one.at > since)
+            };
+            if let Some(name) = client.heard_in_vain().find(promised) {
+                let who = &client.name;
+                return Err(format!(
+                    "{who} had not acknowledged {name:?}, and never heard it again"
+                ));
+            }
+            self.judge_retained(client)?;
             self.judge_doubles(client)?;
             self.judge_order(client, since)?;
         }
         Ok(())
     }
 
+    /// At QoS 2 a message is new once as it was published, and once for each SUBSCRIBE that may have
+    /// found it retained. The first of these brings it in one of the two ways.
     fn judge_doubles(&self, client: &Client) -> Result<(), String> {
-        let mut once = BTreeSet::new();
-        // Sending what was retained to a new subscription begins anew after a crash.
-        for heard in client.heard.iter().filter(|heard| heard.qos == 2 && !heard.retained) {
-            if !once.insert(heard.name) {
-                return Err(format!("{} heard {:?} twice at QoS 2", client.name, heard.name));
+        let mut counted: BTreeMap<Name, usize> = BTreeMap::new();
+        for heard in client.heard.iter().filter(|heard| heard.qos == 2) {
+            *counted.entry(heard.name).or_default() += 1;
+        }
+        for (name, times) in counted {
+            let Some(published) = self.published.get(&name) else { continue };
+            let before = |at: Option<usize>| at.is_some_and(|at| at < published.at);
+            let was_there = client.asks.iter().any(|ask| before(ask.granted_at));
+            let finding = client
+                .asks
+                .iter()
+                .filter(|ask| published.retain && ask.wants_retained && !before(ask.granted_at));
+            let most = (finding.count() + usize::from(was_there)).max(1);
+            if times > most {
+                let who = &client.name;
+                return Err(format!("{who} heard {name:?} at QoS 2 {times} times, not {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// After each SUBSCRIBE that was granted and asked for them, the retained message of each topic has
+    /// come that was the last to be acknowledged by then, or a later one.
+    fn judge_retained(&self, client: &Client) -> Result<(), String> {
+        let asks = client.asks.iter().filter(|ask| ask.wants_retained && ask.granted_at.is_some());
+        for ask in asks {
+            let mut last: BTreeMap<(&str, u8), u32> = BTreeMap::new();
+            for ((_, number), one) in self.published.iter().filter(|(_, one)| one.retain) {
+                if one.acknowledged_at.is_some_and(|at| at < ask.at) && client.wants(&one.topic) {
+                    last.insert((&one.topic, one.qos), *number);
+                }
+            }
+            for ((topic, qos), number) in last {
+                let is_it = |name: Name| {
+                    let published = self.published.get(&name).filter(|one| *one.topic == *topic);
+                    // One at QoS 2 is routed when it is stored, and so may come behind one at QoS 1.
+                    published.is_some_and(|one| name.1 >= number || one.qos != qos)
+                };
+                if !client.heard.iter().any(|heard| heard.at > ask.at && is_it(heard.name)) {
+                    let who = &client.name;
+                    return Err(format!(
+                        "{who} never got {number}, retained at {topic}, for {ask:?}"
+                    ));
+                }
             }
         }
         Ok(())

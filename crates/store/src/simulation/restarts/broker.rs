@@ -9,6 +9,7 @@ use crate::store::{Load, Persist, take_together};
 use crate::testing::{SimulatedDisk, SimulatedFile};
 use noctule_broker::{Action, Event, Limits, Now, ShardId};
 use noctule_testkit::{Dice, Given, Pieces, Shards};
+use std::ops::Range;
 
 /// A broker that is running.
 pub(super) struct Broker {
@@ -39,6 +40,18 @@ impl Broker {
         faults: Faults,
         dice: &mut Dice,
     ) -> Result<Self, StoreError> {
+        let mut broker = Self::of(1 + dice.below(3), disk, faults)?;
+        broker.shards.in_pieces(Pieces::Random(dice.roll()));
+        broker.shards.defer(dice.chance(60));
+        Ok(broker)
+    }
+
+    /// One of so many shards.
+    pub(super) fn of(
+        shards: usize,
+        disk: &SimulatedDisk,
+        faults: Faults,
+    ) -> Result<Self, StoreError> {
         let engine = life::start(disk, faults)?;
         let recovered = engine.recovered()?;
         let now = BEGINNING;
@@ -49,10 +62,8 @@ impl Broker {
             next_retained: recovered.next_retained,
             next_key: recovered.next_key,
         };
-        let mut shards = Shards::beginning_with(1 + dice.below(3), &limits(), given, now);
-        shards.in_pieces(Pieces::Random(dice.roll()));
+        let mut shards = Shards::beginning_with(shards, &limits(), given, now);
         shards.keep_whole_transcript();
-        shards.defer(dice.chance(60));
         Ok(Self { shards, engine, assembly: Assembly::default(), faults, loads: 0 })
     }
 
@@ -73,8 +84,13 @@ impl Broker {
 
     /// Takes what shards have asked: of each all, or only the first of it.
     fn take(&mut self, dice: &mut Dice, percent: usize) -> Ready {
+        self.take_of(0..self.shards.count(), dice, percent)
+    }
+
+    /// The same of some shards.
+    fn take_of(&mut self, numbers: Range<usize>, dice: &mut Dice, percent: usize) -> Ready {
         let (mut persists, mut loads) = (Vec::new(), Vec::new());
-        for number in 0..self.shards.count() {
+        for number in numbers {
             let shard = ShardId(number as u16);
             while dice.chance(percent) {
                 match self.shards.take_asked(number) {
@@ -99,6 +115,21 @@ impl Broker {
         self.commit_some(dice, percent).map_err(Cut::Failed)
     }
 
+    /// Commits what one shard asks, until it asks nothing more, and nothing of what others ask.
+    pub(super) fn commit_of(&mut self, shard: usize) -> Result<(), StoreError> {
+        while self.shards.has_asked_of(shard) {
+            let ready = self.take_of(shard..shard + 1, &mut Dice::new(0), 100);
+            self.carry_out(ready)?;
+        }
+        Ok(())
+    }
+
+    /// Commits the first thing that one shard asks.
+    pub(super) fn commit_first_of(&mut self, shard: usize) -> Result<(), StoreError> {
+        let ready = self.take_of(shard..shard + 1, &mut Dice::new(0), 100);
+        self.carry_out(ready)
+    }
+
     /// Commits until nothing is asked any more.
     pub(super) fn commit_all(&mut self, dice: &mut Dice) -> Result<(), StoreError> {
         while self.shards.has_asked() {
@@ -114,7 +145,12 @@ impl Broker {
         if dice.chance(40) {
             self.engine.work_ahead()?;
         }
-        let Ready { units, landing, loads } = self.take(dice, percent);
+        let ready = self.take(dice, percent);
+        self.carry_out(ready)
+    }
+
+    fn carry_out(&mut self, ready: Ready) -> Result<(), StoreError> {
+        let Ready { units, landing, loads } = ready;
         let early = self.faults.planted(Fault::AcknowledgedBeforeFlush);
         if early {
             self.engine.flush()?;

@@ -1,6 +1,7 @@
 //! A client with a session that lasts: it keeps its half, whatever becomes of the connection.
 
 use super::books::{Books, Name, Published};
+use noctule_broker::RetainHandling;
 use noctule_testkit::packets::{
     Connecting, Publishing, Said, puback, pubcomp, publish, pubrec, pubrel, subscribe, v5, v311,
 };
@@ -18,8 +19,18 @@ pub(super) enum Role {
 pub(super) struct Heard {
     pub(super) name: Name,
     pub(super) qos: u8,
-    /// It was retained before the subscription.
-    pub(super) retained: bool,
+    pub(super) at: usize,
+}
+
+/// A SUBSCRIBE.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    id: u16,
+    pub(super) at: usize,
+    /// When its SUBACK came.
+    pub(super) granted_at: Option<usize>,
+    /// Whether it asks for retained messages.
+    pub(super) wants_retained: bool,
 }
 
 /// How far a message that was published has come.
@@ -48,6 +59,7 @@ pub(super) struct Client {
     asked_to_subscribe: bool,
     /// When SUBACK came.
     pub(super) subscribed_at: Option<usize>,
+    pub(super) asks: Vec<Ask>,
     pub(super) heard: Vec<Heard>,
     /// Identifiers of QoS 2 messages that were received and not released.
     held: BTreeSet<u16>,
@@ -63,7 +75,9 @@ pub(super) struct Client {
 
 /// So many messages are not acknowledged at once.
 const WINDOW: usize = 6;
-const TOPICS: &[&str] = &["t/1", "t/2", "t/3", "r/1", "r/2"];
+const TOPICS: &[&str] = &["t/1", "t/2", "t/3", "r/1", "r/2", "r/3", "r/4"];
+/// A subscriber asks for his filter so often.
+const ASKS_MAX: usize = 5;
 
 impl Client {
     pub(super) fn new(name: String, role: Role, dice: &mut Dice) -> Self {
@@ -75,13 +89,14 @@ impl Client {
             five: dice.chance(50),
             // Each has retained topics of its own, so that it is known which message is the last.
             topics: TOPICS,
-            filter: dice.pick(&["t/#", "#", "t/1", "+/2"]),
+            filter: dice.pick(&["t/#", "#", "t/1", "+/2", "r/#", "r/#"]),
             qos: 1 + dice.below(2) as u8,
             connected: false,
             connecting: false,
             confirmed: false,
             asked_to_subscribe: false,
             subscribed_at: None,
+            asks: Vec::new(),
             heard: Vec::new(),
             held: BTreeSet::new(),
             answers: VecDeque::new(),
@@ -96,9 +111,15 @@ impl Client {
         match self.filter {
             "#" => true,
             "t/#" => topic.starts_with("t/"),
+            "r/#" => topic.starts_with("r/"),
             "+/2" => topic.ends_with("/2"),
             exact => topic.starts_with(exact),
         }
+    }
+
+    /// Messages that it had heard and not acknowledged when it was cut off, and that have not come again.
+    pub(super) fn heard_in_vain(&self) -> impl Iterator<Item = &Name> {
+        self.unanswered.keys()
     }
 
     /// Whether it has begun something that is not finished.
@@ -128,6 +149,10 @@ impl Client {
                 self.is_cut_off();
             }
             4..60 if self.role == Role::Publisher => self.publish_one(w, books, dice),
+            4..8 if self.subscribed_at.is_some() && self.asks.len() < ASKS_MAX => {
+                let wants_retained = !self.five || dice.chance(60);
+                self.ask(w, books, wants_retained);
+            }
             _ => {
                 // Some answers now, the rest some other time.
                 for _ in 0..dice.below(4) {
@@ -143,6 +168,15 @@ impl Client {
             self.connect(w, &mut Dice::new(1));
         }
         while self.connected && self.answer(w) {}
+    }
+
+    /// Subscribes to its filter, for the first time or again.
+    fn ask(&mut self, w: &mut Shards, books: &mut Books, wants_retained: bool) {
+        let id = 300 + self.asks.len() as u16;
+        let said = subscribe(id, self.filter, self.qos);
+        let said = if wants_retained { said } else { said.retain_handling(RetainHandling::IfNew) };
+        self.asks.push(Ask { id, at: books.now(), granted_at: None, wants_retained });
+        w.send(&self.name, said);
     }
 
     fn connect(&mut self, w: &mut Shards, dice: &mut Dice) {
@@ -180,8 +214,8 @@ impl Client {
         let topic = if retain { format!("{topic}/{}", self.number) } else { topic.to_owned() };
         let at = books.now();
         let qos = 1 + dice.below(2) as u8;
-        let (acknowledged, repeated) = (false, false);
-        let published = Published { topic, qos, retain, acknowledged, repeated, at };
+        let published =
+            Published { topic, qos, retain, acknowledged_at: None, repeated: false, at };
         books.published.insert(name, published);
         self.next_id = self.next_id % 200 + 1;
         let id = self.next_id;
@@ -233,11 +267,14 @@ impl Client {
                 self.resume(w, books);
                 if self.role == Role::Subscriber && self.subscribed_at.is_none() {
                     self.asked_to_subscribe = true;
-                    w.send(&self.name, subscribe(300, self.filter, self.qos));
+                    self.ask(w, books, true);
                 }
             }
-            Said::Suback { .. } => {
+            Said::Suback { id, .. } => {
                 let now = books.now();
+                if let Some(ask) = self.asks.iter_mut().find(|ask| ask.id == id) {
+                    ask.granted_at = Some(now);
+                }
                 self.subscribed_at.get_or_insert(now);
             }
             Said::Publish(publishing) => self.hear_publish(&publishing, books)?,
@@ -250,7 +287,7 @@ impl Client {
     fn hear_publish(&mut self, publishing: &Publishing, books: &mut Books) -> Result<(), String> {
         let name = named(&publishing.payload).ok_or("a message that nobody said")?;
         let (qos, id) = (publishing.qos as u8, publishing.id.unwrap_or(0));
-        let retained = publishing.retain;
+        let (retained, at) = (publishing.retain, books.now());
         books.heard += 1;
         match qos {
             1 => {
@@ -266,12 +303,12 @@ impl Client {
                         return Err(format!("{who} heard {name:?} as {before} and again as {id}"));
                     }
                 }
-                self.heard.push(Heard { name, qos, retained });
+                self.heard.push(Heard { name, qos, at });
                 self.answers.push_back(puback(id));
             }
             2 => {
                 if self.held.insert(id) {
-                    self.heard.push(Heard { name, qos, retained });
+                    self.heard.push(Heard { name, qos, at });
                 }
                 self.answers.push_back(pubrec(id));
             }
@@ -282,6 +319,7 @@ impl Client {
     }
 
     fn hear_ack(&mut self, packet: PacketType, id: u16, books: &mut Books) {
+        let now = books.now();
         if packet == PacketType::Pubrel {
             self.held.remove(&id);
             self.answers.push_back(pubcomp(id));
@@ -293,7 +331,7 @@ impl Client {
         if matches!(packet, PacketType::Puback | PacketType::Pubrec)
             && let Some(published) = books.published.get_mut(&self.sending[at].1)
         {
-            published.acknowledged = true;
+            published.acknowledged_at.get_or_insert(now);
         }
         if packet == PacketType::Pubrec {
             self.sending[at].2 = Sending::Received;
@@ -319,7 +357,7 @@ pub(super) fn read_retained(w: &mut Shards, books: &Books) -> Result<(), String>
     }
     let mut wanted: BTreeMap<(&str, u8), u32> = BTreeMap::new();
     for ((_, number), one) in books.published.iter().filter(|(_, one)| one.retain) {
-        if one.acknowledged {
+        if one.is_acknowledged() {
             wanted.insert((&one.topic, one.qos), *number);
         }
     }

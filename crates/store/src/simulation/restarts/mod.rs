@@ -7,11 +7,13 @@
 //!
 //! What must hold: what was acknowledged reaches everybody who was subscribed by then; at QoS 2 once;
 //! in order; a session that was confirmed is there; a delivery that goes on has the packet identifier
-//! it had; and the retained message of a topic is the last that was acknowledged, or a later one.
+//! it had; the retained message of a topic is the last that was acknowledged, or a later one; and
+//! every SUBSCRIBE that was granted brings those there are, at QoS 2 once.
 
 mod books;
 mod broker;
 mod client;
+mod replays;
 mod stalled;
 
 use crate::faults::{Fault, Faults};
@@ -316,6 +318,7 @@ const BROKER_FAULTS: &[BrokerFault] = &[
     BrokerFault::CursorNotRewound,
     BrokerFault::SpillOvertaken,
     BrokerFault::IdentifiersBeginAnew,
+    BrokerFault::ReplayBeginsAnew,
 ];
 const STORE_FAULTS: &[Fault] =
     &[Fault::AcknowledgedBeforeFlush, Fault::FlushSkipped, Fault::StragglerDropped];
