@@ -75,7 +75,7 @@ pub use persist::{
 };
 pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
-pub use retained::Retained;
+pub use retained::{Retained, RetainedTraces};
 pub use rights::{EntrancePolicy, Grant, Policies, Policy, Refusals, Who, Wish, Word};
 #[cfg(feature = "bench")]
 #[doc(hidden)]

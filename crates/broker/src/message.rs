@@ -152,8 +152,11 @@ pub(crate) struct MessagePool {
 /// Messages over this size are counted once, and not with each of those who have them.
 const METERED_BYTES: usize = 2_048;
 
-/// So many spare messages of one size are kept, up to that of those which count with each.
+/// So many spare messages of one size are kept, up to that of those which count with each, and more of
+/// small ones: some thousands come and go between two acknowledgements where many receivers have full
+/// windows.
 const SPARE_MAX: usize = 2_048;
+const SMALL_SPARE_BYTES_MAX: usize = 1 << 20;
 const SPARE_BYTES_MAX: usize = METERED_BYTES;
 const SPARE_SIZES: usize = size_of_spare(SPARE_BYTES_MAX) + 1;
 
@@ -270,8 +273,9 @@ impl MessagePool {
 
     /// Takes a message back from one who is done with it; if he was the last, it is used again.
     pub(crate) fn recycle(&mut self, message: Message) {
-        if let Some(spare) = self.spare.get_mut(size_of_spare(message.0.bytes.capacity()))
-            && spare.bodies.len() < SPARE_MAX
+        let size = size_of_spare(message.0.bytes.capacity());
+        if let Some(spare) = self.spare.get_mut(size)
+            && spare.bodies.len() < SPARE_MAX.max(SMALL_SPARE_BYTES_MAX >> size)
             && let Ok(unique) = Arc::try_unique(message.0)
         {
             spare.bodies.push(unique);
@@ -673,7 +677,7 @@ mod tests {
     fn messages_are_used_again_for_others_of_their_size_until_nobody_needs_them() {
         let mut pool = MessagePool::default();
         let payload = [b'x'; METERED_BYTES];
-        let mut make = |pool: &mut MessagePool, bytes: usize| {
+        let make = |pool: &mut MessagePool, bytes: usize| {
             let mut packet = vec![0x32, 0, 0, 1, b'a', 0, 1];
             packet.extend_from_slice(&payload[..bytes]);
             let view = MessageView {

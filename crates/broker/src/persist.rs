@@ -268,6 +268,8 @@ pub enum Stage {
 pub(crate) struct Journal {
     records: Vec<Record>,
     deferred: Deferred,
+    /// Whether the last turn ended deferring, and so this one probably will.
+    defers: bool,
     /// That messages were delivered which the store knows of.
     delivered: Vec<Record>,
     /// Since when the oldest of these is there.
@@ -307,6 +309,7 @@ impl Journal {
         Self {
             records: Vec::new(),
             deferred: Deferred::default(),
+            defers: false,
             delivered: Vec::new(),
             delivered_since_ms: None,
             ticket: Ticket(1),
@@ -359,6 +362,12 @@ impl Journal {
         self.ticket
     }
 
+    /// Whether it is worth while to defer anything.
+    #[inline]
+    pub(crate) fn defers(&self) -> bool {
+        self.defers
+    }
+
     /// Defers that a session is owed a message, which is put into flight to it at once. Returns the
     /// number that it gets.
     #[inline]
@@ -407,6 +416,7 @@ impl Journal {
     /// Closes the turn and takes what is to be stored now: all that there is, or if it `defers` what cannot
     /// wait any longer, if there is any.
     pub(crate) fn end_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
+        self.defers = defers;
         self.deferred.count_turn();
         let (given, is_overdue) = if !defers || !self.records.is_empty() {
             (self.take_all(), false)

@@ -112,6 +112,7 @@ fn restore_retained(
     let placement = Placement::new(commons.seed());
     for (sequence, mut message) in messages {
         message.put_on_clock(now);
+        commons.retained_traces().leave(&placement, message.topic_name());
         let parts = commons.retained_parts();
         let part = placement.retained_part(message.topic().as_bytes(), parts);
         commons.change_retained(part, &mut |retained| {

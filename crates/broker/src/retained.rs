@@ -5,8 +5,10 @@
 //! the message. They belong to no session and outlast those of their publishers `[MQTT3-3.1.2-7]`.
 
 mod kept;
+mod traces;
 
 pub(crate) use kept::Kept;
+pub use traces::RetainedTraces;
 
 use crate::expiry::Deadline;
 use crate::message::Message;

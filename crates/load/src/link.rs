@@ -242,6 +242,11 @@ impl Link {
         &mut self.out
     }
 
+    /// Has the socket take no more than about so many bytes ahead of its peer.
+    pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+        self.carrier.socket().set_send_buffer(bytes)
+    }
+
     /// How many bytes the socket has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
         self.out.len() - self.written

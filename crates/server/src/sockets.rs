@@ -24,8 +24,10 @@ pub(crate) struct Socket {
     pub(crate) writable: bool,
     /// The client has said DISCONNECT, and what it has to close is the connection.
     pub(crate) left: bool,
-    /// It is in the list of sockets to read.
+    /// It is in line to be read.
     pub(crate) listed: bool,
+    /// Much came when it was read last.
+    pub(crate) says_much: bool,
     /// If its packets are logged.
     pub(crate) taps: Option<Box<Taps>>,
     /// If its client is on the way of proving who it is.

@@ -164,7 +164,7 @@ impl Delivery {
         let mut put = 0;
         let outbox = self.outputs.open(handle, connection);
         let is_kept = session.is_persistent();
-        let defers = is_kept && session.is_quick(self.now) && !self.limits.spills_to_memory;
+        let defers = is_kept && self.journal.defers() && session.is_quick(self.now);
         for (member, message) in run.members().zip(messages) {
             let sequence = session.next_sequence();
             let (qos, retain, extras) = (run.qos, false, None);

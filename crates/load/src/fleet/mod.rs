@@ -85,6 +85,18 @@ impl Fleet {
         self.stall = silence;
     }
 
+    /// Has publishers keep no more than `bytes` each on our side, where they would take the broker's
+    /// memory and caches, unlike those of clients elsewhere; and no more than so many messages at QoS 2
+    /// under way, as brokers end the connection of who begins more than they can remember.
+    ///
+    /// # Errors
+    /// If a socket does not let itself be set.
+    pub fn keep_little(&mut self, bytes: usize, qos2_under_way: u64) -> Result<(), LoadError> {
+        let mut all = self.publishers.iter_mut();
+        all.try_for_each(|publisher| publisher.keep_little(bytes, qos2_under_way))
+            .map_err(|error| LoadError::io("cannot set the size of a socket's buffer", error))
+    }
+
     /// Changes how fast the publishers of the next run send.
     pub fn set_pace(&mut self, pace: Pace) {
         self.plan.pace = pace;

@@ -266,7 +266,7 @@ impl Suite {
             Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
             Work::Disk { publishers, window } => disk::measure(self, publishers, window),
             Work::Overload(overload) => {
-                let relay = self.target(Who::Relay, work)?;
+                let relay = self.target(Who::Relay, Work::Overload(overload))?;
                 overload::measure(broker, overload, &relay, self.duration)
             }
         }
@@ -392,6 +392,7 @@ mod tests {
             noctule: "/nonexistent/noctule".into(),
             mosquitto: None,
             relay: "/nonexistent/relay".into(),
+            at: Vec::new(),
             rounds: 2,
             duration: Duration::from_millis(1),
             fraction: 1,

@@ -57,6 +57,7 @@ pub(super) fn measure(
     let offered = peak_rate * TIMES;
     let pace = Pace::Scheduled(Schedule::new(offered, Duration::ZERO));
     let mut fleet = connect(broker.address, overload, pace, RUN + 1)?;
+    fleet.keep_little(KEPT_BYTES, QOS_2_UNDER_WAY)?;
     let laggards = Laggards::start(broker.address, RUN + 1, overload)?;
     let clients = GoodPairs::connect(broker.address, relay)?;
     let before = process::resident(pid)?;
@@ -211,6 +212,10 @@ const PAYLOAD_BYTES: usize = 64;
 const WINDOW: u32 = 1_000;
 /// So many times what it can carry.
 const TIMES: f64 = 2.0;
+/// What a publisher keeps on our side of what the broker does not take.
+const KEPT_BYTES: usize = 64 * 1024;
+/// As many as the brokers here remember of one client.
+const QOS_2_UNDER_WAY: u64 = 500;
 /// Messages a second of each good pair.
 const GOOD_RATE: f64 = 250.0;
 const WARM_UP_SHARE: u32 = 10;

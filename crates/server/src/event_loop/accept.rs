@@ -231,6 +231,7 @@ impl EventLoop {
             writable: true,
             left: false,
             listed: false,
+            says_much: false,
             taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
             begun: None,
             appetite: 4 * APPETITE_MIN,
