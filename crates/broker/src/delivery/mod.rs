@@ -13,7 +13,7 @@ mod runs;
 mod waiting;
 
 pub(crate) use answering::{explained, explanation, push_ack, push_ack_with};
-pub(crate) use outputs::Outputs;
+pub(crate) use outputs::{Outputs, give_back};
 pub(crate) use waiting::{Continuation, Waiting};
 
 use crate::arena::Arena;

@@ -322,6 +322,8 @@ pub struct Shard {
     clients: Clients,
     entrances: Vec<Entrance>,
     pub(crate) timers: Wheel<Timer>,
+    /// The longest that a connection which waits now may have had for its CONNECT.
+    connect_timeout_most_ms: u64,
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
@@ -354,6 +356,7 @@ pub struct Shard {
 /// What a deadline is for. Whoever it concerns is asked, when it comes, whether it still holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Timer {
+    /// CONNECT has to be accepted by now; and if it was, its keep alive is looked at.
     Connect(ConnectionHandle),
     KeepAlive(ConnectionHandle),
     /// The client may be waiting to be greeted.
@@ -401,6 +404,7 @@ impl Shard {
         let hash_seed = random.next_u64();
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
+        let connect_timeout_most_ms = settings.limits.connect_timeout_ms;
         let mut delivery =
             Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
@@ -423,6 +427,7 @@ impl Shard {
             is_metering: is_metering(&settings.entrances),
             entrances: settings.entrances,
             timers: Wheel::new(now.mono_ms),
+            connect_timeout_most_ms,
             actions: VecDeque::new(),
             due: Vec::new(),
             leaving: VecDeque::new(),
@@ -521,6 +526,7 @@ impl Shard {
     /// Replaces the limits. Those that a client is told when it connects apply to it from its next
     /// connection on.
     pub fn set_limits(&mut self, limits: Limits) {
+        self.connect_timeout_most_ms = self.connect_timeout_most_ms.max(limits.connect_timeout_ms);
         self.delivery.set_limits(limits);
     }
 
@@ -545,11 +551,11 @@ impl Shard {
         if connection.transport == Transport::Tls {
             self.delivery.tls.bytes_received += bytes.len() as u64;
         }
-        if connection.held.is_empty() {
+        if connection.held() == 0 {
             self.take_in_counted(handle, bytes, now);
             self.choke_if_deaf(handle);
         } else {
-            connection.held.extend_from_slice(bytes);
+            connection.hold(bytes);
         }
         self.delivery.weigh(handle);
         if self.is_metering {
@@ -760,7 +766,7 @@ impl Shard {
         // What was held back is dealt with first, or it would grow with what comes behind it.
         self.delivery.connections.get(handle).is_some_and(|connection| {
             !connection.holds.is_free()
-                || !connection.held.is_empty()
+                || connection.held() > 0
                 || connection.is_being_accepted()
         })
     }

@@ -1,8 +1,8 @@
 //! What is not a packet: answers to actions, the end of a turn, the passing of time.
 
 use super::{Action, Event, Report, Shard, Timer};
-use crate::connection::{Cause, ConnectionHandle, Phase};
-use crate::delivery::Continuation;
+use crate::connection::{Cause, Connection, ConnectionHandle, Phase};
+use crate::delivery::{Continuation, give_back};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
@@ -12,6 +12,7 @@ use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::{PacketType, ReasonCode, TopicFilter, Violation};
 use noctule_session::{AckNumber, Now};
+use std::collections::VecDeque;
 
 /// So many bytes that clients sent while they were not read are dealt with at once.
 const RELEASED_BYTES: usize = 256 * 1024;
@@ -64,7 +65,7 @@ impl Shard {
     fn release(&mut self) {
         let mut left = RELEASED_BYTES;
         while let Some(handle) = self.delivery.released.pop_front() {
-            let held = self.delivery.connections.get(handle).map_or(0, |found| found.held.len());
+            let held = self.delivery.connections.get(handle).map_or(0, Connection::held);
             self.release_input(handle, self.delivery.now);
             left = left.saturating_sub(held.max(RELEASED_BYTES_LEAST));
             if left == 0 {
@@ -88,7 +89,7 @@ impl Shard {
             return;
         };
         if let Some(found) = self.delivery.sessions.get(session) {
-            let client_id = found.client_id.clone();
+            let client_id = found.client_id.as_str().into();
             self.actions.push_back(Action::Report(Report::Losing { client_id, lost }));
         }
         self.timers.insert(now.mono_ms + SILENCE_MS, Timer::Losses(session));
@@ -111,6 +112,24 @@ impl Shard {
             } else {
                 self.load_departing(session);
             }
+        }
+        let now_ms = self.delivery.now.mono_ms;
+        if self.delivery.outputs.is_to_shed(now_ms) {
+            self.shed(now_ms);
+        }
+    }
+
+    /// Once a second, lists give back what a burst has left.
+    #[cold]
+    fn shed(&mut self, now_ms: u64) {
+        self.delivery.outputs.shed(now_ms);
+        give_back(&mut self.due);
+        give_back(&mut self.to_be_judged);
+        if self.actions.is_empty() {
+            self.actions = VecDeque::new();
+        }
+        if self.leaving.is_empty() {
+            self.leaving = VecDeque::new();
         }
     }
 
@@ -160,6 +179,9 @@ impl Shard {
         if waiting {
             self.delivery.counters.connect_timeouts += 1;
             self.close(handle, Cause::ConnectTimeout, now);
+        } else {
+            // The same timer goes on as that of its keep alive.
+            self.on_keep_alive(handle, now);
         }
     }
 
@@ -181,7 +203,13 @@ impl Shard {
             if fault(Fault::KeepAliveForgotten) {
                 return;
             }
+            let session = connection.session;
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
+            // Whoever says nothing between two looks needs nothing meanwhile.
+            if let Some(found) = session.and_then(|session| self.delivery.sessions.get_mut(session))
+            {
+                found.shed();
+            }
         } else {
             let keep_alive = connection.keep_alive.seconds();
             self.violate(handle, Violation::KeepAliveTimeout { keep_alive }, now);
@@ -194,13 +222,14 @@ impl Shard {
         let Some(session) = self.delivery.sessions.get_mut(handle) else {
             return;
         };
-        session.timer_ms = None;
+        session.forget_timer();
+        session.shed();
         // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]: as long as there is a connection, there is its session.
         if session.holder().is_some() {
             return;
         }
         // [MQTT5-4.1.0-2]
-        if session.expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
+        if session.rare().expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
             self.delivery.counters.sessions_expired += 1;
             return self.end_session(handle);
         }
@@ -208,10 +237,10 @@ impl Shard {
         let will = session.will.take_if(|will| is_due(will.due_ms));
         let client_id = will.as_ref().map(|_| session.client_id.clone());
         if will.is_some() && session.stored {
-            let since_ms = session.away_since_ms.unwrap_or(now.wall_ms);
+            let since_ms = session.rare().away_since_ms.unwrap_or(now.wall_ms);
             self.delivery.journal.push(away(session, since_ms));
         }
-        let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
+        let next = [session.rare().expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
         if let Some(deadline) = next.into_iter().flatten().min() {
             self.set_session_timer(handle, deadline, now);
         }
