@@ -1,7 +1,7 @@
 //! The bytes that are to leave on a connection.
 //!
 //! Small things are copied into one buffer after another; large payloads are shared and leave from
-//! where they lie. Empty, an outbox is a null pointer: its [`Buffer`] goes back to the shard's pool.
+//! where they lie. Empty, an outbox owns no memory: its buffer goes back to the shard's pool.
 
 use crate::message::Message;
 use crate::outgoing::Encoded;
@@ -18,11 +18,7 @@ const SENT_KEPT: usize = 16 * 1024;
 
 /// Output of one connection, in order.
 #[derive(Debug, Default)]
-pub struct Outbox(Option<Box<Buffer>>);
-
-/// What an outbox with output has.
-#[derive(Debug, Default)]
-pub(crate) struct Buffer {
+pub struct Outbox {
     /// What leaves first, from `sent` on.
     head: Vec<u8>,
     sent: usize,
@@ -76,95 +72,90 @@ impl Segment {
 impl Outbox {
     /// How many bytes are waiting.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |buffer| buffer.bytes)
+        self.bytes
     }
 
     /// How many of these bytes count with the connection: all but payloads that are counted by
     /// themselves.
     pub(crate) fn weight(&self) -> usize {
-        self.0.as_ref().map_or(0, |buffer| {
-            // A part of the first payload may have left.
-            buffer.bytes.saturating_sub(buffer.rest.as_ref().map_or(0, |rest| rest.metered))
-        })
+        // A part of the first payload may have left.
+        self.bytes.saturating_sub(self.rest.as_ref().map_or(0, |rest| rest.metered))
     }
 
     /// Whether nothing is waiting.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.bytes == 0
     }
 
-    /// Whether it has no buffer to copy bytes into.
+    /// Whether the next bytes would be copied into a buffer that does not exist yet.
     pub(crate) fn lacks_buffer(&self) -> bool {
-        self.0.is_none()
+        self.head.capacity() == 0 && self.rest.is_none()
     }
 
     /// Gives it a buffer to begin with.
-    pub(crate) fn lend(&mut self, buffer: Box<Buffer>) {
-        self.0 = Some(buffer);
-    }
-
-    #[inline]
-    fn buffer(&mut self) -> &mut Buffer {
-        self.0.get_or_insert_default()
+    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
+        self.head = buffer;
     }
 
     /// The buffer that copied bytes are to be appended to. Follow with
     /// [`appended`](Self::appended).
     #[inline]
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
-        self.buffer().tail()
+        if self.rest.is_none() { &mut self.head } else { self.tail_of_rest() }
+    }
+
+    fn tail_of_rest(&mut self) -> &mut Vec<u8> {
+        let rest = self.rest.get_or_insert_default();
+        if !matches!(rest.segments.back(), Some(Segment::Copied(_))) {
+            rest.segments.push_back(Segment::Copied(Vec::new()));
+        }
+        match rest.segments.back_mut() {
+            Some(Segment::Copied(buffer)) => buffer,
+            _ => unreachable!("a copied segment was just put there"),
+        }
     }
 
     /// Says how many bytes were appended to the [`tail`](Self::tail).
     pub(crate) fn appended(&mut self, bytes: usize) {
-        self.buffer().bytes += bytes;
+        self.bytes += bytes;
     }
 
     /// Appends a copy of `bytes`.
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let buffer = self.buffer();
-        buffer.tail().extend_from_slice(bytes);
-        buffer.bytes += bytes.len();
+        self.tail().extend_from_slice(bytes);
+        self.bytes += bytes.len();
     }
 
     /// Appends a copy of an encoded PUBLISH with its packet identifier put in.
     #[inline(always)]
     pub(crate) fn push_numbered(&mut self, publish: Encoded<'_>, packet_id: PacketId) {
-        let buffer = self.buffer();
-        let tail = buffer.tail();
+        let tail = self.tail();
         let at = tail.len() + publish.packet_id_at;
         tail.extend_from_slice(publish.bytes);
         if let Some(place) = tail.get_mut(at..at + 2) {
             place.copy_from_slice(&packet_id.get().to_be_bytes());
         }
-        buffer.bytes += publish.bytes.len();
+        self.bytes += publish.bytes.len();
     }
 
     /// Appends the payload of `message` by reference.
     pub(crate) fn push_payload(&mut self, message: Message) {
-        let buffer = self.buffer();
-        buffer.bytes += message.payload().len();
-        buffer.rest.get_or_insert_default().push_payload(message);
+        self.bytes += message.payload().len();
+        self.rest.get_or_insert_default().push_payload(message);
     }
 
     /// All that is waiting, if it lies in one piece.
     pub fn contiguous(&self) -> Option<&[u8]> {
-        let Some(buffer) = &self.0 else {
-            return Some(&[]);
-        };
-        if buffer.rest.is_some() { None } else { buffer.head.get(buffer.sent..) }
+        if self.rest.is_some() { None } else { self.head.get(self.sent..) }
     }
 
     /// Fills `slices` with what leaves next and returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let Some(buffer) = &self.0 else {
-            return 0;
-        };
-        let head = &buffer.head[buffer.sent.min(buffer.head.len())..];
+        let head = &self.head[self.sent.min(self.head.len())..];
         // Behind the head's end, `sent` counts into the first of the rest.
-        let mut skip = buffer.sent.saturating_sub(buffer.head.len());
-        let rest = buffer.rest.iter().flat_map(|rest| rest.segments.iter().map(Segment::bytes));
+        let mut skip = self.sent.saturating_sub(self.head.len());
+        let rest = self.rest.iter().flat_map(|rest| rest.segments.iter().map(Segment::bytes));
         let mut filled = 0;
         for bytes in std::iter::once(head).chain(rest.map(|bytes| {
             let bytes = &bytes[skip..];
@@ -184,50 +175,26 @@ impl Outbox {
 
     /// Takes `written` bytes off the front. When nothing is left the buffer is handed back.
     #[inline]
-    pub(crate) fn advance(&mut self, written: usize) -> Option<Box<Buffer>> {
-        let buffer = self.0.as_mut()?;
-        buffer.bytes -= written;
-        if buffer.bytes > 0 {
-            buffer.advance_partly(written);
-            return None;
+    pub(crate) fn advance(&mut self, written: usize) -> Option<Vec<u8>> {
+        self.bytes -= written;
+        if self.bytes > 0 || self.rest.is_some() {
+            return self.advance_partly(written);
         }
-        buffer.sent = 0;
-        buffer.rest = None;
-        buffer.head.clear();
-        self.0.take()
-    }
-}
-
-impl Buffer {
-    /// One with room for so many bytes.
-    pub(crate) fn with_capacity(bytes: usize) -> Box<Self> {
-        Box::new(Self { head: Vec::with_capacity(bytes), ..Self::default() })
+        self.sent = 0;
+        let mut buffer = std::mem::take(&mut self.head);
+        buffer.clear();
+        Some(buffer)
     }
 
-    /// How many bytes of memory its copied bytes may take before it grows.
-    pub(crate) fn capacity(&self) -> usize {
-        self.head.capacity()
-    }
-
-    #[inline]
-    fn tail(&mut self) -> &mut Vec<u8> {
-        if self.rest.is_none() { &mut self.head } else { self.tail_of_rest() }
-    }
-
-    fn tail_of_rest(&mut self) -> &mut Vec<u8> {
-        let rest = self.rest.get_or_insert_default();
-        if !matches!(rest.segments.back(), Some(Segment::Copied(_))) {
-            rest.segments.push_back(Segment::Copied(Vec::new()));
-        }
-        match rest.segments.back_mut() {
-            Some(Segment::Copied(buffer)) => buffer,
-            _ => unreachable!("a copied segment was just put there"),
-        }
-    }
-
-    /// Some bytes have left, and others have not.
-    fn advance_partly(&mut self, written: usize) {
+    fn advance_partly(&mut self, written: usize) -> Option<Vec<u8>> {
         self.sent += written;
+        if self.bytes == 0 {
+            self.sent = 0;
+            self.rest = None;
+            let mut buffer = std::mem::take(&mut self.head);
+            buffer.clear();
+            return Some(buffer);
+        }
         // `sent` may reach past the head into a payload behind it; what is finished is let go.
         while self.sent >= self.head.len()
             && let Some(rest) = &mut self.rest
@@ -256,6 +223,7 @@ impl Buffer {
             self.head.drain(..self.sent);
             self.sent = 0;
         }
+        None
     }
 }
 
@@ -319,8 +287,7 @@ mod tests {
             assert!(outbox.advance(1_000).is_none());
             assert_eq!(contents(&outbox)[..4], round.to_be_bytes());
         }
-        let capacity = outbox.buffer().capacity();
-        assert!(capacity < 100_000, "{capacity} bytes");
+        assert!(outbox.head.capacity() < 100_000, "{} bytes", outbox.head.capacity());
     }
 
     #[test]
@@ -334,6 +301,6 @@ mod tests {
         assert!(outbox.advance(3).is_none());
         outbox.push(b"e");
         assert_eq!(contents(&outbox), [7, 7, b'd', b'e']);
-        assert!(outbox.advance(4).is_some_and(|buffer| buffer.head.is_empty()));
+        assert_eq!(outbox.advance(4).map(|buffer| buffer.len()), Some(0));
     }
 }

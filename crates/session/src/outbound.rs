@@ -57,24 +57,19 @@ impl<M> InFlight<M> {
     }
 }
 
-/// The messages in flight to one peer. Most peers have none, so all but the next identifier is behind a
-/// pointer, which is there from the first message until [`shed`](Outbound::shed).
+/// The messages in flight to one peer.
 #[derive(Debug)]
 pub struct Outbound<M> {
+    ring: VecDeque<Option<InFlight<M>>>,
+    /// How many places from the front have been sent on this connection. There are never more places
+    /// than identifiers.
+    cursor: u16,
+    /// Messages in the ring.
+    unfinished: u16,
+    /// Messages before the cursor: what the peer's receive maximum counts.
+    outstanding: u16,
     /// The identifier of the ring's first place.
     base: PacketId,
-    flight: Option<Box<Flight<M>>>,
-}
-
-#[derive(Debug)]
-struct Flight<M> {
-    ring: VecDeque<Option<InFlight<M>>>,
-    /// How many places from the front have been sent on this connection.
-    cursor: usize,
-    /// Messages in the ring.
-    unfinished: usize,
-    /// Messages before the cursor: what the peer's receive maximum counts.
-    outstanding: usize,
 }
 
 impl<M> Default for Outbound<M> {

@@ -2,14 +2,13 @@
 //! connection has one only as long as it has output.
 
 use crate::connection::{Connection, ConnectionHandle};
-use crate::outbox::{Buffer, Outbox};
+use crate::outbox::Outbox;
 
 /// Connections with something to write, and buffers to write into.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     pub(crate) dirty: Vec<ConnectionHandle>,
-    #[allow(clippy::vec_box, reason = "an outbox has a pointer, and takes one of these")]
-    buffers: Vec<Box<Buffer>>,
+    buffers: Vec<Vec<u8>>,
     buffers_bytes: usize,
     /// How many of them have not been used since this was looked at last, and when to look again.
     unused: usize,
@@ -42,14 +41,14 @@ impl Outputs {
         &mut connection.outbox
     }
 
-    fn buffer(&mut self) -> Box<Buffer> {
+    fn buffer(&mut self) -> Vec<u8> {
         match self.buffers.pop() {
             Some(buffer) => {
                 self.buffers_bytes -= buffer.capacity();
                 self.unused = self.unused.min(self.buffers.len());
                 buffer
             }
-            None => Buffer::with_capacity(BUFFER_BYTES),
+            None => Vec::with_capacity(BUFFER_BYTES),
         }
     }
 
@@ -72,7 +71,7 @@ impl Outputs {
     }
 
     /// Takes a drained buffer back.
-    pub(crate) fn recycle(&mut self, buffer: Box<Buffer>) {
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
         let bytes = buffer.capacity();
         let worth = (1..=BUFFER_KEPT_BYTES).contains(&bytes);
         if worth && self.buffers_bytes + bytes <= BUFFERS_KEPT_BYTES {

@@ -338,6 +338,8 @@ pub struct Shard {
     to_be_judged: Vec<SessionHandle>,
     /// When this shard will look for expired retained messages, by part.
     retained_watch: Vec<Option<u64>>,
+    /// Connections that have been silent for as long as it takes to be greeted.
+    to_be_greeted: VecDeque<ConnectionHandle>,
     duels: Duels,
     sayings: Sayings,
     /// Whether some clients have a limit of how fast they may send.
@@ -422,6 +424,7 @@ impl Shard {
             commons,
             id,
             clients: Clients::new(hash_seed),
+            to_be_greeted: VecDeque::new(),
             duels: Duels::new(random.next_u64()),
             sayings: Sayings::default(),
             is_metering: is_metering(&settings.entrances),
@@ -710,6 +713,7 @@ impl Shard {
             || !self.delivery.released.is_empty()
             || !self.leaving.is_empty()
             || !self.to_be_judged.is_empty()
+            || !self.to_be_greeted.is_empty()
     }
 
     /// What has happened so far.

@@ -51,6 +51,7 @@ impl Shard {
         self.replay_retained();
         self.take_out_subscriptions();
         self.judge_sessions();
+        self.greet_some();
         self.watch_crowds();
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
@@ -130,6 +131,9 @@ impl Shard {
         }
         if self.leaving.is_empty() {
             self.leaving = VecDeque::new();
+        }
+        if self.to_be_greeted.is_empty() {
+            self.to_be_greeted = VecDeque::new();
         }
     }
 
