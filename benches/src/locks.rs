@@ -2,7 +2,9 @@
 //! the interest map of the one design, the index or the directory of the others.
 
 use noctule_broker::bench::{CommonIndex, DirectoryPart, Parts};
-use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces,
+};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,6 +16,7 @@ pub(crate) struct Locks {
     connections: AtomicUsize,
     memory: Arc<CommonMemory>,
     sequence: AtomicU64,
+    retained_traces: RetainedTraces,
     interest: Vec<RwLock<Interest>>,
     index: Vec<RwLock<CommonIndex>>,
     directory: Vec<RwLock<DirectoryPart>>,
@@ -34,6 +37,7 @@ impl Locks {
             connections: AtomicUsize::new(0),
             memory: Arc::default(),
             sequence: AtomicU64::new(0),
+            retained_traces: RetainedTraces::default(),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             index: std::iter::repeat_with(index).take(INTEREST_PARTS).collect(),
             directory: std::iter::repeat_with(directory).take(INTEREST_PARTS).collect(),
@@ -83,6 +87,10 @@ impl Commons for Access {
 
     fn retained_sequence(&self) -> &AtomicU64 {
         &self.0.sequence
+    }
+
+    fn retained_traces(&self) -> &RetainedTraces {
+        &self.0.retained_traces
     }
 
     fn retained_parts(&self) -> usize {

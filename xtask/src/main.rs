@@ -49,7 +49,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        about: "speed and size beside a relay and Mosquitto; --rows, --rounds, --seconds, --quick, --write",
+        about: "speed, size and overload beside a relay and Mosquitto; see `bench --help`",
         run: bench::run,
     },
 ];
@@ -69,7 +69,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if rest.iter().any(|word| word == "--help" || word == "-h") {
-        println!("cargo xtask {}: {}", command.name, command.about);
+        match command.name {
+            "bench" => println!("{}", bench::HELP),
+            name => println!("cargo xtask {name}: {}", command.about),
+        }
         return ExitCode::SUCCESS;
     }
     match (command.run)(rest) {

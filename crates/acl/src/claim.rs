@@ -7,10 +7,10 @@
 //! `pub` and `sub` are short for `publish` and `subscribe`. `subscribe` is to ask for messages and to be
 //! given them, `read` is another word for it.
 
+use crate::effect::{Effect, Rights};
 use crate::rules::{Manner, Rule, Rules, Whom};
 use crate::tables;
 use crate::topic::Topic;
-use crate::wish::{Effect, Rights};
 use serde_json::Value;
 
 /// What a token is called where rules are named.
@@ -69,7 +69,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wish::{Who, Wish, Word};
+    use noctule_mqtt::rights::{Who, Wish, Word};
     use noctule_mqtt::{TopicFilter, TopicName};
 
     #[test]

@@ -24,6 +24,7 @@
 //! ([`AclFile::read`]) nothing touches the world.
 
 mod claim;
+mod effect;
 mod file;
 mod index;
 mod mosquitto;
@@ -31,10 +32,10 @@ mod problem;
 mod rules;
 mod tables;
 mod topic;
-mod wish;
 
+pub use effect::{Effect, Rights};
 pub use file::{AclFile, Language};
+pub use noctule_mqtt::rights::{Who, Wish, Word};
 pub use problem::{AclError, Problem, Severity};
 pub use rules::{Decision, Rule, Rules, Why};
 pub use topic::Topic;
-pub use wish::{Effect, Rights, Who, Wish, Word};

@@ -10,10 +10,10 @@
 //! Words are separated by blanks. A name or a topic goes to the end of the line, blanks inside
 //! included.
 
+use crate::effect::{Effect, Rights};
 use crate::problem::Problem;
 use crate::rules::{Manner, Rule, Rules, Whom};
 use crate::topic::Topic;
-use crate::wish::{Effect, Rights};
 
 const ACCESS: &str = "read, write, readwrite or deny";
 
@@ -129,8 +129,8 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::problem::Severity;
-    use crate::wish::{Who, Wish, Word};
     use noctule_mqtt::TopicName;
+    use noctule_mqtt::rights::{Who, Wish, Word};
 
     fn rules(text: &str) -> Rules {
         let (rules, problems) = parse("acl", text);

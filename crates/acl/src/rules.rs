@@ -1,8 +1,9 @@
 //! The rules of a file, and what they say to a wish.
 
+use crate::effect::{Effect, Rights};
 use crate::index::{Index, RuleId};
 use crate::topic::{Topic, covers, matches, overlap};
-use crate::wish::{Effect, Rights, Who, Wish, Word};
+use noctule_mqtt::rights::{Who, Wish, Word};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -137,6 +138,14 @@ impl Rules {
     #[must_use]
     pub fn has_group(&self, name: &str) -> bool {
         self.groups.contains_key(name)
+    }
+
+    /// Whether there is anything in them that holds for a user's name alone.
+    #[must_use]
+    pub fn names_users(&self) -> bool {
+        !self.users.is_empty()
+            || !self.members.is_empty()
+            || self.all.iter().any(|rule| rule.topic.has_user())
     }
 
     /// Where they come from: the name of a file.

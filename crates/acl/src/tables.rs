@@ -12,10 +12,10 @@
 //!
 //! All faults of a file are found in one go.
 
+use crate::effect::{Effect, Rights};
 use crate::problem::Problem;
 use crate::rules::{Manner, Rule, Rules, Whom};
 use crate::topic::Topic;
-use crate::wish::{Effect, Rights};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -283,7 +283,7 @@ const SHOWN_MAX: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wish::{Who, Wish, Word as Said};
+    use noctule_mqtt::rights::{Who, Wish, Word as Said};
     use noctule_mqtt::{TopicFilter, TopicName};
 
     const EXAMPLE: &str = r##"

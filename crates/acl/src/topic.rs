@@ -7,7 +7,8 @@
 //! `$SYS`). A rule that *denies* holds for such names by the letter. A name with `+` or `#` is in no
 //! topic at all, as topics cannot have these characters.
 
-use crate::wish::{Effect, Who};
+use crate::effect::Effect;
+use noctule_mqtt::rights::Who;
 use noctule_mqtt::topic::LEVEL_SEPARATOR;
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::borrow::Cow;
@@ -53,6 +54,12 @@ impl Topic {
     #[must_use]
     pub fn has_names(&self) -> bool {
         self.has_names
+    }
+
+    /// Whether a user name is to be put in.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.has_names && self.text.contains(USER)
     }
 
     /// The filter for somebody, if there is one.

@@ -234,7 +234,9 @@ mod tests {
             assert!(arena.remove(*handle).is_some());
         }
         assert_eq!(arena.slots(), 1);
-        assert!(arena.slots.capacity() <= 4 * SLOTS_KEPT && arena.free.capacity() <= 4 * SLOTS_KEPT);
+        assert!(
+            arena.slots.capacity() <= 4 * SLOTS_KEPT && arena.free.capacity() <= 4 * SLOTS_KEPT
+        );
         let again: Vec<_> = (1..10_000).map(|value| arena.insert(-value)).collect();
         assert!(burst.iter().all(|handle| arena.get(*handle).is_none()));
         assert_eq!(arena.get(staying), Some(&0));

@@ -90,8 +90,7 @@ mod tests {
         let (mut sessions, mut clients) = (Arena::default(), Clients::new(7));
         let handles: Vec<_> = (0..1_000u64)
             .map(|number| {
-                let handle =
-                    sessions.insert(Session::new(&number.to_string(), SessionKey(number)));
+                let handle = sessions.insert(Session::new(&number.to_string(), SessionKey(number)));
                 clients.insert(handle, &sessions);
                 handle
             })

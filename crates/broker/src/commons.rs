@@ -6,9 +6,9 @@
 //! [`Mail`](crate::mail::Mail). A shard without others has a [`Solitude`].
 
 use crate::memory::CommonMemory;
-use crate::retained::Retained;
+use crate::retained::{Retained, RetainedTraces};
 use crate::sharing::{GroupKey, GroupShard};
-use crate::subscriptions::{FilterIndex, Listed, Presence};
+use crate::subscriptions::{FilterIndex, Levels, Listed, Presence};
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::cell::RefCell;
 use std::fmt;
@@ -48,6 +48,9 @@ pub trait Commons: fmt::Debug {
 
     /// Counts the retained messages that were set, by all shards.
     fn retained_sequence(&self) -> &AtomicU64;
+
+    /// Where there may be retained messages.
+    fn retained_traces(&self) -> &RetainedTraces;
 
     /// How many parts the retained messages have.
     fn retained_parts(&self) -> usize;
@@ -130,7 +133,7 @@ impl Interest {
         }
     }
 
-    pub(crate) fn matching_groups(&self, topic: TopicName<'_>, visit: impl FnMut(&GroupInterest)) {
+    pub(crate) fn matching_groups(&self, topic: &Levels<'_>, visit: impl FnMut(&GroupInterest)) {
         self.groups.matching(topic, visit);
     }
 
@@ -157,7 +160,7 @@ impl Interest {
         self.len() == 0
     }
 
-    pub(crate) fn matching(&self, topic: TopicName<'_>, visit: impl FnMut(&ShardInterest)) {
+    pub(crate) fn matching(&self, topic: &Levels<'_>, visit: impl FnMut(&ShardInterest)) {
         self.index.matching(topic, visit);
     }
 }
@@ -254,9 +257,9 @@ impl Placement {
         if matches!(first, b"+" | b"#") { 0 } else { self.part_of_level(first) }
     }
 
-    /// The parts of the interest map in which filters lie that match a topic.
-    pub(crate) fn interest_parts_of_topic(&self, topic: TopicName<'_>) -> [usize; 2] {
-        [0, self.part_of_level(first_level(topic.as_bytes()))]
+    /// The parts of the interest map in which filters lie that match a topic with this first level.
+    pub(crate) fn interest_parts_of_topic(&self, first: &[u8]) -> [usize; 2] {
+        [0, self.part_of_level(first)]
     }
 
     fn part_of_level(&self, level: &[u8]) -> usize {
@@ -276,6 +279,7 @@ pub(crate) struct Solitude {
     connections: AtomicUsize,
     memory: Arc<CommonMemory>,
     retained_sequence: AtomicU64,
+    retained_traces: RetainedTraces,
     retained: RefCell<Retained>,
 }
 
@@ -287,6 +291,7 @@ impl Solitude {
             connections: AtomicUsize::new(0),
             memory: Arc::default(),
             retained_sequence: AtomicU64::new(0),
+            retained_traces: RetainedTraces::default(),
             retained: RefCell::default(),
         }
     }
@@ -321,6 +326,10 @@ impl Commons for Solitude {
         &self.retained_sequence
     }
 
+    fn retained_traces(&self) -> &RetainedTraces {
+        &self.retained_traces
+    }
+
     fn retained_parts(&self) -> usize {
         1
     }
@@ -353,7 +362,8 @@ mod tests {
             let placement = Placement::new(seed);
             if filter.matches(topic) {
                 let part = placement.interest_part_of_filter(filter);
-                prop_assert!(placement.interest_parts_of_topic(topic).contains(&part));
+                let first = first_level(topic.as_bytes());
+                prop_assert!(placement.interest_parts_of_topic(first).contains(&part));
             }
         }
     }

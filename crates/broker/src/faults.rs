@@ -65,6 +65,8 @@ faults! {
     AckBeforeTicket,
     /// Whatever waits for the store goes on with the first ticket that comes.
     TicketIgnored,
+    /// What is deferred is taken for acknowledged by its receivers.
+    DeferredTakenForSettled,
     /// CONNACK of a persistent session leaves without waiting for the store.
     ConnackBeforeTicket,
     /// A message of QoS 2 that is repeated is routed again.
@@ -103,7 +105,8 @@ faults! {
 
 impl Fault {
     /// Those that only a broker that ends and begins anew can show.
-    pub const OVER_RESTARTS: &'static [Self] = &[Self::IdentifiersBeginAnew];
+    pub const OVER_RESTARTS: &'static [Self] =
+        &[Self::IdentifiersBeginAnew, Self::DeferredTakenForSettled];
 }
 
 #[cfg(feature = "planted-faults")]

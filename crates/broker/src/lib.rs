@@ -16,6 +16,7 @@ mod commons;
 mod connection;
 mod counters;
 mod crowd;
+mod deferred;
 mod delivery;
 mod entrance;
 mod expiry;
@@ -74,7 +75,7 @@ pub use persist::{
 };
 pub use principal::Principal;
 pub use restore::{StoredInFlight, StoredSession, StoredSubscription, home};
-pub use retained::Retained;
+pub use retained::{Retained, RetainedTraces};
 pub use rights::{EntrancePolicy, Grant, Policies, Policy, Refusals, Who, Wish, Word};
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -269,6 +269,9 @@ impl Delivery {
         let pressure = Pressure::of(common.total(), max);
         if pressure != self.pressure {
             self.pressure = pressure;
+            if pressure > Pressure::None {
+                self.outputs.give_all_back();
+            }
             self.marks.press(pressure, &self.limits);
         }
     }

@@ -72,32 +72,32 @@ impl Body {
 
     /// Topic, properties and payload, one behind the other, and who published it.
     fn of_parts(view: &MessageView<'_>, attribution: &Attribution<'_>) -> Self {
+        let mut body = Self::default();
+        body.take_parts(view, attribution);
+        body
+    }
+
+    /// Becomes a message of these parts, and says who published it.
+    fn take_parts(&mut self, view: &MessageView<'_>, attribution: &Attribution<'_>) {
         let (topic_len, properties_len) = (view.topic.as_bytes().len(), view.properties.len());
         let parts_len = topic_len + properties_len + view.payload.len();
-        let mut bytes = Vec::with_capacity(parts_len + attribution.names_len());
-        bytes.extend_from_slice(view.topic.as_bytes());
-        bytes.extend_from_slice(view.properties);
-        bytes.extend_from_slice(view.payload);
-        let mut body = Self {
-            bytes,
-            header_len: 0,
-            has_properties: false,
-            topic_at: 0,
-            topic_len: topic_len as u32,
-            properties_at: topic_len as u32,
-            payload_at: (topic_len + properties_len) as u32,
-            payload_end: parts_len as u32,
-            client_id_len: 0,
-            user_name_len: 0,
-            publisher: Known::Nothing,
-            qos: view.qos,
-            retain: view.retain,
-            expires: view.expires,
-            received_ms: 0,
-            meter: None,
-        };
-        body.attribute(attribution);
-        body
+        self.bytes.clear();
+        self.bytes.reserve_exact(parts_len + attribution.names_len());
+        self.bytes.extend_from_slice(view.topic.as_bytes());
+        self.bytes.extend_from_slice(view.properties);
+        self.bytes.extend_from_slice(view.payload);
+        self.header_len = 0;
+        self.has_properties = false;
+        self.topic_at = 0;
+        self.topic_len = topic_len as u32;
+        self.properties_at = topic_len as u32;
+        self.payload_at = (topic_len + properties_len) as u32;
+        self.payload_end = parts_len as u32;
+        self.publisher = Known::Nothing;
+        self.qos = view.qos;
+        self.retain = view.retain;
+        self.expires = view.expires;
+        self.attribute(attribution);
     }
 
     /// Notes when it came and from whom. To be done once, and before its bytes are counted.
@@ -143,7 +143,8 @@ impl Body {
 /// Messages that nobody has any more, to be used again.
 #[derive(Default)]
 pub(crate) struct MessagePool {
-    spare: Vec<UniqueArc<Body>>,
+    /// By how many bytes they have room for: at `n` for 2^n at most, and for half of that at least.
+    spare: [Spare; SPARE_SIZES],
     /// Counts the large ones.
     meter: StdArc<CommonMemory>,
 }
@@ -151,20 +152,70 @@ pub(crate) struct MessagePool {
 /// Messages over this size are counted once, and not with each of those who have them.
 const METERED_BYTES: usize = 2_048;
 
-/// So many spare messages of at most this size are kept.
-const SPARE_MAX: usize = 1_024;
-const SPARE_BYTES_MAX: usize = 1_024;
+/// So many spare messages of one size are kept, up to that of those which count with each, and more of
+/// small ones: some thousands come and go between two acknowledgements where many receivers have full
+/// windows.
+const SPARE_MAX: usize = 2_048;
+const SMALL_SPARE_BYTES_MAX: usize = 1 << 20;
+const SPARE_BYTES_MAX: usize = METERED_BYTES;
+const SPARE_SIZES: usize = size_of_spare(SPARE_BYTES_MAX) + 1;
+
+/// Among which spare messages those of so many bytes are.
+#[inline]
+const fn size_of_spare(bytes: usize) -> usize {
+    (usize::BITS - bytes.saturating_sub(1).leading_zeros()) as usize
+}
+
+/// Spare messages of one size.
+#[derive(Default)]
+struct Spare {
+    bodies: Vec<UniqueArc<Body>>,
+    /// The fewest that there were since some were given back last: nobody needed these.
+    unneeded: usize,
+}
+
+impl Spare {
+    #[inline]
+    fn take(&mut self) -> Option<UniqueArc<Body>> {
+        let body = self.bodies.pop()?;
+        self.unneeded = self.unneeded.min(self.bodies.len());
+        Some(body)
+    }
+
+    /// Whether some are left.
+    fn give_back(&mut self) -> bool {
+        self.bodies.truncate(self.bodies.len() - self.unneeded);
+        if self.bodies.is_empty() {
+            self.bodies = Vec::new();
+        }
+        self.unneeded = self.bodies.len();
+        !self.bodies.is_empty()
+    }
+}
 
 impl MessagePool {
     /// A pool without messages, whose large ones are counted there.
     pub(crate) fn new(meter: &StdArc<CommonMemory>) -> Self {
-        Self { spare: Vec::new(), meter: StdArc::clone(meter) }
+        Self { spare: Default::default(), meter: StdArc::clone(meter) }
+    }
+
+    /// A message to be filled with so many bytes.
+    #[inline]
+    fn body(&mut self, bytes: usize) -> UniqueArc<Body> {
+        let spare = self.spare.get_mut(size_of_spare(bytes)).and_then(Spare::take);
+        spare.unwrap_or_else(|| UniqueArc::new(Body::default()))
+    }
+
+    /// Frees messages that nobody has needed since the last time. Returns whether some are left that may
+    /// turn out to be not needed either.
+    pub(crate) fn give_back(&mut self) -> bool {
+        self.spare.iter_mut().fold(false, |left, spare| left | spare.give_back())
     }
 
     /// The message of a PUBLISH.
     #[inline]
     pub(crate) fn message(&mut self, view: &MessageView<'_>, packet: RawPublish<'_>) -> Message {
-        let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
+        let mut body = self.body(packet.bytes.len());
         body.take_publish(view, packet);
         if packet.bytes.len() > SPARE_BYTES_MAX {
             body.measure(&self.meter);
@@ -179,10 +230,11 @@ impl MessagePool {
         packet: RawPublish<'_>,
         attribution: &Attribution<'_>,
     ) -> Message {
-        let mut body = self.spare.pop().unwrap_or_else(|| UniqueArc::new(Body::default()));
+        let bytes = packet.bytes.len() + attribution.names_len();
+        let mut body = self.body(bytes);
         body.bytes.clear();
         // At once, or the names would make it twice as large.
-        body.bytes.reserve(packet.bytes.len() + attribution.names_len());
+        body.bytes.reserve(bytes);
         body.take_publish(view, packet);
         body.attribute(attribution);
         if body.bytes.len() > SPARE_BYTES_MAX {
@@ -207,20 +259,34 @@ impl MessagePool {
         Message(Arc::new(body))
     }
 
+    /// A small message, made anew of what was kept of it.
+    pub(crate) fn unpacked(
+        &mut self,
+        view: &MessageView<'_>,
+        attribution: &Attribution<'_>,
+    ) -> Message {
+        let mut body = self.body(view.kept_bytes() + attribution.names_len());
+        body.take_parts(view, attribution);
+        body.measure(&self.meter);
+        Message(body.shareable())
+    }
+
     /// Takes a message back from one who is done with it; if he was the last, it is used again.
     pub(crate) fn recycle(&mut self, message: Message) {
-        if message.0.bytes.capacity() <= SPARE_BYTES_MAX
-            && self.spare.len() < SPARE_MAX
+        let size = size_of_spare(message.0.bytes.capacity());
+        if let Some(spare) = self.spare.get_mut(size)
+            && spare.bodies.len() < SPARE_MAX.max(SMALL_SPARE_BYTES_MAX >> size)
             && let Ok(unique) = Arc::try_unique(message.0)
         {
-            self.spare.push(unique);
+            spare.bodies.push(unique);
         }
     }
 }
 
 impl fmt::Debug for MessagePool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessagePool").field("spare", &self.spare.len()).finish()
+        let spare: usize = self.spare.iter().map(|spare| spare.bodies.len()).sum();
+        f.debug_struct("MessagePool").field("spare", &spare).finish()
     }
 }
 
@@ -476,7 +542,12 @@ impl Message {
 
     /// The topic name.
     pub fn topic(&self) -> &str {
-        TopicName::from_checked(self.topic_bytes()).as_str()
+        self.topic_name().as_str()
+    }
+
+    /// The same, as it was when it was checked.
+    pub(crate) fn topic_name(&self) -> TopicName<'_> {
+        TopicName::from_checked(self.topic_bytes())
     }
 
     /// All constructors copy the topic from a topic name.
@@ -569,7 +640,7 @@ impl Message {
 
     pub(crate) fn view(&self) -> MessageView<'_> {
         MessageView {
-            topic: TopicName::from_checked(self.topic_bytes()),
+            topic: self.topic_name(),
             properties: self.properties(),
             payload: self.payload(),
             qos: self.qos(),
@@ -601,6 +672,42 @@ impl Eq for Message {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_are_used_again_for_others_of_their_size_until_nobody_needs_them() {
+        let mut pool = MessagePool::default();
+        let payload = [b'x'; METERED_BYTES];
+        let make = |pool: &mut MessagePool, bytes: usize| {
+            let mut packet = vec![0x32, 0, 0, 1, b'a', 0, 1];
+            packet.extend_from_slice(&payload[..bytes]);
+            let view = MessageView {
+                topic: TopicName::new("a").unwrap(),
+                properties: &[],
+                payload: &payload[..bytes],
+                qos: QoS::AtLeastOnce,
+                retain: false,
+                expires: Deadline::NEVER,
+            };
+            let (header_len, has_properties) = (2, false);
+            let packet = RawPublish { bytes: &packet, header_len, has_properties, passable: true };
+            pool.message(&view, packet)
+        };
+        let (small, large) = (make(&mut pool, 10), make(&mut pool, 1_500));
+        let (small_at, large_at) = (small.identity(), large.identity());
+        pool.recycle(small);
+        pool.recycle(large);
+        let again = make(&mut pool, 1_400);
+        assert_eq!(again.identity(), large_at, "the small one has no room for it");
+        assert_eq!(again.payload().len(), 1_400);
+        pool.recycle(again);
+        assert!(pool.give_back(), "the small one may be spare, the large one was needed");
+        assert_eq!(make(&mut pool, 12).identity(), small_at);
+        assert!(pool.give_back());
+        assert!(!pool.give_back(), "nobody needed the large one since");
+        let huge = make(&mut pool, METERED_BYTES);
+        pool.recycle(huge);
+        assert!(!pool.give_back(), "it counts by itself and is not kept");
+    }
 
     const PARTS: MessageParts<'_> = MessageParts {
         topic: "a/b",

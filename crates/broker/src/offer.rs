@@ -12,6 +12,9 @@ pub struct Offer {
     /// The longest keep alive in seconds that an MQTT 5 client may have; one that asks for longer,
     /// or for none, is told to use this one `[MQTT5-3.2.2-21]`. `None` leaves the choice to clients.
     pub keep_alive_max: Option<u16>,
+    /// Whether an older client that asks for longer, or for none, is refused with "identifier rejected":
+    /// it cannot be told to use another. Otherwise it keeps its own.
+    pub keep_alive_strict: bool,
     /// The highest QoS with which clients may publish. Subscriptions are granted no more.
     pub qos_max: QoS,
     /// Whether messages may be retained.
@@ -54,6 +57,7 @@ impl Default for Offer {
     fn default() -> Self {
         Self {
             keep_alive_max: None,
+            keep_alive_strict: false,
             qos_max: QoS::ExactlyOnce,
             retain: true,
             wildcard_subscriptions: true,

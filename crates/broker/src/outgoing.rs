@@ -81,6 +81,11 @@ impl<'a> Outgoing<'a> {
         Self::new(message.view(), message.packet(), Some(message.clone()))
     }
 
+    /// A message in parts, and the same as something to keep if that is there.
+    pub(crate) fn of_parts(view: MessageView<'a>, message: Option<Message>) -> Self {
+        Self::new(view, None, message)
+    }
+
     #[inline]
     fn new(view: MessageView<'a>, packet: Option<RawPublish<'a>>, kept: Option<Message>) -> Self {
         let shared = view.payload.len() > COPY_MAX;

@@ -6,10 +6,15 @@
 //! before them, are on stable storage. Whatever must not be said before then waits for the ticket.
 //!
 //! Within a batch a record may refer only to records before it.
+//!
+//! Some of what a turn says need not leave with it: what [is deferred](crate::deferred), and that
+//! something was delivered, for which nobody waits. Everything else takes all of it along.
 
 use crate::commons::ShardId;
+use crate::deferred::{Deferred, Entry, Given};
 use crate::message::Message;
 use crate::principal::Principal;
+use crate::session::SessionHandle;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, QoS};
 use std::sync::Arc;
@@ -50,6 +55,9 @@ pub struct Owed {
     pub retain: bool,
     /// What few deliveries have.
     pub extras: Option<Arc<Extras>>,
+    /// By which number the broker looks for it among what it has not handed to its store yet. It says
+    /// nothing about the message; 0 will do.
+    pub deferred: u32,
 }
 
 /// What few deliveries have, behind one pointer so that the others do not carry it.
@@ -255,11 +263,21 @@ pub enum Stage {
     Flushed,
 }
 
-/// The records of the turn that is going on.
+/// The records of the turn that is going on, and what earlier ones have left.
 #[derive(Debug)]
 pub(crate) struct Journal {
     records: Vec<Record>,
+    deferred: Deferred,
+    /// Whether the last turn ended deferring, and so this one probably will.
+    defers: bool,
+    /// That messages were delivered which the store knows of.
+    delivered: Vec<Record>,
+    /// Since when the oldest of these is there.
+    delivered_since_ms: Option<u64>,
     ticket: Ticket,
+    /// The last ticket that was handed to the store, and the last that has come from it.
+    handed_in: Ticket,
+    persisted: Ticket,
     /// The number of the last [`Together`] of this shard.
     together: u64,
     /// The broker's own rule.
@@ -270,11 +288,38 @@ pub(crate) struct Journal {
     asked: Stage,
 }
 
+/// What a turn hands to the store.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) ticket: Ticket,
+    pub(crate) stage: Stage,
+    /// What had been deferred, which goes before the records.
+    pub(crate) deferred: Vec<Entry>,
+    /// Whether that was waited for in vain.
+    pub(crate) is_overdue: bool,
+    pub(crate) records: Vec<Record>,
+}
+
+/// For so long that something was delivered may stay where it is, in milliseconds.
+const DELIVERED_MS: u64 = 2;
+
 impl Journal {
     /// A journal of a broker with this rule.
     pub(crate) fn new(usual: Stage) -> Self {
-        let (records, ticket) = (Vec::new(), Ticket(1));
-        Self { records, ticket, together: 0, usual, now: usual, asked: Stage::Written }
+        Self {
+            records: Vec::new(),
+            deferred: Deferred::default(),
+            defers: false,
+            delivered: Vec::new(),
+            delivered_since_ms: None,
+            ticket: Ticket(1),
+            handed_in: Ticket(0),
+            persisted: Ticket(0),
+            together: 0,
+            usual,
+            now: usual,
+            asked: Stage::Written,
+        }
     }
 
     /// A name for the batch of this turn and those of other shards.
@@ -317,24 +362,105 @@ impl Journal {
         self.ticket
     }
 
+    /// Whether it is worth while to defer anything.
+    #[inline]
+    pub(crate) fn defers(&self) -> bool {
+        self.defers
+    }
+
+    /// Defers that a session is owed a message, which is put into flight to it at once. Returns the
+    /// number that it gets.
+    #[inline]
+    pub(crate) fn defer(&mut self, session: SessionHandle, key: SessionKey, at: Sequence) -> u32 {
+        self.asked = self.asked.max(self.now);
+        self.deferred.push(Entry { session, key, sequence: at })
+    }
+
+    /// A session is not owed a message any more: one that is deferred need not be stored, of another the
+    /// store hears, if it is not urgent for it.
+    #[inline]
+    pub(crate) fn delivered(&mut self, key: SessionKey, owed: &Owed) {
+        if !self.deferred.settle(key, owed) {
+            self.asked = self.asked.max(self.now);
+            self.delivered.push(Record::Delivered { key, sequence: owed.sequence });
+        }
+    }
+
     /// The ticket of the records of this turn.
     pub(crate) fn ticket(&self) -> Ticket {
         self.ticket
     }
 
-    /// Whether nothing was written in this turn.
+    /// Whether nothing was written in this turn that cannot wait.
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Closes the batch, if there is anything in it, and says how safe it has to become.
-    pub(crate) fn take(&mut self) -> Option<(Ticket, Vec<Record>, Stage)> {
-        if self.records.is_empty() {
+    /// Up to this ticket the store has kept everything.
+    pub(crate) fn persisted(&mut self, ticket: Ticket) {
+        self.persisted = self.persisted.max(ticket);
+    }
+
+    /// The last ticket that has come true by what was acknowledged.
+    pub(crate) fn take_settled(&mut self) -> Option<Ticket> {
+        // Tickets come true in their order.
+        if self.persisted < self.handed_in { None } else { self.deferred.take_settled() }
+    }
+
+    /// When something that can wait has waited for long enough.
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        let delivered = self.delivered_since_ms.map(|since| since + DELIVERED_MS);
+        self.deferred.due_ms().into_iter().chain(delivered).min()
+    }
+
+    /// Closes the turn and takes what is to be stored now: all that there is, or if it `defers` what cannot
+    /// wait any longer, if there is any.
+    pub(crate) fn end_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
+        self.defers = defers;
+        self.deferred.count_turn();
+        let (given, is_overdue) = if !defers || !self.records.is_empty() {
+            (self.take_all(), false)
+        } else {
+            self.end_deferring(now_ms);
+            (self.deferred.take_overdue(now_ms), true)
+        };
+        let is_due = |since: u64| !defers || since + DELIVERED_MS <= now_ms;
+        let is_pressing = given.last.is_some() || self.delivered_since_ms.is_some_and(is_due);
+        if !is_pressing {
             return None;
         }
-        let ticket = self.ticket;
-        self.ticket = Ticket(ticket.0 + 1);
-        let stage = std::mem::replace(&mut self.asked, Stage::Written);
-        Some((ticket, std::mem::take(&mut self.records), stage))
+        self.delivered_since_ms = None;
+        let mut records = std::mem::take(&mut self.records);
+        records.append(&mut self.delivered);
+        // For what was delivered nobody waits: any ticket will do that has nothing before it.
+        let (ticket, stage) = given.last.unwrap_or((self.handed_in, self.usual));
+        self.handed_in = ticket;
+        (!records.is_empty() || !given.entries.is_empty() || given.last.is_some())
+            .then_some(Batch { ticket, stage, deferred: given.entries, is_overdue, records })
+    }
+
+    /// The turn ends, and something in it or before it is to be stored now.
+    fn take_all(&mut self) -> Given {
+        let is_nothing = self.records.is_empty() && self.delivered.is_empty();
+        let has_fresh = self.deferred.has_fresh();
+        let mut given = self.deferred.take_all();
+        if !is_nothing || has_fresh {
+            let asked = std::mem::replace(&mut self.asked, Stage::Written);
+            let stage = given.last.map_or(asked, |(_, stage)| stage.max(asked));
+            given.last = Some((self.ticket, stage));
+            self.ticket.0 += 1;
+        }
+        given
+    }
+
+    fn end_deferring(&mut self, now_ms: u64) {
+        if !self.delivered.is_empty() {
+            self.delivered_since_ms.get_or_insert(now_ms);
+        }
+        if self.deferred.has_fresh() {
+            let stage = std::mem::replace(&mut self.asked, Stage::Written);
+            self.deferred.keep(self.ticket, stage, now_ms);
+            self.ticket.0 += 1;
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! It belongs to the connection, travels with it to the shard of its session, and does not change as
 //! long as the connection lasts. How it was found out must not be known here. Invariant: what
 //! belongs to somebody belongs to a name that was verified; a name that is only claimed owns
-//! nothing, as anybody can claim it.
+//! nothing, as anybody can claim it. Whether it gives rights is said where rights are asked about
+//! (`Standing::disregards_name`).
 
 use crate::rights::Grant;
 use std::ops::Deref;
@@ -38,6 +39,11 @@ impl Principal {
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.user_name.as_deref().filter(|_| !self.is_claimed)
+    }
+
+    /// Whether it gives a name that was not verified.
+    pub(crate) fn only_claims_its_name(&self) -> bool {
+        self.is_claimed && self.user_name.is_some()
     }
 
     /// Whether the other has the same name on the same ground.

@@ -242,6 +242,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             retain: false,
             extras: None,
+            deferred: 0,
         }
     }
 

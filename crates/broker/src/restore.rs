@@ -112,6 +112,7 @@ fn restore_retained(
     let placement = Placement::new(commons.seed());
     for (sequence, mut message) in messages {
         message.put_on_clock(now);
+        commons.retained_traces().leave(&placement, message.topic_name());
         let parts = commons.retained_parts();
         let part = placement.retained_part(message.topic().as_bytes(), parts);
         commons.change_retained(part, &mut |retained| {
@@ -147,6 +148,7 @@ impl Shard {
         let client_id = stored.client_id.clone();
         let mut session = Session::new(&stored.client_id, stored.key);
         session.stored = true;
+        session.standing = Standing::nowhere(&stored.principal);
         session.principal = stored.principal.into();
         session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
         session.next_sequence = stored.next_sequence.saturating_sub(1);

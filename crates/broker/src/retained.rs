@@ -4,9 +4,15 @@
 //! side and a walk through it can stop anywhere and go on later. The topic is stored once, inside
 //! the message. They belong to no session and outlast those of their publishers `[MQTT3-3.1.2-7]`.
 
+mod kept;
+mod traces;
+
+pub(crate) use kept::Kept;
+pub use traces::RetainedTraces;
+
 use crate::expiry::Deadline;
 use crate::message::Message;
-use noctule_mqtt::{TopicFilter, TopicName};
+use noctule_mqtt::TopicFilter;
 use noctule_session::Now;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -45,21 +51,24 @@ pub(crate) struct Size {
 
 /// A message, ordered and found by its topic.
 #[derive(Debug)]
-struct Entry {
-    message: Message,
-    /// When it was set, in the order of all retained messages.
-    sequence: u64,
+struct Entry(Kept);
+
+impl Entry {
+    /// Bytes are in the order of the text they are.
+    fn topic_bytes(&self) -> &[u8] {
+        self.0.topic().as_bytes()
+    }
 }
 
-impl Borrow<str> for Entry {
-    fn borrow(&self) -> &str {
-        self.message.topic()
+impl Borrow<[u8]> for Entry {
+    fn borrow(&self) -> &[u8] {
+        self.topic_bytes()
     }
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.message.topic() == other.message.topic()
+        self.topic_bytes() == other.topic_bytes()
     }
 }
 
@@ -73,7 +82,7 @@ impl PartialOrd for Entry {
 
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.message.topic().cmp(other.message.topic())
+        self.topic_bytes().cmp(other.topic_bytes())
     }
 }
 
@@ -103,14 +112,19 @@ impl Retained {
 
     /// The bytes of a topic's message, as they count for the quota; none if there is none.
     pub(crate) fn bytes_of(&self, topic: &str) -> Option<usize> {
-        self.messages.get(topic).map(|entry| entry.message.view().kept_bytes())
+        self.messages.get(topic.as_bytes()).map(|entry| entry.0.view().kept_bytes())
     }
 
-    fn count_for_clients(&mut self, message: &Message, gone: bool) {
-        if message.topic().starts_with("$SYS/") {
+    fn count(&mut self, kept: &Kept, gone: bool) {
+        if gone {
+            self.bytes -= kept.weight();
+        } else {
+            self.bytes += kept.weight();
+        }
+        if kept.topic().as_bytes().starts_with(b"$SYS/") {
             return;
         }
-        let bytes = message.view().kept_bytes();
+        let bytes = kept.view().kept_bytes();
         let Load { messages, bytes: all } = &mut self.clients;
         if gone {
             *messages -= 1;
@@ -126,19 +140,20 @@ impl Retained {
     /// replaced, whatever its QoS `[MQTT3-3.3.1-5]` `[MQTT3-3.3.1-7]` `[MQTT5-3.3.1-5]`.
     pub(crate) fn set(&mut self, message: &Message, sequence: u64) {
         let old = if message.payload().is_empty() {
-            self.messages.take(message.topic())
+            self.messages.take(message.topic_name().as_bytes())
         } else {
-            self.bytes += message.weight();
-            self.count_for_clients(message, false);
+            let kept = Kept::new(message, sequence);
+            self.count(&kept, false);
             if !message.expires().is_never() {
                 self.expiring.insert((message.expires(), sequence), message.clone());
             }
-            self.messages.replace(Entry { message: message.clone(), sequence })
+            self.messages.replace(Entry(kept))
         };
-        if let Some(old) = old {
-            self.bytes -= old.message.weight();
-            self.count_for_clients(&old.message, true);
-            self.expiring.remove(&(old.message.expires(), old.sequence));
+        if let Some(Entry(old)) = old {
+            self.count(&old, true);
+            if !old.expires().is_never() {
+                self.expiring.remove(&(old.expires(), old.sequence()));
+            }
         }
     }
 
@@ -150,9 +165,8 @@ impl Retained {
             && first.key().0.has_passed(now)
         {
             let message = first.remove();
-            if let Some(old) = self.messages.take(message.topic()) {
-                self.bytes -= old.message.weight();
-                self.count_for_clients(&old.message, true);
+            if let Some(Entry(old)) = self.messages.take(message.topic_name().as_bytes()) {
+                self.count(&old, true);
             }
             forgotten.push(message);
         }
@@ -173,52 +187,57 @@ impl Retained {
         wanted: &Wanted<'_>,
         cursor: &Cursor,
         budget: &mut usize,
-        mut take: impl FnMut(&Message) -> bool,
+        mut take: impl FnMut(&Kept) -> bool,
     ) -> Option<Cursor> {
         let filter = wanted.filter;
-        let prefix = filter.literal_prefix();
+        let prefix = filter.literal_prefix().as_bytes();
         let mut reached = cursor.clone();
-        let parent = self.parent_of(filter).filter(|entry| entry.sequence <= wanted.up_to);
-        if let (Cursor::Start, Some(Entry { message: parent, .. })) = (cursor, parent) {
+        let parent = self.parent_of(filter).filter(|parent| parent.sequence() <= wanted.up_to);
+        if let (Cursor::Start, Some(parent)) = (cursor, parent) {
             if !take(parent) {
                 return Some(reached);
             }
-            reached = Cursor::After(parent.topic().into());
+            reached = Cursor::after(parent);
         }
         let from = match cursor {
             // The parent lies before everything that begins with the prefix.
-            Cursor::After(topic) if **topic >= *prefix => Bound::Excluded(&**topic),
+            Cursor::After(topic) if *topic.as_bytes() >= *prefix => {
+                Bound::Excluded(topic.as_bytes())
+            }
             Cursor::After(_) | Cursor::Start => Bound::Included(prefix),
         };
         let mut last = None;
-        for entry in self.messages.range::<str, _>((from, Bound::Unbounded)) {
-            let message = &entry.message;
+        for Entry(kept) in self.messages.range::<[u8], _>((from, Bound::Unbounded)) {
             // Without a wildcard the prefix is the whole filter, and only its own topic is meant.
-            if !message.topic().starts_with(prefix) {
+            if !kept.topic().as_bytes().starts_with(prefix) {
                 return None;
             }
-            let taken = *budget > 0 && (!wanted.wants(entry) || take(message));
+            let taken = *budget > 0 && (!wanted.wants(kept) || take(kept));
             *budget = budget.saturating_sub(1);
             if !taken {
-                return Some(
-                    last.map_or(reached, |last: &Message| Cursor::After(last.topic().into())),
-                );
+                return Some(last.map_or(reached, Cursor::after));
             }
             if !filter.has_wildcard() {
                 return None;
             }
-            last = Some(message);
+            last = Some(kept);
         }
         None
     }
 
     /// `a/#` matches its parent `a` too, which does not begin with `a/`.
-    fn parent_of(&self, filter: TopicFilter<'_>) -> Option<&Entry> {
+    fn parent_of(&self, filter: TopicFilter<'_>) -> Option<&Kept> {
         let text = filter.as_str();
         let prefix = filter.literal_prefix();
         let is_prefix_and_hash = text.len() == prefix.len() + 1 && text.ends_with('#');
         let parent = prefix.strip_suffix('/').filter(|_| is_prefix_and_hash)?;
-        self.messages.get(parent)
+        self.messages.get(parent.as_bytes()).map(|entry| &entry.0)
+    }
+}
+
+impl Cursor {
+    fn after(kept: &Kept) -> Self {
+        Self::After(kept.topic().as_str().into())
     }
 }
 
@@ -232,10 +251,8 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn wants(&self, entry: &Entry) -> bool {
-        // What is kept was published, so its topic is a valid name.
-        entry.sequence <= self.up_to
-            && TopicName::new(entry.message.topic()).is_ok_and(|topic| self.filter.matches(topic))
+    fn wants(&self, kept: &Kept) -> bool {
+        kept.sequence() <= self.up_to && self.filter.matches(kept.topic())
     }
 }
 
@@ -243,7 +260,7 @@ impl Wanted<'_> {
 mod tests {
     use super::*;
     use crate::message::MessageView;
-    use noctule_mqtt::QoS;
+    use noctule_mqtt::{QoS, TopicName};
     use proptest::prelude::*;
 
     fn message(topic: &str, payload: &[u8]) -> Message {
@@ -268,7 +285,7 @@ mod tests {
                 offers += 1;
                 let taken = offers % refusing != 0;
                 if taken {
-                    found.push(message.topic().to_owned());
+                    found.push(message.topic().as_str().to_owned());
                 }
                 taken
             });
@@ -282,7 +299,10 @@ mod tests {
         let mut retained = Retained::default();
         retained.set(&message("a", b"1"), 1);
         retained.set(&message("a", b"2"), 1);
-        assert_eq!((retained.len(), retained.bytes), (1, message("a", b"2").weight()));
+        assert_eq!(
+            (retained.len(), retained.bytes),
+            (1, Kept::new(&message("a", b"2"), 1).weight())
+        );
         assert_eq!(retained.clients, Load { messages: 1, bytes: 2 });
         retained.set(&message("$SYS/broker", b"x"), 1);
         assert_eq!(retained.clients.messages, 1, "the broker's own are nobody's");

@@ -35,54 +35,14 @@ use crate::counters::Denied;
 use crate::entrance::EntranceId;
 use crate::limits::Limits;
 use crate::message::PublishedBy;
+use crate::principal::Principal;
 use crate::session::{Session, SessionHandle};
 use hashbrown::HashMap;
-use noctule_mqtt::{TopicFilter, TopicName};
+use noctule_mqtt::TopicName;
+pub use noctule_mqtt::rights::{Who, Wish, Word};
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
-
-/// Whose rights are asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Who<'a> {
-    /// The client identifier.
-    pub client_id: &'a str,
-    /// The user name: the one that authentication has found out or, where nobody is asked, the one that
-    /// the client claims. None is a client that has said none.
-    pub user_name: Option<&'a str>,
-}
-
-/// What a client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish<'a> {
-    /// To publish on this topic.
-    Publish(TopicName<'a>),
-    /// To be given a message of this topic.
-    Read(TopicName<'a>),
-    /// To subscribe to this filter; of a shared subscription, the filter in it.
-    Subscribe(TopicFilter<'a>),
-}
-
-impl fmt::Display for Wish<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Publish(topic) => write!(f, "publish on {topic}"),
-            Self::Read(topic) => write!(f, "read {topic}"),
-            Self::Subscribe(filter) => write!(f, "subscribe to {filter}"),
-        }
-    }
-}
-
-/// What a policy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// It may.
-    Allowed,
-    /// It may not, whoever else allows it.
-    Denied,
-    /// That is for others to say; if nobody allows it, it may not.
-    Unspoken,
-}
 
 /// Whoever decides what clients may do. Asked on a loop's thread, so it must not wait for anything;
 /// and it always says the same: when rights change, there is [another one](crate::Shard::set_authority).
@@ -115,6 +75,9 @@ pub struct EntrancePolicy {
     pub policy: Option<Arc<dyn Policy>>,
     /// Whether what would be denied is only said.
     pub shadow: bool,
+    /// Whether the user name that a client claims, where nobody asks for a proof, gives it the rights of
+    /// that user. Otherwise it has those of a client without a name.
+    pub trusts_claimed_names: bool,
 }
 
 /// What is decided by whom, and what follows.
@@ -147,6 +110,15 @@ pub(crate) struct Standing {
     /// Not known of a session that was given back and whose client has not come.
     pub(crate) entrance: Option<EntranceId>,
     pub(crate) grant: Option<Grant>,
+    /// Whether its user name gives it no rights: it is only claimed, and not trusted there.
+    pub(crate) disregards_name: bool,
+}
+
+impl Standing {
+    /// That of a session whose client has not come yet.
+    pub(crate) fn nowhere(principal: &Principal) -> Self {
+        Self { disregards_name: principal.only_claims_its_name(), ..Self::default() }
+    }
 }
 
 /// Somebody with rights.
@@ -159,14 +131,29 @@ pub(crate) struct Subject<'a> {
 impl<'a> Subject<'a> {
     pub(crate) fn author(by: PublishedBy<'a>, standing: &'a Standing) -> Self {
         let PublishedBy { client_id, user_name } = by;
+        let user_name = user_name.filter(|_| !standing.disregards_name);
         Self { who: Who { client_id, user_name }, standing }
     }
 }
 
 impl Session {
+    /// It as the publisher of a message: with the name by which it has its rights, so that whoever asks
+    /// later what its publisher may do asks about the same one.
+    pub(crate) fn author(&self) -> PublishedBy<'_> {
+        self.principal.author(&self.client_id, &self.standing)
+    }
+
     /// It as somebody with rights.
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject::author(self.author(), &self.standing)
+    }
+}
+
+impl Principal {
+    /// Whoever this is, standing so, as the publisher of a message.
+    pub(crate) fn author<'a>(&'a self, client_id: &'a str, standing: &Standing) -> PublishedBy<'a> {
+        let user_name = self.user_name.as_deref().filter(|_| !standing.disregards_name);
+        PublishedBy { client_id, user_name }
     }
 }
 
@@ -228,6 +215,17 @@ impl Authority {
     /// Other policies hold from now on.
     pub(crate) fn replace(&mut self, policies: Policies) {
         self.set(policies);
+    }
+
+    /// How a client stands that has come in somewhere.
+    pub(crate) fn standing(&self, entrance: EntranceId, principal: &Principal) -> Standing {
+        let policy = self.policies.entrances.get(usize::from(entrance.0));
+        let is_trusted = policy.is_some_and(|policy| policy.trusts_claimed_names);
+        Standing {
+            entrance: Some(entrance),
+            grant: principal.grant.clone(),
+            disregards_name: principal.only_claims_its_name() && !is_trusted,
+        }
     }
 
     pub(crate) fn refuses_denied_wills(&self) -> bool {
@@ -367,13 +365,20 @@ fn explain(policies: &Policies, subject: Subject<'_>, wish: Wish<'_>) -> String 
     let mut last = None;
     for policy in all {
         match policy.decide(subject.who, wish) {
-            Word::Denied => return policy.explain(subject.who, wish),
+            Word::Denied => {
+                last = Some(policy.explain(subject.who, wish));
+                break;
+            }
             Word::Unspoken => last = Some(policy.explain(subject.who, wish)),
             Word::Allowed => {}
         }
     }
-    last.unwrap_or_default()
+    let why = last.unwrap_or_default();
+    if subject.standing.disregards_name { format!("{why}; {DISREGARDED}") } else { why }
 }
+
+/// What a client does not know that believes to have the rights of the user whose name it gives.
+const DISREGARDED: &str = "its user name counts for nothing, as nobody has asked for a proof of it";
 
 /// What a route depends on besides subscriptions.
 #[derive(Clone, Copy)]

@@ -19,12 +19,15 @@ use crate::persist::Extras;
 use crate::rights::{Law, Ruling, Withheld};
 use crate::session::SessionHandle;
 use crate::sharing::{GroupKey, GroupRoute};
-use crate::subscriptions::{Change, FilterIndex, Presence, Subscriber, SubscriptionIndex};
+use crate::subscriptions::{Change, FilterIndex, Levels, Presence, Subscriber, SubscriptionIndex};
+pub(crate) use epochs::literal_levels;
+
 use epochs::Note;
 use foldhash::quality::FixedState;
 use groups::{Joined, Member};
 use hashbrown::HashMap;
 use noctule_mqtt::{QoS, TopicFilter, TopicName, Violation};
+use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,6 +72,11 @@ impl Route {
         self.targets.is_empty() && self.elsewhere.is_empty() && self.groups.is_empty()
     }
 
+    /// Whether messages may be published to it, and go to sessions of this shard alone.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.refusal.is_none() && self.elsewhere.is_empty() && self.groups.is_empty()
+    }
+
     /// How much it holds, for the limit of the cache.
     fn weight(&self) -> usize {
         self.targets.len() + self.groups.iter().map(|group| group.members.len()).sum::<usize>()
@@ -98,6 +106,8 @@ const CACHED: usize = 1_024;
 const CACHED_TOPIC_BYTES_MAX: usize = 1_024;
 /// Targets in all cached routes together.
 const CACHED_TARGETS_MAX: usize = 1 << 20;
+/// A list of so many targets is made smaller when most of it is of no use any more.
+const SPACIOUS: usize = 16;
 /// So many readers without a right are noted until somebody asks for them.
 const WITHHELD_MAX: usize = 64;
 /// The subscription index with its cache, and the shard's part in the interest map.
@@ -136,9 +146,9 @@ pub(crate) struct Router {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CachedRoute(u16);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Cached {
-    topic: Box<[u8]>,
+    topic: Vec<u8>,
     holds: Note,
     route: Route,
 }
@@ -277,7 +287,7 @@ impl Router {
 
     /// Whether what is cached in a place is the route of this topic, and still true.
     #[inline(always)]
-    fn holds(&mut self, place: CachedRoute, topic: &[u8]) -> bool {
+    pub(crate) fn holds(&mut self, place: CachedRoute, topic: &[u8]) -> bool {
         let Some(cached) = &mut self.cache[usize::from(place.0)] else {
             return false;
         };
@@ -329,28 +339,31 @@ impl Router {
     }
 
     fn look_up(&mut self, topic: TopicName<'_>, law: Law<'_>) -> &Route {
-        let bytes = topic.as_bytes();
-        // Noted before anything is looked up, see [`Epochs`].
-        let holds = self.note(topic);
-        let mut route = self.find(topic, law);
-        let holds = if fault(Fault::EpochNotedLate) { self.note(topic) } else { holds };
-        if bytes.len() > CACHED_TOPIC_BYTES_MAX {
+        let levels = Levels::new(topic.as_bytes());
+        if levels.topic().len() > CACHED_TOPIC_BYTES_MAX {
+            let mut route = std::mem::take(&mut self.uncached);
+            self.find(&levels, law, &mut route);
             self.uncached = route;
             return &self.uncached;
         }
+        let place = usize::from(self.place(levels.topic()).0);
+        // The route that has to go leaves its memory to the one that comes.
+        let mut cached = self.cache[place].take().unwrap_or_default();
+        self.cached_targets -= cached.route.weight();
+        // Noted before anything is looked up, see [`Epochs`].
+        let holds = self.note(&levels);
+        self.find(&levels, law, &mut cached.route);
+        cached.holds = if fault(Fault::EpochNotedLate) { self.note(&levels) } else { holds };
+        cached.topic.clear();
+        cached.topic.extend_from_slice(levels.topic());
         self.numbers += 1;
-        route.number = self.numbers;
-        let place = usize::from(self.place(bytes).0);
-        if let Some(old) = self.cache[place].take() {
-            self.cached_targets -= old.route.weight();
-        }
-        self.cached_targets += route.weight();
+        cached.route.number = self.numbers;
+        self.cached_targets += cached.route.weight();
         if self.cached_targets > CACHED_TARGETS_MAX {
             self.cache.fill_with(|| None);
-            self.cached_targets = route.weight();
+            self.cached_targets = cached.route.weight();
         }
-        let cached = Cached { topic: bytes.into(), holds, route };
-        &self.cache[place].insert(Box::new(cached)).route
+        &self.cache[place].insert(cached).route
     }
 
     #[inline]
@@ -360,24 +373,28 @@ impl Router {
         CachedRoute((hasher.finish() as usize % CACHED) as u16)
     }
 
-    fn find(&mut self, topic: TopicName<'_>, law: Law<'_>) -> Route {
-        let refusal = refusal(topic, law.limits);
+    /// Finds where messages of a topic go; `route` is overwritten.
+    fn find(&mut self, levels: &Levels<'_>, law: Law<'_>, route: &mut Route) {
+        route.refusal = refusal(levels, law.limits);
+        route.denied = 0;
         let mut matches = std::mem::take(&mut self.matches);
-        self.index.matching(topic, |subscriber| matches.push(*subscriber));
+        self.index.matching(levels, |subscriber| matches.push(*subscriber));
         matches.sort_unstable_by_key(|subscriber| subscriber.session);
-        let targets = matches
-            .chunk_by(|one, other| one.session == other.session)
-            .map(Target::merged)
-            .collect();
+        let targets = &mut route.targets;
+        targets.clear();
+        targets.extend(
+            matches.chunk_by(|one, other| one.session == other.session).map(Target::merged),
+        );
+        if targets.capacity() > SPACIOUS && targets.len() < targets.capacity() / 4 {
+            targets.shrink_to_fit();
+        }
         matches.clear();
         self.matches = matches;
-        let groups = self.find_groups(topic);
-        let elsewhere = self.find_elsewhere(topic);
-        let mut route = Route { targets, elsewhere, groups, refusal, denied: 0, number: 0 };
+        route.groups = self.find_groups(levels);
+        self.find_elsewhere(levels, &mut route.elsewhere);
         if law.readers.is_some() {
-            self.withhold(&mut route, topic, law);
+            self.withhold(route, TopicName::from_checked(levels.topic()), law);
         }
-        route
     }
 
     /// Takes those out of a route who may not read its topic.
@@ -402,14 +419,14 @@ impl Router {
     }
 
     /// The other shards that want a topic, each once.
-    fn find_elsewhere(&self, topic: TopicName<'_>) -> Vec<Elsewhere> {
-        let mut elsewhere: Vec<Elsewhere> = Vec::new();
+    fn find_elsewhere(&self, levels: &Levels<'_>, elsewhere: &mut Vec<Elsewhere>) {
+        elsewhere.clear();
         if self.commons.shards() == 1 {
-            return elsewhere;
+            return;
         }
-        for part in self.placement.interest_parts_of_topic(topic) {
+        for part in self.placement.interest_parts_of_topic(levels.first(1)) {
             self.commons.read_interest(part, &mut |interest| {
-                interest.matching(topic, |found| {
+                interest.matching(levels, |found| {
                     if found.shard == self.shard {
                         return;
                     }
@@ -423,13 +440,12 @@ impl Router {
                 });
             });
         }
-        elsewhere
     }
 }
 
-fn refusal(topic: TopicName<'_>, limits: &Limits) -> Option<Refusal> {
-    let bytes = topic.as_bytes().len();
-    let separators = topic.level_count() - 1;
+fn refusal(levels: &Levels<'_>, limits: &Limits) -> Option<Refusal> {
+    let bytes = levels.topic().len();
+    let separators = levels.count() - 1;
     if bytes > limits.topic_bytes_max {
         let limit = limits.topic_bytes_max;
         return Some(Refusal::OverLimit(Violation::TopicOverLimit {
@@ -446,7 +462,7 @@ fn refusal(topic: TopicName<'_>, limits: &Limits) -> Option<Refusal> {
             limit,
         }));
     }
-    topic.as_bytes().starts_with(b"$SYS/").then_some(Refusal::Reserved)
+    levels.topic().starts_with(b"$SYS/").then_some(Refusal::Reserved)
 }
 
 impl Target {
@@ -459,15 +475,16 @@ impl Target {
     /// One target for all matching subscriptions of one session; `subscribers` is not empty.
     fn merged(subscribers: &[Subscriber]) -> Self {
         let highest = |own: bool| {
-            let counting = subscribers.iter().filter(|one| !(own && one.options.no_local));
-            counting.map(|one| one.options.qos).max()
+            let counting = subscribers.iter().filter(|one| !(own && one.no_local));
+            counting.map(|one| one.qos).max()
         };
-        let identifiers: Vec<u32> = subscribers.iter().filter_map(|one| one.identifier).collect();
+        let identifiers: SmallVec<[u32; 4]> =
+            subscribers.iter().filter_map(Subscriber::identifier).collect();
         Self {
             session: subscribers[0].session,
             qos: highest(false).unwrap_or_default(),
             own_qos: highest(true),
-            retain_as_published: subscribers.iter().any(|one| one.options.retain_as_published),
+            retain_as_published: subscribers.iter().any(|one| one.retain_as_published),
             extras: Extras::of(&identifiers, None),
             since: subscribers.iter().map(|one| one.since).min().unwrap_or(0),
         }
@@ -484,13 +501,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn subscriber(session: SessionHandle, qos: QoS) -> Subscriber {
-        Subscriber {
-            session,
-            options: SubscriptionOptions::qos(qos),
-            identifier: None,
-            durable: false,
-            since: 0,
-        }
+        Subscriber::new(session, SubscriptionOptions::qos(qos), None, false, 0)
     }
 
     fn router(seed: u64) -> Router {

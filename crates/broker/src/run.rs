@@ -3,7 +3,8 @@
 //! That is what a flood is made of. What is the same for all of them, looking for the route and for
 //! each receiver, is done once for a run, and at QoS 0 their packets, which lie in one piece already,
 //! are copied in one piece. Only messages whose packets can be passed on as they came make a run:
-//! neither DUP nor the retain flag, no properties, a small payload. Whether its receivers can take it
+//! neither DUP nor the retain flag, no properties, a small payload. A message that comes alone to the
+//! topic of the one before is a run of one, which spares it most of what is asked of others. Whether its receivers can take it
 //! so is asked in `delivery/runs.rs`; whoever cannot gets the messages one by one, as all did without
 //! this module. The invariant: nobody can tell from what he receives whether messages were in a run.
 
@@ -23,7 +24,7 @@ const AT_LEAST_ONCE: u8 = 0x32;
 pub(crate) struct Run<'a> {
     /// Their packets, one behind the other.
     pub(crate) bytes: &'a [u8],
-    /// How many there are: at least two.
+    /// How many there are: at least one.
     pub(crate) messages: usize,
     /// Size of all payloads.
     pub(crate) payload_bytes: usize,
@@ -59,6 +60,16 @@ pub(crate) fn is_begun(frame: &Frame<'_>, behind: &[u8]) -> bool {
         return false;
     };
     here == there
+}
+
+/// The bytes of a packet's topic, if it may be in a run.
+#[inline]
+pub(crate) fn topic_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
+    if frame.bytes[0] != AT_MOST_ONCE && frame.bytes[0] != AT_LEAST_ONCE {
+        return None;
+    }
+    let (length, rest) = frame.body().split_first_chunk::<2>()?;
+    rest.get(..usize::from(u16::from_be_bytes(*length)))
 }
 
 impl<'a> Run<'a> {
@@ -100,7 +111,7 @@ impl<'a> Run<'a> {
             run.packet_bytes_max = run.packet_bytes_max.max(frame.bytes.len());
         }
         run.bytes = &input[..end];
-        (run.messages > 1).then_some(run)
+        (run.messages > 0).then_some(run)
     }
 
     /// The topic's bytes, which nobody has checked yet.
@@ -184,8 +195,9 @@ mod tests {
     }
 
     #[test]
-    fn one_message_is_no_run() {
-        assert!(run(b"\x30\x04\x00\x01a3\xC0\x00", ProtocolVersion::V311).is_none());
+    fn what_is_out_of_the_ordinary_is_no_run() {
+        let lone = run(b"\x30\x04\x00\x01a3\xC0\x00", ProtocolVersion::V311).unwrap();
+        assert_eq!((lone.messages, lone.bytes.len()), (1, 6));
         // Shorter than its topic says.
         assert!(run(b"\x30\x02\x00\x05\x30\x02\x00\x05", ProtocolVersion::V311).is_none());
         let large = [b"\x30\x84\x10\x00\x01a".as_slice(), &[b'x'; 2_049]].concat().repeat(2);
@@ -201,7 +213,9 @@ mod tests {
         assert_eq!((ids, payloads), (vec![7, 8], vec![&b"x"[..], b"y"]));
         // One with properties, one without an identifier.
         let other = b"\x32\x09\x00\x01a\x00\x08\x02\x01\x00y";
-        assert!(run(&[&input[..9], other].concat(), ProtocolVersion::V5).is_none());
+        let both = [&input[..9], other].concat();
+        assert_eq!(run(&both, ProtocolVersion::V5).unwrap().messages, 1);
+        assert!(run(other, ProtocolVersion::V5).is_none());
         assert!(
             run(b"\x32\x05\x00\x01a\x00\x00\x32\x05\x00\x01a\x00\x00", ProtocolVersion::V311)
                 .is_none()

@@ -4,17 +4,17 @@ use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::limits::Limits;
 use crate::memory::Owing;
-use crate::message::{Message, PublishedBy};
+use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::principal::Identity;
 use crate::queue::Queue;
 use crate::restore::Restored;
 use crate::retained::Cursor;
 use crate::rights::Standing;
+use compact_str::CompactString;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
-use noctule_session::{AckQueue, Inbound, Outbound};
-use compact_str::CompactString;
+use noctule_session::{AckQueue, Inbound, Now, Outbound};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a session of a shard.
@@ -94,6 +94,9 @@ pub struct Session {
     pub(crate) rare: Option<Box<Rare>>,
     /// The sequence of the last message it was owed.
     pub(crate) next_sequence: u64,
+    /// Until then its client is taken to be too slow for anything of it to be
+    /// [deferred](crate::deferred), in monotonic milliseconds.
+    pub(crate) slow_until_ms: u64,
     /// Retained messages still to be sent, by the filter of their subscription: asking again for
     /// what is being sent begins it anew and adds nothing.
     pub(crate) replays: Replays,
@@ -218,14 +221,10 @@ impl Session {
             owing: Owing::default(),
             rare: None,
             next_sequence: 0,
+            slow_until_ms: 0,
             replays: Replays::new(),
             replaying: false,
         }
-    }
-
-    /// It as the publisher of a message.
-    pub(crate) fn author(&self) -> PublishedBy<'_> {
-        PublishedBy { client_id: &self.client_id, user_name: self.principal.user_name.as_deref() }
     }
 
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
@@ -364,6 +363,12 @@ impl Session {
         let span = PacketId::COUNT as u64 - 1;
         let oldest = self.outbound.oldest();
         oldest.is_none_or(|oldest| sequence.0.saturating_sub(oldest.sequence.0) < span)
+    }
+
+    /// Whether its client is expected to acknowledge at once.
+    #[inline]
+    pub(crate) fn is_quick(&self, now: Now) -> bool {
+        self.slow_until_ms <= now.mono_ms
     }
 
     pub(crate) fn next_sequence(&mut self) -> Sequence {

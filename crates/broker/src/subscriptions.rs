@@ -1,18 +1,26 @@
 //! The subscription index: which sessions want a topic.
 //!
 //! Filters without wildcards lie in a hash map. The others form a tree whose edges are one hash
-//! table `(node, level) → node`, so that a node costs no map of its own. Matching walks the tree
-//! with an explicit stack; its depth is the topic's and nothing recurses.
+//! table `(node, level) → node`, so that a node costs no map of its own; only the edge `+` is kept
+//! in the node itself. Matching walks the tree with an explicit stack; its depth is the topic's and
+//! nothing recurses. Each level of the topic is hashed once, however many nodes it is looked for in.
+
+mod level;
+mod listing;
+
+pub(crate) use level::Levels;
+pub(crate) use listing::Listing;
 
 use crate::session::SessionHandle;
 use foldhash::quality::FixedState;
 use hashbrown::{HashMap, HashTable};
-use indexmap::IndexMap;
+use level::Level;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::topic::LEVEL_SEPARATOR;
-use noctule_mqtt::{TopicFilter, TopicName};
+use noctule_mqtt::{QoS, TopicFilter};
 use smallvec::SmallVec;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
+use std::num::NonZeroU32;
 
 /// What an index lists under its filters: at most one of each key per filter.
 pub(crate) trait Listed: Copy + std::fmt::Debug {
@@ -47,14 +55,38 @@ pub(crate) struct Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subscriber {
     pub(crate) session: SessionHandle,
-    pub(crate) options: SubscriptionOptions,
-    /// The subscription identifier, if there is one.
-    pub(crate) identifier: Option<u32>,
-    /// Whether the session is persistent.
-    pub(crate) durable: bool,
     /// The number of the last retained message that was set when the subscription was made. What
     /// another shard sent of those comes too late for it.
     pub(crate) since: u64,
+    /// The subscription identifier, if there is one.
+    pub(crate) identifier: Option<NonZeroU32>,
+    /// The highest QoS that it wants.
+    pub(crate) qos: QoS,
+    /// Not the session's own messages.
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    /// Whether the session is persistent.
+    pub(crate) durable: bool,
+}
+
+impl Subscriber {
+    /// A subscription on these terms.
+    pub(crate) fn new(
+        session: SessionHandle,
+        options: SubscriptionOptions,
+        identifier: Option<u32>,
+        durable: bool,
+        since: u64,
+    ) -> Self {
+        let SubscriptionOptions { qos, no_local, retain_as_published, .. } = options;
+        // Zero is no identifier.
+        let identifier = identifier.and_then(NonZeroU32::new);
+        Self { session, since, identifier, qos, no_local, retain_as_published, durable }
+    }
+
+    pub(crate) fn identifier(&self) -> Option<u32> {
+        self.identifier.map(NonZeroU32::get)
+    }
 }
 
 impl Listed for Subscriber {
@@ -76,20 +108,31 @@ pub(crate) type SubscriptionIndex = FilterIndex<Subscriber>;
 #[derive(Debug)]
 pub(crate) struct FilterIndex<L: Listed> {
     hasher: FixedState,
-    exact: HashMap<Box<str>, Listing<L>, FixedState>,
-    /// Indexes of child nodes, found by parent and level.
-    edges: HashTable<u32>,
+    exact: HashMap<Box<[u8]>, Listing<L>, FixedState>,
+    /// Child nodes, but for those that `+` leads to.
+    edges: HashTable<Edge>,
     nodes: Vec<Node<L>>,
     free: Vec<u32>,
     len: usize,
 }
 
+/// What leads from a node to a child. With its hash at hand the table grows without a look at what
+/// was hashed.
+#[derive(Debug, Clone, Copy)]
+struct Edge {
+    hash: u32,
+    child: u32,
+}
+
 #[derive(Debug)]
 struct Node<L: Listed> {
     parent: u32,
+    /// How many, the one of `+` included.
     children: u32,
+    /// The child that `+` leads to; the root, which is nobody's child, stands for none.
+    single_level: u32,
     /// The level that leads here from the parent; `+` for the wildcard.
-    level: Box<str>,
+    level: Level,
     /// Subscribers of the filter that ends here.
     ending: Listing<L>,
     /// Subscribers of the filter that goes on with `#`.
@@ -97,15 +140,18 @@ struct Node<L: Listed> {
 }
 
 impl<L: Listed> Node<L> {
-    fn new(parent: u32, level: &str) -> Self {
+    fn new(parent: u32, level: &[u8]) -> Self {
         let (ending, multi_level) = (Listing::default(), Listing::default());
-        Self { parent, children: 0, level: level.into(), ending, multi_level }
+        let level = Level::new(level);
+        Self { parent, children: 0, single_level: ROOT, level, ending, multi_level }
     }
 }
 
 const ROOT: u32 = 0;
 const SINGLE_LEVEL: &str = "+";
 const MULTI_LEVEL: &str = "#";
+/// Odd, and its bits are as good as random.
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl<L: Listed> FilterIndex<L> {
     /// An empty index. The seed decides how strings hash, so that nobody can choose colliding ones.
@@ -115,7 +161,7 @@ impl<L: Listed> FilterIndex<L> {
             exact: HashMap::with_hasher(hasher.clone()),
             hasher,
             edges: HashTable::new(),
-            nodes: vec![Node::new(ROOT, "")],
+            nodes: vec![Node::new(ROOT, b"")],
             free: Vec::new(),
             len: 0,
         }
@@ -138,7 +184,7 @@ impl<L: Listed> FilterIndex<L> {
             let node = &mut self.nodes[node as usize];
             if multi_level { &mut node.multi_level } else { &mut node.ending }
         } else {
-            self.exact.entry(filter.as_str().into()).or_default()
+            self.exact.entry(filter.as_str().as_bytes().into()).or_default()
         };
         let change = listing.insert(entry);
         self.len += usize::from(change.happened);
@@ -159,22 +205,25 @@ impl<L: Listed> FilterIndex<L> {
     }
 
     fn find(&self, filter: TopicFilter<'_>, key: L::Key) -> Option<L> {
-        let listing = if filter.has_wildcard() {
-            let mut at = ROOT;
-            let mut multi_level = false;
-            for level in filter.as_str().split(LEVEL_SEPARATOR) {
-                if level == MULTI_LEVEL {
-                    multi_level = true;
-                    break;
-                }
-                at = self.child(at, level)?;
+        if !filter.has_wildcard() {
+            return self.exact.get(filter.as_str().as_bytes())?.find(key);
+        }
+        let (at, multi_level) = self.end_of(filter)?;
+        let node = &self.nodes[at as usize];
+        let listing = if multi_level { &node.multi_level } else { &node.ending };
+        listing.find(key)
+    }
+
+    /// The node where a wildcard filter ends, if there is one, and whether it ends with `#`.
+    fn end_of(&self, filter: TopicFilter<'_>) -> Option<(u32, bool)> {
+        let mut at = ROOT;
+        for level in filter.as_str().split(LEVEL_SEPARATOR) {
+            if level == MULTI_LEVEL {
+                return Some((at, true));
             }
-            let node = &self.nodes[at as usize];
-            if multi_level { &node.multi_level } else { &node.ending }
-        } else {
-            self.exact.get(filter.as_str())?
-        };
-        listing.entries.find(key)
+            at = self.child(at, level)?;
+        }
+        Some((at, false))
     }
 
     /// Removes the entry of a key.
@@ -190,44 +239,25 @@ impl<L: Listed> FilterIndex<L> {
 
     /// The entry of a key.
     #[cfg(feature = "bench")]
-    pub(crate) fn get(&self, filter: TopicFilter<'_>, key: L::Key) -> Option<&L> {
-        if !filter.has_wildcard() {
-            return self.exact.get(filter.as_str())?.get(key);
-        }
-        let mut at = ROOT;
-        for level in filter.as_str().split(LEVEL_SEPARATOR) {
-            if level == MULTI_LEVEL {
-                return self.nodes[at as usize].multi_level.get(key);
-            }
-            at = self.child(at, level)?;
-        }
-        self.nodes[at as usize].ending.get(key)
+    pub(crate) fn get(&self, filter: TopicFilter<'_>, key: L::Key) -> Option<L> {
+        self.find(filter, key)
     }
 
     fn remove_exact(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Change {
-        let Some(listing) = self.exact.get_mut(filter.as_str()) else {
+        let Some(listing) = self.exact.get_mut(filter.as_str().as_bytes()) else {
             return Change::NONE;
         };
         let change = listing.remove(key);
         if change.after == Presence::Nobody {
-            self.exact.remove(filter.as_str());
+            self.exact.remove(filter.as_str().as_bytes());
         }
         change
     }
 
     fn remove_wildcard(&mut self, filter: TopicFilter<'_>, key: L::Key) -> Change {
-        let mut at = ROOT;
-        let mut multi_level = false;
-        for level in filter.as_str().split(LEVEL_SEPARATOR) {
-            if level == MULTI_LEVEL {
-                multi_level = true;
-                break;
-            }
-            match self.child(at, level) {
-                Some(child) => at = child,
-                None => return Change::NONE,
-            }
-        }
+        let Some((at, multi_level)) = self.end_of(filter) else {
+            return Change::NONE;
+        };
         let node = &mut self.nodes[at as usize];
         let listing = if multi_level { &mut node.multi_level } else { &mut node.ending };
         let change = listing.remove(key);
@@ -238,35 +268,47 @@ impl<L: Listed> FilterIndex<L> {
     /// Calls `visit` with each entry whose filter matches `topic`, and with no other
     /// `[MQTT3-3.3.2-3]` `[MQTT5-3.3.2-3]`; a key that is listed under several is visited several
     /// times. Levels are compared byte by byte `[MQTT3-4.7.3-4]` `[MQTT5-4.7.3-4]`.
-    pub(crate) fn matching(&self, topic: TopicName<'_>, mut visit: impl FnMut(&L)) {
-        let text = topic.as_str();
-        if let Some(subscribers) = self.exact.get(text) {
+    pub(crate) fn matching(&self, levels: &Levels<'_>, mut visit: impl FnMut(&L)) {
+        let topic = levels.topic();
+        if !self.exact.is_empty()
+            && let Some(subscribers) = self.exact.get(topic)
+        {
             subscribers.for_each(&mut visit);
         }
         if self.nodes.len() == 1 && self.nodes[0].multi_level.is_empty() {
             return;
         }
-        let levels: SmallVec<[&str; 16]> = text.split(LEVEL_SEPARATOR).collect();
-        let mut stack: SmallVec<[(u32, usize); 32]> = SmallVec::new();
+        // [MQTT3-4.7.2-1] [MQTT5-4.7.2-1]: wildcards in first place do not match $-topics.
+        let is_reserved = topic.first() == Some(&b'$');
+        // Of the levels that have been come to so far.
+        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+        let mut stack: SmallVec<[(u32, u32); 16]> = SmallVec::new();
         stack.push((ROOT, 0));
         while let Some((at, depth)) = stack.pop() {
             let node = &self.nodes[at as usize];
-            // [MQTT3-4.7.2-1] [MQTT5-4.7.2-1]: wildcards in first place do not match $-topics.
-            let wildcards = depth > 0 || !topic.is_reserved();
+            let wildcards = depth > 0 || !is_reserved;
             if wildcards {
                 node.multi_level.for_each(&mut visit);
             }
-            let Some(level) = levels.get(depth) else {
+            let Some(level) = levels.get(depth as usize) else {
                 node.ending.for_each(&mut visit);
                 continue;
             };
             if node.children == 0 {
                 continue;
             }
-            if wildcards && let Some(child) = self.child(at, SINGLE_LEVEL) {
-                stack.push((child, depth + 1));
+            let only_wildcard = node.single_level != ROOT && node.children == 1;
+            if wildcards && node.single_level != ROOT {
+                stack.push((node.single_level, depth + 1));
             }
-            if let Some(child) = self.child(at, level) {
+            if only_wildcard {
+                continue;
+            }
+            // What lies in front of a level that is come to has been come to before.
+            while hashes.len() <= depth as usize {
+                hashes.push(self.hash_level(levels.get(hashes.len()).unwrap_or_default()));
+            }
+            if let Some(child) = self.literal_child(at, level, hashes[depth as usize]) {
                 stack.push((child, depth + 1));
             }
         }
@@ -288,18 +330,27 @@ impl<L: Listed> FilterIndex<L> {
     }
 
     fn child(&self, parent: u32, level: &str) -> Option<u32> {
-        self.edges
-            .find(self.hash(parent, level), |child| self.is_edge(*child, parent, level))
-            .copied()
+        if level == SINGLE_LEVEL {
+            let child = self.nodes[parent as usize].single_level;
+            return (child != ROOT).then_some(child);
+        }
+        self.literal_child(parent, level.as_bytes(), self.hash_level(level.as_bytes()))
     }
 
-    fn is_edge(&self, child: u32, parent: u32, level: &str) -> bool {
+    #[inline]
+    fn literal_child(&self, parent: u32, level: &[u8], level_hash: u64) -> Option<u32> {
+        let hash = edge_hash(parent, level_hash);
+        let is_edge = |edge: &Edge| edge.hash == hash && self.is_child(edge.child, parent, level);
+        self.edges.find(spread(hash), is_edge).map(|edge| edge.child)
+    }
+
+    fn is_child(&self, child: u32, parent: u32, level: &[u8]) -> bool {
         let node = &self.nodes[child as usize];
-        node.parent == parent && *node.level == *level
+        node.parent == parent && node.level.as_bytes() == level
     }
 
     fn add_child(&mut self, parent: u32, level: &str) -> u32 {
-        let node = Node::new(parent, level);
+        let node = Node::new(parent, level.as_bytes());
         let child = match self.free.pop() {
             Some(free) => {
                 self.nodes[free as usize] = node;
@@ -310,13 +361,14 @@ impl<L: Listed> FilterIndex<L> {
                 self.nodes.len() as u32 - 1
             }
         };
-        self.nodes[parent as usize].children += 1;
-        let hash = self.hash(parent, level);
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.edges.insert_unique(hash, child, |other| {
-            let node = &nodes[*other as usize];
-            hasher.hash_one((node.parent, &*node.level))
-        });
+        let above = &mut self.nodes[parent as usize];
+        above.children += 1;
+        if level == SINGLE_LEVEL {
+            above.single_level = child;
+        } else {
+            let hash = edge_hash(parent, self.hash_level(level.as_bytes()));
+            self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
+        }
         child
     }
 
@@ -328,153 +380,45 @@ impl<L: Listed> FilterIndex<L> {
                 return;
             }
             let parent = node.parent;
-            let hash = self.hash(parent, &node.level);
-            if let Ok(edge) = self.edges.find_entry(hash, |child| *child == at) {
-                edge.remove();
+            if self.nodes[parent as usize].single_level == at {
+                self.nodes[parent as usize].single_level = ROOT;
+            } else {
+                let hash = edge_hash(parent, self.hash_level(node.level.as_bytes()));
+                if let Ok(edge) = self.edges.find_entry(spread(hash), |edge| edge.child == at) {
+                    edge.remove();
+                }
             }
-            self.nodes[at as usize] = Node::new(ROOT, "");
+            self.nodes[at as usize] = Node::new(ROOT, b"");
             self.free.push(at);
             self.nodes[parent as usize].children -= 1;
             at = parent;
         }
     }
 
-    fn hash(&self, parent: u32, level: &str) -> u64 {
-        self.hasher.hash_one((parent, level))
+    #[inline]
+    fn hash_level(&self, level: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(level);
+        hasher.finish()
     }
 }
 
-/// Who is listed under one filter.
-#[derive(Debug)]
-pub(crate) struct Listing<L: Listed> {
-    entries: Entries<L>,
-    /// How many of them are durable.
-    durable: u32,
+/// The hash of an edge: that of its level, which nobody outside can foretell, and of its parent.
+#[inline]
+fn edge_hash(parent: u32, level_hash: u64) -> u32 {
+    let product = u128::from(level_hash ^ u64::from(parent)) * u128::from(MIX);
+    (product ^ product >> 64) as u32
 }
 
-/// Mostly one, sometimes very many.
-#[derive(Debug)]
-enum Entries<L: Listed> {
-    Few(SmallVec<[L; 1]>),
-    /// By key, so that one of 100,000 leaves in constant time.
-    Many(Box<IndexMap<L::Key, L, FixedState>>),
+/// As many bits as a table takes its places and its tags from.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
-
-/// Up to this many are searched one by one.
-const FEW: usize = 16;
 
 impl Change {
     const NONE: Change =
         Change { happened: false, before: Presence::Nobody, after: Presence::Nobody };
-}
-
-impl<L: Listed> Default for Listing<L> {
-    fn default() -> Self {
-        Self { entries: Entries::Few(SmallVec::new()), durable: 0 }
-    }
-}
-
-#[cfg(feature = "bench")]
-impl<L: Listed> Listing<L> {
-    pub(crate) fn len(&self) -> usize {
-        match &self.entries {
-            Entries::Few(few) => few.len(),
-            Entries::Many(many) => many.len(),
-        }
-    }
-
-    fn get(&self, key: L::Key) -> Option<&L> {
-        match &self.entries {
-            Entries::Few(few) => few.iter().find(|entry| entry.key() == key),
-            Entries::Many(many) => many.get(&key),
-        }
-    }
-}
-
-impl<L: Listed> Listing<L> {
-    pub(crate) fn is_empty(&self) -> bool {
-        match &self.entries {
-            Entries::Few(few) => few.is_empty(),
-            Entries::Many(many) => many.is_empty(),
-        }
-    }
-
-    pub(crate) fn for_each(&self, visit: &mut impl FnMut(&L)) {
-        match &self.entries {
-            Entries::Few(few) => few.iter().for_each(visit),
-            Entries::Many(many) => many.values().for_each(visit),
-        }
-    }
-
-    fn presence(&self) -> Presence {
-        match (self.is_empty(), self.durable) {
-            (true, _) => Presence::Nobody,
-            (false, 0) => Presence::Somebody,
-            (false, _) => Presence::SomebodyDurable,
-        }
-    }
-
-    pub(crate) fn insert(&mut self, entry: L) -> Change {
-        let before = self.presence();
-        let old = self.entries.insert(entry);
-        self.durable += u32::from(entry.is_durable());
-        self.durable -= u32::from(old.is_some_and(|old| old.is_durable()));
-        Change { happened: old.is_none(), before, after: self.presence() }
-    }
-
-    pub(crate) fn remove(&mut self, key: L::Key) -> Change {
-        let before = self.presence();
-        let old = self.entries.remove(key);
-        self.durable -= u32::from(old.is_some_and(|old| old.is_durable()));
-        Change { happened: old.is_some(), before, after: self.presence() }
-    }
-}
-
-impl<L: Listed> Entries<L> {
-    fn find(&self, key: L::Key) -> Option<L> {
-        match self {
-            Self::Few(few) => few.iter().find(|one| one.key() == key).copied(),
-            Self::Many(many) => many.get(&key).copied(),
-        }
-    }
-
-    /// Returns the entry that was replaced.
-    fn insert(&mut self, entry: L) -> Option<L> {
-        match self {
-            Self::Many(many) => many.insert(entry.key(), entry),
-            Self::Few(few) => {
-                if let Some(old) = few.iter_mut().find(|old| old.key() == entry.key()) {
-                    return Some(std::mem::replace(old, entry));
-                }
-                if few.len() < FEW {
-                    few.push(entry);
-                } else {
-                    // Keys are ours and nobody can choose them: any fixed seed will do.
-                    let mut many = IndexMap::with_hasher(FixedState::default());
-                    many.extend(few.drain(..).map(|old| (old.key(), old)));
-                    many.insert(entry.key(), entry);
-                    *self = Self::Many(Box::new(many));
-                }
-                None
-            }
-        }
-    }
-
-    fn remove(&mut self, key: L::Key) -> Option<L> {
-        match self {
-            Self::Few(few) => {
-                let index = few.iter().position(|old| old.key() == key)?;
-                Some(few.swap_remove(index))
-            }
-            Self::Many(many) => {
-                let removed = many.swap_remove(&key);
-                if many.len() <= FEW / 2 {
-                    *self = Self::Few(many.values().copied().collect());
-                }
-                removed
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -482,7 +426,7 @@ mod tests {
     use super::*;
     use crate::arena::Arena;
     use crate::session::Session;
-    use noctule_mqtt::QoS;
+    use noctule_mqtt::TopicName;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -493,12 +437,12 @@ mod tests {
 
     fn subscriber(session: SessionHandle) -> Subscriber {
         let options = SubscriptionOptions::qos(QoS::AtMostOnce);
-        Subscriber { session, options, identifier: None, durable: false, since: 0 }
+        Subscriber::new(session, options, None, false, 0)
     }
 
     fn found(index: &SubscriptionIndex, topic: &str) -> BTreeSet<SessionHandle> {
         let mut found = BTreeSet::new();
-        index.matching(TopicName::new(topic).unwrap(), |subscriber| {
+        index.matching(&Levels::new(topic.as_bytes()), |subscriber| {
             found.insert(subscriber.session);
         });
         found
@@ -567,6 +511,15 @@ mod tests {
             prop_assert!(index.exact.is_empty());
             prop_assert_eq!(index.nodes.len(), index.free.len() + 1);
         }
+    }
+
+    #[test]
+    fn a_filter_takes_little() {
+        // What a filter with a wildcard takes in the index, its edge apart.
+        assert_eq!(size_of::<Subscriber>(), 24);
+        assert_eq!(size_of::<Listing<Subscriber>>(), 24);
+        assert_eq!(size_of::<Node<Subscriber>>(), 80);
+        assert_eq!(size_of::<Edge>(), 8);
     }
 
     #[test]

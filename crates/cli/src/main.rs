@@ -9,6 +9,7 @@ mod broker_test;
 mod client_arguments;
 mod client_run;
 mod commands;
+mod file_argument;
 mod message_format;
 mod output;
 mod printer;

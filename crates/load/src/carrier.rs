@@ -20,21 +20,27 @@ use crate::socket::{Socket, WaitingSocket};
 
 /// A stream of bytes, in frames of WebSocket if that is wanted.
 #[derive(Debug)]
-pub(crate) struct Carrier {
-    stream: Stream,
+pub(crate) struct Layered<S> {
+    stream: S,
     framed: Option<Box<Framed>>,
 }
 
+/// A connection that never waits.
+pub(crate) type Carrier = Layered<Stream>;
+
+/// One in its opening, which waits for each answer.
+pub(crate) type Waiting = Layered<WaitingStream>;
+
 /// A stream of bytes, as it is or encrypted.
 #[derive(Debug)]
-enum Stream {
+pub(crate) enum Stream {
     Plain(Socket),
     Tls(Box<TlsCarrier>),
 }
 
 /// TLS over a socket.
 #[derive(Debug)]
-struct TlsCarrier {
+pub(crate) struct TlsCarrier {
     socket: Socket,
     session: ClientConnection,
     /// What was read from the socket at once.
@@ -46,7 +52,7 @@ struct TlsCarrier {
 /// Two records at their largest.
 const INCOMING_BYTES: usize = 32 * 1024;
 
-impl Carrier {
+impl Layered<Stream> {
     /// Begins to connect, with readiness reported under `token`.
     pub(crate) fn dial(
         endpoint: &Endpoint,
@@ -111,7 +117,7 @@ fn framed(endpoint: &Endpoint) -> Result<Option<Box<Framed>>, LoadError> {
     endpoint.web_socket.as_ref().map(|door| Framed::new(door).map(Box::new)).transpose()
 }
 
-impl Read for Carrier {
+impl<S: Read + Write> Read for Layered<S> {
     /// 0 is the end, whether it was announced in TLS or not: MQTT knows by itself what is whole.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.framed {
@@ -121,7 +127,7 @@ impl Read for Carrier {
     }
 }
 
-impl Write for Carrier {
+impl<S: Read + Write> Write for Layered<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.framed {
             Some(framed) => framed.write(&mut self.stream, bytes),
@@ -262,20 +268,14 @@ impl TlsCarrier {
     }
 }
 
-/// A stream in the opening of a connection, which waits for each answer.
+/// What carries a connection in its opening.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    stream: WaitingStream,
-    framed: Option<Box<Framed>>,
-}
-
-#[derive(Debug)]
-enum WaitingStream {
+pub(crate) enum WaitingStream {
     Plain(WaitingSocket),
     Tls(Box<rustls::StreamOwned<ClientConnection, WaitingSocket>>),
 }
 
-impl Waiting {
+impl Layered<WaitingStream> {
     /// Connects, and waits at most `patience` for this and later for each answer.
     pub(crate) fn connect(endpoint: &Endpoint, patience: Duration) -> Result<Self, LoadError> {
         let socket = WaitingSocket::connect(&endpoint.place, patience)?;
@@ -296,7 +296,7 @@ impl Waiting {
             WaitingStream::Tls(tls) => (tls.sock, Some(tls.conn)),
         };
         let stream = Stream::over(socket.into_socket()?, session);
-        Ok(Carrier { stream, framed: self.framed })
+        Ok(Layered { stream, framed: self.framed })
     }
 
     /// The socket; what TLS and frames have taken in and not handed on is lost.
@@ -304,31 +304,6 @@ impl Waiting {
         match self.stream {
             WaitingStream::Plain(socket) => socket,
             WaitingStream::Tls(tls) => tls.sock,
-        }
-    }
-}
-
-impl Read for Waiting {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.framed {
-            Some(framed) => framed.read(&mut self.stream, buffer),
-            None => self.stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Waiting {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.framed {
-            Some(framed) => framed.write(&mut self.stream, bytes),
-            None => self.stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.framed {
-            Some(framed) => framed.flush(&mut self.stream),
-            None => self.stream.flush(),
         }
     }
 }

@@ -242,6 +242,11 @@ impl Link {
         &mut self.out
     }
 
+    /// Has the socket take no more than about so many bytes ahead of its peer.
+    pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+        self.carrier.socket().set_send_buffer(bytes)
+    }
+
     /// How many bytes the socket has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
         self.out.len() - self.written
@@ -256,30 +261,42 @@ impl Link {
     ) -> Result<usize, LoadError> {
         let mut total = 0;
         loop {
-            let count = match self.carrier.read(scratch) {
-                Ok(0) => return Err(self.lost("was closed by the broker", None)),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.lost("broke", Some(error))),
-            };
+            let count = self.read_once(scratch, &mut each)?;
             total += count;
-            let farewell = &mut self.farewell;
-            let mut each = |frame: &Frame<'_>, out: &mut Vec<u8>| {
-                if frame.type_bits() == PacketType::Disconnect as u8 {
-                    let reason = frame.body().first().copied().unwrap_or(0);
-                    *farewell = ReasonCode::from_byte(reason);
-                }
-                each(frame, out);
-            };
-            split(&mut self.partial, &scratch[..count], &mut self.out, &mut each)
-                .map_err(|violation| self.lost(&format!("brought {violation}"), None))?;
             // Edge-triggered: a short read means drained, and the end of the stream is reported
             // as an event of its own.
-            if self.carrier.has_emptied_socket(count, scratch.len()) {
+            if count == 0 || self.carrier.has_emptied_socket(count, scratch.len()) {
                 return Ok(total);
             }
         }
+    }
+
+    /// The same without reading on: at most what fits into `scratch`, and nothing if nothing is there.
+    pub(crate) fn read_once(
+        &mut self,
+        scratch: &mut [u8],
+        mut each: impl FnMut(&Frame<'_>, &mut Vec<u8>),
+    ) -> Result<usize, LoadError> {
+        let count = loop {
+            match self.carrier.read(scratch) {
+                Ok(0) => return Err(self.lost("was closed by the broker", None)),
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.lost("broke", Some(error))),
+            }
+        };
+        let farewell = &mut self.farewell;
+        let mut each = |frame: &Frame<'_>, out: &mut Vec<u8>| {
+            if frame.type_bits() == PacketType::Disconnect as u8 {
+                let reason = frame.body().first().copied().unwrap_or(0);
+                *farewell = ReasonCode::from_byte(reason);
+            }
+            each(frame, out);
+        };
+        split(&mut self.partial, &scratch[..count], &mut self.out, &mut each)
+            .map_err(|violation| self.lost(&format!("brought {violation}"), None))?;
+        Ok(count)
     }
 
     /// Whether the end of the stream has been reached; to be asked when the event says so.

@@ -44,6 +44,21 @@ fn run_on_all(processors: &[usize]) -> Result<(), LoadError> {
         .map_err(|error| LoadError::io("cannot choose processors", error.into()))
 }
 
+/// From now on this thread, and what it starts, comes before others on its processor, if that is
+/// allowed: whether it is.
+pub fn come_first() -> bool {
+    rustix::process::setpriority_process(None, FIRST).is_ok()
+}
+
+/// From now on this thread, and what it starts, is one of many again.
+pub fn come_as_others() {
+    // To step back is always allowed.
+    let _ = rustix::process::setpriority_process(None, 0);
+}
+
+/// Of those from 19, who come last, to -20.
+const FIRST: i32 = -10;
+
 /// Processor, kernel and congestion control, in one line.
 pub fn describe() -> String {
     let read = |path: &str| {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{RecvFlags, recv};
 
 use crate::LoadError;
@@ -51,6 +52,15 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// Has the system keep about so many bytes that are on their way out.
+    pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+        let set = match self {
+            Self::Tcp(stream) => set_socket_send_buffer_size(stream, bytes),
+            Self::Unix(stream) => set_socket_send_buffer_size(stream, bytes),
+        };
+        Ok(set?)
+    }
+
     /// Begins to connect.
     pub(crate) fn dial(place: &Place) -> Result<Self, LoadError> {
         let begun = match place {

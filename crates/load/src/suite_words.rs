@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use noctule_load::suite::{self, Row, Suite};
+use noctule_load::suite::{self, Measured, Row, Suite, Who};
 use noctule_load::{LoadError, process};
 use std::path::PathBuf;
 
@@ -26,6 +26,14 @@ pub(crate) fn command() -> Command {
                 .help("rows by the beginnings of their names [default: all]"),
         )
         .arg(flag("list", "print the names of the rows and measure nothing"))
+        .arg(
+            Arg::new("at")
+                .long("at")
+                .value_name("LIST")
+                .value_delimiter(',')
+                .help("programs to measure: noctule, relay, mosquitto [default: all]")
+                .value_parser(PROGRAMS),
+        )
         .arg(number_arg("rounds", "N", "3", "how often everything is measured"))
         .arg(
             with_default("seconds", "S", "2", "of sending, per row, broker and round")
@@ -59,6 +67,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<bool, LoadError> {
         mosquitto: find_mosquitto(matches.get_one::<PathBuf>("mosquitto")),
         relay: std::env::current_exe()
             .map_err(|error| LoadError::io("cannot find this program", error))?,
+        at: programs(&list::<String>(matches, "at")),
         rounds: if quick { 1 } else { number(matches, "rounds") },
         duration: if quick { QUICK } else { seconds(matches, "seconds") },
         fraction: if quick { QUICK_FRACTION } else { 1 },
@@ -66,12 +75,17 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<bool, LoadError> {
     let cells = suite.run(&rows, |row, broker, measured| {
         let figures: Vec<_> =
             measured.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-        eprintln!("{row:<20} {broker:<10} {}; faults: {}", figures.join(", "), measured.faults);
-    })?;
+        let figures = measured.failure.clone().unwrap_or(figures.join(", "));
+        eprintln!("{row:<20} {broker:<10} {figures}; faults: {}", measured.faults);
+    });
     println!("{:#}", suite::json(&cells, &suite));
-    // What others lose is in the JSON.
+    // What others lose, and how they fail, is in the JSON.
     let mut ours = cells.iter().filter(|cell| cell.broker.starts_with("noctule"));
-    Ok(ours.all(|cell| cell.rounds.iter().all(|round| round.faults.is_clean())))
+    Ok(ours.all(|cell| cell.rounds.iter().all(Measured::is_clean)))
+}
+
+fn programs(words: &[String]) -> Vec<&'static str> {
+    PROGRAMS.into_iter().filter(|program| words.iter().any(|word| word == program)).collect()
 }
 
 /// The rows whose names begin with one of these words; all of them for none.
@@ -86,6 +100,8 @@ fn chosen(words: &[String]) -> Result<Vec<Row>, LoadError> {
     Ok(rows)
 }
 
+const PROGRAMS: [&str; 3] =
+    [Who::Noctule.program(), Who::Relay.program(), Who::Mosquitto.program()];
 /// Of the row with the most.
 const CONNECTIONS_MAX: u32 = 19_100;
 const QUICK: Duration = Duration::from_millis(300);

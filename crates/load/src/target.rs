@@ -79,6 +79,16 @@ impl Target {
         Self::command("mosquitto", words.into(), Some(config.into()))
     }
 
+    /// The same Mosquitto, except that it queues so many messages for a client before it drops one. It
+    /// starts with 1,000, which a flood's window reaches as soon as it falls behind.
+    pub fn mosquitto_that_queues(program: &Path, messages: u32) -> Self {
+        let mut target = Self::mosquitto(program);
+        if let How::Command { config: Some(config), .. } = &mut target.how {
+            config.push_str(&format!("max_queued_messages {messages}\n"));
+        }
+        target
+    }
+
     /// Noctule in its default configuration, met by WebSocket.
     pub fn noctule_by_websocket(program: &Path) -> Self {
         let target = Self::noctule(program).with_options(&["--ws-port", "0"].map(String::from));

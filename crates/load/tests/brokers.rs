@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use noctule_load::bench::{self, Job, Scenario};
 use noctule_load::checker::Faults;
 use noctule_load::endpoint::Endpoint;
 use noctule_load::fleet::{Fleet, Outcome};
@@ -164,6 +165,43 @@ fn a_broker_that_closes_is_an_error() {
     let mut fleet = Fleet::connect(address, flood(QoS::AtMostOnce), 1).unwrap();
     let error = fleet.run(Goal::MessagesEach(MESSAGES)).unwrap_err();
     assert!(error.to_string().contains("load-00000001-p"), "{error}");
+}
+
+#[test]
+fn a_stress_test_that_breaks_while_it_warms_up_tells_what_it_saw() {
+    let job = Job {
+        scenario: Scenario::Pair,
+        clients: PAIRS,
+        duration: Duration::from_secs(20),
+        rate: None,
+        qos: QoS::AtMostOnce,
+        payload_bytes: 64,
+        window: 50,
+        ramp: Duration::ZERO,
+    };
+    let endpoint = Endpoint::from(broker(Habit::Closes, u32::from(PAIRS) * 2));
+    let begin = std::time::Instant::now();
+    let run = bench::run(&job, &endpoint, None, 0, &mut Nobody).unwrap();
+    assert!(begin.elapsed() < job.duration / 2, "it broke while it warmed up");
+    assert!(run.broke.is_some() && !run.is_clean() && !run.is_whole, "{run:?}");
+    assert!(run.counts.sent > 0, "{run:?}");
+}
+
+#[test]
+fn pairs_of_several_levels_have_each_their_own() {
+    let mut relay = Relay::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = relay.address().unwrap();
+    thread::spawn(move || relay.serve());
+    let levels = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    let mut fleet = Fleet::connect_mixed(address, flood(levels[0]), &levels, 1).unwrap();
+    fleet.keep_little(4_096, 10).unwrap();
+    // Another QoS than its own, or an acknowledgement that is missing, would be a fault.
+    let outcome = fleet.run(Goal::MessagesEach(MESSAGES)).unwrap();
+    assert_eq!(outcome.faults, Faults::default());
+    assert_eq!(outcome.delivered, MESSAGES * u64::from(PAIRS));
+    let fan_out = Plan { shape: Shape::FanOut(2), ..flood(levels[0]) };
+    assert!(Fleet::connect_mixed(address, fan_out, &levels, 2).is_err());
+    assert!(Fleet::connect_mixed(address, flood(levels[0]), &[], 3).is_err());
 }
 
 #[test]

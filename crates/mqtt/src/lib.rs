@@ -26,6 +26,7 @@ mod packet_id;
 pub mod property;
 mod qos;
 mod reason;
+pub mod rights;
 pub mod topic;
 mod version;
 mod violation;

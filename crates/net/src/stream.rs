@@ -5,8 +5,8 @@
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use rustix::fd::AsFd;
-use rustix::net::{RecvFlags, recv};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
@@ -55,20 +55,28 @@ impl From<UnixStream> for Stream {
     }
 }
 
+// The standard library's calls can be cancelled by other threads in C; to allow for that costs them as
+// much as all else that is done outside the kernel.
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let receive = |socket: BorrowedFd<'_>| {
+            recv(socket, buffer, RecvFlags::empty()).map(|(read, _)| read).map_err(io::Error::from)
+        };
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.try_io(|| receive(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(|| receive(stream.as_fd())),
         }
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let transmit = |socket: BorrowedFd<'_>| {
+            send(socket, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from)
+        };
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.try_io(|| transmit(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(|| transmit(stream.as_fd())),
         }
     }
 

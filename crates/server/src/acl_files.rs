@@ -28,28 +28,11 @@ pub(crate) struct Judge(pub(crate) Rules);
 
 impl Policy for Judge {
     fn decide(&self, who: Who<'_>, wish: Wish<'_>) -> Word {
-        match self.0.decide(subject(who), question(wish)).word {
-            noctule_acl::Word::Allowed => Word::Allowed,
-            noctule_acl::Word::Denied => Word::Denied,
-            noctule_acl::Word::Unspoken => Word::Unspoken,
-        }
+        self.0.decide(who, wish).word
     }
 
     fn explain(&self, who: Who<'_>, wish: Wish<'_>) -> String {
-        self.0.decide(subject(who), question(wish)).explain(&self.0)
-    }
-}
-
-fn subject(who: Who<'_>) -> noctule_acl::Who<'_> {
-    let Who { client_id, user_name } = who;
-    noctule_acl::Who { client_id, user_name }
-}
-
-fn question(wish: Wish<'_>) -> noctule_acl::Wish<'_> {
-    match wish {
-        Wish::Publish(topic) => noctule_acl::Wish::Publish(topic),
-        Wish::Read(topic) => noctule_acl::Wish::Read(topic),
-        Wish::Subscribe(filter) => noctule_acl::Wish::Subscribe(filter),
+        self.0.decide(who, wish).explain(&self.0)
     }
 }
 
@@ -76,8 +59,9 @@ struct Listener {
     shadow: bool,
     /// Whether its clients may bring rights with them.
     grants: bool,
-    /// Whether it lets clients say who they are without a proof.
-    believes: bool,
+    /// Whether nobody has to prove there who it is, so that names are only claimed.
+    asks_nobody: bool,
+    trusts_claimed_names: bool,
 }
 
 impl AclFiles {
@@ -175,9 +159,10 @@ impl InUse {
                 file,
                 shadow: config.acl_shadow,
                 grants: has_tokens && !config.jwt_acl_claim.is_empty(),
-                believes: !has_tokens
+                asks_nobody: !has_tokens
                     && config.password_file.get().is_none()
                     && config.http_auth_url.is_empty(),
+                trusts_claimed_names: config.acl_trust_claimed_names,
             });
         }
         Ok(in_use)
@@ -187,7 +172,8 @@ impl InUse {
         let entrance = |listener: &Listener| {
             let judge = listener.file.as_ref().and_then(|path| self.judges.get(path));
             let policy = judge.map(|judge| Arc::clone(judge) as Arc<dyn Policy>);
-            EntrancePolicy { policy, shadow: listener.shadow }
+            let Listener { shadow, trusts_claimed_names, .. } = *listener;
+            EntrancePolicy { policy, shadow, trusts_claimed_names }
         };
         Policies {
             entrances: self.listeners.iter().map(entrance).collect(),
@@ -207,13 +193,28 @@ impl InUse {
                 );
             }
         }
-        let believed = self.listeners.iter().find(|one| one.file.is_some() && one.believes);
-        if let Some(path) = believed.and_then(|listener| listener.file.as_ref()) {
-            warn!(
-                path = %path.display(),
-                "rules for users hold for whoever says that name, as nobody is asked for a password: \
-                 name a password_file"
-            );
+        for (trusts, words) in [
+            (
+                true,
+                "acl_trust_claimed_names: rules for users hold for whoever says that name, as nobody is \
+                 asked for a proof of it: name a password_file",
+            ),
+            (
+                false,
+                "rules for users hold for nobody who is not asked for a proof of its name: name a \
+                 password_file, or let anybody be believed with acl_trust_claimed_names",
+            ),
+        ] {
+            let mut meant = self
+                .listeners
+                .iter()
+                .filter(|one| one.asks_nobody && one.trusts_claimed_names == trusts)
+                .filter_map(|one| one.file.as_ref());
+            let names_users =
+                |path: &&PathBuf| self.judges.get(*path).is_some_and(|judge| judge.0.names_users());
+            if let Some(path) = meant.find(names_users) {
+                warn!(path = %path.display(), "{words}");
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 #[cfg(test)]
 mod races;
 
-use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces,
+};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,6 +23,7 @@ pub(crate) struct Shared {
     memory: Arc<CommonMemory>,
     interest: Vec<RwLock<Interest>>,
     retained_sequence: AtomicU64,
+    retained_traces: RetainedTraces,
     retained: Vec<Mutex<Retained>>,
 }
 
@@ -38,6 +41,7 @@ impl Shared {
             memory: Arc::default(),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
+            retained_traces: RetainedTraces::default(),
             retained: std::iter::repeat_with(Mutex::default).take(RETAINED_PARTS).collect(),
         }
     }
@@ -82,6 +86,10 @@ impl Commons for Access {
 
     fn retained_sequence(&self) -> &AtomicU64 {
         &self.0.retained_sequence
+    }
+
+    fn retained_traces(&self) -> &RetainedTraces {
+        &self.0.retained_traces
     }
 
     fn retained_parts(&self) -> usize {

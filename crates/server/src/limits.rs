@@ -100,6 +100,7 @@ pub(crate) fn offer(config: &Config) -> Offer {
             .keep_alive_max
             .get()
             .map(|seconds| u16::try_from(seconds.0).unwrap_or(u16::MAX)),
+        keep_alive_strict: config.session.keep_alive_strict,
         qos_max: u8::try_from(given.qos_max).ok().and_then(QoS::from_bits).unwrap_or_default(),
         retain: given.retain,
         wildcard_subscriptions: given.wildcard_subscriptions,

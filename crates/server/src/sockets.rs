@@ -24,8 +24,10 @@ pub(crate) struct Socket {
     pub(crate) writable: bool,
     /// The client has said DISCONNECT, and what it has to close is the connection.
     pub(crate) left: bool,
-    /// It is in the list of sockets to read.
+    /// It is in line to be read.
     pub(crate) listed: bool,
+    /// Much came when it was read last.
+    pub(crate) says_much: bool,
     /// Bytes to read at once.
     pub(crate) appetite: u32,
     /// What few have, if it has any of it.
@@ -84,6 +86,7 @@ impl Socket {
             writable: true,
             left: false,
             listed: false,
+            says_much: false,
             appetite: APPETITE,
             rare: None,
             ending: Ending::No,

@@ -89,6 +89,16 @@ impl<A> AckQueue<A> {
         }
     }
 
+    /// As [`complete`](Self::complete) for so many that were pushed one behind the other.
+    pub fn complete_run(&mut self, first: AckNumber, count: usize)
+    where
+        A: Clone,
+    {
+        for number in first.0..first.0 + count as u64 {
+            self.complete(AckNumber(number), |_| {});
+        }
+    }
+
     fn entry(&mut self, number: AckNumber) -> Option<&mut Entry<A>> {
         let index = number.0.checked_sub(self.first).and_then(|i| usize::try_from(i).ok())?;
         self.entries.as_mut()?.get_mut(index)

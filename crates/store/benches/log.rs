@@ -125,6 +125,7 @@ fn owed(key: u64, sequence: u64) -> Record {
         qos: QoS::AtLeastOnce,
         retain: false,
         extras: None,
+        deferred: 0,
     };
     Record::Owed { key: SessionKey(key), owed, spilled: false }
 }

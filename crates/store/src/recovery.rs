@@ -125,7 +125,7 @@ pub(crate) fn recover<F: DiskFile>(
         sessions.push(reading.session(*key, session)?);
     }
     sessions.sort_unstable_by_key(|session| session.key);
-    let mut retained: Vec<_> = index.retained.values().filter(|found| !found.cleared).collect();
+    let mut retained: Vec<_> = index.retained.messages().collect();
     retained.sort_unstable_by_key(|found| found.at);
     let mut messages = Vec::with_capacity(retained.len());
     for found in retained {

@@ -37,6 +37,7 @@ fn owed(sequence: u64) -> Record {
         qos: QoS::AtLeastOnce,
         retain: false,
         extras: None,
+        deferred: 0,
     };
     Record::Owed { key: SessionKey(1), owed, spilled: false }
 }

@@ -95,6 +95,7 @@ fn owed(sequence: u64) -> Record {
         qos: QoS::AtLeastOnce,
         retain: false,
         extras: None,
+        deferred: 0,
     };
     Record::Owed { key: KEY, owed, spilled: true }
 }

@@ -45,6 +45,11 @@ impl Findings {
         })
     }
 
+    /// Whether this was to be measured.
+    pub(super) fn has(&self, row: &str, broker: &str) -> bool {
+        self.cells.iter().any(|cell| cell["row"] == row && cell["broker"] == broker)
+    }
+
     pub(super) fn figure(&self, row: &str, broker: &str, name: &str) -> Option<Figure> {
         let cell = self.cells.iter().find(|cell| cell["row"] == row && cell["broker"] == broker)?;
         let figure = &cell["figures"][name];
@@ -62,6 +67,28 @@ impl Findings {
         let cell = self.cells.iter().find(|cell| cell["row"] == row && cell["broker"] == broker)?;
         let words = cell["faults"].as_str()?;
         (words != "none").then(|| words.into())
+    }
+
+    /// Why there are no figures of a broker in a row, or of some rounds of it.
+    pub(super) fn failure(&self, row: &str, broker: &str) -> Option<&str> {
+        let cell = self.cells.iter().find(|cell| cell["row"] == row && cell["broker"] == broker)?;
+        cell["failure"].as_str()
+    }
+
+    /// All failures: row, broker and words.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.cells.iter().filter_map(|cell| {
+            Some((cell["row"].as_str()?, cell["broker"].as_str()?, cell["failure"].as_str()?))
+        })
+    }
+
+    /// Whether anything went wrong at Noctule.
+    pub(super) fn is_ours_clean(&self) -> bool {
+        let is_clean = |cell: &serde_json::Value| {
+            let is_ours = cell["broker"].as_str().is_some_and(|name| name.starts_with("noctule"));
+            !is_ours || (cell["faults"] == "none" && cell["failure"].is_null())
+        };
+        self.cells.iter().all(is_clean)
     }
 }
 
@@ -96,7 +123,13 @@ pub(super) mod tests {
             { "row": "grow-pairs-1", "broker": "noctule", "faults": "none", "figures": {
                 "us": { "median": 0.2, "least": 0.2, "most": 0.2, "rounds": [0.2, 0.2] } } },
             { "row": "grow-pairs-1000", "broker": "noctule", "faults": "none", "figures": {
-                "us": { "median": 0.4, "least": 0.2, "most": 0.4, "rounds": [0.4, 0.4] } } }
+                "us": { "median": 0.4, "least": 0.2, "most": 0.4, "rounds": [0.4, 0.4] } } },
+            { "row": "overload-q1", "broker": "noctule/1", "faults": "none", "figures": {
+                "of_peak": { "median": 0.95, "least": 0.9, "most": 1.0, "rounds": [1.0, 0.9] },
+                "lost": { "median": 0.0, "least": 0.0, "most": 0.0, "rounds": [0.0, 0.0] },
+                "good_q0_p99_ms": { "median": 21.0, "least": 9.0, "most": 33.0, "rounds": [9.0, 33.0] } } },
+            { "row": "overload-q1", "broker": "mosquitto", "faults": "none", "figures": {},
+              "failure": "the broker ended" }
         ] }"#;
 
     #[test]
@@ -108,6 +141,12 @@ pub(super) mod tests {
         assert_eq!(us("mosquitto").ratio_to(&us("noctule")), Some(40.0));
         assert_eq!(findings.faults("pair-q0-64", "mosquitto").as_deref(), Some("3 lost"));
         assert_eq!(findings.faults("pair-q0-64", "noctule"), None);
+        assert_eq!(findings.failure("overload-q1", "mosquitto"), Some("the broker ended"));
+        let all: Vec<_> = findings.failures().collect();
+        assert_eq!(all, [("overload-q1", "mosquitto", "the broker ended")]);
+        assert!(findings.is_ours_clean(), "what others do is not ours");
+        let ours = TEXT.replacen("\"faults\": \"none\"", "\"faults\": \"1 lost\"", 1);
+        assert!(!Findings::parse(&ours).unwrap().is_ours_clean());
         assert!(findings.figure("pair-q0-64", "noctule", "nothing").is_none());
     }
 

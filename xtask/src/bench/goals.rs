@@ -92,7 +92,81 @@ pub(super) const MORE: &[Line] = &[
     shown("absent session with a subscription", "grow-absent-100k", "bytes", "bytes"),
 ];
 
-/// How a figure grows: a curve for each of some brokers, or of some rows.
+/// What a broker is to do at twice the load that it can carry.
+pub(super) struct Burden {
+    pub(super) title: &'static str,
+    pub(super) row: &'static str,
+    /// At whom, and what it is called.
+    pub(super) brokers: &'static [(&'static str, &'static str)],
+}
+
+/// A figure of a burden: what it is called, and what it is to be.
+pub(super) struct Bearing {
+    pub(super) title: &'static str,
+    pub(super) figure: &'static str,
+    pub(super) bound: Option<Bound>,
+}
+
+/// What a figure is to be at most, or at least.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    pub(super) fn is_kept(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => value >= least,
+            Self::AtMost(most) => value <= most,
+        }
+    }
+}
+
+const ON_ONE: &[(&str, &str)] =
+    &[("noctule/1", "Noctule, one loop"), ("relay", "relay"), ("mosquitto", "Mosquitto")];
+const SPREAD: &[(&str, &str)] = &[("noctule", "Noctule as it comes, not pinned")];
+
+const fn burden(
+    title: &'static str,
+    row: &'static str,
+    brokers: &'static [(&'static str, &'static str)],
+) -> Burden {
+    Burden { title, row, brokers }
+}
+
+/// The lines of the table of overload.
+pub(super) const BURDENS: &[Burden] = &[
+    burden("QoS 0", "overload-q0", ON_ONE),
+    burden("QoS 0", "overload-q0-spread", SPREAD),
+    burden("QoS 1", "overload-q1", ON_ONE),
+    burden("QoS 1", "overload-q1-spread", SPREAD),
+    burden("a third each at QoS 0, 1, 2", "overload-mixed", ON_ONE),
+    burden("a third each at QoS 0, 1, 2", "overload-mixed-spread", SPREAD),
+    burden("the same, with laggards", "overload-laggards", ON_ONE),
+    burden("the same, with laggards", "overload-laggards-spread", SPREAD),
+];
+
+const fn bearing(title: &'static str, figure: &'static str, bound: Option<Bound>) -> Bearing {
+    Bearing { title, figure, bound }
+}
+
+/// And its columns.
+pub(super) const BEARINGS: &[Bearing] = &[
+    bearing("peak, /s", "peak_per_second", None),
+    bearing("offered, /s", "offered_per_second", None),
+    bearing("carried, /s", "per_second", None),
+    bearing("× peak", "of_peak", Some(Bound::AtLeast(0.9))),
+    bearing("processors busy", "busy", None),
+    bearing("memory grown by, MiB", "memory_mib", Some(Bound::AtMost(256.0))),
+    bearing("good client QoS 0, p99 ms", "good_q0_p99_ms", Some(Bound::AtMost(20.0))),
+    bearing("QoS 1, p99 ms", "good_q1_p99_ms", Some(Bound::AtMost(20.0))),
+    bearing("control, p99 ms", "control_p99_ms", None),
+    bearing("lost", "lost", Some(Bound::AtMost(0.0))),
+    bearing("doubled", "doubled", Some(Bound::AtMost(0.0))),
+];
+
+/// How a figure grows: a curve for each broker, or for each row.
 pub(super) struct Growth {
     /// Of the picture's file, without `.svg`.
     pub(super) name: &'static str,
@@ -100,35 +174,40 @@ pub(super) struct Growth {
     pub(super) x: &'static str,
     pub(super) y: &'static str,
     pub(super) figure: &'static str,
-    pub(super) curves: &'static [Curve],
+    pub(super) curves: Curves,
 }
 
-/// A curve: its points are figures of rows at brokers.
-pub(super) struct Curve {
-    pub(super) label: &'static str,
-    /// How much there is of what grows, the row, and the broker.
-    pub(super) points: &'static [(f64, &'static str, &'static str)],
+/// Which figures make the curves.
+pub(super) enum Curves {
+    /// How much there is of what grows, and the row; a curve for each of the brokers.
+    Rows(&'static [(f64, &'static str)]),
+    /// What a curve is called, and its row; a point for each number of loops.
+    Loops(&'static [(&'static str, &'static str)]),
 }
 
-macro_rules! curve {
-    ($label:literal, $broker:literal: $($x:literal $row:literal),+) => {
-        Curve { label: $label, points: &[$(($x, $row, $broker)),+] }
-    };
-}
+/// Whose curves there are, as far as they have points.
+pub(super) const BROKERS: &[(&str, &str)] =
+    &[("Noctule", "noctule"), ("relay", "relay"), ("Mosquitto", "mosquitto")];
 
-macro_rules! loops {
-    ($label:literal, $row:literal) => {
-        Curve {
-            label: $label,
-            points: &[
-                (1.0, $row, "noctule/1"),
-                (2.0, $row, "noctule/2"),
-                (4.0, $row, "noctule/4"),
-                (8.0, $row, "noctule/8"),
-            ],
-        }
-    };
-}
+/// Numbers of loops, and what the suite calls Noctule with them.
+pub(super) const LOOPS: &[(f64, &str)] =
+    &[(1.0, "noctule/1"), (2.0, "noctule/2"), (4.0, "noctule/4"), (8.0, "noctule/8")];
+
+const PAIRS: Curves = Curves::Rows(&[
+    (1.0, "grow-pairs-1"),
+    (10.0, "grow-pairs-10"),
+    (100.0, "grow-pairs-100"),
+    (1e3, "grow-pairs-1000"),
+]);
+const FILTERS: Curves =
+    Curves::Rows(&[(1e3, "grow-filters-1k"), (1e5, "grow-filters-100k"), (1e6, "grow-filters-1m")]);
+const CONNECTIONS: Curves =
+    Curves::Rows(&[(1e3, "grow-idle-1k"), (1e4, "idle-10k"), (1.9e4, "grow-idle-19k")]);
+const SPREADS: Curves = Curves::Loops(&[
+    ("100 pairs, QoS 0", "shards-pairs-q0"),
+    ("100 pairs, QoS 1", "shards-pairs-q1"),
+    ("1 to 500, QoS 0", "shards-fan-out-q0"),
+]);
 
 pub(super) const GROWTH: &[Growth] = &[
     Growth {
@@ -137,14 +216,7 @@ pub(super) const GROWTH: &[Growth] = &[
         x: "pairs",
         y: "µs of processor time per message",
         figure: "us",
-        curves: &[
-            curve!("Noctule", "noctule": 1.0 "grow-pairs-1", 10.0 "grow-pairs-10",
-                100.0 "grow-pairs-100", 1000.0 "grow-pairs-1000"),
-            curve!("relay", "relay": 1.0 "grow-pairs-1", 10.0 "grow-pairs-10",
-                100.0 "grow-pairs-100", 1000.0 "grow-pairs-1000"),
-            curve!("Mosquitto", "mosquitto": 1.0 "grow-pairs-1", 10.0 "grow-pairs-10",
-                100.0 "grow-pairs-100", 1000.0 "grow-pairs-1000"),
-        ],
+        curves: PAIRS,
     },
     Growth {
         name: "filters",
@@ -152,11 +224,7 @@ pub(super) const GROWTH: &[Growth] = &[
         x: "filters",
         y: "µs of processor time per message",
         figure: "us",
-        curves: &[
-            curve!("Noctule", "noctule": 1e3 "grow-filters-1k", 1e5 "grow-filters-100k",
-                1e6 "grow-filters-1m"),
-            curve!("Mosquitto", "mosquitto": 1e3 "grow-filters-1k", 1e5 "grow-filters-100k"),
-        ],
+        curves: FILTERS,
     },
     Growth {
         name: "filter-bytes",
@@ -164,11 +232,7 @@ pub(super) const GROWTH: &[Growth] = &[
         x: "filters",
         y: "resident bytes each",
         figure: "filter_bytes",
-        curves: &[
-            curve!("Noctule", "noctule": 1e3 "grow-filters-1k", 1e5 "grow-filters-100k",
-                1e6 "grow-filters-1m"),
-            curve!("Mosquitto", "mosquitto": 1e3 "grow-filters-1k", 1e5 "grow-filters-100k"),
-        ],
+        curves: FILTERS,
     },
     Growth {
         name: "connections",
@@ -176,11 +240,7 @@ pub(super) const GROWTH: &[Growth] = &[
         x: "connections",
         y: "resident bytes each",
         figure: "bytes",
-        curves: &[
-            curve!("Noctule", "noctule": 1e3 "grow-idle-1k", 1e4 "idle-10k", 1.9e4 "grow-idle-19k"),
-            curve!("Mosquitto", "mosquitto": 1e3 "grow-idle-1k", 1e4 "idle-10k",
-                1.9e4 "grow-idle-19k"),
-        ],
+        curves: CONNECTIONS,
     },
     Growth {
         name: "loops",
@@ -188,11 +248,7 @@ pub(super) const GROWTH: &[Growth] = &[
         x: "loops",
         y: "µs of processor time per message",
         figure: "us",
-        curves: &[
-            loops!("100 pairs, QoS 0", "shards-pairs-q0"),
-            loops!("100 pairs, QoS 1", "shards-pairs-q1"),
-            loops!("1 to 500, QoS 0", "shards-fan-out-q0"),
-        ],
+        curves: SPREADS,
     },
     Growth {
         name: "loops-rate",
@@ -200,10 +256,6 @@ pub(super) const GROWTH: &[Growth] = &[
         x: "loops",
         y: "messages a second",
         figure: "per_second",
-        curves: &[
-            loops!("100 pairs, QoS 0", "shards-pairs-q0"),
-            loops!("100 pairs, QoS 1", "shards-pairs-q1"),
-            loops!("1 to 500, QoS 0", "shards-fan-out-q0"),
-        ],
+        curves: SPREADS,
     },
 ];

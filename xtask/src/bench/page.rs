@@ -6,7 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::findings::{Figure, Findings};
-use super::goals::{GOALS, GROWTH, Goal, Growth, Line, MORE};
+use super::goals::{
+    BEARINGS, BROKERS, BURDENS, Bearing, Burden, Curves, GOALS, GROWTH, Goal, Growth, LOOPS, Line,
+    MORE,
+};
 use super::plot::{Series, number, svg};
 use crate::shell::{self, Failure};
 
@@ -31,7 +34,37 @@ pub(super) fn text_table(findings: &Findings) -> String {
             found.mosquitto_times.map_or("–".into(), number),
         );
     }
+    text.push_str(&overload_text(findings));
+    for (row, broker, words) in findings.failures() {
+        let _ = writeln!(text, "{row}, {broker}: no figure: {words}");
+    }
     text
+}
+
+/// The table of overload for a terminal: a line for each figure, as they are many.
+fn overload_text(findings: &Findings) -> String {
+    let mut text = String::new();
+    for (burden, broker, name) in borne(findings) {
+        let words = BEARINGS.iter().filter_map(|bearing| {
+            let value = findings.figure(burden.row, broker, bearing.figure)?.median;
+            let missed = bearing.bound.is_some_and(|bound| !bound.is_kept(value));
+            Some(format!("{} {}{}", bearing.title, number(value), if missed { " !" } else { "" }))
+        });
+        let words = words.collect::<Vec<_>>().join("; ");
+        let _ = writeln!(text, "twice the load, {}, {name}: {words}", burden.title);
+    }
+    text
+}
+
+/// The lines of the table of overload that were measured: what, the broker's name, and what it is
+/// called.
+fn borne(
+    findings: &Findings,
+) -> impl Iterator<Item = (&'static Burden, &'static str, &'static str)> {
+    let all = BURDENS.iter().flat_map(|burden| {
+        burden.brokers.iter().map(move |(broker, name)| (burden, *broker, *name))
+    });
+    all.filter(|(burden, broker, _)| findings.has(burden.row, broker))
 }
 
 /// What is known about a line.
@@ -85,6 +118,7 @@ pub(super) fn write(findings: &Findings, docs: &Path) -> Result<(), Failure> {
     for (mark, text) in [
         ("goals", goals_table(findings)),
         ("more", more_table(findings)),
+        ("overload", overload_table(findings)),
         ("growth", growth_tables(findings)),
         ("conditions", conditions(findings, date.trim())),
     ] {
@@ -139,13 +173,45 @@ fn more_table(findings: &Findings) -> String {
     text
 }
 
+fn overload_table(findings: &Findings) -> String {
+    let titles: Vec<_> = BEARINGS.iter().map(|bearing| bearing.title).collect();
+    let mut text = format!("| load | broker | {} |\n|---|---|", titles.join(" | "));
+    text.push_str(&"---:|".repeat(titles.len()));
+    text.push('\n');
+    for (burden, broker, name) in borne(findings) {
+        let cells: Vec<_> = BEARINGS
+            .iter()
+            .map(|bearing| borne_cell(findings, burden.row, broker, bearing))
+            .collect();
+        let failure = failed(findings, burden.row, broker);
+        let _ = writeln!(text, "| {} | {name}{failure} | {} |", burden.title, cells.join(" | "));
+    }
+    text
+}
+
+/// Bold if it has a bound and keeps it.
+fn borne_cell(findings: &Findings, row: &str, broker: &str, bearing: &Bearing) -> String {
+    let Some(figure) = findings.figure(row, broker, bearing.figure) else {
+        return "–".into();
+    };
+    let text = number(figure.median);
+    let is_kept = bearing.bound.is_some_and(|bound| bound.is_kept(figure.median));
+    if is_kept { format!("**{text}**") } else { text }
+}
+
+/// Why something is missing, behind a name or a figure.
+fn failed(findings: &Findings, row: &str, broker: &str) -> String {
+    let words = findings.failure(row, broker).map(|words| words.replace(['|', '\n'], " "));
+    words.map_or(String::new(), |words| format!(" (failed: {words})"))
+}
+
 fn row(findings: &Findings, line: &Line, with_goal: bool) -> String {
     let Line { title, unit, .. } = line;
     let found = Found::of(findings, line);
     let cell = |value: Option<f64>| value.map_or("–".into(), number);
     let of = |get: fn(&Found) -> Option<f64>| cell(found.as_ref().and_then(get));
     let ours = match &found {
-        None => "–".into(),
+        None => format!("–{}", failed(findings, line.row, "noctule")),
         Some(found) if found.is_reached() == Some(false) => number(found.ours.median),
         Some(found) => format!("**{}**", number(found.ours.median)),
     };
@@ -157,9 +223,10 @@ fn row(findings: &Findings, line: &Line, with_goal: bool) -> String {
         Some(faults) => format!("{} ({faults})", of(|found| found.mosquitto)),
         None => of(|found| found.mosquitto),
     };
+    let relay = of(|found| found.relay) + &failed(findings, line.row, "relay");
+    let mosquitto = mosquitto + &failed(findings, line.row, "mosquitto");
     format!(
-        "| {title} | {unit} |{goal} {ours} | {ends} | {} | {} | {mosquitto} | {} |\n",
-        of(|found| found.relay),
+        "| {title} | {unit} |{goal} {ours} | {ends} | {relay} | {} | {mosquitto} | {} |\n",
         of(|found| found.times_relay),
         of(|found| found.mosquitto_times)
     )
@@ -177,18 +244,27 @@ fn growth_tables(findings: &Findings) -> String {
 }
 
 fn picture(findings: &Findings, growth: &Growth) -> Option<String> {
-    let series: Vec<_> = growth
-        .curves
-        .iter()
-        .map(|curve| {
-            let point = |(x, row, broker): &(f64, &str, &str)| {
-                let figure = findings.figure(row, broker, growth.figure)?;
-                (figure.median > 0.0).then_some((*x, figure.median))
+    let curve = |label: &str, points: &mut dyn Iterator<Item = (f64, &str, &str)>| {
+        let point = |(x, row, broker): (f64, &str, &str)| {
+            let figure = findings.figure(row, broker, growth.figure)?;
+            (figure.median > 0.0).then_some((x, figure.median))
+        };
+        Series { label: label.into(), points: points.filter_map(point).collect() }
+    };
+    let series: Vec<_> = match growth.curves {
+        Curves::Rows(rows) => {
+            let of = |(label, broker): &(&str, &'static str)| {
+                curve(label, &mut rows.iter().map(|(x, row)| (*x, *row, *broker)))
             };
-            let points = curve.points.iter().filter_map(point).collect();
-            Series { label: curve.label.into(), points }
-        })
-        .collect();
+            BROKERS.iter().map(of).collect()
+        }
+        Curves::Loops(rows) => {
+            let of = |(label, row): &(&str, &'static str)| {
+                curve(label, &mut LOOPS.iter().map(|(x, broker)| (*x, *row, *broker)))
+            };
+            rows.iter().map(of).collect()
+        }
+    };
     svg(growth.title, growth.x, growth.y, &series)
 }
 
@@ -225,5 +301,24 @@ mod tests {
         let pairs = GROWTH.iter().find(|growth| growth.name == "pairs").unwrap();
         assert_eq!(picture(&findings, pairs).unwrap().matches("<circle").count(), 2);
         assert_eq!(growth_tables(&findings).matches("![").count(), 1);
+    }
+
+    #[test]
+    fn what_was_borne_is_bold_and_who_failed_is_named() {
+        let findings = Findings::parse(TEXT).unwrap();
+        let table = overload_table(&findings);
+        let lines: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "| QoS 1 | Noctule, one loop | – | – | – | **0.95** | – | – | 21 | – | – | **0** | – |",
+                "| QoS 1 | Mosquitto (failed: the broker ended) | – | – | – | – | – | – | – | – | – | – | – |",
+            ]
+        );
+        let text = text_table(&findings);
+        assert!(
+            text.contains("QoS 1, Noctule, one loop: × peak 0.95; good client QoS 0, p99 ms 21 !")
+        );
+        assert!(text.contains("overload-q1, mosquitto: no figure: the broker ended"), "{text}");
     }
 }

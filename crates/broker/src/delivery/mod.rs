@@ -5,6 +5,7 @@
 //! passes here, with the same limits and the same records.
 
 mod answering;
+mod deferring;
 mod elsewhere;
 mod outputs;
 mod queueing;
@@ -13,7 +14,7 @@ mod runs;
 mod waiting;
 
 pub(crate) use answering::{explained, explanation, push_ack, push_ack_with};
-pub(crate) use outputs::{Outputs, give_back};
+pub(crate) use outputs::Outputs;
 pub(crate) use waiting::{Continuation, Waiting};
 
 use crate::arena::Arena;

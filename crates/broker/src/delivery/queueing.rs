@@ -8,11 +8,12 @@ use crate::faults::{Fault, fault};
 use crate::limits::OnQueueFull;
 use crate::losses::Lost;
 use crate::memory::Pressure;
-use crate::message::{Message, MessageView, PublishedBy};
+use crate::message::MessageView;
 use crate::outbox::COPY_MAX;
-use crate::outgoing::{FormKey, FormTerms, OneDelivery, Outgoing, put_publish};
+use crate::outgoing::{FormKey, FormTerms, OneDelivery, put_publish};
 use crate::persist::{Extras, Journal, Owed, Record};
 use crate::queue::Place;
+use crate::retained::Kept;
 use crate::rights::{Authority, Denial, Subject, Wish};
 use crate::router::{Route, Target};
 use crate::session::{Session, SessionHandle, Terms};
@@ -36,13 +37,8 @@ impl Delivery {
     }
 
     /// Hands a message to one session on the terms of one subscription: a retained one.
-    pub(crate) fn deliver_retained(
-        &mut self,
-        session: SessionHandle,
-        terms: Terms,
-        message: &Message,
-    ) {
-        if self.authority.in_force && !self.permits_retained(session, message) {
+    pub(crate) fn deliver_retained(&mut self, session: SessionHandle, terms: Terms, kept: &Kept) {
+        if self.authority.in_force && !self.permits_retained(session, kept) {
             return;
         }
         let target = Target {
@@ -56,7 +52,7 @@ impl Delivery {
             extras: Extras::of(terms.identifier.as_slice(), None),
             since: 0,
         };
-        let mut outgoing = Outgoing::of_message(message);
+        let mut outgoing = kept.outgoing(terms.options.qos, &mut self.pool);
         outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);
@@ -64,12 +60,10 @@ impl Delivery {
 
     /// Whether a session may be given a retained message.
     #[inline(never)]
-    fn permits_retained(&mut self, session: SessionHandle, message: &Message) -> bool {
-        let topic = message.view().topic;
+    fn permits_retained(&mut self, session: SessionHandle, kept: &Kept) -> bool {
+        let (topic, by) = (kept.topic(), kept.published_by());
         let found = self.sessions.get(session);
-        found.is_some_and(|found| {
-            self.authority.permits_retained(found, topic, message.published_by())
-        })
+        found.is_some_and(|found| self.authority.permits_retained(found, topic, by))
     }
 
     /// Whether a message of so many bytes is too much for a session's queue, when those of it that
@@ -175,10 +169,7 @@ impl Delivery {
                     let view = inner.unwrap_or(whole);
                     let terms = owed.form_terms(has_properties);
                     if owed.sequence <= session.recheck_through && self.authority.in_force {
-                        let by = PublishedBy {
-                            client_id: &session.client_id,
-                            user_name: session.principal.user_name.as_deref(),
-                        };
+                        let by = session.principal.author(&session.client_id, &session.standing);
                         let reader = Subject::author(by, &session.standing);
                         if !may_still_read(&mut self.authority, reader, &whole) {
                             if let Some(owed) = discard(session, packet_id, &mut self.journal) {
@@ -336,7 +327,7 @@ fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) ->
 /// A session is not owed this message any more: the store need not keep it.
 fn forget(session: &Session, owed: &Owed, journal: &mut Journal) {
     if session.is_persistent() {
-        journal.push(Record::Delivered { key: session.key, sequence: owed.sequence });
+        journal.delivered(session.key, owed);
     }
 }
 

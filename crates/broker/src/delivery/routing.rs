@@ -272,10 +272,15 @@ impl Delivery {
             self.dropped.packet_too_large += 1;
             return;
         }
-        let owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
+        let mut owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
         if persistent {
-            let (key, owed, sequence) = (session.key, owed.clone(), owed.sequence);
-            self.journal.push(Record::Owed { key, owed, spilled: false });
+            let (key, sequence) = (session.key, owed.sequence);
+            if self.journal.defers() && session.is_quick(self.now) {
+                owed.deferred = self.journal.defer(target.session, key, sequence);
+            } else {
+                let owed = owed.clone();
+                self.journal.push(Record::Owed { key, owed, spilled: false });
+            }
             outgoing.durable = true;
             session.outbound.skip_to(sequence.packet_id());
         }
@@ -382,6 +387,7 @@ impl Target {
     #[inline(always)]
     fn owed(&self, session: &mut Session, qos: QoS, retain: bool, message: Message) -> Owed {
         let sequence = session.next_sequence();
-        Owed { sequence, message, qos, retain, extras: self.extras.clone() }
+        let extras = self.extras.clone();
+        Owed { sequence, message, qos, retain, extras, deferred: 0 }
     }
 }

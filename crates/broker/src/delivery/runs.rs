@@ -3,16 +3,16 @@
 //! What is asked of a receiver here is what `routing.rs` asks for each message, for the whole run: if
 //! it still keeps up and has room when all of the run is added, it would have had for each part.
 
-use super::{Delivery, push_ack};
+use super::{Continuation, Delivery, push_ack};
 use crate::connection::{Connection, ConnectionHandle, Transport};
 use crate::expiry::Deadline;
-use crate::message::{Message, MessageView};
+use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Encoded, FormKey, RawPublish};
-use crate::persist::Owed;
+use crate::persist::{Owed, Record, Sequence};
 use crate::router::{Route, Target};
 use crate::run::{Member, Run};
-use crate::session::{Session, SessionHandle};
-use noctule_mqtt::{PacketType, QoS, TopicName};
+use crate::session::{Answer, Session, SessionHandle};
+use noctule_mqtt::{PacketType, QoS, ReasonCode, TopicName};
 
 impl Delivery {
     /// Whether every target of a route can be sent all of a run now, in the packets in which it came.
@@ -40,13 +40,24 @@ impl Delivery {
         !route.targets.is_empty() && route.targets.iter().all(takes)
     }
 
-    /// Whether all of a run at QoS 1 may be in flight to a client at once. What is kept for a session
-    /// goes the way of single messages.
+    /// Whether all of a run at QoS 1 may be in flight to a client at once, and be kept for a session that
+    /// is kept.
     fn has_room_for_run(&self, session: &Session, connection: &Connection, run: &Run<'_>) -> bool {
-        !session.is_persistent()
-            && session.queue.is_empty()
+        session.queue.is_empty()
             && session.outbound.room_to_send(connection.window) >= run.messages
             && session.owing.bytes + run.bytes.len() <= self.limits.queue_bytes_max
+            && (!session.is_persistent() || self.has_place_for_run(session, run))
+    }
+
+    fn has_place_for_run(&self, session: &Session, run: &Run<'_>) -> bool {
+        let last = Sequence(session.next_sequence + run.messages as u64);
+        !self.store.lacks_space && session.has_number_for(last)
+    }
+
+    /// Whether one of those who are sent a run is a session that is kept.
+    pub(crate) fn keeps_run(&self, targets: &[Target]) -> bool {
+        let sessions = targets.iter().filter_map(|target| self.sessions.get(target.session));
+        sessions.into_iter().any(Session::is_persistent)
     }
 
     /// Puts out a run at QoS 0 to all targets, who [take it](Self::takes_run).
@@ -62,23 +73,32 @@ impl Delivery {
         self.count_run(targets.len(), over_tls, run);
     }
 
-    /// Puts out a run at QoS 1 to all targets, who [take it](Self::takes_run). `topic` is its topic.
+    /// Puts out a run at QoS 1 to all targets, who [take it](Self::takes_run). `topic` is its topic;
+    /// `from` has published it, if somebody [keeps](Self::keeps_run) it.
     pub(crate) fn send_run_at_least_once(
         &mut self,
         targets: &[Target],
         run: &Run<'_>,
         topic: TopicName<'_>,
+        from: Option<SessionHandle>,
     ) {
         let Some((last, others)) = targets.split_last() else {
             return;
         };
+        let received_ms = self.stored_now().wall_ms;
+        let author = from.and_then(|from| self.sessions.get(from));
+        let attribution =
+            author.map(|author| Attribution { published_by: Some(author.author()), received_ms });
         let mut messages = std::mem::take(&mut self.run_messages);
         for Member { bytes, header_len, payload, .. } in run.members() {
             let (qos, retain, expires) = (run.qos, false, Deadline::NEVER);
             let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
             let has_properties = run.has_properties;
             let packet = RawPublish { bytes, header_len, has_properties, passable: true };
-            messages.push(self.pool.message(&view, packet));
+            messages.push(match &attribution {
+                Some(attribution) => self.pool.attributed_message(&view, packet, attribution),
+                None => self.pool.message(&view, packet),
+            });
         }
         let mut over_tls = 0;
         for target in others {
@@ -110,9 +130,22 @@ impl Delivery {
         let window = connection.window;
         let over_tls = connection.transport == Transport::Tls;
         let outbox = self.outputs.open(handle, connection);
+        let is_kept = session.is_persistent();
+        let defers = is_kept && self.journal.defers() && session.is_quick(self.now);
         for (member, message) in run.members().zip(messages) {
             let sequence = session.next_sequence();
-            let owed = Owed { sequence, message, qos: run.qos, retain: false, extras: None };
+            let (qos, retain, extras) = (run.qos, false, None);
+            let mut owed = Owed { sequence, message, qos, retain, extras, deferred: 0 };
+            if is_kept {
+                let key = session.key;
+                if defers {
+                    owed.deferred = self.journal.defer(target.session, key, sequence);
+                } else {
+                    let owed = owed.clone();
+                    self.journal.push(Record::Owed { key, owed, spilled: false });
+                }
+                session.outbound.skip_to(sequence.packet_id());
+            }
             self.memory.owed += session.owe(&owed);
             if let Some(packet_id) = session.outbound.push_and_send(run.qos, owed, window) {
                 let packet_id_at = member.header_len + run.packet_id_at();
@@ -127,6 +160,21 @@ impl Delivery {
     fn count_run(&mut self, receivers: usize, over_tls: usize, run: &Run<'_>) {
         self.packets.run_leaves(run.qos, receivers * run.messages, receivers * run.payload_bytes);
         self.tls.publish_sent += (over_tls * run.messages) as u64;
+    }
+
+    /// Answers all of a run with PUBACK when what this turn has to keep is stored.
+    pub(crate) fn acknowledge_run_later(&mut self, handle: SessionHandle, run: &Run<'_>) {
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return;
+        };
+        let (packet, reason) = (PacketType::Puback, ReasonCode::Success);
+        let first = session.answers.next_number();
+        for packet_id in run.members().filter_map(|member| member.packet_id) {
+            session.answers.push(Answer::Ack { packet, packet_id, reason }, 1);
+        }
+        let (ticket, stage) = (self.journal.ticket(), self.journal.stage());
+        let next = Continuation::Answers { session: handle, first, count: run.messages };
+        self.wait_for(ticket, stage, next);
     }
 
     /// Answers all of a run with PUBACK, each with its identifier and in their order.

@@ -16,6 +16,8 @@ pub(crate) enum Continuation {
     Reply { asker: Asker, refused: bool },
     /// A promise has come true.
     Answer { session: SessionHandle, number: AckNumber },
+    /// So many have, one behind the other.
+    Answers { session: SessionHandle, first: AckNumber, count: usize },
     /// The session of a new connection is stored: CONNACK may leave.
     Attach { connection: ConnectionHandle },
     /// A QoS 2 delivery's packet identifier is stored: PUBLISH may leave.

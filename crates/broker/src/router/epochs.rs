@@ -3,10 +3,11 @@
 
 use super::Router;
 use crate::commons::EPOCHS;
-use noctule_mqtt::{TopicFilter, TopicName};
+use crate::subscriptions::Levels;
+use noctule_mqtt::TopicFilter;
 
 /// The state of both sets of epochs at which a route was found to hold.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Note {
     /// All changes, to tell quickly that there was none.
     pub(super) changes: (u64, u64),
@@ -19,41 +20,37 @@ impl Router {
     /// The counter that a filter's literal part is hashed to.
     pub(super) fn counter_of(&self, filter: TopicFilter<'_>) -> u16 {
         if filter.has_wildcard() {
-            self.prefix_counter(literal_levels(filter))
+            self.prefix_counter(literal_levels(filter).as_bytes())
         } else {
-            self.exact_counter(filter.as_str())
+            self.exact_counter(filter.as_str().as_bytes())
         }
     }
 
-    /// The present state of the counters of the filters that can match `topic`: the topic itself,
+    /// The present state of the counters of the filters that can match a topic: the topic itself,
     /// and wildcard filters with none, one, or two and more literal levels in front.
-    pub(super) fn note(&self, topic: TopicName<'_>) -> Note {
+    pub(super) fn note(&self, levels: &Levels<'_>) -> Note {
         let changes = (self.own.changes(), self.common.changes());
-        let text = topic.as_str();
-        let mut separators = text.match_indices('/').map(|(at, _)| at);
-        let first = separators.next().unwrap_or(text.len());
-        let second = separators.next().unwrap_or(text.len());
         let counters = [
-            self.exact_counter(text),
-            self.prefix_counter(""),
-            self.prefix_counter(&text[..first]),
-            self.prefix_counter(&text[..second]),
+            self.exact_counter(levels.topic()),
+            self.prefix_counter(b""),
+            self.prefix_counter(levels.first(1)),
+            self.prefix_counter(levels.first(2)),
         ];
         let epochs = counters.map(|counter| (self.own.epoch(counter), self.common.epoch(counter)));
         Note { changes, counters, epochs }
     }
 
-    fn exact_counter(&self, text: &str) -> u16 {
-        (self.placement.counter(0, text.as_bytes()) % EPOCHS) as u16
+    fn exact_counter(&self, text: &[u8]) -> u16 {
+        (self.placement.counter(0, text) % EPOCHS) as u16
     }
 
-    fn prefix_counter(&self, levels: &str) -> u16 {
-        (self.placement.counter(1, levels.as_bytes()) % EPOCHS) as u16
+    fn prefix_counter(&self, levels: &[u8]) -> u16 {
+        (self.placement.counter(1, levels) % EPOCHS) as u16
     }
 }
 
 /// The literal levels in front of the first wildcard, two at most, without a separator at the end.
-fn literal_levels(filter: TopicFilter<'_>) -> &str {
+pub(crate) fn literal_levels(filter: TopicFilter<'_>) -> &str {
     let prefix = filter.literal_prefix();
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     match prefix.match_indices('/').nth(1) {

@@ -5,9 +5,9 @@ use crate::commons::GroupInterest;
 use crate::persist::Extras;
 use crate::session::SessionHandle;
 use crate::sharing::{Group, GroupKey, GroupRoute, GroupShard};
-use crate::subscriptions::{Listed, Subscriber};
+use crate::subscriptions::{Levels, Listed, Subscriber};
+use noctule_mqtt::TopicFilter;
 use noctule_mqtt::topic::SharedFilter;
-use noctule_mqtt::{TopicFilter, TopicName};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,7 +96,10 @@ impl Router {
     }
 
     /// The groups that want a topic, here and elsewhere.
-    pub(super) fn find_groups(&mut self, topic: TopicName<'_>) -> Vec<GroupRoute> {
+    pub(super) fn find_groups(&mut self, levels: &Levels<'_>) -> Vec<GroupRoute> {
+        if self.shared.len() == 0 && self.commons.shards() == 1 {
+            return Vec::new();
+        }
         let mut groups: BTreeMap<GroupKey, GroupRoute> = BTreeMap::new();
         let (lookups, known) = (&mut self.lookups, &self.groups);
         let mut begin = |key| {
@@ -108,9 +111,9 @@ impl Router {
             });
             GroupRoute { key, group, members: Vec::new(), shards: Vec::new() }
         };
-        self.shared.matching(topic, |member| {
+        self.shared.matching(levels, |member| {
             let shared = known.get(&member.group).map(|joined| Arc::clone(&joined.filter));
-            let extras = Extras::of(member.subscriber.identifier.as_slice(), shared);
+            let extras = Extras::of(member.subscriber.identifier().as_slice(), shared);
             let target = Target { extras, ..Target::merged(&[member.subscriber]) };
             let group = groups.entry(member.group).or_insert_with(|| begin(member.group));
             group.members.push(target);
@@ -122,9 +125,9 @@ impl Router {
             group.shards.push(GroupShard { shard: self.shard, members, durable });
         }
         if self.commons.shards() > 1 {
-            for part in self.placement.interest_parts_of_topic(topic) {
+            for part in self.placement.interest_parts_of_topic(levels.first(1)) {
                 self.commons.read_interest(part, &mut |interest| {
-                    interest.matching_groups(topic, |found| {
+                    interest.matching_groups(levels, |found| {
                         if found.shard != self.shard {
                             let begin = || begin(found.group);
                             groups

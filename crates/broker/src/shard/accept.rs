@@ -16,7 +16,7 @@ use crate::holds::Hold;
 use crate::mail::Departure;
 use crate::memory::{Pressure, session_bytes};
 use crate::message::Attribution;
-use crate::message::{Message, PublishedBy};
+use crate::message::Message;
 use crate::persist::SessionKey;
 use crate::principal::Principal;
 use crate::rights::{Denial, Standing, Subject, Wish};
@@ -176,6 +176,13 @@ impl Shard {
             ProtocolVersion::V311 => connect.clean_start,
             ProtocolVersion::V5 => true,
         };
+        // They cannot be told a shorter one.
+        if self.offer.keep_alive_strict
+            && connect.version != ProtocolVersion::V5
+            && self.offer.keep_alive(connect.keep_alive) != connect.keep_alive
+        {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
         let rules = self.rules_for(handle);
         let has_to_have_one = rules.is_some_and(|rules| rules.requires_client_id);
         if nameless && (!may_be_nameless || has_to_have_one) {
@@ -376,8 +383,8 @@ impl Shard {
             self.delivery.dropped.memory_sessions += 1;
             return self.refuse(handle, ReasonCode::QuotaExceeded, now);
         }
-        let entrance = Some(connection.entrance);
-        let standing = Standing { entrance, grant: connection.principal.grant.clone() };
+        let authority = &self.delivery.authority;
+        let standing = authority.standing(connection.entrance, &connection.principal);
         if self.delivery.authority.in_force && !self.may_have_its_will(handle, &standing) {
             return self.refuse(handle, ReasonCode::NotAuthorized, now);
         }
@@ -419,7 +426,8 @@ impl Shard {
         // an earlier connection neither [MQTT3-3.1.2-12].
         let will = accepting.will.take().map(|(message, delay)| {
             // Of whom authentication has found out, which was not known when it came.
-            let attribution = Attribution { published_by: Some(found.author()), received_ms: 0 };
+            let published_by = Some(found.principal.author(&found.client_id, &standing));
+            let attribution = Attribution { published_by, received_ms: 0 };
             let message = self.delivery.pool.attributed(&message.view(), &attribution);
             Box::new(Will { message, delay, due_ms: None, standing: standing.clone() })
         });
@@ -466,8 +474,7 @@ impl Shard {
         let Some((message, _)) = &accepting.will else {
             return true;
         };
-        let user_name = connection.principal.user_name.as_deref();
-        let by = PublishedBy { client_id: &accepting.client_id, user_name };
+        let by = connection.principal.author(&accepting.client_id, standing);
         let (author, wish) = (Subject::author(by, standing), Wish::Publish(message.view().topic));
         let ruling = delivery.authority.rule(author, wish);
         if delivery.authority.heed(ruling, Denial::Will, author, wish) {

@@ -143,8 +143,7 @@ impl Shard {
         };
         self.delivery.memory.owed -= found.settle(&owed);
         if found.is_persistent() {
-            let (key, sequence) = (found.key, owed.sequence);
-            self.delivery.journal.push(Record::Delivered { key, sequence });
+            self.delivery.journal.delivered(found.key, &owed);
         }
         if found.has_more_to_send() {
             self.send_more(session);

@@ -22,6 +22,22 @@ impl Shard {
         self.router.forget_routes();
         let sessions = self.delivery.sessions.handles();
         self.to_be_judged = sessions.collect();
+        self.stand_anew();
+    }
+
+    /// Whether a claimed name counts may be another thing now, for the session and for its will.
+    fn stand_anew(&mut self) {
+        let delivery = &mut self.delivery;
+        for handle in &self.to_be_judged {
+            let Some(found) = delivery.sessions.get_mut(*handle) else { continue };
+            let Some(entrance) = found.standing.entrance else { continue };
+            if found.principal.only_claims_its_name() {
+                found.standing = delivery.authority.standing(entrance, &found.principal);
+                if let Some(will) = &mut found.will {
+                    will.standing = found.standing.clone();
+                }
+            }
+        }
     }
 
     /// Whether a client may publish on a topic, whose route is `cached` if it has been found. Nothing

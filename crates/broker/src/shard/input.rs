@@ -45,7 +45,7 @@ impl Shard {
     pub(super) fn take_in(&mut self, handle: ConnectionHandle, mut input: &[u8], now: Now) {
         // So many bytes at its front are known to be dealt with packet by packet.
         let mut single = 0;
-        loop {
+        while !input.is_empty() {
             let Some(connection) = self.delivery.connections.get_mut(handle) else {
                 return;
             };

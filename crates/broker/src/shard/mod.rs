@@ -631,11 +631,26 @@ impl Shard {
     /// The connections with new output since the last call, each once. They count as taken care of
     /// when their [`output`](Self::output) is asked for.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnectionHandle>) {
+        self.delivery.outputs.full.clear();
         let from = into.len();
         into.append(&mut self.delivery.outputs.dirty);
         for handle in &into[from..] {
             self.delivery.weigh(*handle);
         }
+    }
+
+    /// The connections with so much output that it had better be written now than with that of the others
+    /// at the end of the turn: more of it would go through memory instead of the processor's cache, and
+    /// whoever takes all that he is sent would seem not to. To be asked whenever bytes were handed in.
+    pub fn take_full(&mut self, into: &mut Vec<ConnectionHandle>) {
+        into.append(&mut self.delivery.outputs.full);
+    }
+
+    /// Frees buffers and messages that nobody has needed since the last call, which is best made about once
+    /// a second. Returns whether a further call may free more.
+    pub fn give_back(&mut self) -> bool {
+        self.shed_lists();
+        self.delivery.outputs.give_back() | self.delivery.pool.give_back()
     }
 
     /// What is to be written on a connection; `None` if it is gone.
@@ -703,7 +718,7 @@ impl Shard {
     /// When to call [`on_tick`](Self::on_tick) next, in monotonic milliseconds; `None` while
     /// nothing waits for time.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.timers.next_deadline_ms()
+        self.timers.next_deadline_ms().into_iter().chain(self.delivery.journal.due_ms()).min()
     }
 
     /// Whether the shard has work of its own to go on with, so that the driver should come back
@@ -769,9 +784,7 @@ impl Shard {
     fn is_held(&self, handle: ConnectionHandle) -> bool {
         // What was held back is dealt with first, or it would grow with what comes behind it.
         self.delivery.connections.get(handle).is_some_and(|connection| {
-            !connection.holds.is_free()
-                || connection.held() > 0
-                || connection.is_being_accepted()
+            !connection.holds.is_free() || connection.held() > 0 || connection.is_being_accepted()
         })
     }
 }

@@ -614,7 +614,7 @@ impl Shard {
     }
 
     /// Stops reading a publisher of durable messages until the store has caught up, if it is behind.
-    fn wait_for_store(&mut self, handle: ConnectionHandle) {
+    pub(super) fn wait_for_store(&mut self, handle: ConnectionHandle) {
         if self.delivery.store.is_backed_up
             && let Some(connection) = self.delivery.connections.get_mut(handle)
             && connection.holds.add(Hold::Store)

@@ -20,6 +20,7 @@ impl Shard {
         if outgoing.lacks_attribution() {
             self.delivery.attribute(outgoing);
         }
+        self.commons.retained_traces().leave(&self.placement, outgoing.view.topic);
         let topic = outgoing.view.topic.as_bytes();
         let message = outgoing.message(&mut self.delivery.pool);
         let part = self.placement.retained_part(topic, self.commons.retained_parts());

@@ -1,9 +1,10 @@
-//! Packets of a flood, taken in together: runs of PUBLISH, and PUBACKs one behind the other.
+//! Packets of a flood, taken in together: runs of PUBLISH, and PUBACKs one behind the other. What comes
+//! alone and is like the one before is a run of one.
 
 use super::Shard;
 use super::input::Sender;
-use crate::persist::Record;
 use crate::rights::Ruling;
+use crate::router::CachedRoute;
 use crate::run::{self, Run};
 use noctule_mqtt::codec::Frame;
 use noctule_mqtt::{PacketId, PacketType, QoS, TopicName};
@@ -31,7 +32,10 @@ impl Shard {
         frame: &Frame<'_>,
     ) -> Front {
         if run::is_begun(frame, &input[frame.bytes.len()..]) {
-            return self.take_run(sender, input);
+            return self.take_run(sender, input, None);
+        }
+        if let Some(cached) = self.lone(sender, frame) {
+            return self.take_run(sender, input, Some(cached));
         }
         if frame.bytes.starts_with(&PUBACK) {
             return self.take_pubacks(sender, input);
@@ -39,8 +43,17 @@ impl Shard {
         Front::Single(frame.bytes.len())
     }
 
+    /// Where a packet goes that comes alone, if that is where the last one of its sender went and nothing
+    /// about its route is out of the ordinary: as a run of one it is asked for least.
+    #[inline]
+    fn lone(&mut self, sender: &Sender, frame: &Frame<'_>) -> Option<CachedRoute> {
+        let topic = run::topic_of(frame)?;
+        let last = sender.last_route.filter(|last| self.router.holds(*last, topic))?;
+        self.router.at(last).is_plain().then_some(last)
+    }
+
     #[inline(never)]
-    fn take_run(&mut self, sender: &Sender, input: &[u8]) -> Front {
+    fn take_run(&mut self, sender: &Sender, input: &[u8], cached: Option<CachedRoute>) -> Front {
         let Ok(Some(first)) = noctule_mqtt::codec::next_frame(input, u32::MAX) else {
             return Front::Single(input.len());
         };
@@ -58,7 +71,8 @@ impl Shard {
         {
             return Front::Single(all);
         }
-        let Some(cached) = self.router.cached(run.topic(), sender.last_route) else {
+        let cached = cached.or_else(|| self.router.cached(run.topic(), sender.last_route));
+        let Some(cached) = cached else {
             // The first of them has its route found, unless its client may not publish it. The run would be
             // gone through again for each of its messages then.
             let is_found = !self.delivery.authority.in_force;
@@ -71,23 +85,38 @@ impl Shard {
             return Front::Single(all);
         }
         let route = self.router.at(cached);
-        let is_plain =
-            route.refusal.is_none() && route.elsewhere.is_empty() && route.groups.is_empty();
-        if !is_plain || !self.delivery.takes_run(route, &run, sender.session) {
+        if !route.is_plain() || !self.delivery.takes_run(route, &run, sender.session) {
             return Front::Single(all);
         }
-        if run.qos == QoS::AtLeastOnce {
+        let denied = route.denied;
+        let is_kept = run.qos == QoS::AtLeastOnce && self.delivery.keeps_run(&route.targets);
+        if is_kept {
+            // All of them are unfinished until they are stored.
+            let waiting =
+                self.delivery.sessions.get(sender.session).map_or(0, |it| it.answers.len());
+            if self.check_receive_maximum(sender, run.messages).is_err()
+                || waiting + run.messages >= self.delivery.limits.acks_waiting_max
+            {
+                return Front::Single(all);
+            }
+            let from = Some(sender.session);
+            self.delivery.send_run_at_least_once(&route.targets, &run, topic, from);
+            self.delivery.acknowledge_run_later(sender.session, &run);
+        } else if run.qos == QoS::AtLeastOnce {
             // An answer that leaves at once, and one message unfinished at a time.
             if !matches!(self.check_receive_maximum(sender, 1), Ok(true)) {
                 return Front::Single(all);
             }
-            self.delivery.send_run_at_least_once(&route.targets, &run, topic);
+            self.delivery.send_run_at_least_once(&route.targets, &run, topic, None);
             self.delivery.acknowledge_run(sender.connection, &run);
         } else {
             self.delivery.send_run_at_most_once(&route.targets, &run);
         }
         if self.delivery.authority.in_force {
-            self.delivery.authority.denied.read += u64::from(route.denied) * run.messages as u64;
+            self.delivery.authority.denied.read += u64::from(denied) * run.messages as u64;
+        }
+        if is_kept {
+            self.wait_for_store(sender.connection);
         }
         self.watch.pass(run.messages);
         self.delivery.packets.run_came(run.qos, run.messages, run.payload_bytes);
@@ -116,8 +145,7 @@ impl Shard {
             let Some(owed) = session.outbound.take_oldest_acknowledged(packet_id) else { break };
             freed += session.settle(&owed);
             if is_kept {
-                let (key, sequence) = (session.key, owed.sequence);
-                self.delivery.journal.push(Record::Delivered { key, sequence });
+                self.delivery.journal.delivered(session.key, &owed);
             }
             self.delivery.pool.recycle(owed.message);
             taken += 1;
@@ -162,7 +190,11 @@ mod tests {
 
     #[test]
     fn a_flood_that_may_not_be_published_is_gone_through_once() {
-        let nothing = EntrancePolicy { policy: Some(Arc::new(Nothing)), shadow: false };
+        let nothing = EntrancePolicy {
+            policy: Some(Arc::new(Nothing)),
+            shadow: false,
+            ..EntrancePolicy::default()
+        };
         let policies = Policies { entrances: vec![nothing], ..Policies::default() };
         let mut shard = Shard::new(Settings { policies, ..Settings::default() }, NOW);
         let connection = shard.open(NOW);

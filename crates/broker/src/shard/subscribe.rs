@@ -135,6 +135,9 @@ impl Shard {
             // [MQTT5-3.3.1-11]
             RetainHandling::Never => false,
         };
+        // Asked for after the count was read, see [`RetainedTraces`](crate::RetainedTraces).
+        let wants_retained =
+            wants_retained && self.commons.retained_traces().lead_to(&self.placement, filter);
         let to_be_sent =
             durable && wants_retained && self.has_retained_for(Wanted { filter, up_to });
         // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
@@ -283,6 +286,6 @@ impl Shard {
 impl Terms {
     fn subscriber(self, session: SessionHandle, durable: bool) -> Subscriber {
         let Self { options, identifier, since } = self;
-        Subscriber { session, options, identifier, durable, since }
+        Subscriber::new(session, options, identifier, durable, since)
     }
 }

@@ -4,6 +4,7 @@
 //! them is made: what they say is true for now and not for after the next start.
 
 use super::Shard;
+use super::share::Origin;
 use crate::mail::Asks;
 use crate::message::MessageView;
 use crate::outgoing::Outgoing;
@@ -25,6 +26,7 @@ impl Shard {
         let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
         let message = self.delivery.pool.own(&view);
         let part = self.placement.retained_part(topic.as_bytes(), self.commons.retained_parts());
+        self.commons.retained_traces().leave(&self.placement, topic);
         let memory = self.commons.memory();
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.size();
@@ -37,5 +39,10 @@ impl Shard {
         self.delivery.route(route, &mut outgoing, None);
         let elsewhere = &route.elsewhere;
         self.delivery.send_elsewhere(self.id, elsewhere, &mut outgoing, None, Asks::Nothing);
+        if !route.groups.is_empty() {
+            let origin = Origin { own: self.id, from: None, asks: Asks::Nothing };
+            let chooser = (self.offer.shared_subscriptions, &self.placement);
+            origin.distribute(&mut self.delivery, &route.groups, &mut outgoing, chooser);
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, Connection, ConnectionHandle, Phase};
-use crate::delivery::{Continuation, give_back};
+use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
-use crate::persist::{Owed, Stage, StoreState, Ticket};
+use crate::persist::{Batch, Owed, Stage, StoreState, Ticket};
 use crate::restore::away;
 use crate::retained::{Cursor, Wanted};
 use crate::session::{Answer, SessionHandle};
@@ -36,6 +36,7 @@ impl Shard {
             }
             Event::Written(ticket) => self.on_persisted(ticket, Stage::Written, now),
             Event::Persisted(ticket) => {
+                self.delivery.journal.persisted(ticket);
                 self.on_persisted(ticket, Stage::Written, now);
                 self.on_persisted(ticket, Stage::Flushed, now);
             }
@@ -99,9 +100,27 @@ impl Shard {
     /// Everything that was read in this turn has been handed in: asks for what has to be stored or
     /// loaded.
     pub fn end_turn(&mut self) {
+        self.finish_turn(false);
+    }
+
+    /// As [`end_turn`](Self::end_turn), for a driver that goes on at once: what receivers will have
+    /// acknowledged in a moment is not stored, unless they take too long. It has to be called again by
+    /// the [next deadline](Self::next_deadline_ms).
+    pub fn end_turn_deferring(&mut self) {
+        self.finish_turn(true);
+    }
+
+    fn finish_turn(&mut self, defers: bool) {
         #[cfg(feature = "planted-faults")]
         self.router.come_late();
-        if let Some((ticket, records, stage)) = self.delivery.journal.take() {
+        let now = self.delivery.now;
+        if let Some(ticket) = self.delivery.journal.take_settled() {
+            self.on_persisted(ticket, Stage::Written, now);
+            self.on_persisted(ticket, Stage::Flushed, now);
+        }
+        if let Some(batch) = self.delivery.journal.end_turn(defers, now.mono_ms) {
+            let Batch { ticket, stage, deferred, is_overdue, records } = batch;
+            let records = self.delivery.with_deferred(&deferred, is_overdue, records);
             self.actions.push_back(Action::Persist { ticket, records, stage });
         }
         // Behind the records, so that what was just left to the store can be found there.
@@ -114,27 +133,16 @@ impl Shard {
                 self.load_departing(session);
             }
         }
-        let now_ms = self.delivery.now.mono_ms;
-        if self.delivery.outputs.is_to_shed(now_ms) {
-            self.shed(now_ms);
-        }
     }
 
-    /// Once a second, lists give back what a burst has left.
-    #[cold]
-    fn shed(&mut self, now_ms: u64) {
-        self.delivery.outputs.shed(now_ms);
-        give_back(&mut self.due);
-        give_back(&mut self.to_be_judged);
-        if self.actions.is_empty() {
-            self.actions = VecDeque::new();
-        }
-        if self.leaving.is_empty() {
-            self.leaving = VecDeque::new();
-        }
-        if self.to_be_greeted.is_empty() {
-            self.to_be_greeted = VecDeque::new();
-        }
+    /// Lists give back what a burst has left.
+    pub(super) fn shed_lists(&mut self) {
+        shed(&mut self.due);
+        shed(&mut self.to_be_judged);
+        shed(&mut self.delivery.outputs.dirty);
+        shed_queue(&mut self.actions);
+        shed_queue(&mut self.leaving);
+        shed_queue(&mut self.to_be_greeted);
     }
 
     /// What the store can take has changed.
@@ -268,6 +276,12 @@ impl Shard {
             Continuation::Answer { session, number } => {
                 self.complete_answer(session, number, false, now);
             }
+            Continuation::Answers { session, first, count } => {
+                if let Some(found) = self.delivery.sessions.get_mut(session) {
+                    found.answers.complete_run(first, count);
+                    self.release_completed(session, now);
+                }
+            }
             Continuation::Reply { asker, refused } => self.settle(asker, refused),
             Continuation::Attach { connection } => self.attach(connection, now),
             Continuation::Publish { session, packet_id } => {
@@ -307,6 +321,11 @@ impl Shard {
                 }
             }
         });
+        self.release_completed(session, now);
+    }
+
+    /// Sends the answers whose turn has come.
+    fn release_completed(&mut self, session: SessionHandle, now: Now) {
         while let Some(unspeakable) = self.delivery.release_answers(session) {
             // There is no negative acknowledgement before MQTT 5, and a positive one would lie. What
             // is ready behind it goes with the connection, and must not wait for an event of its own.
@@ -389,13 +408,13 @@ impl Shard {
             let delivery = &mut self.delivery;
             let mut reached = None;
             self.commons.read_retained(replay.part, &mut |retained| {
-                reached = retained.walk(&wanted, &replay.cursor, budget, |message| {
-                    if message.expires().has_passed(delivery.now) {
+                reached = retained.walk(&wanted, &replay.cursor, budget, |kept| {
+                    if kept.expires().has_passed(delivery.now) {
                         return true;
                     }
                     let room = delivery.has_room_for_retained(session);
                     if room {
-                        delivery.deliver_retained(session, replay.terms, message);
+                        delivery.deliver_retained(session, replay.terms, kept);
                     }
                     room
                 });
@@ -471,5 +490,20 @@ impl Shard {
         {
             connection.stalled = true;
         }
+    }
+}
+
+/// Room for so many entries is kept by a list that is empty.
+const ROOM_KEPT: usize = 256;
+
+fn shed<T>(list: &mut Vec<T>) {
+    if list.capacity() > 4 * list.len().max(ROOM_KEPT) {
+        list.shrink_to(2 * list.len());
+    }
+}
+
+fn shed_queue<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > 4 * queue.len().max(ROOM_KEPT) {
+        queue.shrink_to(2 * queue.len());
     }
 }

@@ -45,7 +45,7 @@ impl Policy for Law {
 
 fn denying(denied: &[(&'static str, char, &'static str)]) -> Policies {
     let law: Arc<dyn Policy> = Arc::new(Law { denied: denied.to_vec(), is_silent: false });
-    let entrance = EntrancePolicy { policy: Some(law), shadow: false };
+    let entrance = EntrancePolicy { policy: Some(law), ..EntrancePolicy::default() };
     Policies { entrances: vec![entrance; 2], ..Policies::default() }
 }
 
@@ -540,25 +540,27 @@ fn where_a_client_comes_in_decides_by_what_it_is_judged() {
     w.expect("b", puback(1).because(ReasonCode::NoMatchingSubscribers));
 }
 
+/// `a` comes with a grant, publishes, and is answered so.
+fn tries(w: &mut World, grant: Option<Law>, topic: &str, expected: ReasonCode) {
+    w.open("a", ProtocolVersion::V5);
+    w.send("a", user(ProtocolVersion::V5, "a"));
+    let grant = grant.map(|law| Grant(Arc::new(law) as Arc<dyn Policy>));
+    let principal = Principal { user_name: Some("a".into()), is_claimed: false, grant };
+    w.verdict(Verdict::AcceptedAs(principal));
+    w.expect("a", connack());
+    w.send("a", publish(topic, "x").qos(1).id(1));
+    w.expect("a", puback(1).because(expected));
+    w.disconnect("a");
+    w.retire("a");
+}
+
 #[test]
 fn a_grant_gives_rights_that_no_policy_speaks_of_and_only_as_long_as_it_is_there() {
     let silent: Arc<dyn Policy> =
         Arc::new(Law { denied: vec![("a", 'p', "never")], is_silent: true });
-    let entrances = vec![EntrancePolicy { policy: Some(silent), shadow: false }];
+    let entrances = vec![EntrancePolicy { policy: Some(silent), ..EntrancePolicy::default() }];
     let mut w = World::governed(Policies { entrances, grants: true, ..Policies::default() });
     w.authenticate(Authenticator::Waiting);
-    let tries = |w: &mut World, grant: Option<Law>, topic: &str, expected: ReasonCode| {
-        w.open("a", ProtocolVersion::V5);
-        w.send("a", user(ProtocolVersion::V5, "a"));
-        let grant = grant.map(|law| Grant(Arc::new(law) as Arc<dyn Policy>));
-        let principal = Principal { user_name: Some("a".into()), is_claimed: false, grant };
-        w.verdict(Verdict::AcceptedAs(principal));
-        w.expect("a", connack());
-        w.send("a", publish(topic, "x").qos(1).id(1));
-        w.expect("a", puback(1).because(expected));
-        w.disconnect("a");
-        w.retire("a");
-    };
     let all = Law::default();
     tries(&mut w, None, "t", ReasonCode::NotAuthorized);
     tries(&mut w, Some(all.clone()), "t", ReasonCode::NoMatchingSubscribers);
@@ -602,21 +604,11 @@ fn in_the_shadow_everything_is_permitted_and_counted() {
 fn the_shadow_takes_nothing_from_what_a_grant_denies() {
     let law = |denied: &[_], is_silent| Law { denied: denied.to_vec(), is_silent };
     let of_all: Arc<dyn Policy> = Arc::new(law(&[("a", 'p', "rules")], true));
-    let entrances = vec![EntrancePolicy { policy: Some(of_all), shadow: true }];
+    let entrances =
+        vec![EntrancePolicy { policy: Some(of_all), shadow: true, ..EntrancePolicy::default() }];
     let mut w = World::governed(Policies { entrances, grants: true, ..Policies::default() });
     w.authenticate(Authenticator::Waiting);
-    let mut tries = |grant: Option<Law>, topic: &str, expected: ReasonCode| {
-        w.open("a", ProtocolVersion::V5);
-        w.send("a", user(ProtocolVersion::V5, "a"));
-        let grant = grant.map(|law| Grant(Arc::new(law) as Arc<dyn Policy>));
-        let principal = Principal { user_name: Some("a".into()), is_claimed: false, grant };
-        w.verdict(Verdict::AcceptedAs(principal));
-        w.expect("a", connack());
-        w.send("a", publish(topic, "x").qos(1).id(1));
-        w.expect("a", puback(1).because(expected));
-        w.disconnect("a");
-        w.retire("a");
-    };
+    let mut tries = |grant, topic, expected| tries(&mut w, grant, topic, expected);
     let (taken, denied) = (ReasonCode::NoMatchingSubscribers, ReasonCode::NotAuthorized);
     tries(None, "t", taken);
     tries(None, "rules", taken);
@@ -711,6 +703,7 @@ fn stored() -> (StoredSession, PromptStore) {
         qos: QoS::AtLeastOnce,
         retain: false,
         extras,
+        deferred: 0,
     };
     let queued_bytes = owed.bytes();
     store.persist(vec![Record::Owed { key, owed, spilled: true }]);

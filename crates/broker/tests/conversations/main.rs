@@ -4,6 +4,7 @@
 mod acknowledging;
 mod aliases;
 mod authenticating;
+mod claiming;
 mod connecting;
 mod delivering;
 mod entering;

@@ -2,7 +2,7 @@
 //! answers.
 
 use noctule_broker::{Limits, Offer, Sharing};
-use noctule_mqtt::{Properties, Property, PropertyId, QoS, ReasonCode};
+use noctule_mqtt::{Properties, Property, PropertyId, ProtocolVersion, QoS, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Said, World};
 
@@ -42,6 +42,7 @@ fn connack_announces_only_what_differs_from_the_defaults() {
     assert_eq!(ids(&announced(&mut w, "a", v5())), limited);
     let mut w = World::offering(Offer {
         keep_alive_max: Some(60),
+        keep_alive_strict: false,
         qos_max: QoS::AtLeastOnce,
         retain: false,
         wildcard_subscriptions: false,
@@ -100,11 +101,30 @@ fn the_servers_keep_alive_is_told_and_applies() {
     w.expect_quiet();
 }
 
+#[test]
+fn where_keep_alives_are_strict_an_older_client_with_a_longer_one_is_refused() {
+    let offer = Offer { keep_alive_max: Some(10), keep_alive_strict: true, ..Offer::default() };
+    let mut w = World::offering(offer);
+    for version in [ProtocolVersion::V31, ProtocolVersion::V311] {
+        for (asked, is_taken) in [(0, false), (11, false), (10, true), (1, true)] {
+            let name = format!("{version:?} {asked}");
+            let connect = Connecting::of(version).id(&name).keep_alive(asked);
+            if is_taken {
+                w.connect(&name, connect);
+            } else {
+                w.expect_refused(&name, connect, ReasonCode::ClientIdentifierNotValid);
+            }
+        }
+    }
+    let told = announced(&mut w, "new", v5().keep_alive(11));
+    assert_eq!(Properties::from_checked(&told).server_keep_alive(), Some(10));
+}
+
 #[test] // [MQTT5-3.2.2-10] [MQTT5-3.2.2-11] [MQTT5-3.2.2-12] [MQTT5-3.8.4-7]
 fn a_qos_that_is_not_offered_is_refused_and_subscriptions_are_granted_less() {
     for (qos_max, most) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 1)] {
         crate::in_each_version(|version| {
-            let is_new = version == noctule_mqtt::ProtocolVersion::V5;
+            let is_new = version == ProtocolVersion::V5;
             let mut w = World::offering(Offer { qos_max, ..Offer::default() });
             for wanted in 0..3 {
                 let will = will("w", "m").qos(wanted);
@@ -147,7 +167,7 @@ fn without_retained_messages_nothing_is_retained() {
         w.connect("a", Connecting::of(version));
         w.publish("a", publish("x", "m").qos(1));
         w.send("a", publish("x", "m").retain());
-        if version == noctule_mqtt::ProtocolVersion::V5 {
+        if version == ProtocolVersion::V5 {
             w.expect("a", disconnect(ReasonCode::RetainNotSupported));
         }
         w.expect_closed("a");

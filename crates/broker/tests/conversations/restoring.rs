@@ -81,6 +81,7 @@ fn world_owing(
             qos: *qos,
             retain: false,
             extras: Extras::of(&[], shared.map(Arc::from)),
+            deferred: 0,
         };
         bytes += owed.bytes();
         store.persist(vec![Record::Owed { key: KEY, owed, spilled: true }]);
@@ -195,7 +196,7 @@ fn only_what_may_have_been_in_flight_is_sent_as_a_repetition() {
 
 fn owed(sequence: u64, message: Message) -> Owed {
     let (qos, sequence) = (message.qos(), Sequence(sequence));
-    Owed { sequence, message, qos, retain: false, extras: None }
+    Owed { sequence, message, qos, retain: false, extras: None, deferred: 0 }
 }
 
 #[test] // [MQTT5-4.8.2-5]
@@ -345,6 +346,7 @@ fn an_expired_delivery_that_was_under_way_is_completed_and_its_identifier_not_gi
         qos: QoS::ExactlyOnce,
         retain: false,
         extras: None,
+        deferred: 0,
     };
     let queued_bytes = owed.bytes();
     let mut store = PromptStore::default();

@@ -2,7 +2,9 @@
 //! together or byte by byte.
 
 use crate::connecting;
-use noctule_broker::{Entrance, EntranceId, Limits, Mount, Snapshot, Stage};
+use noctule_broker::{
+    Entrance, EntranceId, Limits, Mount, Record, Sequence, SessionKey, Snapshot, Stage,
+};
 use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
 use noctule_testkit::{Pieces, Said, World};
@@ -40,19 +42,36 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
     prop::collection::vec(group, 1..8).prop_map(|groups| groups.concat())
 }
 
-/// What everybody hears of the messages, and the numbers at the end.
+/// What a store is told of messages: whose, which, and what is to be kept of it.
+fn stored(w: &World) -> Vec<(SessionKey, Sequence, Option<Vec<u8>>)> {
+    let of = |record: &Record| match record {
+        Record::Owed { key, owed, .. } => {
+            assert!(owed.message.parts().published_by.is_some());
+            Some((*key, owed.sequence, Some(owed.message.payload().to_vec())))
+        }
+        Record::Delivered { key, sequence } => Some((*key, *sequence, None)),
+        _ => None,
+    };
+    let mut all: Vec<_> = w.records().iter().filter_map(of).collect();
+    // Which batch something is in depends on how much comes at once.
+    all.sort();
+    all
+}
+
+/// What everybody hears of the messages, what is stored, and the numbers at the end.
 fn conversation(
     pieces: Pieces,
     version: ProtocolVersion,
-    subscribers: usize,
+    (subscribers, are_kept): (usize, bool),
     window: u16,
     messages: &[Message],
-) -> (Vec<Vec<Said>>, Snapshot) {
+) -> (Vec<Vec<Said>>, Vec<(SessionKey, Sequence, Option<Vec<u8>>)>, Snapshot) {
     let mut w = World::with(Limits { inflight_out_max: window, ..Limits::default() });
     w.connect("s", connecting(version));
     let names: Vec<_> = (0..subscribers).map(|number| format!("r{number}")).collect();
     for (name, (filter, version, qos)) in names.iter().zip(RECEIVERS) {
-        w.connect(name, connecting(version));
+        let terms = connecting(version);
+        w.connect(name, if are_kept { terms.persistent() } else { terms });
         w.subscribe(name, filter, qos);
     }
     w.in_pieces(pieces);
@@ -94,7 +113,7 @@ fn conversation(
     snapshot.memory = Default::default();
     snapshot.holdings = Default::default();
     snapshot.retained_bytes = 0;
-    (heard, snapshot)
+    (heard, stored(&w), snapshot)
 }
 
 proptest! {
@@ -103,7 +122,7 @@ proptest! {
     #[test]
     fn nobody_can_tell_whether_messages_came_together(
         version in prop::sample::select(PUBLISHERS.to_vec()),
-        subscribers in 1..=RECEIVERS.len(),
+        subscribers in (1..=RECEIVERS.len(), any::<bool>()),
         window in prop::sample::select(vec![1, 3, 10, 1_000]),
         messages in messages(),
     ) {

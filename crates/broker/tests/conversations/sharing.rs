@@ -129,6 +129,26 @@ fn retained_messages_are_not_sent_to_groups() {
     }
 }
 
+#[test]
+fn what_the_broker_says_of_itself_comes_to_one_member_of_a_group_that_asks_for_it() {
+    let mut w = World::new();
+    for name in ["a", "b"] {
+        w.connect(name, v5());
+        w.subscribe(name, "$share/g/$SYS/broker/#", 1);
+    }
+    w.connect("all", v5());
+    // Who asks for everything has not asked for topics that begin with `$` [MQTT5-4.7.2-1].
+    w.subscribe("all", "$share/h/#", 1);
+    let mut takers = Vec::new();
+    for seconds in ["1", "2"] {
+        w.publish_system("$SYS/broker/uptime", seconds);
+        let said = publish("$SYS/broker/uptime", seconds);
+        takers.push(taken_by(&mut w, &["a", "b", "all"], &said));
+    }
+    takers.sort_unstable();
+    assert_eq!(takers, ["a", "b"], "they take turns");
+}
+
 #[test] // [MQTT5-3.8.3-4]
 fn no_local_on_a_shared_subscription_is_a_protocol_error() {
     let mut w = world(&[]);

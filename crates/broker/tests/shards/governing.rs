@@ -29,7 +29,10 @@ impl Policy for Law {
 
 fn law() -> Policies {
     let policy: Option<Arc<dyn Policy>> = Some(Arc::new(Law));
-    Policies { entrances: vec![EntrancePolicy { policy, shadow: false }], ..Policies::default() }
+    Policies {
+        entrances: vec![EntrancePolicy { policy, ..EntrancePolicy::default() }],
+        ..Policies::default()
+    }
 }
 
 fn payloads(w: &mut Shards, name: &str) -> Vec<String> {

@@ -3,14 +3,13 @@
 //! It reads the file as the broker does, and asks the same rules. What rules mean is a matter of
 //! `noctule-acl`.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use noctule_acl::{AclFile, Decision, Rules, Who, Wish};
 use noctule_mqtt::{TopicFilter, TopicName};
 
-use crate::output;
+use crate::{file_argument, output};
 
 /// The command and its subcommands.
 pub(crate) fn describe() -> Command {
@@ -24,7 +23,7 @@ pub(crate) fn describe() -> Command {
         .subcommand(
             Command::new("test")
                 .about("Say whether a client may do something, and by which rule: exit code 0 if it may, 1 if not")
-                .arg(file())
+                .arg(file_argument::required(FILE_HELP))
                 .args(who())
                 .args(wishes())
                 .group(
@@ -34,7 +33,7 @@ pub(crate) fn describe() -> Command {
         .subcommand(
             Command::new("check")
                 .about("Say what is wrong with a file, and what may not be meant in it")
-                .arg(file()),
+                .arg(file_argument::required(FILE_HELP)),
         )
 }
 
@@ -52,7 +51,11 @@ const LONG_ABOUT: &str = "\
 Explain what a file of rules lets a client do
 
 The file is what the broker's option --acl-file names: in Mosquitto's language, or in TOML if its name \
-ends in .toml. What a token claims besides, and what a listener without rules permits, is not in it.";
+ends in .toml. What a token claims besides, and what a listener without rules permits, is not in it.
+
+A user name gives rights if it was proved, by a password, certificate or token, or if \
+acl_trust_claimed_names is set where nobody is asked for a proof. Whoever only says a name has the \
+rights of a client without one: leave out --user to ask about it.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +64,7 @@ Examples:
   noctule acl test rules.toml --user otto --groups operators --subscribe 'plant/#'
   noctule acl check rules.toml";
 
-const FILE: &str = "file";
+const FILE_HELP: &str = "The file of rules";
 const USER: &str = "user";
 const CLIENT_ID: &str = "client-id";
 const GROUPS: &str = "groups";
@@ -72,21 +75,13 @@ const READ: &str = "read";
 /// Who asks without saying which client it is.
 const SOME_CLIENT: &str = "some-client";
 
-fn file() -> Arg {
-    Arg::new(FILE)
-        .value_name("FILE")
-        .required(true)
-        .value_parser(value_parser!(PathBuf))
-        .help("The file of rules")
-}
-
 fn who() -> [Arg; 3] {
     [
         Arg::new(USER)
             .long(USER)
             .short('u')
             .value_name("NAME")
-            .help("The client's user name [default: it has none]"),
+            .help("The client's user name, as it was proved [default: it has none]"),
         Arg::new(CLIENT_ID)
             .long(CLIENT_ID)
             .short('i')
@@ -114,7 +109,7 @@ fn wishes() -> [Arg; 3] {
 }
 
 fn test(arguments: &ArgMatches) -> ExitCode {
-    let rules = match AclFile::read(path(arguments)) {
+    let rules = match AclFile::read(file_argument::path(arguments)) {
         Ok(file) => file.rules,
         Err(error) => {
             error.lines().for_each(output::complain);
@@ -182,7 +177,7 @@ fn explained(rules: &Rules, who: Who<'_>, wish: Wish<'_>, decision: &Decision<'_
 }
 
 fn check(arguments: &ArgMatches) -> ExitCode {
-    match AclFile::read(path(arguments)) {
+    match AclFile::read(file_argument::path(arguments)) {
         Ok(AclFile { rules, warnings }) => {
             warnings.iter().for_each(output::complain);
             let plural = if rules.len() == 1 { "" } else { "s" };
@@ -194,11 +189,6 @@ fn check(arguments: &ArgMatches) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn path(arguments: &ArgMatches) -> &Path {
-    // clap requires it.
-    arguments.get_one::<PathBuf>(FILE).map_or(Path::new(""), PathBuf::as_path)
 }
 
 fn text<'a>(arguments: &'a ArgMatches, name: &str) -> Option<&'a str> {

@@ -7,14 +7,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_auth::scram::{ITERATIONS_DEFAULT, ITERATIONS_MAX, ITERATIONS_MIN};
 use noctule_auth::{Change, Hashing, PASSWORD_BYTES_MAX, PasswordFile};
 
-use crate::output;
+use crate::{file_argument, output};
 
 /// The command and its subcommands.
 pub(crate) fn describe() -> Command {
@@ -26,20 +26,27 @@ pub(crate) fn describe() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(
-            Command::new("create").about("Make an empty password file").arg(file()).arg(force()),
+            Command::new("create")
+                .about("Make an empty password file")
+                .arg(file_argument::required(FILE_HELP))
+                .arg(force()),
         )
         .subcommand(
             Command::new("add")
                 .about("Add a user, or give one another password")
-                .args([file(), user()])
+                .args([file_argument::required(FILE_HELP), user()])
                 .args(sources())
                 .args(kinds()),
         )
-        .subcommand(Command::new("delete").about("Delete a user").args([file(), user()]))
+        .subcommand(
+            Command::new("delete")
+                .about("Delete a user")
+                .args([file_argument::required(FILE_HELP), user()]),
+        )
         .subcommand(
             Command::new("verify")
                 .about("Say whether a password is the user's: exit code 0 if it is, else 1")
-                .args([file(), user()])
+                .args([file_argument::required(FILE_HELP), user()])
                 .args(sources()),
         )
 }
@@ -82,7 +89,7 @@ Examples:
   noctule passwd add passwords bo --scram
   noctule passwd verify passwords anna";
 
-const FILE: &str = "file";
+const FILE_HELP: &str = "The password file";
 const USER: &str = "user";
 const FORCE: &str = "force";
 const STDIN: &str = "password-stdin";
@@ -90,14 +97,6 @@ const FROM: &str = "password-from";
 const SCRAM: &str = "scram";
 const ARGON2ID: &str = "argon2id";
 const ITERATIONS: &str = "iterations";
-
-fn file() -> Arg {
-    Arg::new(FILE)
-        .value_name("FILE")
-        .required(true)
-        .value_parser(value_parser!(PathBuf))
-        .help("The password file")
-}
 
 fn user() -> Arg {
     Arg::new(USER).value_name("USER").required(true).help("The user's name")
@@ -153,13 +152,13 @@ fn hashing(arguments: &ArgMatches) -> Option<Hashing> {
 }
 
 fn create(arguments: &ArgMatches) -> Result<String, String> {
-    let path = path(arguments);
+    let path = file_argument::path(arguments);
     PasswordFile::create(path, arguments.get_flag(FORCE)).map_err(|error| error.to_string())?;
     Ok(format!("made {}; `noctule passwd add` adds users\n", path.display()))
 }
 
 fn add(arguments: &ArgMatches) -> Result<String, String> {
-    let (path, user) = (path(arguments), name(arguments));
+    let (path, user) = (file_argument::path(arguments), name(arguments));
     // What is wrong with the file is said before somebody types a password twice.
     PasswordFile::read(path).map_err(|error| error.to_string())?;
     let password = match given(arguments)? {
@@ -174,13 +173,15 @@ fn add(arguments: &ArgMatches) -> Result<String, String> {
 
 fn delete(arguments: &ArgMatches) -> Result<String, String> {
     let user = name(arguments);
-    PasswordFile::delete(path(arguments), user).map_err(|error| error.to_string())?;
+    PasswordFile::delete(file_argument::path(arguments), user)
+        .map_err(|error| error.to_string())?;
     Ok(format!("deleted {}\n", user.escape_debug()))
 }
 
 fn verify(arguments: &ArgMatches) -> Result<String, String> {
     let user = name(arguments);
-    let file = PasswordFile::read(path(arguments)).map_err(|error| error.to_string())?;
+    let file =
+        PasswordFile::read(file_argument::path(arguments)).map_err(|error| error.to_string())?;
     let password = match given(arguments)? {
         Some(password) => password,
         None => ask(&format!("Password of {}: ", user.escape_debug()))?,
@@ -190,11 +191,6 @@ fn verify(arguments: &ArgMatches) -> Result<String, String> {
     } else {
         Err("wrong: no such user, or another password".to_owned())
     }
-}
-
-fn path(arguments: &ArgMatches) -> &Path {
-    // clap requires it.
-    arguments.get_one::<PathBuf>(FILE).map_or(Path::new(""), PathBuf::as_path)
 }
 
 fn name(arguments: &ArgMatches) -> &str {

@@ -270,6 +270,37 @@ fn in_the_shadow_denials_are_logged_and_nothing_is_denied() {
     broker.program().expect_complaint(&["would be denied", "otto", "read x"]);
 }
 
+/// Where nobody is asked for a password, saying a name gives nothing, unless an option says so.
+#[test]
+fn a_name_that_nobody_has_verified_gives_no_rights_unless_an_option_says_so() {
+    let rules = "topic readwrite open/#\nuser anna\ntopic anna/#\npattern readwrite users/%u/#\n";
+    let broker = |flags: &[&str]| {
+        let room = Room::new();
+        room.file("rules", rules.as_bytes());
+        Broker::in_room(room, &[&["--acl-file", "rules"], flags].concat())
+    };
+    let says = |broker: &Broker, topic: &str| {
+        let arguments = ["-V", "5", "-q", "1", "-t", topic, "-m", "x"];
+        let finished = publishes(broker, "anna", &arguments);
+        !finished.complaints.contains("Not authorized")
+    };
+    let careful = broker(&[]);
+    careful.program().expect_complaint(&["rules for users hold for nobody", "password_file"]);
+    assert!(!says(&careful, "anna/x"));
+    assert!(!says(&careful, "users/anna/x"));
+    assert!(says(&careful, "open/x"), "it has the rights of a client without a name");
+    careful.program().expect_complaint(&["denied", "anna/x", "its user name counts for nothing"]);
+    let trusting = broker(&["--acl-trust-claimed-names"]);
+    trusting.program().expect_complaint(&["acl_trust_claimed_names", "whoever says that name"]);
+    let watcher = subscribed(&trusting, "anna", &["-t", "anna/#"]);
+    assert!(says(&trusting, "anna/x"));
+    assert!(says(&trusting, "users/anna/x"));
+    assert!(!says(&trusting, "open/x"), "topics without a user are for clients without a name");
+    expect_line(&watcher, "anna/x x");
+    watcher.signal(Signal::INT);
+    watcher.finish();
+}
+
 #[test]
 fn a_will_without_a_right_is_refused_or_left_out() {
     let rules = "user anna\ntopic a\n";

@@ -147,8 +147,8 @@ fn what_convert_prints_is_a_configuration_that_the_broker_takes() {
         .well();
     let text = printed.lines.join("\n");
     assert!(text.contains("\n# m.conf:4: log_timestamp has no effect"), "{text}");
-    let kept = "# m.conf:5: max_keepalive: clients of version 3, which cannot be told another keep-alive, \
-                keep theirs\nkeep_alive_max = \"60s\"\n";
+    let kept = "keep_alive_max = \"60s\"\n# m.conf:5: max_keepalive: clients of version 3 with a longer one, \
+                or none, are refused, as by mosquitto 2.0.12 and later\nkeep_alive_strict = true\n";
     assert!(text.contains(kept), "{text}");
     assert!(text.contains("queue_messages_max = 500"), "{text}");
     room.file("noctule.toml", text.as_bytes());

@@ -284,13 +284,22 @@ fn messages(
     let mut fleet =
         connected.ok_or_else(|| LoadError::new("interrupted before all were connected"))?;
     let opened = (job.connections(), begin.elapsed());
+    let mut before = Spent::so_far(pid)?;
+    let mut ended = None;
     if plan.pace.schedule().is_none() {
         // Caches are filled and buffers have grown before anything counts.
         let warm_up = Goal::Time(job.duration.min(WARM_UP_MAX) / WARM_UP_SHARE);
-        fleet.run_timed(warm_up, watcher)?;
+        let done = fleet.run_while_connected(warm_up, watcher)?;
+        // What broke so early is told like what breaks later.
+        ended = Some(done).filter(|(_, _, broke)| broke.is_some());
     }
-    let before = Spent::so_far(pid)?;
-    let (outcome, times, broke) = fleet.run_while_connected(Goal::Time(job.duration), watcher)?;
+    let (outcome, times, broke) = match ended {
+        Some(done) => done,
+        None => {
+            before = Spent::so_far(pid)?;
+            fleet.run_while_connected(Goal::Time(job.duration), watcher)?
+        }
+    };
     // A broker that has ended cannot be asked any more.
     let is_there = broke.is_none();
     let spent = Spent::so_far(pid.filter(|_| is_there))?.since(&before);

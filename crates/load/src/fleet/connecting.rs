@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mio::{Poll, Token};
+use noctule_mqtt::QoS;
 
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
@@ -13,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::latency::Latency;
 use crate::link::{Granted, Opening};
 use crate::packets::Template;
-use crate::plan::Plan;
+use crate::plan::{Plan, Shape};
 use crate::watcher::{Moment, Watcher};
 
 impl Fleet {
@@ -24,6 +25,28 @@ impl Fleet {
     /// If the plan cannot be carried out, or the broker refuses.
     pub fn connect(endpoint: impl Into<Endpoint>, plan: Plan, run: u32) -> Result<Self, LoadError> {
         let mut fleet = Self::without_connections(endpoint.into(), plan)?;
+        for number in 0..fleet.connections() {
+            fleet.connect_next(run, number)?;
+        }
+        Ok(fleet)
+    }
+
+    /// The same with pairs of several QoS levels: the publishers have these in turn, each with its
+    /// subscriber. The level of the plan is of no account.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and if there are no levels, or publishers share subscribers.
+    pub fn connect_mixed(
+        endpoint: impl Into<Endpoint>,
+        plan: Plan,
+        levels: &[QoS],
+        run: u32,
+    ) -> Result<Self, LoadError> {
+        if levels.is_empty() || !matches!(plan.shape, Shape::Pairs(_)) {
+            return Err(LoadError::new("only pairs have QoS levels in turn, and one at least"));
+        }
+        let mut fleet = Self::without_connections(endpoint.into(), plan)?;
+        fleet.levels = levels.to_vec();
         for number in 0..fleet.connections() {
             fleet.connect_next(run, number)?;
         }
@@ -76,6 +99,7 @@ impl Fleet {
             poll,
             publishers: Vec::new(),
             subscribers: Vec::new(),
+            levels: vec![plan.qos],
             sent: vec![0; plan.shape.publishers()],
             scratch: vec![0; SCRATCH_BYTES],
             stall: STALL,
@@ -108,7 +132,7 @@ impl Fleet {
         } else {
             format!("{prefix}/{run:08x}/+")
         };
-        opening.subscribe(&filter, self.plan.qos)?;
+        opening.subscribe(&filter, self.level(heard.start))?;
         self.obey(opening.granted());
         let token = Token(self.plan.shape.publishers() + index);
         let link = opening.start(self.poll.registry(), token)?;
@@ -117,17 +141,16 @@ impl Fleet {
     }
 
     pub(super) fn add_publisher(&mut self, run: u32, index: usize) -> Result<(), LoadError> {
-        let (plan, endpoint) = (self.plan, &self.endpoint);
+        let (plan, endpoint, qos) = (self.plan, &self.endpoint, self.level(index));
         let id = format!("{}-{run:08x}-p{index:05}", endpoint.prefix);
         let opening = Opening::connect(endpoint, &id, KEEP_ALIVE_OFF)?;
         let granted = opening.granted();
-        if plan.qos.bits() > granted.qos_max {
+        if qos.bits() > granted.qos_max {
             let most = granted.qos_max;
             return Err(LoadError::new(format!("the broker takes messages up to QoS {most}")));
         }
         let topic = topic(&endpoint.prefix, run, index);
-        let template =
-            Template::of_version(&topic, plan.qos, plan.payload_bytes, endpoint.version)?;
+        let template = Template::of_version(&topic, qos, plan.payload_bytes, endpoint.version)?;
         let (bytes, most) = (template.packet_bytes(), granted.packet_bytes_max);
         if bytes > most as usize {
             return Err(LoadError::new(format!(
@@ -150,8 +173,8 @@ impl Fleet {
     }
 }
 
-/// Of one width, so that every message of a run has the same size.
-fn topic(prefix: &str, run: u32, publisher: usize) -> String {
+/// What a publisher of a fleet sends to. Of one width, so that every message of a run has the same size.
+pub(crate) fn topic(prefix: &str, run: u32, publisher: usize) -> String {
     format!("{prefix}/{run:08x}/{publisher:05}")
 }
 

@@ -26,6 +26,7 @@ use crate::link::Link;
 use crate::packets::PINGREQ;
 use crate::plan::{Goal, Pace, Plan};
 use crate::watcher::{Moment, Nobody, Watcher};
+pub(crate) use connecting::topic;
 use publisher::Publisher;
 use stopwatch::Stopwatch;
 use subscriber::Subscriber;
@@ -66,6 +67,8 @@ pub struct Fleet {
     alarm: Alarm,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
+    /// The QoS of each publisher's messages, in turn: that of the plan, unless publishers differ.
+    levels: Vec<QoS>,
     /// Messages sent, by publisher: the subscribers' checkers ask for it.
     sent: Vec<u64>,
     scratch: Vec<u8>,
@@ -80,6 +83,18 @@ impl Fleet {
     /// Gives up what is under way when nothing has come for `silence`, instead of [`STALL`].
     pub fn give_up_after(&mut self, silence: Duration) {
         self.stall = silence;
+    }
+
+    /// Has publishers keep no more than `bytes` each on our side, where they would take the broker's
+    /// memory and caches, unlike those of clients elsewhere; and no more than so many messages at QoS 2
+    /// under way, as brokers end the connection of who begins more than they can remember.
+    ///
+    /// # Errors
+    /// If a socket does not let itself be set.
+    pub fn keep_little(&mut self, bytes: usize, qos2_under_way: u64) -> Result<(), LoadError> {
+        let mut all = self.publishers.iter_mut();
+        all.try_for_each(|publisher| publisher.keep_little(bytes, qos2_under_way))
+            .map_err(|error| LoadError::io("cannot set the size of a socket's buffer", error))
     }
 
     /// Changes how fast the publishers of the next run send.
@@ -297,7 +312,8 @@ impl Fleet {
         let link = if index < publishers {
             let publisher = &mut self.publishers[index];
             if event.is_readable() {
-                bytes = publisher.read(scratch, sent[index], self.plan.qos)?;
+                bytes =
+                    publisher.read(scratch, sent[index], self.levels[index % self.levels.len()])?;
             }
             publisher.link()
         } else {
@@ -305,7 +321,9 @@ impl Fleet {
             if event.is_readable() {
                 let version = self.endpoint.version;
                 let stopwatch = self.stopwatch.as_mut();
-                bytes = subscriber.read(scratch, sent, &self.plan, version, stopwatch)?;
+                let qos = self.levels[subscriber.heard().start % self.levels.len()];
+                let plan = Plan { qos, ..self.plan };
+                bytes = subscriber.read(scratch, sent, &plan, version, stopwatch)?;
             }
             subscriber.link()
         };
@@ -316,6 +334,11 @@ impl Fleet {
             link.check_open()?;
         }
         Ok(bytes)
+    }
+
+    /// The QoS of a publisher's messages.
+    fn level(&self, publisher: usize) -> QoS {
+        self.levels[publisher % self.levels.len()]
     }
 
     fn delivered(&self) -> u64 {
@@ -330,9 +353,9 @@ impl Fleet {
         for subscriber in &self.subscribers {
             faults.foreign += subscriber.foreign;
         }
-        for (publisher, sent) in self.publishers.iter().zip(&self.sent) {
+        for (index, (publisher, sent)) in self.publishers.iter().zip(&self.sent).enumerate() {
             faults += publisher.faults;
-            if self.plan.qos != QoS::AtMostOnce {
+            if self.level(index) != QoS::AtMostOnce {
                 faults.unacknowledged += sent.saturating_sub(publisher.acknowledged);
             }
         }

@@ -1,5 +1,6 @@
 //! One publisher: its numbered messages on their way out, and what the broker answers to them.
 
+use std::io;
 use std::ops::Range;
 
 use noctule_mqtt::codec::Frame;
@@ -24,6 +25,8 @@ pub(super) struct Publisher {
     /// Something due is waiting, as too much is under way.
     pub(super) is_held: bool,
     receive_maximum: u64,
+    /// What is heaped up here of what the socket does not take.
+    unsent_bytes_max: usize,
 }
 
 impl Publisher {
@@ -37,11 +40,22 @@ impl Publisher {
             target: 0,
             is_held: false,
             receive_maximum: receive_maximum.into(),
+            unsent_bytes_max: UNSENT_BYTES_MAX,
         }
     }
 
     pub(super) fn link(&mut self) -> &mut Link {
         &mut self.link
+    }
+
+    /// Keeps no more than this on this side, in the socket and before it, and at QoS 2 has so many
+    /// messages under way at most.
+    pub(super) fn keep_little(&mut self, bytes: usize, qos2_under_way: u64) -> io::Result<()> {
+        self.unsent_bytes_max = bytes;
+        if self.template.qos() == QoS::ExactlyOnce {
+            self.receive_maximum = self.receive_maximum.min(qos2_under_way);
+        }
+        self.link.set_send_buffer(bytes)
     }
 
     pub(super) fn into_link(self) -> Link {
@@ -52,7 +66,7 @@ impl Publisher {
     /// `[MQTT5-3.3.4-7]`, packet identifiers must not meet themselves, and what the socket does not
     /// take is not heaped up here.
     pub(super) fn room(&self, under_way: u64) -> u64 {
-        let bytes = UNSENT_BYTES_MAX.saturating_sub(self.link.unsent());
+        let bytes = self.unsent_bytes_max.saturating_sub(self.link.unsent());
         let by_bytes = bytes.div_ceil(self.template.packet_bytes()) as u64;
         let is_counted = self.template.qos() != QoS::AtMostOnce;
         let quota = if is_counted { self.receive_maximum } else { UNDER_WAY_MAX };

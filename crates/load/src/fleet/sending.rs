@@ -36,7 +36,7 @@ impl Fleet {
             .map(|index| self.subscribers[index].sequence(publisher).next())
             .min()
             .unwrap_or(0);
-        if self.plan.qos == QoS::AtMostOnce {
+        if self.level(publisher) == QoS::AtMostOnce {
             delivered
         } else {
             delivered.min(self.publishers[publisher].acknowledged)

@@ -37,7 +37,7 @@ pub(super) fn measure(suite: &Suite, publishers: u16, window: u16) -> Result<Mea
             figures.extend(known.filter_map(|(name, value)| Some((name, value?))));
         }
     }
-    Ok(Measured { figures, faults })
+    Ok(Measured { figures, faults, ..Measured::default() })
 }
 
 const PAYLOAD_BYTES: usize = 256;

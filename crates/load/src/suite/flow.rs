@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Measured, RUN, Work};
 use crate::LoadError;
-use crate::compare::{self, Sample};
+use crate::compare;
 use crate::plan::{Pace, Plan};
 use crate::target::Broker;
 
@@ -26,9 +26,6 @@ pub(super) fn measure(
         ("cpu_s", sample.broker_ns.map(|ns| ns as f64 / 1e9)),
     ];
     let known = figures.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    Ok(Measured { figures: known.collect(), faults: faults(&sample) })
-}
-
-fn faults(sample: &Sample) -> crate::checker::Faults {
-    sample.outcome.faults
+    let (figures, faults) = (known.collect(), sample.outcome.faults);
+    Ok(Measured { figures, faults, ..Measured::default() })
 }

@@ -11,6 +11,7 @@ mod disk;
 mod filters;
 mod flow;
 mod holding;
+mod overload;
 mod retained;
 mod rows;
 mod steady;
@@ -27,6 +28,7 @@ use crate::statistics::{median, range};
 use crate::target::{Broker, Target};
 use crate::{LoadError, machine};
 
+pub use overload::Overload;
 pub use rows::rows;
 
 /// Where programs are, and how much is done.
@@ -38,6 +40,8 @@ pub struct Suite {
     pub mosquitto: Option<PathBuf>,
     /// The program whose command `relay` is the floor.
     pub relay: PathBuf,
+    /// Which programs are measured, by [their names](Who::program); all if there is none.
+    pub at: Vec<&'static str>,
     /// How often each row is measured, unless the row says less.
     pub rounds: u32,
     /// How long a row sends, per broker and round.
@@ -134,6 +138,8 @@ pub enum Work {
         /// Under way for each.
         window: u16,
     },
+    /// Twice the messages that it can carry, beside clients who want little.
+    Overload(Overload),
 }
 
 /// What one round at one broker found.
@@ -143,16 +149,26 @@ pub struct Measured {
     pub figures: Vec<(&'static str, f64)>,
     /// What went wrong.
     pub faults: Faults,
+    /// That something went wrong is what was looked for, and takes nothing from the figures.
+    pub keeps_figures: bool,
+    /// Why there are no figures, if the broker or the generator could not go on.
+    pub failure: Option<String>,
 }
 
 impl Measured {
     fn of(figures: impl IntoIterator<Item = (&'static str, f64)>) -> Self {
-        Self { figures: figures.into_iter().collect(), faults: Faults::default() }
+        Self { figures: figures.into_iter().collect(), ..Self::default() }
     }
 
     fn figure(&self, name: &str) -> Option<f64> {
         let found = self.figures.iter().find(|(other, _)| *other == name);
-        found.filter(|_| self.faults.is_clean()).map(|(_, value)| *value)
+        let stands = self.keeps_figures || self.faults.is_clean();
+        found.filter(|_| stands).map(|(_, value)| *value)
+    }
+
+    /// Whether everything came once and in order, and nothing failed.
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_clean() && self.failure.is_none()
     }
 }
 
@@ -168,15 +184,10 @@ pub struct Cell {
 }
 
 impl Suite {
-    /// Measures the rows; `progress` hears of each round.
-    ///
-    /// # Errors
-    /// If a broker cannot be started, ends or refuses, or the generator cannot do its part.
-    pub fn run(
-        &self,
-        rows: &[Row],
-        mut progress: impl FnMut(&str, &str, &Measured),
-    ) -> Result<Vec<Cell>, LoadError> {
+    /// Measures the rows; `progress` hears of each round. A broker that cannot be started, ends or
+    /// refuses, and a generator that cannot do its part, is a [failure](Measured::failure) of that round
+    /// alone: an hour of others' figures is not thrown away for it.
+    pub fn run(&self, rows: &[Row], mut progress: impl FnMut(&str, &str, &Measured)) -> Vec<Cell> {
         let mut cells: Vec<Cell> = Vec::new();
         for row in rows {
             let who: Vec<_> = row.who.iter().filter(|who| self.has(**who)).collect();
@@ -188,48 +199,55 @@ impl Suite {
             for round in 0..self.rounds.min(row.rounds_max) {
                 for turn in 0..who.len() {
                     let column = if round % 2 == 0 { turn } else { who.len() - 1 - turn };
-                    let measured = self.measure(row, *who[column]).map_err(|error| {
-                        LoadError::new(format!("{}, {}: {error}", row.name, who[column].name()))
-                    })?;
+                    let measured = self.measure(row, *who[column]).unwrap_or_else(|error| {
+                        Measured { failure: Some(error.to_string()), ..Measured::default() }
+                    });
                     progress(&row.name, &of_row[column].broker, &measured);
                     of_row[column].rounds.push(measured);
                 }
             }
             cells.append(&mut of_row);
         }
-        Ok(cells)
+        cells
     }
 
     fn has(&self, who: Who) -> bool {
-        who != Who::Mosquitto || self.mosquitto.is_some()
+        let is_there = who != Who::Mosquitto || self.mosquitto.is_some();
+        is_there && (self.at.is_empty() || self.at.contains(&who.program()))
     }
 
     fn measure(&self, row: &Row, who: Who) -> Result<Measured, LoadError> {
         if let Work::Disk { publishers, window } = row.work {
             return disk::measure(self, publishers, window);
         }
-        let target = self.target(who, row.work.is_over_tls())?;
-        let mut broker = start(&target, row.pinned)?;
-        let measured = self.work(&mut broker, row.work);
-        // That the broker is gone explains more than what its end did to our connections.
-        broker.check_alive()?;
-        let measured = measured?;
+        let target = self.target(who, row.work)?;
+        let measured = start(&target, row.pinned).and_then(|mut broker| {
+            let measured = self.work(&mut broker, row.work);
+            // That the broker is gone explains more than what its end did to our connections.
+            broker.check_alive()?;
+            measured
+        });
         // Where the generator ran is no concern of the next row.
         machine::run_anywhere()?;
-        Ok(measured)
+        measured
     }
 
-    fn target(&self, who: Who, over_tls: bool) -> Result<Target, LoadError> {
+    fn target(&self, who: Who, work: Work) -> Result<Target, LoadError> {
         let target = match who {
             Who::Noctule => Target::noctule(&self.noctule),
             Who::Loops(loops) => Target::noctule_with_loops(&self.noctule, loops),
             Who::Mosquitto => {
                 let program = self.mosquitto.as_ref();
-                Target::mosquitto(program.ok_or_else(|| LoadError::new("no mosquitto here"))?)
+                let program = program.ok_or_else(|| LoadError::new("no mosquitto here"))?;
+                // A message that it drops would leave the row without a figure.
+                match work {
+                    Work::Flow { .. } => Target::mosquitto_that_queues(program, QUEUED_MAX),
+                    _ => Target::mosquitto(program),
+                }
             }
             Who::Relay => Target::relay(&self.relay, &["relay"]),
         };
-        if over_tls { target.with_tls(&self.noctule) } else { Ok(target) }
+        if work.is_over_tls() { target.with_tls(&self.noctule) } else { Ok(target) }
     }
 
     fn work(&self, broker: &mut Broker, work: Work) -> Result<Measured, LoadError> {
@@ -247,17 +265,28 @@ impl Suite {
             Work::Retained { messages } => retained::measure(broker, part(messages)),
             Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
             Work::Disk { publishers, window } => disk::measure(self, publishers, window),
+            Work::Overload(overload) => {
+                let relay = self.target(Who::Relay, Work::Overload(overload))?;
+                overload::measure(broker, overload, &relay, self.duration)
+            }
         }
     }
 }
 
 impl Who {
+    /// The program's name, whatever it is started with.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Noctule | Self::Loops(_) => "noctule",
+            Self::Mosquitto => "mosquitto",
+            Self::Relay => "relay",
+        }
+    }
+
     fn name(self) -> String {
         match self {
-            Self::Noctule => "noctule".into(),
-            Self::Loops(loops) => format!("noctule/{loops}"),
-            Self::Mosquitto => "mosquitto".into(),
-            Self::Relay => "relay".into(),
+            Self::Loops(loops) => format!("{}/{loops}", self.program()),
+            Self::Noctule | Self::Mosquitto | Self::Relay => self.program().into(),
         }
     }
 }
@@ -303,6 +332,7 @@ impl Cell {
             "row": self.row,
             "broker": self.broker,
             "faults": faults.to_string(),
+            "failure": self.rounds.iter().find_map(|round| round.failure.as_deref()),
             "figures": figures,
         })
     }
@@ -331,6 +361,9 @@ pub fn json(cells: &[Cell], suite: &Suite) -> Value {
     })
 }
 
+/// Messages that Mosquitto may queue for a client where messages flow: more than are ever under way.
+const QUEUED_MAX: u32 = 100_000;
+
 /// A number no other run at the same broker has; each row has a broker of its own.
 const RUN: u32 = 1;
 
@@ -350,7 +383,26 @@ mod tests {
         let found = cell.json();
         assert_eq!(found["figures"]["us"]["median"], 2.0);
         assert_eq!(found["figures"]["us"]["rounds"], json!([1.0, null, 3.0]));
-        assert_eq!(found["faults"], "1 lost");
+        assert_eq!((&found["faults"], &found["failure"]), (&json!("1 lost"), &Value::Null));
+    }
+
+    #[test]
+    fn who_cannot_be_started_has_no_figures_and_stops_nobody() {
+        let suite = Suite {
+            noctule: "/nonexistent/noctule".into(),
+            mosquitto: None,
+            relay: "/nonexistent/relay".into(),
+            at: Vec::new(),
+            rounds: 2,
+            duration: Duration::from_millis(1),
+            fraction: 1,
+        };
+        let two: Vec<_> = rows().into_iter().take(2).collect();
+        let mut heard = 0;
+        let cells = suite.run(&two, |_, _, measured| heard += u32::from(!measured.is_clean()));
+        assert_eq!((cells.len(), heard), (4, 8), "two rows at two, twice");
+        let failure = cells[3].json()["failure"].to_string();
+        assert!(failure.contains("/nonexistent/"), "{failure}");
     }
 
     #[test]

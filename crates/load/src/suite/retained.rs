@@ -32,6 +32,7 @@ pub(super) fn measure(broker: &mut Broker, messages: u32) -> Result<Measured, Lo
             ("take_cpu_s", broker_s),
         ],
         faults,
+        ..Measured::default()
     })
 }
 

@@ -2,20 +2,24 @@
 
 use noctule_mqtt::QoS;
 
-use super::{Row, Who, Work};
+use super::{Overload, Row, Who, Work};
 use crate::plan::Shape;
 
 const ALL: &[Who] = &[Who::Noctule, Who::Relay, Who::Mosquitto];
 const BROKERS: &[Who] = &[Who::Noctule, Who::Mosquitto];
 const OURS: &[Who] = &[Who::Noctule];
+const ALL_ON_ONE: &[Who] = &[Who::Loops(1), Who::Relay, Who::Mosquitto];
+const BROKERS_ON_ONE: &[Who] = &[Who::Loops(1), Who::Mosquitto];
 const LOOPS: &[Who] = &[Who::Loops(1), Who::Loops(2), Who::Loops(4), Who::Loops(8)];
 
 /// Messages under way per receiver in floods.
 const WINDOW: u32 = 1_000;
-/// Over TLS more reach Mosquitto's limit of queued messages, and so they do with many publishers.
 const SMALL_WINDOW: u32 = 100;
-const FAN_IN_WINDOW: u32 = 800;
+/// More than are acknowledged to nobody else than to us: of QoS 2 a client may have as many begun.
 const QOS_2_WINDOW: u32 = 500;
+/// For one receiver of a hundred publishers: each has a hundredth of it under way.
+const FAN_IN_WINDOW: u32 = 10_000;
+const FAN_IN_SMALL_WINDOW: u32 = 800;
 
 /// All rows, in the order in which they are measured.
 pub fn rows() -> Vec<Row> {
@@ -35,7 +39,9 @@ pub fn rows() -> Vec<Row> {
         let work = flow(Shape::FanOut(500), qos, 64, WINDOW);
         add(&format!("fan-out-q{}", qos.bits()), ALL, work);
     }
-    add("fan-in-q1", ALL, flow(Shape::FanIn(100), QoS::AtLeastOnce, 64, FAN_IN_WINDOW));
+    for (name, window) in [("fan-in-q1", FAN_IN_WINDOW), ("fan-in-small-q1", FAN_IN_SMALL_WINDOW)] {
+        add(name, ALL, flow(Shape::FanIn(100), QoS::AtLeastOnce, 64, window));
+    }
     add("filters-100k", BROKERS, Work::Filters { clients: 100, each: 1_000 });
     add("idle-10k", BROKERS, Work::Idle { connections: 10_000, over_tls: false });
     add("idle-tls", BROKERS, Work::Idle { connections: 2_000, over_tls: true });
@@ -53,8 +59,25 @@ pub fn rows() -> Vec<Row> {
         add(&format!("steady-q{}", qos.bits()), ALL, work);
     }
     add("durable-q1", OURS, Work::Disk { publishers: 64, window: 16 });
+    overloads(&mut rows);
     growth(&mut rows);
     rows
+}
+
+/// Twice what a broker can carry. The relay has no laggards, as it writes to the first who hears.
+fn overloads(rows: &mut Vec<Row>) {
+    const MIXED: &[QoS] = &[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    for (name, who, levels, laggards) in [
+        ("overload-q0", ALL_ON_ONE, &MIXED[..1], 0),
+        ("overload-q1", ALL_ON_ONE, &MIXED[1..2], 0),
+        ("overload-mixed", BROKERS_ON_ONE, MIXED, 0),
+        ("overload-laggards", BROKERS_ON_ONE, MIXED, 12),
+    ] {
+        let work = Work::Overload(Overload { levels, laggards });
+        rows.push(row(name, who, work));
+        let spread = format!("{name}-spread");
+        rows.push(Row { pinned: false, ..row(&spread, OURS, work) });
+    }
 }
 
 /// How figures grow with what there is of something.

@@ -27,7 +27,8 @@ pub(super) fn measure(
     let us = |share| times.latency.quantile_ms(share).map(|ms| ms * 1e3);
     let figures = [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999)];
     let known = figures.into_iter().filter_map(|(name, share)| Some((name, us(share)?)));
-    Ok(Measured { figures: known.collect(), faults: outcome.faults })
+    let (figures, faults) = (known.collect(), outcome.faults);
+    Ok(Measured { figures, faults, ..Measured::default() })
 }
 
 const PAIRS: u16 = 10;

@@ -41,7 +41,7 @@ use crate::process::Resident;
 use crate::table::{Table, figure};
 use crate::target::Broker;
 use good::{Good, Pulse};
-use watch::Watch;
+pub(crate) use watch::Watch;
 
 /// One kind of trouble.
 pub trait Trial {

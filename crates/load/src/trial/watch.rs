@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use crate::process::{self, Resident};
 
 /// Reads the memory until told to stop.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<(Instant, u64)>>>,
 }
 
 /// What was read, and when.
-pub(super) struct Samples(Vec<(Instant, u64)>);
+pub(crate) struct Samples(Vec<(Instant, u64)>);
 
 impl Watch {
-    pub(super) fn start(pid: u32) -> Self {
+    pub(crate) fn start(pid: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
@@ -36,7 +36,7 @@ impl Watch {
         Self { stop, thread: Some(thread) }
     }
 
-    pub(super) fn finish(mut self) -> Samples {
+    pub(crate) fn finish(mut self) -> Samples {
         self.stop.store(true, Ordering::Relaxed);
         let samples = self.thread.take().map(JoinHandle::join);
         Samples(samples.and_then(Result::ok).unwrap_or_default())
@@ -50,6 +50,11 @@ impl Drop for Watch {
 }
 
 impl Samples {
+    /// The most that was read; `None` if the process was gone by then.
+    pub(crate) fn most(&self) -> Option<u64> {
+        self.0.iter().map(|(_, bytes)| *bytes).max()
+    }
+
     /// The memory between two moments, beginning with the last reading before.
     pub(super) fn span(&self, begin: Instant, end: Instant) -> Option<Resident> {
         let first = self.0.partition_point(|(at, _)| *at <= begin).saturating_sub(1);
@@ -79,6 +84,7 @@ mod tests {
         assert_eq!(span(15, 25), Some((9, 9, 7)));
         assert_eq!(span(40, 50), Some((8, 8, 8)));
         assert_eq!(Samples(Vec::new()).span(at(0), at(9)), None);
+        assert_eq!((samples.most(), Samples(Vec::new()).most()), (Some(9), None));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! A turn: wait → read each ready socket into the one scratch buffer and hand the bytes in → time →
 //! carry out what the shard asks for → write every connection with output once → let go of those
-//! whose peer has finished. Nothing is written while a turn is still reading, so that everything
-//! that came together leaves together.
+//! whose peer has finished. Nothing is written while those who say little are still read, nor while
+//! those are who say much, so that everything that came together leaves together; only what the
+//! former cause does not wait for the latter ([`line`]), and output that is so much that nothing is
+//! gained by more is written at once.
 //!
 //! What a byte costs is the sender's choice: one message may be for ten thousand subscribers. So
 //! a turn is bounded in time too: when reading has taken [`READING`] the other sockets wait for
@@ -14,6 +16,7 @@
 
 mod accept;
 mod announce;
+mod line;
 mod observe;
 mod post;
 mod report;
@@ -27,6 +30,7 @@ use crate::sockets::{Announced, Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
 use accept::Listening;
+use line::{LITTLE, Length, Line};
 use mio::{Events, Poll, Token, Waker};
 use noctule_broker::{Action, Cause, ConnectionHandle, Mail, Now, Parcel, Shard, StoreState};
 use noctule_net::{Peer, Pipe};
@@ -38,15 +42,17 @@ use std::time::{Duration, Instant};
 
 /// Bytes read from a socket at once.
 const SCRATCH_BYTES: usize = 64 * 1024;
-/// Bytes read from one socket in one turn, before the others have theirs.
-const READ_PER_TURN: usize = 256 * 1024;
+/// Bytes read from one socket in one turn, before the others have theirs: less than what makes a
+/// receiver count as crowded that gets it all.
+const READ_PER_TURN: usize = 64 * 1024;
 /// Bytes read at once from a socket whose bytes cost much, at least.
 const APPETITE_MIN: usize = 1_024;
 /// What the bytes of one socket may cost before the others have their turn. If those of one read
 /// cost that much, the next read is a smaller one.
 const COSTLY: Duration = Duration::from_millis(8);
-/// The time for reading after which a turn comes to its end.
-const READING: Duration = Duration::from_millis(32);
+/// The time for reading after which a turn comes to its end. What was read is then written, which takes
+/// about as long, and whoever has become ready meanwhile waits for both.
+const READING: Duration = Duration::from_millis(4);
 /// Steps of TLS handshakes in one turn, some 0.3 ms each: nobody else waits for many of them.
 const HANDSHAKES_PER_TURN: usize = 2;
 /// Events taken from the operating system at once.
@@ -89,8 +95,9 @@ pub(crate) struct EventLoop {
     emptied: Vec<Vec<Parcel>>,
     parcels: Vec<Parcel>,
     /// Sockets that may have something to read.
-    to_read: VecDeque<ConnectionHandle>,
+    to_read: Line,
     dirty: Vec<ConnectionHandle>,
+    full: Vec<ConnectionHandle>,
     /// The peers of sockets dropped in this turn, which reports may still be about.
     gone: Vec<(ConnectionHandle, Peer)>,
     /// Connections whose peer has finished or that have failed. They go after the turn's writing, so
@@ -145,8 +152,9 @@ impl EventLoop {
             mail: Vec::new(),
             emptied,
             parcels: Vec::new(),
-            to_read: VecDeque::new(),
+            to_read: Line::default(),
             dirty: Vec::new(),
+            full: Vec::new(),
             gone: Vec::new(),
             ended: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -235,15 +243,31 @@ impl EventLoop {
     /// Reads the sockets that are listed now, or as many of them as there is time for.
     fn read_all(&mut self, now: Now) {
         let mut spent = Duration::ZERO;
-        for _ in 0..self.to_read.len() {
-            let Some(connection) = self.to_read.pop_front() else {
-                return;
-            };
-            spent += self.read(connection, now);
+        let (short, long) = (self.to_read.len(Length::Short), self.to_read.len(Length::Long));
+        for _ in 0..short {
+            if spent >= READING {
+                break;
+            }
+            spent += self.read_next(Length::Short, now);
+        }
+        if long == 0 {
+            return;
+        }
+        if short > 0 {
+            // What they caused does not wait for those who have sent much.
+            self.settle(now);
+        }
+        for _ in 0..long {
+            spent += self.read_next(Length::Long, now);
             if spent >= READING {
                 return;
             }
         }
+    }
+
+    fn read_next(&mut self, length: Length, now: Now) -> Duration {
+        let next = self.to_read.pop(length);
+        next.map_or(Duration::ZERO, |connection| self.read(connection, now))
     }
 
     /// Ends the connections that have ended, or as many of them as there is time for: each may have
@@ -278,43 +302,40 @@ impl EventLoop {
         let Some(socket) = self.sockets.at(slot) else {
             return;
         };
-        let connection = socket.connection;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.readable = true;
             socket.read_closed |= event.is_read_closed() || event.is_error();
-            self.list(connection);
+            if !std::mem::replace(&mut socket.listed, true) {
+                let length = if socket.says_much { Length::Long } else { Length::Short };
+                self.to_read.push(socket.connection, length);
+            }
         }
         // TLS may have something to write that this loop did not.
         if event.is_writable()
-            && let Some(socket) = self.sockets.of(connection)
             && (!std::mem::replace(&mut socket.writable, true) || socket.pipe.wants_write())
         {
-            self.dirty.push(connection);
+            self.dirty.push(socket.connection);
         }
     }
 
-    /// Puts a socket on the list of those to read, once.
-    fn list(&mut self, connection: ConnectionHandle) {
+    /// Puts a socket in line to be read, once.
+    fn list(&mut self, connection: ConnectionHandle, length: Length) {
         if let Some(socket) = self.sockets.of(connection)
             && !std::mem::replace(&mut socket.listed, true)
         {
-            self.to_read.push_back(connection);
+            self.to_read.push(connection, length);
         }
     }
 
     /// Reads a socket until nothing is there, its share of the turn is used up, or its input is
     /// not wanted. Returns the time that its bytes have cost, as far as it was measured.
     fn read(&mut self, connection: ConnectionHandle, now: Now) -> Duration {
-        let mut spent = Duration::ZERO;
-        let Some(socket) = self.sockets.of(connection) else {
-            return spent;
-        };
-        socket.listed = false;
-        let mut left = READ_PER_TURN;
+        let (mut spent, mut left) = (Duration::ZERO, READ_PER_TURN);
         loop {
             let Some(socket) = self.sockets.of(connection) else {
                 return spent;
             };
+            socket.listed = false;
             let discard = socket.ending != Ending::No;
             if !discard && !self.shard.wants_input(connection) {
                 // `Resume` will list it again.
@@ -328,7 +349,7 @@ impl EventLoop {
             }
             if socket.pipe.is_handshaking() {
                 if self.handshakes == 0 {
-                    self.list(connection);
+                    self.list(connection, Length::Long);
                     return spent;
                 }
                 self.handshakes -= 1;
@@ -342,6 +363,7 @@ impl EventLoop {
                 Ok(read) => {
                     let drained = read < most && !socket.read_closed && !socket.pipe.holds_input();
                     socket.readable = !drained;
+                    socket.says_much = left < READ_PER_TURN || read >= LITTLE;
                     if !std::mem::replace(&mut socket.heard, true)
                         && !self.first_heard(connection, read, now)
                     {
@@ -355,14 +377,14 @@ impl EventLoop {
                     }
                     left = left.saturating_sub(read);
                     if left == 0 || spent >= COSTLY {
-                        self.list(connection);
+                        self.list(connection, Length::Long);
                         return spent;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if socket.pipe.holds_input() {
                         // There was much that is nothing to the shard.
-                        self.list(connection);
+                        self.list(connection, Length::Long);
                     } else {
                         socket.readable = false;
                     }
@@ -379,13 +401,15 @@ impl EventLoop {
     }
 
     /// Hands in the first `read` bytes of the scratch buffer and returns what they cost: if that is
-    /// much, fewer are read next time. A few bytes are not worth looking at the clock.
+    /// much, fewer are read next time. A few bytes are not worth looking at the clock. What had to be
+    /// written at once counts, too.
     fn hand_in(&mut self, connection: ConnectionHandle, read: usize, now: Now) -> Duration {
         if self.observers.raw {
             self.tap_received(connection, read, now);
         }
         let begin = (read >= APPETITE_MIN).then(Instant::now);
         self.shard.on_bytes(connection, &self.scratch[..read], now);
+        self.write_full(now);
         let cost = begin.map_or(Duration::ZERO, |begin| begin.elapsed());
         if begin.is_some()
             && let Some(socket) = self.sockets.of(connection)
@@ -399,11 +423,29 @@ impl EventLoop {
         cost
     }
 
+    /// Writes what has become so much that it is better not to wait for the end of the turn.
+    fn write_full(&mut self, now: Now) {
+        self.shard.take_full(&mut self.full);
+        if self.full.is_empty() {
+            return;
+        }
+        let mut full = std::mem::take(&mut self.full);
+        for connection in full.drain(..) {
+            self.write(connection, now);
+        }
+        self.full = full;
+    }
+
     /// Carries out what the shard asks for and writes what is to be written, until neither leads to
     /// more.
     fn settle(&mut self, now: Now) {
         loop {
-            self.shard.end_turn();
+            // One that is to stop waits for nobody, and memory has everything at once.
+            if self.stop_by_ms.is_some() || matches!(self.storage, Storage::Memory(_)) {
+                self.shard.end_turn();
+            } else {
+                self.shard.end_turn_deferring();
+            }
             let mut acted = false;
             while let Some(action) = self.shard.next_action() {
                 self.carry_out(action, now);
@@ -452,7 +494,7 @@ impl EventLoop {
             }
             Action::Resume(connection) => {
                 if self.sockets.of(connection).is_some_and(|socket| socket.readable) {
-                    self.list(connection);
+                    self.list(connection, Length::Long);
                 }
             }
             Action::HandOver { connection, to, departure } => {
@@ -583,7 +625,7 @@ impl EventLoop {
             }
             socket.pipe.finish_writing();
             // What came in meanwhile is thrown away; the end of it may be there already.
-            self.list(connection);
+            self.list(connection, Length::Long);
         }
     }
 

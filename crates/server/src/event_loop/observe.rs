@@ -130,6 +130,7 @@ impl EventLoop {
         self.observers.ledger.note_pressure(self.shard.pressure(), now.mono_ms);
         // Sessions may be left to be counted.
         self.observers.news = self.shard.is_surveying();
+        self.observers.news |= self.shard.give_back();
         for (address, times) in self.observers.complaints.take_due(now.mono_ms) {
             warn!(%address, times, "more malformed packets came from this address meanwhile");
         }

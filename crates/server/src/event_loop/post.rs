@@ -1,6 +1,7 @@
 //! What comes from other loops and goes to them: mail of the shards, connections on their way home,
 //! the order to stop.
 
+use super::line::Length;
 use super::{EventLoop, LINGER_MS, Taps};
 use crate::arrivals::Visit;
 use crate::entrances::Rules;
@@ -75,7 +76,7 @@ impl EventLoop {
             // whose the connection is was found out by the other loop.
             socket.heard = true;
             socket.readable = true;
-            self.list(connection);
+            self.list(connection, Length::Short);
         }
         if self.stop_by_ms.is_some() {
             // It was on its way when everybody was told.

@@ -25,6 +25,10 @@ enum Spot {
     Listener(usize, &'static str),
 }
 
+/// What is said where claimed names are trusted.
+const TRUSTED: &str = "whoever says a user's name has that user's rights, as with Mosquitto, since nobody \
+                       is asked for a password: name a password_file";
+
 /// A configuration of ours in the making.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -78,6 +82,7 @@ pub(super) struct Listener {
 struct Usual {
     allow_anonymous: bool,
     has_passwords: bool,
+    has_rules: bool,
 }
 
 impl Draft {
@@ -247,6 +252,7 @@ impl Draft {
         let usual = Usual {
             allow_anonymous: value(top, "allow_anonymous").map_or(is_local, is_true),
             has_passwords: value(top, "password_file").is_some(),
+            has_rules: value(top, "acl_file").is_some(),
         };
         for listener in self.listeners.iter().filter(|listener| listener.is_there) {
             listener.write(&mut text, is_local, usual);
@@ -256,6 +262,11 @@ impl Draft {
                 text: format!("the listener on {}: {text}", listener.place()),
             });
             notes.extend(refused);
+            notes.extend(listener.trusts_claimed_names(usual).then(|| Note {
+                place: None,
+                weight: Weight::Different,
+                text: format!("the listener on {}: {TRUSTED}", listener.place()),
+            }));
         }
         (text, self.pid_file)
     }
@@ -326,6 +337,19 @@ impl Listener {
         {
             text.push_str("allow_anonymous = true\n");
         }
+        if self.trusts_claimed_names(usual) {
+            let _ = writeln!(text, "# {TRUSTED}\nacl_trust_claimed_names = true");
+        }
+    }
+
+    fn has_passwords(&self, usual: Usual) -> bool {
+        usual.has_passwords || self.has("password_file")
+    }
+
+    /// Whether Mosquitto gives whoever says a user's name what its rules give to that user.
+    fn trusts_claimed_names(&self, usual: Usual) -> bool {
+        let has_rules = usual.has_rules || self.has("acl_file");
+        has_rules && !self.has_passwords(usual) && !self.has("certificate_user")
     }
 
     fn web_origins(&self) -> String {
@@ -337,7 +361,7 @@ impl Listener {
     fn faults(&self, is_local: bool, usual: Usual) -> Vec<&'static str> {
         let own = value(&self.entries, "allow_anonymous").map(is_true);
         let allow_anonymous = own.unwrap_or(usual.allow_anonymous);
-        let has_passwords = usual.has_passwords || self.has("password_file");
+        let has_passwords = self.has_passwords(usual);
         let has_cert = self.has("cert");
         let asks_itself = self.asks_for_certificates() && (has_cert || !self.is_proxied);
         let wants_tls =

@@ -151,8 +151,8 @@ options! {
         Ok(None)
     });
     "max_connections" => Taken(Listener, &["1000", "-1"], |draft, value| {
-        maximum(draft, "connections_max", value)?;
-        Ok((draft.count() > 1).then_some("holds for all listeners together"))
+        draft.set("connections_max", maximum_of_connections(value)?);
+        Ok(None)
     });
     "max_inflight_bytes" => Taken(All, &["0", "1000000"], |_, value| match number(value)? {
         0 => Ok(None),
@@ -166,7 +166,9 @@ options! {
         0 => Ok(None),
         seconds => {
             draft.set_in("session", "keep_alive_max", quoted(&format!("{seconds}s")));
-            Ok(Some("clients of version 3, which cannot be told another keep-alive, keep theirs"))
+            // As Mosquitto does since 2.0.12.
+            draft.set_in("session", "keep_alive_strict", "true".into());
+            Ok(Some("clients of version 3 with a longer one, or none, are refused, as by mosquitto 2.0.12 and later"))
         }
     });
     "max_log_entries" => Harmless(LOG);
@@ -436,12 +438,20 @@ fn acl_file(draft: &mut Draft, value: &str) -> Outcome {
     Ok(None)
 }
 
-/// A number of which zero, and for connections -1, means that there is none.
+/// A number of which zero means that there is none.
 fn maximum(draft: &mut Draft, key: &'static str, value: &str) -> Outcome {
     let none = value == "-1" || (value == "0" && key != "connections_max");
-    let value = if none { "\"unlimited\"".into() } else { number(value)?.max(1).to_string() };
+    let value = if none { UNLIMITED.into() } else { number(value)?.max(1).to_string() };
     limit(draft, key, &value)
 }
+
+/// As an option of a listener. Where Mosquitto would let nobody in, one comes in.
+fn maximum_of_connections(value: &str) -> Result<String, String> {
+    let number = || Ok(number(value)?.clamp(1, u32::MAX.into()).to_string());
+    if value == "-1" { Ok(UNLIMITED.into()) } else { number() }
+}
+
+const UNLIMITED: &str = "\"unlimited\"";
 
 fn packet_size(draft: &mut Draft, value: &str) -> Outcome {
     match number(value)? {
@@ -454,7 +464,7 @@ fn qos(draft: &mut Draft, value: &str) -> Outcome {
     let qos = number(value).ok().filter(|qos| *qos <= 2);
     let qos = qos.ok_or_else(|| format!("'{value}' is neither 0, 1 nor 2"))?;
     draft.set_in("protocol", "qos_max", qos.to_string());
-    Ok((draft.count() > 1).then_some("holds for all listeners"))
+    Ok((draft.count() > 1).then_some("holds for all listeners, not for this one alone"))
 }
 
 fn certificate_user(draft: &mut Draft, which: &str, value: &str) -> Outcome {

@@ -1,7 +1,7 @@
 //! What comes of the lines of a `mosquitto.conf`.
 
 use super::*;
-use crate::options::{Config, Dialect, Sources};
+use crate::options::{Auto, Config, Dialect, Limit, Sources};
 use std::fs;
 
 /// A directory with a `mosquitto.conf` of this text.
@@ -182,6 +182,37 @@ fn rules_are_of_the_whole_broker_or_of_each_listener() {
     let refused =
         Case::new("rules-toml", "listener 1884\nallow_anonymous true\nacl_file a.toml\n").refused();
     assert!(refused[0].contains("without .toml"), "{refused:?}");
+}
+
+#[test]
+fn the_most_connections_of_a_listener_are_its_own() {
+    let text = "allow_anonymous true\nlistener 1884\nmax_connections 7\nlistener 1885\n\
+                max_connections -1\nlistener 1886\nglobal_max_connections 9\nmax_keepalive 60\n";
+    let config = Case::new("connections", text).config();
+    let listeners = config.all_listeners();
+    let most: Vec<_> =
+        listeners.iter().map(|listener| listener.config.listener.connections_max).collect();
+    assert_eq!(most, [Limit::At(7), Limit::Unlimited, Limit::Unlimited]);
+    assert_eq!(config.limits.connections_max, Auto::Set(Limit::At(9)));
+    assert!(config.session.keep_alive_strict);
+}
+
+#[test]
+fn claimed_names_are_trusted_where_mosquitto_trusts_them() {
+    let trusted = |name: &str, text: &str| -> Vec<bool> {
+        let listeners = Case::new(name, text).config().all_listeners();
+        listeners.iter().map(|listener| listener.config.acl_trust_claimed_names).collect()
+    };
+    assert_eq!(trusted("claims", "listener 1884\nallow_anonymous true\nacl_file acl\n"), [true]);
+    assert_eq!(trusted("claims-default", "allow_anonymous true\nacl_file acl\n"), [true]);
+    let asks = "listener 1884\nallow_anonymous true\nacl_file acl\npassword_file p\n";
+    assert_eq!(trusted("claims-asks", asks), [false]);
+    assert_eq!(trusted("claims-free", "listener 1884\nallow_anonymous true\n"), [false]);
+    let named = format!("listener 1884\n{TLS}acl_file acl\nuse_identity_as_username true\n");
+    assert_eq!(trusted("claims-named", &named), [false]);
+    let each = "per_listener_settings true\nlistener 1884\nallow_anonymous true\nacl_file one\n\
+                listener 1885\nacl_file other\npassword_file p\n";
+    assert_eq!(trusted("claims-each", each), [true, false]);
 }
 
 #[test]

@@ -20,8 +20,9 @@ pub(crate) struct Change {
     pub(crate) is_live: bool,
 }
 
-/// Options that say who may come in.
+/// Options that say who may come in, and who is believed the name that it says.
 const ENTRY: &[&str] = &[
+    "acl_trust_claimed_names",
     "allow_anonymous",
     "auth_methods",
     "certificate_user",

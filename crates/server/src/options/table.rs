@@ -189,6 +189,13 @@ option_table! {
         acl_shadow: bool = false => flags(&["acl-shadow"]).off(&["no-acl-shadow"])
             .per_listener().live();
 
+        /// Whether a user name that nobody has verified gives the rights of that user.
+        /// Where nobody is asked for a password, certificate or token, a client may say any name.
+        /// Without this it has the rights of a client without a name, and no rule with `%u` holds for it;
+        /// with it, whoever says a user's name may do what that user may.
+        acl_trust_claimed_names: bool = false => flags(&["acl-trust-claimed-names"])
+            .off(&["no-acl-trust-claimed-names"]).per_listener().live();
+
         /// What becomes of a client that may not publish its own will.
         /// `refuse` refuses it (reason code 0x87; return code 5 in version 3); `drop` lets it in without
         /// its will. A will is judged again when it is published, and then dropped in either case.
@@ -380,9 +387,14 @@ option_table! {
 
         /// Longest keep-alive that a version 5 client may have.
         /// One that asks for longer, or for none, is told to use this one `[MQTT5-3.2.2-21]`. Version
-        /// 3 clients cannot be told and keep theirs.
+        /// 3 clients cannot be told and keep theirs, unless `session.keep_alive_strict` is set.
         keep_alive_max: Limit<Seconds> = Limit::Unlimited => flags(&["keep-alive-max"])
             .range(seconds(1), seconds(TWO_BYTES));
+
+        /// Whether a version 3 client with a keep-alive over `session.keep_alive_max`, or none, is refused.
+        /// It is told return code 2, as Mosquitto does since 2.0.12: there is no code that says more.
+        keep_alive_strict: bool = false => flags(&["keep-alive-strict"])
+            .off(&["no-keep-alive-strict"]);
 
         /// Whether a session belongs to the user whose client has it.
         /// A client of somebody else, or of nobody, that comes with its client identifier is refused,

@@ -114,7 +114,7 @@ fn read_owed<F: DiskFile>(
         {
             let shared = shared.map(|filter| groups.filter(filter));
             let extras = Extras::of(&identifiers.to_vec(), shared);
-            let owed = move |message| Owed { sequence, message, qos, retain, extras };
+            let owed = move |message| Owed { sequence, message, qos, retain, extras, deferred: 0 };
             (message_at, owed)
         }
         _ => return Err(window.rotten(place.at.offset)),

@@ -197,7 +197,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             segments_begun: self.segments_begun,
             sessions: self.index.sessions.len(),
             queued: self.index.queued(),
-            retained: self.index.retained.values().filter(|found| !found.cleared).count(),
+            retained: self.index.retained.messages().count(),
         }
     }
 

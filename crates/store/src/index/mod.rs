@@ -8,10 +8,12 @@
 mod live;
 mod queue;
 mod session;
+mod topics;
 
 pub(crate) use live::Live;
 pub(crate) use queue::OwedAt;
 pub(crate) use session::Session;
+pub(crate) use topics::{Retained, Topics};
 
 use crate::faults::{Fault, Faults};
 use crate::format::record::Stored;
@@ -25,21 +27,11 @@ pub(crate) struct Location {
     pub(crate) offset: u32,
 }
 
-/// The last word about a topic.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Retained {
-    pub(crate) sequence: u64,
-    pub(crate) at: Location,
-    /// There is no message. That is remembered for a while, as an older one may still come.
-    pub(crate) cleared: bool,
-}
-
 /// Everything that must survive.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) sessions: HashMap<SessionKey, Session, foldhash::fast::FixedState>,
-    /// By the bytes of the topic.
-    pub(crate) retained: HashMap<Box<[u8]>, Retained>,
+    pub(crate) retained: Topics,
     pub(crate) live: Live,
     /// The highest there ever was, as far as the log knows.
     pub(crate) key_max: u64,
@@ -87,20 +79,18 @@ impl Index {
             Stored::Message(_) => {}
             Stored::Retained { sequence, message } => {
                 self.retained_max = self.retained_max.max(*sequence);
-                let old = self.retained.get(message.0.topic);
-                let outdated = old.is_some_and(|old| old.sequence > *sequence);
-                if outdated && !self.faults.planted(Fault::OldRetainedWins) {
-                    return;
-                }
                 let cleared = message.0.payload.is_empty();
                 let entry = Retained { sequence: *sequence, at, cleared };
-                self.live.gain(at);
-                match self.retained.get_mut(message.0.topic) {
-                    Some(old) => self.live.lose(std::mem::replace(old, entry).at),
-                    None => {
-                        self.retained.insert(message.0.topic.into(), entry);
-                    }
+                let Some(old) = self.retained.set(message.0.topic, entry) else {
+                    return self.live.gain(at);
+                };
+                if old.sequence > *sequence && !self.faults.planted(Fault::OldRetainedWins) {
+                    // It was outdated when it came, which is rare.
+                    self.retained.set(message.0.topic, old);
+                    return;
                 }
+                self.live.gain(at);
+                self.live.lose(old.at);
             }
             Stored::SessionEnded { key } => {
                 if self.faults.planted(Fault::SessionEndForgotten) && key.0.is_multiple_of(3) {

@@ -24,7 +24,8 @@ fn message() -> Message {
 
 fn owed(key: SessionKey, sequence: u64, message: &Message) -> Record {
     let (sequence, message) = (Sequence(sequence), message.clone());
-    let owed = Owed { sequence, message, qos: QoS::AtLeastOnce, retain: false, extras: None };
+    let owed =
+        Owed { sequence, message, qos: QoS::AtLeastOnce, retain: false, extras: None, deferred: 0 };
     Record::Owed { key, owed, spilled: false }
 }
 

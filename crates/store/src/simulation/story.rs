@@ -175,7 +175,7 @@ impl Story {
         let numbers: &[u32] = if self.dice.chance(20) { &[1, 200_000] } else { &[] };
         let shared = self.dice.chance(20).then(|| Arc::from("$share/group/a"));
         let extras = Extras::of(numbers, shared);
-        let owed = Owed { sequence, message, qos, retain, extras };
+        let owed = Owed { sequence, message, qos, retain, extras, deferred: 0 };
         let spilled = self.dice.chance(50);
         self.tell(Record::Owed { key, owed, spilled });
     }

@@ -51,6 +51,7 @@ fn owed(key: SessionKey, sequence: u64, message: Message) -> Record {
         qos: QoS::ExactlyOnce,
         retain: false,
         extras: None,
+        deferred: 0,
     };
     Record::Owed { key, owed, spilled: true }
 }

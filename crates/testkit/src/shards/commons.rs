@@ -1,7 +1,9 @@
 //! What the shards of a test share. No rule lives here, as in the server; a `RefCell` for each part
 //! has a callback that asks for a part it is in fail instead of waiting for ever.
 
-use noctule_broker::{CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained};
+use noctule_broker::{
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces,
+};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub(crate) struct Shared {
     memory: Arc<CommonMemory>,
     interest: Vec<RefCell<Interest>>,
     retained_sequence: AtomicU64,
+    retained_traces: RetainedTraces,
     retained: Vec<RefCell<Retained>>,
     /// What another shard does in the middle of somebody's work, and at which question from now.
     ambush: RefCell<Option<Ambush>>,
@@ -41,6 +44,7 @@ impl Shared {
             memory: Arc::default(),
             interest: std::iter::repeat_with(interest).take(INTEREST_PARTS).collect(),
             retained_sequence: AtomicU64::new(0),
+            retained_traces: RetainedTraces::default(),
             retained: std::iter::repeat_with(RefCell::default).take(RETAINED_PARTS).collect(),
             ambush: RefCell::default(),
             fuse: Cell::new(0),
@@ -129,6 +133,10 @@ impl Commons for Shared {
     fn retained_sequence(&self) -> &AtomicU64 {
         self.pause();
         &self.retained_sequence
+    }
+
+    fn retained_traces(&self) -> &RetainedTraces {
+        &self.retained_traces
     }
 
     fn retained_parts(&self) -> usize {

@@ -44,11 +44,16 @@ impl Shards {
     pub(super) fn turn(&mut self, at: usize) -> bool {
         let mut busy = self.read_sockets(at);
         self.nodes[at].shard.borrow_mut().work(self.now);
-        self.nodes[at].shard.borrow_mut().end_turn();
+        self.end_turn(at);
         busy |= self.carry_out(at);
         busy |= self.post(at);
         busy |= self.write_sockets(at);
         busy
+    }
+
+    pub(super) fn end_turn(&mut self, at: usize) {
+        let mut shard = self.nodes[at].shard.borrow_mut();
+        if self.turns_defer { shard.end_turn_deferring() } else { shard.end_turn() }
     }
 
     /// One of the pairs with letters on their way that the reader has been told of.

@@ -52,6 +52,8 @@ pub struct Shards {
     /// Connections that wait for a verdict, if the test gives it.
     undecided: VecDeque<(usize, ConnectionHandle)>,
     verdicts_are_held: bool,
+    /// Turns end as they do in a loop that goes on at once.
+    turns_defer: bool,
     /// In how many of a hundred cases another shard does something while one is at work.
     ambushes: usize,
     watch: Watch,
@@ -144,6 +146,7 @@ impl Shards {
             bells: vec![false; shards],
             undecided: VecDeque::new(),
             verdicts_are_held: false,
+            turns_defer: false,
             ambushes: 0,
             watch: Watch::default(),
             clients: BTreeMap::new(),
@@ -152,6 +155,12 @@ impl Shards {
             dice: Dice::new(0),
             transcript: Transcript::default(),
         }
+    }
+
+    /// From now on shards wait, or do not, for receivers that will acknowledge in a moment, before they
+    /// have something stored. Where they do, time has to pass until it is.
+    pub fn defer(&mut self, turns_defer: bool) {
+        self.turns_defer = turns_defer;
     }
 
     /// Has these decide from now on what clients may do.

@@ -158,6 +158,10 @@ impl Shards {
             self.transcript.add(Entry::Time { mono_ms: self.now.mono_ms });
             for at in 0..self.nodes.len() {
                 self.nodes[at].shard.borrow_mut().on_tick(self.now);
+                if self.turns_defer {
+                    // What was deferred has its time as well.
+                    self.end_turn(at);
+                }
                 self.carry_out(at);
             }
             if self.now.mono_ms >= end {

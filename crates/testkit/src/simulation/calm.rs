@@ -16,6 +16,7 @@ impl Simulation {
     /// Has everything come to its end, and judges what is there.
     pub(super) fn calm(&mut self) {
         self.stage.w.note("calm".into());
+        self.stage.w.defer(false);
         self.rest();
         self.judge_mail();
         self.judge_connections();
@@ -38,6 +39,7 @@ impl Simulation {
             self.drill();
         }
         self.stage.tidy();
+        self.stage.w.defer(self.stage.course.defers);
         if self.stage.course.is_slow {
             self.stage.w.hold_stores();
         }

@@ -16,6 +16,8 @@ pub(super) struct Course {
     pub(super) refused: usize,
     /// Of a hundred pieces of work, so many are interrupted by another shard's.
     pub(super) ambushes: usize,
+    /// What receivers will acknowledge in a moment is not stored at once.
+    pub(super) defers: bool,
     /// Stores and verdicts take their time.
     pub(super) is_slow: bool,
     /// How many of a hundred steps let connections go wrong.
@@ -34,6 +36,7 @@ impl Course {
             guests: 4 + dice.below(5),
             refused: dice.pick(&[0, 0, 5, 20]),
             ambushes: dice.pick(&[0, 20, 60]),
+            defers: dice.chance(50),
             is_slow: dice.chance(70),
             trouble: dice.pick(&[1, 3, 6]),
             letters: dice.pick(&[1, 3, 20]),

@@ -114,6 +114,7 @@ impl Simulation {
         w.watch(course.limits.connect_timeout_ms);
         w.ambush(course.ambushes);
         w.hold_verdicts();
+        w.defer(course.defers);
         w.note(format!("seed {}: {course:?}", plan.seed));
         let mut guests = vec![Guest::witness()];
         guests.extend((1..=course.guests).map(|number| Guest::new(number, dice.chance(60))));

@@ -8,7 +8,7 @@ use super::{Parts, subscriber};
 use crate::arena::Handle;
 use crate::commons::{Commons, ShardId};
 use crate::limits::Limits;
-use crate::subscriptions::{FilterIndex, Listed, Listing, Subscriber};
+use crate::subscriptions::{FilterIndex, Levels, Listed, Listing, Subscriber};
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -174,11 +174,12 @@ impl Directory {
 
     fn look_up(&mut self, topic: TopicName<'_>) -> usize {
         assert!(topic.as_bytes().len() <= CACHED_TOPIC_BYTES_MAX, "the benchmark's are short");
-        let holds = self.router.note(topic);
+        let levels = Levels::new(topic.as_bytes());
+        let holds = self.router.note(&levels);
         let mut entries = std::mem::take(&mut self.entries);
-        for part in self.router.placement.interest_parts_of_topic(topic) {
+        for part in self.router.placement.interest_parts_of_topic(levels.first(1)) {
             self.parts.read_part(part, &mut |part| {
-                part.index.matching(topic, |entry| entries.push(*entry));
+                part.index.matching(&levels, |entry| entries.push(*entry));
             });
         }
         entries.sort_unstable_by_key(|entry| entry.shard);
@@ -195,7 +196,7 @@ impl Directory {
         self.gather(here.iter().map(|entry| entry.found));
         entries.clear();
         self.entries = entries;
-        let refusal = refusal(topic, &self.limits);
+        let refusal = refusal(&levels, &self.limits);
         let route = Route { targets: self.targets(), refusal, ..Route::default() };
         let place = usize::from(self.router.place(topic.as_bytes()).0);
         let topic = topic.as_bytes().into();
@@ -224,7 +225,8 @@ impl Directory {
         if let Some(cached) = self.router.received(place, topic) {
             return cached;
         }
-        let holds = self.router.note(topic);
+        let levels = Levels::new(topic.as_bytes());
+        let holds = self.router.note(&levels);
         self.gather(founds.iter().copied());
         let route = Route { targets: self.targets(), ..Route::default() };
         let found = route.targets.len();

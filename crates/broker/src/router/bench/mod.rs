@@ -15,7 +15,7 @@ use super::{Cached, Route, Router, Target};
 use crate::arena::Handle;
 use crate::commons::{Commons, ShardId};
 use crate::limits::Limits;
-use crate::subscriptions::Subscriber;
+use crate::subscriptions::{Levels, Subscriber};
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{QoS, TopicFilter, TopicName};
 use std::fmt;
@@ -74,9 +74,10 @@ impl TwoLevels {
         if let Some(found) = router.received(place, topic) {
             return found;
         }
-        let holds = router.note(topic);
+        let levels = Levels::new(topic.as_bytes());
+        let holds = router.note(&levels);
         let mut matches = std::mem::take(&mut router.matches);
-        router.index.matching(topic, |subscriber| matches.push(*subscriber));
+        router.index.matching(&levels, |subscriber| matches.push(*subscriber));
         matches.sort_unstable_by_key(|subscriber| subscriber.session);
         let targets = matches
             .chunk_by(|one, other| one.session == other.session)
@@ -120,5 +121,5 @@ pub trait Parts<P>: fmt::Debug {
 fn subscriber(session: u32) -> Subscriber {
     let options = SubscriptionOptions::qos(QoS::AtLeastOnce);
     let session = Handle::numbered(session);
-    Subscriber { session, options, identifier: None, durable: false, since: 0 }
+    Subscriber::new(session, options, None, false, 0)
 }

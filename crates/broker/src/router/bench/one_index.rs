@@ -7,8 +7,7 @@ use crate::arena::Handle;
 use crate::commons::{Commons, ShardId};
 use crate::limits::Limits;
 use crate::session::SessionHandle;
-use crate::subscriptions::{FilterIndex, Listed, Subscriber};
-use noctule_mqtt::packet::SubscriptionOptions;
+use crate::subscriptions::{FilterIndex, Levels, Listed, Subscriber};
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,11 +28,7 @@ impl CommonIndex {
 /// A session's subscription, with the shard on which the session lives.
 #[derive(Debug, Clone, Copy)]
 struct Anywhere {
-    session: SessionHandle,
-    options: SubscriptionOptions,
-    identifier: Option<u32>,
-    durable: bool,
-    since: u64,
+    subscriber: Subscriber,
     shard: ShardId,
 }
 
@@ -41,11 +36,11 @@ impl Listed for Anywhere {
     type Key = (ShardId, SessionHandle);
 
     fn key(&self) -> Self::Key {
-        (self.shard, self.session)
+        (self.shard, self.subscriber.session)
     }
 
     fn is_durable(&self) -> bool {
-        self.durable
+        self.subscriber.durable
     }
 }
 
@@ -83,9 +78,7 @@ impl OneIndex {
 
     /// Subscribes the shard's session number `session`.
     pub fn subscribe(&mut self, filter: TopicFilter<'_>, session: u32) {
-        let Subscriber { session, options, identifier, durable, since } = subscriber(session);
-        let shard = self.router.shard;
-        let entry = Anywhere { session, options, identifier, durable, since, shard };
+        let entry = Anywhere { subscriber: subscriber(session), shard: self.router.shard };
         self.change(filter, |index| {
             index.insert(filter, entry);
         });
@@ -124,19 +117,22 @@ impl OneIndex {
     fn look_up(&mut self, topic: TopicName<'_>) -> usize {
         let bytes = topic.as_bytes();
         assert!(bytes.len() <= CACHED_TOPIC_BYTES_MAX, "topics of the benchmark are short");
-        let holds = self.router.note(topic);
+        let levels = Levels::new(topic.as_bytes());
+        let holds = self.router.note(&levels);
         let mut matches = std::mem::take(&mut self.matches);
-        for part in self.router.placement.interest_parts_of_topic(topic) {
+        for part in self.router.placement.interest_parts_of_topic(levels.first(1)) {
             self.parts.read_part(part, &mut |part| {
-                part.index.matching(topic, |found| matches.push(*found));
+                part.index.matching(&levels, |found| matches.push(*found));
             });
         }
         matches.sort_unstable_by_key(Listed::key);
         let place = usize::from(self.router.place(bytes).0);
-        let mut route = Route { refusal: refusal(topic, &self.limits), ..Route::default() };
+        let mut route = Route { refusal: refusal(&levels, &self.limits), ..Route::default() };
         let mut sent_along = Vec::new();
         for here in matches.chunk_by(|one, other| one.shard == other.shard) {
-            let targets = here.chunk_by(|one, other| one.session == other.session).map(merged);
+            let targets = here
+                .chunk_by(|one, other| one.subscriber.session == other.subscriber.session)
+                .map(merged);
             if here[0].shard == self.router.shard {
                 route.targets = targets.collect();
             } else {
@@ -153,14 +149,7 @@ impl OneIndex {
 
 /// One target for the subscriptions of one session.
 fn merged(subscriptions: &[Anywhere]) -> Target {
-    let alone = |one: &Anywhere| Subscriber {
-        session: one.session,
-        options: one.options,
-        identifier: one.identifier,
-        durable: one.durable,
-        since: one.since,
-    };
     let subscribers: smallvec::SmallVec<[Subscriber; 4]> =
-        subscriptions.iter().map(alone).collect();
+        subscriptions.iter().map(|one| one.subscriber).collect();
     Target::merged(&subscribers)
 }

@@ -55,6 +55,17 @@ impl Books {
                     return Err(format!("{who} never heard {name:?}, {published:?}"));
                 }
             }
+            // Whoever has only heard it has not got it yet [MQTT3-4.4.0-1] [MQTT5-4.4.0-1].
+            let promised = |name: &&Name| {
+                let published = self.published.get(*name);
+                published.is_some_and(|one| one.acknowledged && one.at > since)
+            };
+            if let Some(name) = client.heard_in_vain().find(promised) {
+                let who = &client.name;
+                return Err(format!(
+                    "{who} had not acknowledged {name:?}, and never heard it again"
+                ));
+            }
             self.judge_doubles(client)?;
             self.judge_order(client, since)?;
         }

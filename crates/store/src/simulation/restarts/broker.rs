@@ -52,6 +52,7 @@ impl Broker {
         let mut shards = Shards::beginning_with(1 + dice.below(3), &limits(), given, now);
         shards.in_pieces(Pieces::Random(dice.roll()));
         shards.keep_whole_transcript();
+        shards.defer(dice.chance(60));
         Ok(Self { shards, engine, assembly: Assembly::default(), faults, loads: 0 })
     }
 

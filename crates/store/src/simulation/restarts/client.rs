@@ -101,6 +101,11 @@ impl Client {
         }
     }
 
+    /// Messages that it had heard and not acknowledged when it was cut off, and that have not come again.
+    pub(super) fn heard_in_vain(&self) -> impl Iterator<Item = &Name> {
+        self.unanswered.keys()
+    }
+
     /// Whether it has begun something that is not finished.
     pub(super) fn is_busy(&self) -> bool {
         !self.connected || !self.answers.is_empty() || !self.sending.is_empty()

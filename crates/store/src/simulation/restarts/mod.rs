@@ -310,6 +310,7 @@ fn what_a_broker_has_acknowledged_survives_whatever_happens_to_it() {
 const BROKER_FAULTS: &[BrokerFault] = &[
     BrokerFault::AckBeforeTicket,
     BrokerFault::TicketIgnored,
+    BrokerFault::DeferredTakenForSettled,
     BrokerFault::ConnackBeforeTicket,
     BrokerFault::DuplicateRouted,
     BrokerFault::CursorNotRewound,

@@ -1,49 +1,6 @@
-//! The words of a question about rights and of its answer.
+//! What a rule gives or takes.
 
-use noctule_mqtt::{TopicFilter, TopicName};
 use std::fmt;
-
-/// Whose rights are asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Who<'a> {
-    /// The client identifier.
-    pub client_id: &'a str,
-    /// The user name: the one that authentication has found out or, where nobody is asked, the one that
-    /// the client claims. None is a client that has said none.
-    pub user_name: Option<&'a str>,
-}
-
-/// What somebody wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish<'a> {
-    /// To publish on this topic.
-    Publish(TopicName<'a>),
-    /// To be given a message of this topic.
-    Read(TopicName<'a>),
-    /// To subscribe to this filter; of a shared subscription, the filter in it.
-    Subscribe(TopicFilter<'a>),
-}
-
-impl fmt::Display for Wish<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Publish(topic) => write!(f, "publish on {topic}"),
-            Self::Read(topic) => write!(f, "read {topic}"),
-            Self::Subscribe(filter) => write!(f, "subscribe to {filter}"),
-        }
-    }
-}
-
-/// What rules say to a wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// A rule allows it, and none denies it.
-    Allowed,
-    /// A rule denies it.
-    Denied,
-    /// No rule is about it.
-    Unspoken,
-}
 
 /// Whether a rule gives or takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
