@@ -27,6 +27,13 @@ fn asked_for(w: &Shards) -> usize {
     records.filter(|record| matches!(record, Record::Owed { .. })).count()
 }
 
+/// What has come besides is of no account.
+fn let_hear(w: &mut Shards) {
+    for name in ["quick", "slow"] {
+        w.all_heard(name);
+    }
+}
+
 /// Hears a message and does not answer.
 fn hear(w: &mut Shards, name: &str) -> u16 {
     match w.next_heard(name) {
@@ -68,6 +75,7 @@ fn what_one_of_them_does_not_acknowledge_is_stored_for_him_alone_and_then_not_de
     w.send("slow", puback(late));
     w.let_store_run(0);
     w.expect("pub", puback(8));
+    let_hear(&mut w);
 }
 
 #[test] // [MQTT5-4.6.0-2]
@@ -82,6 +90,7 @@ fn whatever_else_is_to_be_stored_takes_all_of_it_along() {
     w.let_store_run(0);
     w.expect("pub", puback(7));
     w.expect("away", puback(1));
+    let_hear(&mut w);
 }
 
 #[test]
@@ -94,4 +103,6 @@ fn a_session_that_ends_is_waited_for_no_longer() {
     assert_eq!(asked_for(&w), 0, "its session has ended");
     w.let_store_run(0);
     w.expect("pub", puback(7));
+    let_hear(&mut w);
+    w.expect_closed("slow");
 }
