@@ -3,6 +3,7 @@
 //! nothing here waits.
 
 mod crossing;
+mod deferring;
 mod governing;
 mod handing_over;
 mod order;
