@@ -182,6 +182,10 @@ impl Shard {
         } else {
             self.delivery.send_run_at_most_once(&route.targets, run);
         }
+        if self.delivery.has_met() {
+            let publisher = publisher.map(|connection| Publisher { shard: Some(from), connection });
+            self.delivery.meet_crowd(publisher, route.targets.len());
+        }
         cached
     }
 
