@@ -11,6 +11,7 @@ mod promises;
 mod repeating;
 mod retained;
 mod sharing;
+mod slow_consumers;
 mod visibility;
 
 use noctule_mqtt::ProtocolVersion;
