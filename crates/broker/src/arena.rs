@@ -1,15 +1,16 @@
 //! Slots with generations: handles that can be copied anywhere and that fail, instead of pointing
 //! at somebody else, once what they named is gone.
 //!
-//! Slots lie in pages of 64. A page is made when it is needed and given back when nothing is in it
-//! any more, so an arena takes what its values take, and after a burst as little as before. New
-//! values go to the first page with room, which lets the last ones run empty.
+//! Values are boxed, so that one that is gone leaves nothing but its slot, and growing moves pointers
+//! only. The lowest free slot is used first, and free slots at the end are given back: after a burst an
+//! arena takes about as little as before.
 //!
-//! Invariant: no two values ever have the same slot and generation. A slot counts its generations as
-//! long as its page is there, and a new page begins behind all generations of those that are gone.
+//! Invariant: no two values ever have the same slot and generation. A slot counts its generations, and
+//! new ones begin behind all generations of those that were given back.
 
 use crate::faults::{Fault, fault};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -81,63 +82,29 @@ impl<T> fmt::Debug for Handle<T> {
     }
 }
 
-/// Slots of a page: as many as a word has bits.
-const PAGE: usize = 64;
-
-/// Values in numbered slots. They do not move as long as they are there.
+/// Values in numbered slots.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    pages: Vec<Page<T>>,
-    /// The pages that have room, whether they are there or not.
-    roomy: BTreeSet<u32>,
-    /// A page that is there with nothing in it, so that those who come and go do not make one again and
-    /// again.
-    spare: Option<u32>,
-    /// The generation that slots of a new page begin with.
+    slots: Vec<Slot<T>>,
+    /// The free slots. Numbers behind the last slot are those of slots that were given back.
+    free: BinaryHeap<Reverse<u32>>,
+    /// The generation that new slots begin with.
     floor: NonZeroU32,
     len: usize,
 }
 
 #[derive(Debug)]
-struct Page<T> {
-    /// None while nothing is in it.
-    slots: Option<Box<[Slot<T>; PAGE]>>,
-    /// A bit for each slot that is free.
-    free: u64,
-}
-
-#[derive(Debug)]
 struct Slot<T> {
     generation: NonZeroU32,
-    value: Option<T>,
+    value: Option<Box<T>>,
 }
+
+/// A list of slots for less than four times this does not become shorter.
+const SLOTS_KEPT: usize = 64;
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Self {
-            pages: Vec::new(),
-            roomy: BTreeSet::new(),
-            spare: None,
-            floor: NonZeroU32::MIN,
-            len: 0,
-        }
-    }
-}
-
-impl<T> Page<T> {
-    const EMPTY: u64 = u64::MAX;
-
-    fn new() -> Self {
-        Self { slots: None, free: Self::EMPTY }
-    }
-
-    /// Its slots, which are made if they are not there, with this generation.
-    fn slots(&mut self, floor: NonZeroU32) -> &mut [Slot<T>; PAGE] {
-        self.slots.get_or_insert_with(|| {
-            let slots: Box<[_]> =
-                (0..PAGE).map(|_| Slot { generation: floor, value: None }).collect();
-            slots.try_into().unwrap_or_else(|_| unreachable!("so many slots were made"))
-        })
+        Self { slots: Vec::new(), free: BinaryHeap::new(), floor: NonZeroU32::MIN, len: 0 }
     }
 }
 
@@ -147,121 +114,89 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Handle<T> {
-        let number = self.roomy.first().copied().unwrap_or_else(|| {
-            self.pages.push(Page::new());
-            let number = self.pages.len() as u32 - 1;
-            self.roomy.insert(number);
-            number
-        });
-        let page = &mut self.pages[number as usize];
-        let index = page.free.trailing_zeros();
-        page.free &= page.free - 1;
-        if page.free == 0 {
-            self.roomy.remove(&number);
-        }
-        if self.spare == Some(number) {
-            self.spare = None;
-        }
-        let place = &mut page.slots(self.floor)[index as usize % PAGE];
-        place.value = Some(value);
+        let slot = self.free_slot();
+        let place = &mut self.slots[slot as usize];
+        place.value = Some(Box::new(value));
         self.len += 1;
-        Handle {
-            slot: number * PAGE as u32 + index,
-            generation: place.generation,
-            kind: PhantomData,
+        Handle { slot, generation: place.generation, kind: PhantomData }
+    }
+
+    fn free_slot(&mut self) -> u32 {
+        match self.free.pop() {
+            Some(Reverse(slot)) if (slot as usize) < self.slots.len() => return slot,
+            // It is the lowest: none of the others is there any more either.
+            Some(_) => self.free = BinaryHeap::new(),
+            None => {}
         }
+        self.slots.push(Slot { generation: self.floor, value: None });
+        self.slots.len() as u32 - 1
     }
 
     pub(crate) fn remove(&mut self, handle: Handle<T>) -> Option<T> {
-        let number = handle.slot / PAGE as u32;
-        let index = handle.slot() % PAGE;
-        let page = self.pages.get_mut(number as usize)?;
-        let place = &mut page.slots.as_mut()?[index];
+        let place = self.slots.get_mut(handle.slot())?;
         if place.generation != handle.generation && !fault(Fault::GenerationUnchecked) {
             return None;
         }
         let value = place.value.take()?;
         place.generation = place.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        if page.free == 0 {
-            self.roomy.insert(number);
-        }
-        page.free |= 1 << index;
         self.len -= 1;
-        if page.free == Page::<T>::EMPTY {
-            self.retire(number);
+        if handle.slot() + 1 == self.slots.len() {
+            self.drop_last();
+        } else {
+            self.free.push(Reverse(handle.slot));
         }
-        Some(value)
+        Some(*value)
     }
 
-    /// Nothing is in this page any more. One page is kept in spite of that, the first of those that
-    /// could be.
-    fn retire(&mut self, number: u32) {
-        let Some(other) = self.spare.replace(number) else {
-            return;
-        };
-        self.spare = Some(other.min(number));
-        let page = &mut self.pages[other.max(number) as usize];
-        let generations =
-            page.slots.take().into_iter().flat_map(|slots| slots.map(|one| one.generation));
-        self.floor = generations.max().map_or(self.floor, |last| last.max(self.floor));
-        while self.pages.last().is_some_and(|last| last.slots.is_none()) {
-            self.pages.pop();
-            self.roomy.remove(&(self.pages.len() as u32));
+    /// Gives back the free slots at the end.
+    fn drop_last(&mut self) {
+        while let Some(last) = self.slots.pop_if(|last| last.value.is_none()) {
+            self.floor = self.floor.max(last.generation);
         }
-        if self.pages.capacity() / 4 > self.pages.len() {
-            self.pages.shrink_to(2 * self.pages.len());
+        if self.slots.capacity() > 4 * self.slots.len().max(SLOTS_KEPT) {
+            self.slots.shrink_to(2 * self.slots.len());
+            self.free.retain(|Reverse(slot)| (*slot as usize) < self.slots.len());
+            self.free.shrink_to(2 * self.free.len());
         }
-    }
-
-    #[inline]
-    fn slot(&self, slot: u32) -> Option<&Slot<T>> {
-        let page = self.pages.get(slot as usize / PAGE)?;
-        Some(&page.slots.as_ref()?[slot as usize % PAGE])
     }
 
     #[inline]
     pub(crate) fn get(&self, handle: Handle<T>) -> Option<&T> {
-        let place = self.slot(handle.slot)?;
+        let place = self.slots.get(handle.slot as usize)?;
         if place.generation != handle.generation && !fault(Fault::GenerationUnchecked) {
             return None;
         }
-        place.value.as_ref()
+        place.value.as_deref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, handle: Handle<T>) -> Option<&mut T> {
-        let page = self.pages.get_mut(handle.slot() / PAGE)?;
-        let place = &mut page.slots.as_mut()?[handle.slot() % PAGE];
+        let place = self.slots.get_mut(handle.slot as usize)?;
         if place.generation != handle.generation && !fault(Fault::GenerationUnchecked) {
             return None;
         }
-        place.value.as_mut()
+        place.value.as_deref_mut()
     }
 
     /// How many slots there are, used or not.
     pub(crate) fn slots(&self) -> usize {
-        self.pages.len() * PAGE
+        self.slots.len()
     }
 
     /// The values behind the first `slots` places, and nothing for each place that is free.
     pub(crate) fn values_after(&self, slots: usize) -> impl Iterator<Item = Option<&T>> {
-        (slots..self.slots()).map(|slot| self.slot(slot as u32)?.value.as_ref())
+        self.slots.iter().skip(slots).map(|place| place.value.as_deref())
     }
 
     /// The handles of all values.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle<T>> {
-        let slots = (0..self.slots() as u32).filter_map(|slot| Some((slot, self.slot(slot)?)));
-        slots.filter(|(_, place)| place.value.is_some()).map(|(slot, place)| Handle {
-            slot,
-            generation: place.generation,
-            kind: PhantomData,
-        })
-    }
-
-    /// Pages that take memory, for tests of what is given back.
-    #[cfg(test)]
-    fn pages(&self) -> usize {
-        self.pages.iter().filter(|page| page.slots.is_some()).count()
+        self.slots.iter().enumerate().filter(|(_, place)| place.value.is_some()).map(
+            |(slot, place)| Handle {
+                slot: slot as u32,
+                generation: place.generation,
+                kind: PhantomData,
+            },
+        )
     }
 }
 
@@ -290,17 +225,18 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_of_a_burst_are_given_back_and_its_handles_stay_stale() {
+    fn the_slots_of_a_burst_are_given_back_and_its_handles_stay_stale() {
         let mut arena = Arena::default();
         let staying = arena.insert(0);
         let burst: Vec<_> = (1..10_000).map(|value| arena.insert(value)).collect();
-        assert_eq!((arena.pages(), arena.slots()), (157, 157 * PAGE));
+        assert_eq!(arena.slots(), 10_000);
         for handle in &burst {
             assert!(arena.remove(*handle).is_some());
         }
-        // The one with somebody in it, and one to spare.
-        assert_eq!((arena.pages(), arena.slots()), (2, 2 * PAGE));
-        assert!(arena.pages.capacity() < 16 && arena.roomy.len() == 2);
+        assert_eq!(arena.slots(), 1);
+        assert!(
+            arena.slots.capacity() <= 4 * SLOTS_KEPT && arena.free.capacity() <= 4 * SLOTS_KEPT
+        );
         let again: Vec<_> = (1..10_000).map(|value| arena.insert(-value)).collect();
         assert!(burst.iter().all(|handle| arena.get(*handle).is_none()));
         assert_eq!(arena.get(staying), Some(&0));
@@ -308,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_and_goes_at_the_edge_of_a_page_makes_none() {
+    fn the_lowest_free_slot_is_used_first() {
         let mut arena = Arena::default();
-        let _full: Vec<_> = (0..PAGE).map(|value| arena.insert(value)).collect();
-        let last = arena.insert(PAGE);
-        arena.remove(last);
-        assert_eq!(arena.pages(), 2);
-        arena.insert(PAGE);
-        assert_eq!(arena.pages(), 2);
+        let all: Vec<_> = (0..100).map(|value| arena.insert(value)).collect();
+        for slot in [70, 3, 50] {
+            arena.remove(all[slot]);
+        }
+        let slots: Vec<_> = (0..4).map(|value| arena.insert(value).slot()).collect();
+        assert_eq!(slots, [3, 50, 70, 100]);
     }
 
     proptest! {

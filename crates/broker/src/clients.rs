@@ -8,6 +8,9 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher;
 
+/// A table with room for less than eight times this is as small as it gets.
+const ROOM_KEPT: usize = 64;
+
 /// Sessions by client identifier. The sessions in it are all in the arena that it is asked with.
 #[derive(Debug)]
 pub(crate) struct Clients {
@@ -47,11 +50,24 @@ impl Clients {
         }
     }
 
-    /// Removes a session, which has left the arena or is about to.
-    pub(crate) fn remove(&mut self, handle: SessionHandle, client_id: &str) {
+    /// Removes a session, which has left the arena or is about to. A table that was made for many more
+    /// becomes smaller.
+    pub(crate) fn remove(
+        &mut self,
+        handle: SessionHandle,
+        client_id: &str,
+        sessions: &Arena<Session>,
+    ) {
         let hash = self.hash(client_id);
         if let Ok(found) = self.table.find_entry(hash, |one| *one == handle) {
             found.remove();
+        }
+        let len = self.table.len();
+        if self.table.capacity() > 8 * len.max(ROOM_KEPT) {
+            let hasher = &self.hasher;
+            self.table.shrink_to(2 * len, |one| {
+                sessions.get(*one).map_or(0, |session| hasher.hash_one(&*session.client_id))
+            });
         }
     }
 
@@ -74,8 +90,7 @@ mod tests {
         let (mut sessions, mut clients) = (Arena::default(), Clients::new(7));
         let handles: Vec<_> = (0..1_000u64)
             .map(|number| {
-                let handle =
-                    sessions.insert(Session::new(number.to_string().into(), SessionKey(number)));
+                let handle = sessions.insert(Session::new(&number.to_string(), SessionKey(number)));
                 clients.insert(handle, &sessions);
                 handle
             })
@@ -83,20 +98,30 @@ mod tests {
         assert_eq!(clients.find("1000", &sessions), None);
         for (number, handle) in handles.iter().enumerate().step_by(2) {
             sessions.remove(*handle);
-            clients.remove(*handle, &number.to_string());
+            clients.remove(*handle, &number.to_string(), &sessions);
         }
         for (number, handle) in handles.iter().enumerate() {
             let expected = (number % 2 == 1).then_some(*handle);
             assert_eq!(clients.find(&number.to_string(), &sessions), expected, "{number}");
         }
         assert_eq!(clients.len(), 500);
+        let room = clients.table.capacity();
+        for (number, handle) in handles.iter().enumerate().skip(1).step_by(2) {
+            sessions.remove(*handle);
+            clients.remove(*handle, &number.to_string(), &sessions);
+            let next = handles.get(number + 2).filter(|_| number % 64 == 1);
+            let expected = next.map(|_| number + 2);
+            let found = expected.and_then(|next| clients.find(&next.to_string(), &sessions));
+            assert_eq!(found, next.copied(), "what is left is found");
+        }
+        assert!(clients.table.capacity() <= 8 * ROOM_KEPT && 8 * ROOM_KEPT < room);
     }
 
     #[test]
     fn the_last_session_of_a_client_is_its_session() {
         let (mut sessions, mut clients) = (Arena::default(), Clients::new(7));
         let mut insert = |clients: &mut Clients| {
-            let handle = sessions.insert(Session::new("a".into(), SessionKey(0)));
+            let handle = sessions.insert(Session::new("a", SessionKey(0)));
             clients.insert(handle, &sessions);
             (handle, clients.find("a", &sessions))
         };

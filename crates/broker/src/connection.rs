@@ -20,7 +20,7 @@ use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::outgoing::{FormKey, FormTerms, choose_alias};
 use crate::persist::Stage;
-use crate::principal::Principal;
+use crate::principal::Identity;
 use crate::rights::Permits;
 use crate::router::CachedRoute;
 use crate::session::{Expiry, SessionHandle};
@@ -64,16 +64,12 @@ pub struct Connection {
     pub(crate) last_route: Option<CachedRoute>,
     /// The packet at the end of the input that is not whole.
     pub(crate) partial: FrameBuffer,
-    /// Input behind a packet that has to be dealt with first.
-    pub(crate) held: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) last_heard_ms: u64,
     /// If it does not keep up with what it is sent.
     pub(crate) crowd: Option<Box<Crowd>>,
     /// Whether it is to be looked at when its time is over: once, however often it was crowded.
     pub(crate) crowd_timed: bool,
-    /// What it has left of what it may send, once it has a limit and has sent something.
-    pub(crate) meter: Option<Box<Meter>>,
     /// How many bytes it counts with.
     pub(crate) counted: usize,
     pub(crate) patience: Patience,
@@ -85,20 +81,31 @@ pub struct Connection {
     pub(crate) mounted: bool,
     /// Whether it wants to be told more than a reason code `[MQTT5-3.1.2-29]`.
     pub(crate) problem_information: bool,
-    /// Topic aliases that the client uses, once it does.
-    pub(crate) aliases_in: Option<Box<AliasesIn>>,
-    /// Topic aliases that we use, if the client takes any.
-    pub(crate) aliases_out: Option<Box<AliasesOut>>,
     /// Bytes that have left the outbox and wait in the transport.
     pub(crate) sealed: u32,
+    /// Who the client is; until it is accepted, who it says it is.
+    pub(crate) principal: Identity,
+    /// Where it may publish, if that has been asked.
+    pub(crate) permits: Option<Box<Permits>>,
+    /// If there is any of it.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections have, or not for long.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Input behind a packet that has to be dealt with first.
+    pub(crate) held: Vec<u8>,
+    /// Topic aliases that the client uses, once it does.
+    pub(crate) aliases_in: Option<AliasesIn>,
+    /// Topic aliases that we use, if the client takes any.
+    pub(crate) aliases_out: Option<AliasesOut>,
     /// What both take of memory.
     pub(crate) alias_bytes: usize,
     /// If the client has named an authentication method.
-    pub(crate) authentication: Option<Box<Authentication>>,
-    /// Who the client is; until it is accepted, who it says it is.
-    pub(crate) principal: Principal,
-    /// Where it may publish, if that has been asked.
-    pub(crate) permits: Option<Box<Permits>>,
+    pub(crate) authentication: Option<Authentication>,
+    /// What it has left of what it may send, once it has a limit and has sent something.
+    pub(crate) meter: Option<Meter>,
 }
 
 /// An enhanced authentication (MQTT 5.0 section 4.12).
@@ -160,6 +167,23 @@ pub(crate) struct Accepting {
     pub(crate) session_present: bool,
 }
 
+impl Rare {
+    fn is_empty(&self) -> bool {
+        let Self { held, aliases_in, aliases_out, alias_bytes: _, authentication, meter } = self;
+        held.is_empty()
+            && aliases_in.is_none()
+            && aliases_out.is_none()
+            && authentication.is_none()
+            && meter.is_none()
+    }
+
+    /// There are more aliases than before.
+    pub(crate) fn count_aliases(&mut self) {
+        self.alias_bytes = self.aliases_in.as_ref().map_or(0, AliasesIn::bytes)
+            + self.aliases_out.as_ref().map_or(0, AliasesOut::bytes);
+    }
+}
+
 impl Connection {
     pub(crate) fn new(
         now_ms: u64,
@@ -185,25 +209,20 @@ impl Connection {
             session: None,
             last_route: None,
             partial: FrameBuffer::default(),
-            held: Vec::new(),
             outbox: Outbox::default(),
             last_heard_ms: now_ms,
             crowd: None,
             crowd_timed: false,
-            meter: None,
             counted: 0,
             patience: Patience::default(),
             crowds_ahead: 0,
             dialect: Dialect::WithoutProperties,
             mounted: false,
             problem_information: true,
-            aliases_in: None,
-            aliases_out: None,
             sealed: 0,
-            alias_bytes: 0,
-            authentication: None,
-            principal: Principal::default(),
+            principal: Identity::default(),
             permits: None,
+            rare: None,
         }
     }
 
@@ -234,21 +253,64 @@ impl Connection {
         terms: &FormTerms<'_>,
     ) -> Option<AliasUse> {
         let bytes_max = self.packet_bytes_max as usize;
-        choose_alias(view, terms, self.aliases_out.as_deref(), bytes_max)
+        let aliases = self.rare.as_ref().and_then(|rare| rare.aliases_out.as_ref());
+        choose_alias(view, terms, aliases, bytes_max)
     }
 
     /// The client has been told the topic in this way.
     pub(crate) fn note_alias(&mut self, alias: AliasUse, topic: TopicName<'_>) {
-        if let (AliasUse::New(_), Some(aliases)) = (alias, &mut self.aliases_out) {
+        if let (AliasUse::New(_), Some(rare)) = (alias, &mut self.rare)
+            && let Some(aliases) = &mut rare.aliases_out
+        {
             aliases.note(topic.as_bytes());
-            self.count_aliases();
+            rare.count_aliases();
         }
     }
 
-    /// There are more aliases than before.
-    pub(crate) fn count_aliases(&mut self) {
-        self.alias_bytes = self.aliases_in.as_ref().map_or(0, |aliases| aliases.bytes())
-            + self.aliases_out.as_ref().map_or(0, |aliases| aliases.bytes());
+    /// What it has of what few have; `None` is that there is nothing of it.
+    #[inline]
+    pub(crate) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    /// As [`rare`](Self::rare), to be changed.
+    #[inline]
+    pub(crate) fn rare_mut(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    /// As [`rare`](Self::rare), to have something put into it.
+    pub(crate) fn add_rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Gives back the memory for what few have if nothing of it is left.
+    pub(crate) fn shed_rare(&mut self) {
+        self.rare.take_if(|rare| rare.is_empty());
+    }
+
+    /// How many bytes of input are behind a packet that has to be dealt with first.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.rare().map_or(0, |rare| rare.held.len())
+    }
+
+    /// Input has come behind a packet that has to be dealt with first.
+    #[cold]
+    pub(crate) fn hold(&mut self, input: &[u8]) {
+        self.add_rare().held.extend_from_slice(input);
+    }
+
+    /// Takes what was held back.
+    pub(crate) fn take_held(&mut self) -> Vec<u8> {
+        let held = self.rare_mut().map(|rare| std::mem::take(&mut rare.held));
+        self.shed_rare();
+        held.unwrap_or_default()
+    }
+
+    /// The enhanced authentication, if the client has named a method.
+    pub(crate) fn authentication(&mut self) -> Option<&mut Authentication> {
+        self.rare_mut().and_then(|rare| rare.authentication.as_mut())
     }
 
     /// Whether CONNECT waits for a decision and the input behind it with it.
@@ -366,6 +428,6 @@ mod tests {
     fn an_idle_connection_is_small() {
         // What few connections need is behind a pointer. Larger is slower with very many of them, so
         // whoever adds to it looks for what can leave.
-        assert!(size_of::<Connection>() <= 296, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 200, "{}", size_of::<Connection>());
     }
 }

@@ -92,14 +92,16 @@ pub(crate) struct Crowd {
 /// How much of its publishers' patience a receiver has used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Patience {
-    used_ms: u64,
-    at_ms: u64,
+    used_ms: u32,
+    /// The lower half of the monotonic milliseconds when that was so.
+    at_ms: u32,
 }
 
 impl Patience {
     /// What is used of it now.
     fn used(self, now_ms: u64) -> u64 {
-        self.used_ms.saturating_sub(now_ms.saturating_sub(self.at_ms) / RECOVERY)
+        let passed = (now_ms as u32).wrapping_sub(self.at_ms);
+        u64::from(self.used_ms).saturating_sub(u64::from(passed) / RECOVERY)
     }
 
     fn left(self, now_ms: u64) -> u64 {
@@ -111,7 +113,7 @@ impl Patience {
         let waited = crowd.until_ms.min(now_ms) - crowd.since_ms;
         let counts = if waited > BRIEF_MS { waited } else { 0 };
         let used = if crowd.slow { PATIENCE_MS } else { self.used(now_ms) + counts };
-        Self { used_ms: used.min(PATIENCE_MS), at_ms: now_ms }
+        Self { used_ms: used.min(PATIENCE_MS) as u32, at_ms: now_ms as u32 }
     }
 }
 
@@ -280,7 +282,7 @@ impl Delivery {
         };
         let was_ours = connection.holds.is_ours();
         if connection.holds.lift(hold) {
-            let little = connection.held.len() < LITTLE_HELD;
+            let little = connection.held() < LITTLE_HELD;
             let line = if little { &mut self.released_first } else { &mut self.released };
             line.push_back(handle);
         }

@@ -218,8 +218,7 @@ impl Connection {
         CONNECTION_BYTES
             + self.outbox.weight()
             + self.partial.len()
-            + self.held.len()
-            + self.alias_bytes
+            + self.rare().map_or(0, |rare| rare.held.len() + rare.alias_bytes)
             + self.principal.user_name.as_ref().map_or(0, |name| name.len())
             + self.sealed as usize
             + if self.transport == Transport::Tls { TLS_BYTES } else { 0 }

@@ -8,6 +8,8 @@
 //! (`Standing::disregards_name`).
 
 use crate::rights::Grant;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// Who a client was found to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,9 +52,52 @@ impl Principal {
     }
 }
 
+/// A principal that a connection has together with its session. It takes a pointer, and nothing more for
+/// a client that did not have to say who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Identity(Option<Arc<Principal>>);
+
+static NOBODY: Principal = Principal { user_name: None, is_claimed: false, grant: None };
+
+impl From<Principal> for Identity {
+    fn from(principal: Principal) -> Self {
+        // That a name is only claimed means nothing where there is none.
+        let is_nobody = principal.user_name.is_none() && principal.grant.is_none();
+        Self((!is_nobody).then(|| Arc::new(principal)))
+    }
+}
+
+impl Deref for Identity {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        self.0.as_deref().unwrap_or(&NOBODY)
+    }
+}
+
+impl Identity {
+    /// The name was verified.
+    pub(crate) fn verify(&mut self) {
+        if self.is_claimed {
+            *self = Principal { is_claimed: false, ..(**self).clone() }.into();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_is_a_pointer_and_nobody_has_none() {
+        assert_eq!(size_of::<Identity>(), 8);
+        let nobody = Identity::from(Principal::claiming(None::<&str>));
+        assert_eq!((nobody.0.is_none(), &*nobody), (true, &Principal::default()));
+        let mut anna = Identity::from(Principal::claiming(Some("anna")));
+        assert_eq!(*anna, Principal::claiming(Some("anna")));
+        anna.verify();
+        assert_eq!(*anna, Principal::user("anna"));
+    }
 
     #[test]
     fn what_is_only_claimed_owns_nothing() {

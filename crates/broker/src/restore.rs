@@ -146,13 +146,13 @@ impl Shard {
             return self.restore_departing(&stored);
         }
         let client_id = stored.client_id.clone();
-        let mut session = Session::new(stored.client_id, stored.key);
+        let mut session = Session::new(&stored.client_id, stored.key);
         session.stored = true;
         session.standing = Standing::nowhere(&stored.principal);
-        session.principal = stored.principal;
+        session.principal = stored.principal.into();
         session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
         session.next_sequence = stored.next_sequence.saturating_sub(1);
-        session.expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);
+        session.rare_mut().expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);
         session.will = stored.will.map(|(message, delay, due_in_ms)| {
             Box::new(Will {
                 message,
@@ -161,14 +161,14 @@ impl Shard {
                 standing: Standing::default(),
             })
         });
-        session.away_since_ms = Some(stored.away_since_ms.unwrap_or(now.wall_ms));
+        session.rare_mut().away_since_ms = Some(stored.away_since_ms.unwrap_or(now.wall_ms));
         if stored.away_since_ms.is_none() {
             // Or another crash would begin its time anew.
             self.record(away(&session, now.wall_ms));
         }
         session.queue.leave_to_store(stored.queued, stored.queued_bytes, stored.last_queued);
         // Which of them were sent is not stored: it may have been as many as may be in flight.
-        session.perhaps_sent = PerhapsSent {
+        session.rare_mut().perhaps_sent = PerhapsSent {
             left: usize::from(self.delivery.limits.inflight_out_max),
             last: stored.last_queued,
         };
@@ -177,7 +177,7 @@ impl Shard {
             .iter()
             .map(|one| (one.sequence, (one.packet_id, one.received)))
             .collect();
-        session.restored = (!restored.is_empty()).then(|| Box::new(restored));
+        session.rare_mut().restored = (!restored.is_empty()).then(|| Box::new(restored));
         stored.held.iter().for_each(|packet_id| session.inbound.restore(*packet_id, false));
         stored.received.iter().for_each(|(packet_id, _)| session.inbound.restore(*packet_id, true));
         let handle = self.adopt(session);

@@ -6,11 +6,12 @@ use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
-use crate::principal::Principal;
+use crate::principal::Identity;
 use crate::queue::Queue;
 use crate::replay::{ReplayNumber, Replays};
 use crate::restore::Restored;
 use crate::rights::Standing;
+use compact_str::CompactString;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
 use noctule_session::{AckQueue, Inbound, Now, Outbound};
@@ -58,10 +59,11 @@ impl Expiry {
 /// What the broker remembers of a client.
 #[derive(Debug)]
 pub struct Session {
-    pub(crate) client_id: Box<str>,
+    /// Most identifiers are short enough to lie in it.
+    pub(crate) client_id: CompactString,
     pub(crate) key: SessionKey,
     /// Who the client of its last connection was. It belongs to him if that was verified.
-    pub(crate) principal: Principal,
+    pub(crate) principal: Identity,
     /// What besides its names its rights depend on: those of its last connection.
     pub(crate) standing: Standing,
     /// The generation of policies by which what waits in it was judged, or will be.
@@ -69,8 +71,6 @@ pub struct Session {
     /// Messages up to this one were queued before the policies or the standing changed, and are judged
     /// when they leave.
     pub(crate) recheck_through: Sequence,
-    /// Subscriptions that have lost their right, and may get it back.
-    pub(crate) suspended: Option<Box<Suspended>>,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
     /// A connection that has been given the session and whose CONNACK waits for the store.
@@ -86,20 +86,12 @@ pub struct Session {
     pub(crate) receiving: Stage,
     pub(crate) answers: AckQueue<Answer>,
     pub(crate) will: Option<Box<Will>>,
-    /// When it ends by itself, in monotonic milliseconds, while its client is away.
-    pub(crate) expires_ms: Option<u64>,
-    /// The deadline of the timer that will look at it next.
-    pub(crate) timer_ms: Option<u64>,
     /// Whether the store knows of it.
     pub(crate) stored: bool,
     /// How much it is owed and has at hand, in its queue and in flight.
     pub(crate) owing: Owing,
-    /// Since when its client is away, in milliseconds of wall time, once it was lost.
-    pub(crate) away_since_ms: Option<u64>,
-    /// QoS 2 deliveries that were under way when the broker ended, until their messages are loaded.
-    pub(crate) restored: Option<Box<Restored>>,
-    /// Messages of its queue that may have been sent before a restart.
-    pub(crate) perhaps_sent: PerhapsSent,
+    /// If there is any of it.
+    pub(crate) rare: Option<Box<Rare>>,
     /// The sequence of the last message it was owed.
     pub(crate) next_sequence: u64,
     /// Until then its client is taken to be too slow for anything of it to be
@@ -112,13 +104,36 @@ pub struct Session {
     pub(crate) replaying: bool,
 }
 
-/// Filters of subscriptions that have lost their right, which few sessions have.
-#[derive(Debug, Default)]
-pub(crate) struct Suspended(BTreeSet<Box<str>>);
+/// What a session with a client who is there hardly ever has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rare {
+    /// When it ends by itself, in monotonic milliseconds, while its client is away.
+    pub(crate) expires_ms: Option<u64>,
+    /// The deadline of the timer that will look at it next.
+    pub(crate) timer_ms: Option<u64>,
+    /// Since when its client is away, in milliseconds of wall time, once it was lost.
+    pub(crate) away_since_ms: Option<u64>,
+    /// QoS 2 deliveries that were under way when the broker ended, until their messages are loaded.
+    pub(crate) restored: Option<Box<Restored>>,
+    /// Messages of its queue that may have been sent before a restart.
+    pub(crate) perhaps_sent: PerhapsSent,
+    /// Filters of subscriptions that have lost their right, and may get it back.
+    suspended: BTreeSet<Box<str>>,
+}
+
+/// That of a session which has nothing of it.
+static NOTHING_RARE: Rare = Rare {
+    expires_ms: None,
+    timer_ms: None,
+    away_since_ms: None,
+    restored: None,
+    perhaps_sent: PerhapsSent { left: 0, last: Sequence(0) },
+    suspended: BTreeSet::new(),
+};
 
 /// The messages of a restored queue that may have been sent: the first ones, as many as can be in
 /// flight.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PerhapsSent {
     pub(crate) left: usize,
     /// Those behind this one came after the restart.
@@ -167,15 +182,14 @@ pub(crate) struct Will {
 }
 
 impl Session {
-    pub(crate) fn new(client_id: Box<str>, key: SessionKey) -> Self {
+    pub(crate) fn new(client_id: &str, key: SessionKey) -> Self {
         Self {
-            client_id,
+            client_id: client_id.into(),
             key,
-            principal: Principal::default(),
+            principal: Identity::default(),
             standing: Standing::default(),
             judged_by: None,
             recheck_through: Sequence(0),
-            suspended: None,
             connection: None,
             claimant: None,
             receiving: Stage::Written,
@@ -187,13 +201,9 @@ impl Session {
             inbound: Inbound::default(),
             answers: AckQueue::default(),
             will: None,
-            expires_ms: None,
-            timer_ms: None,
             stored: false,
             owing: Owing::default(),
-            away_since_ms: None,
-            restored: None,
-            perhaps_sent: PerhapsSent::default(),
+            rare: None,
             next_sequence: 0,
             slow_until_ms: 0,
             replays: Replays::default(),
@@ -228,8 +238,8 @@ impl Session {
     pub(crate) fn record(&self) -> Record {
         Record::Session {
             key: self.key,
-            client_id: self.client_id.clone(),
-            principal: self.principal.clone(),
+            client_id: self.client_id.as_str().into(),
+            principal: (*self.principal).clone(),
             expiry: self.expiry.seconds(),
             will: self
                 .will
@@ -247,23 +257,76 @@ impl Session {
         }
     }
 
+    /// What it has of what few have.
+    #[inline]
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NOTHING_RARE)
+    }
+
+    /// As [`rare`](Self::rare), to be changed.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Whether its next message, which has this number, may have been sent before a restart.
+    #[inline]
+    pub(crate) fn has_perhaps_sent(&mut self, sequence: Sequence) -> bool {
+        self.rare.as_mut().is_some_and(|rare| rare.perhaps_sent.take(sequence))
+    }
+
+    /// How far the delivery of this number had come before a restart, if it was under way.
+    pub(crate) fn take_restored(&mut self, sequence: Sequence) -> Option<(PacketId, bool)> {
+        self.rare.as_mut()?.restored.as_mut()?.remove(&sequence)
+    }
+
+    /// What is left of deliveries that were under way before a restart, when the session ends.
+    pub(crate) fn take_all_restored(&mut self) -> Option<Box<Restored>> {
+        self.rare.as_mut()?.restored.take()
+    }
+
+    /// Its client has come back: it does not end by itself.
+    pub(crate) fn is_there_again(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.expires_ms = None;
+        }
+    }
+
+    /// The timer that was to look at it has come.
+    pub(crate) fn forget_timer(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.timer_ms = None;
+        }
+    }
+
+    /// Gives back the memory for what few have if nothing of it is left.
+    pub(crate) fn shed_rare(&mut self) {
+        if *self.rare() == NOTHING_RARE {
+            self.rare = None;
+        }
+    }
+
+    /// Nothing is expected of its client for a while: gives back the memory for what comes and goes.
+    pub(crate) fn shed(&mut self) {
+        self.outbound.shed();
+        self.inbound.shed();
+        self.shed_rare();
+    }
+
     /// Whether one of its subscriptions is there and leads to nothing, as it has no right to it.
     pub(crate) fn is_suspended(&self, filter: &str) -> bool {
-        self.suspended.as_ref().is_some_and(|all| all.0.contains(filter))
+        self.rare().suspended.contains(filter)
     }
 
     /// One of its subscriptions leads to nothing from now on.
     pub(crate) fn suspend(&mut self, filter: &str) {
-        self.suspended.get_or_insert_default().0.insert(filter.into());
+        self.rare_mut().suspended.insert(filter.into());
     }
 
     /// One of its subscriptions is gone, or leads somewhere again.
     pub(crate) fn forget_suspended(&mut self, filter: &str) {
-        if let Some(all) = &mut self.suspended {
-            all.0.remove(filter);
-            if all.0.is_empty() {
-                self.suspended = None;
-            }
+        if let Some(rare) = &mut self.rare {
+            rare.suspended.remove(filter);
+            self.shed_rare();
         }
     }
 
@@ -299,7 +362,7 @@ impl Session {
 
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        Self::new("test".into(), SessionKey(0))
+        Self::new("test", SessionKey(0))
     }
 }
 
@@ -310,6 +373,6 @@ mod tests {
     #[test]
     fn a_session_that_owes_nothing_is_small() {
         // As with connections.
-        assert!(size_of::<Session>() <= 480, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 296, "{}", size_of::<Session>());
     }
 }

@@ -8,11 +8,14 @@
 const GRAIN_MS: u64 = 128;
 /// Buckets in the ring; deadlines further away than all of them go round.
 const BUCKETS: usize = 1_024;
+/// A full bucket gets room for at least so many items more.
+const ITEMS_MORE: usize = 4;
 
 /// Deadlines of items of type `T`.
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
-    buckets: Vec<Vec<(u64, T)>>,
+    /// With each item the lower half of the number of its grain, which tells rounds of the ring apart.
+    buckets: Vec<Vec<(u32, T)>>,
     /// The first grain that has not been looked at.
     next_grain: u64,
     /// The first grain at or after that whose bucket is not empty.
@@ -30,7 +33,12 @@ impl<T> Wheel<T> {
     /// `item` is due at `deadline_ms`.
     pub(crate) fn insert(&mut self, deadline_ms: u64, item: T) {
         let grain = Self::grain_of(deadline_ms).max(self.next_grain);
-        self.buckets[grain as usize % BUCKETS].push((deadline_ms, item));
+        let bucket = &mut self.buckets[grain as usize % BUCKETS];
+        if bucket.len() == bucket.capacity() {
+            // There may be a hundred thousand in it, most of them for long: twice the room is too much.
+            bucket.reserve_exact((bucket.len() / 4).max(ITEMS_MORE));
+        }
+        bucket.push((grain as u32, item));
         self.len += 1;
         // A deadline on a later round lies in a bucket that comes up before.
         let used = self.next_grain + (grain - self.next_grain) % BUCKETS as u64;
@@ -46,15 +54,16 @@ impl<T> Wheel<T> {
             let bucket = &mut self.buckets[grain as usize % BUCKETS];
             let mut index = 0;
             while index < bucket.len() {
-                if bucket[index].0 <= now_ms {
+                // Those of a later round are at least a round away, and no round takes eight years.
+                if (bucket[index].0.wrapping_sub(over as u32) as i32) < 0 {
                     due.push(bucket.swap_remove(index).1);
                     self.len -= 1;
                 } else {
                     index += 1;
                 }
             }
-            if bucket.is_empty() {
-                *bucket = Vec::new();
+            if bucket.capacity() > 4 * bucket.len().max(ITEMS_MORE) || bucket.is_empty() {
+                bucket.shrink_to_fit();
             }
         }
         self.next_grain = self.next_grain.max(over);

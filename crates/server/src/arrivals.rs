@@ -84,14 +84,45 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Visit {
     arrivals: Arc<Arrivals>,
-    place: Source,
+    place: Network,
     /// None if it was turned away.
     entrance: Option<EntranceId>,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.arrivals.book().leave(self.place, self.entrance);
+        self.arrivals.book().leave(self.place.source(), self.entrance);
+    }
+}
+
+/// A [`network`], small: of an IPv6 address only the first half says anything.
+#[derive(Debug, Clone, Copy)]
+enum Network {
+    V4([u8; 4]),
+    V6([u8; 8]),
+    User([u8; 4]),
+}
+
+impl Network {
+    fn of(place: Source) -> Self {
+        match place {
+            Source::Address(IpAddr::V4(address)) => Self::V4(address.octets()),
+            Source::Address(IpAddr::V6(address)) => {
+                Self::V6(((address.to_bits() >> 64) as u64).to_be_bytes())
+            }
+            Source::User(user) => Self::User(user.to_be_bytes()),
+        }
+    }
+
+    fn source(self) -> Source {
+        match self {
+            Self::V4(octets) => Source::Address(IpAddr::from(octets)),
+            Self::V6(half) => {
+                let bits = u128::from(u64::from_be_bytes(half)) << 64;
+                Source::Address(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+            }
+            Self::User(user) => Source::User(u32::from_be_bytes(user)),
+        }
     }
 }
 
@@ -128,7 +159,7 @@ impl Arrivals {
         let place = network(source);
         let verdict = self.book().come(place, entrance, now_ms);
         let entrance = verdict.is_ok().then_some(entrance);
-        (Visit { arrivals: Arc::clone(self), place, entrance }, verdict)
+        (Visit { arrivals: Arc::clone(self), place: Network::of(place), entrance }, verdict)
     }
 
     #[cfg(test)]
@@ -254,6 +285,15 @@ mod tests {
             per_listener_max: Vec::new(),
         });
         arrivals
+    }
+
+    #[test]
+    fn a_visit_is_small_and_leaves_from_where_it_came() {
+        assert_eq!(size_of::<Visit>(), 24);
+        let places = [address("192.0.2.1"), address("2001:db8:1:2:3::4"), Source::User(1_000)];
+        for place in places.map(network) {
+            assert_eq!(Network::of(place).source(), place);
+        }
     }
 
     const FULL: Result<(), TurnedAway> = Err(TurnedAway::AddressFull);

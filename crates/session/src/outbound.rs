@@ -57,35 +57,30 @@ impl<M> InFlight<M> {
     }
 }
 
-/// The messages in flight to one peer. Most peers have none, so all but the next identifier is behind a
-/// pointer, which is there from the first message until [`shed`](Outbound::shed).
+/// The messages in flight to one peer.
 #[derive(Debug)]
 pub struct Outbound<M> {
+    ring: VecDeque<Option<InFlight<M>>>,
     /// The identifier of the ring's first place.
     base: PacketId,
-    flight: Option<Box<Flight<M>>>,
-}
-
-#[derive(Debug)]
-struct Flight<M> {
-    ring: VecDeque<Option<InFlight<M>>>,
-    /// How many places from the front have been sent on this connection.
-    cursor: usize,
+    /// How many places from the front have been sent on this connection. This and the next two count
+    /// places of the ring, of which there are never more than identifiers.
+    cursor: u16,
     /// Messages in the ring.
-    unfinished: usize,
+    unfinished: u16,
     /// Messages before the cursor: what the peer's receive maximum counts.
-    outstanding: usize,
+    outstanding: u16,
 }
 
 impl<M> Default for Outbound<M> {
     fn default() -> Self {
-        Self { base: PacketId::FIRST, flight: None }
-    }
-}
-
-impl<M> Default for Flight<M> {
-    fn default() -> Self {
-        Self { ring: VecDeque::new(), cursor: 0, unfinished: 0, outstanding: 0 }
+        Self {
+            base: PacketId::FIRST,
+            ring: VecDeque::new(),
+            cursor: 0,
+            unfinished: 0,
+            outstanding: 0,
+        }
     }
 }
 
@@ -131,41 +126,36 @@ pub enum PubrecAnswer {
 impl<M> Outbound<M> {
     /// Messages in flight, sent on this connection or not.
     pub fn len(&self) -> usize {
-        self.flight.as_ref().map_or(0, |flight| flight.unfinished)
+        usize::from(self.unfinished)
     }
 
     /// Whether nothing is in flight.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.unfinished == 0
     }
 
     /// Messages sent on this connection whose acknowledgement is not complete.
     pub fn outstanding(&self) -> usize {
-        self.flight.as_ref().map_or(0, |flight| flight.outstanding)
-    }
-
-    /// Places of the ring, from the first message in flight to the last.
-    fn places(&self) -> usize {
-        self.flight.as_ref().map_or(0, |flight| flight.ring.len())
+        usize::from(self.outstanding)
     }
 
     /// Gives back the memory for messages in flight if there are none. The next one takes it anew, so
     /// this is for when none is expected soon.
     pub fn shed(&mut self) {
-        if self.places() == 0 {
-            self.flight = None;
+        if self.ring.is_empty() {
+            self.ring = VecDeque::new();
         }
     }
 
     /// Whether a further message may enter, with at most `window` at once.
     pub fn has_room(&self, window: u16) -> bool {
-        self.len() < usize::from(window) && self.places() < PacketId::COUNT - 1
+        self.unfinished < window && self.ring.len() < PacketId::COUNT - 1
     }
 
     /// The identifier that the next message gets: one that no message in flight has
     /// `[MQTT3-2.3.1-4]` `[MQTT5-2.2.1-4]` `[MQTT5-4.3.2-1]` `[MQTT5-4.3.3-1]`.
     pub fn next_packet_id(&self) -> PacketId {
-        self.base.after(self.places() as u16)
+        self.base.after(self.ring.len() as u16)
     }
 
     /// Gives the next identifier to something that is no message: SUBSCRIBE and UNSUBSCRIBE share
@@ -174,9 +164,10 @@ impl<M> Outbound<M> {
     /// sees to it that the identifier is passed over again if its turn comes before the answer has.
     pub fn pass_over(&mut self) -> PacketId {
         let packet_id = self.next_packet_id();
-        match &mut self.flight {
-            Some(flight) if !flight.ring.is_empty() => flight.ring.push_back(None),
-            _ => self.base = self.base.next(),
+        if self.ring.is_empty() {
+            self.base = self.base.next();
+        } else {
+            self.ring.push_back(None);
         }
         packet_id
     }
@@ -192,17 +183,24 @@ impl<M> Outbound<M> {
             (QoS::ExactlyOnce, true) => Stage::StoringId,
             (QoS::ExactlyOnce, false) => Stage::AwaitPubrec,
         };
-        self.flight.get_or_insert_default().push(InFlight { message, stage, dup: false });
+        self.ring.push_back(Some(InFlight { message, stage, dup: false }));
+        self.unfinished += 1;
         packet_id
     }
 
     /// Leaves identifiers unused so that the next message gets this one, for a caller whose
     /// identifiers follow from something else. It has to lie behind all those in flight.
     pub fn skip_to(&mut self, packet_id: PacketId) {
+        if self.ring.is_empty() {
+            self.base = packet_id;
+            return;
+        }
         let places = usize::from(packet_id.steps_from(self.base));
-        match &mut self.flight {
-            Some(flight) if !flight.ring.is_empty() => flight.leave_out(places),
-            _ => self.base = packet_id,
+        if places > self.ring.len() {
+            if usize::from(self.cursor) == self.ring.len() {
+                self.cursor = packet_id.steps_from(self.base);
+            }
+            self.ring.resize_with(places, || None);
         }
     }
 
@@ -211,27 +209,25 @@ impl<M> Outbound<M> {
     /// are to be pushed before.
     pub fn push_restored(&mut self, packet_id: PacketId, message: M, stage: Stage) {
         self.skip_to(packet_id);
-        self.flight.get_or_insert_default().push(InFlight { message, stage, dup: true });
+        self.ring.push_back(Some(InFlight { message, stage, dup: true }));
+        self.unfinished += 1;
     }
 
     /// The oldest message in flight.
     pub fn oldest(&self) -> Option<&M> {
-        self.iter().next().map(|entry| &entry.message)
+        self.ring.iter().flatten().next().map(|entry| &entry.message)
     }
 
     /// How many further messages could be sent at once, one behind the other: none if something
     /// before them has not been sent yet.
     #[inline]
     pub fn room_to_send(&self, window: u16) -> usize {
-        let Some(flight) = &self.flight else {
-            return usize::from(window).min(PacketId::COUNT - 1);
-        };
-        if flight.cursor < flight.ring.len() {
+        if usize::from(self.cursor) < self.ring.len() {
             return 0;
         }
-        let taken = flight.unfinished.max(flight.outstanding);
-        let identifiers = (PacketId::COUNT - 1).saturating_sub(flight.ring.len());
-        usize::from(window).saturating_sub(taken).min(identifiers)
+        let taken = self.unfinished.max(self.outstanding);
+        let identifiers = (PacketId::COUNT - 1).saturating_sub(self.ring.len());
+        usize::from(window.saturating_sub(taken)).min(identifiers)
     }
 
     /// As [`push`](Self::push) for a message that waits for no store; returns its identifier if it
@@ -239,20 +235,17 @@ impl<M> Outbound<M> {
     /// sent then.
     #[inline(always)]
     pub fn push_and_send(&mut self, qos: QoS, message: M, window: u16) -> Option<PacketId> {
-        let stage = match qos {
-            QoS::AtMostOnce | QoS::AtLeastOnce => Stage::AwaitPuback,
-            QoS::ExactlyOnce => Stage::AwaitPubrec,
-        };
-        let flight = self.flight.get_or_insert_default();
-        let places = flight.ring.len();
-        let may = flight.cursor == places && flight.outstanding < usize::from(window);
-        flight.push(InFlight { message, stage, dup: may });
+        let may = usize::from(self.cursor) == self.ring.len() && self.outstanding < window;
+        let packet_id = self.push(qos, message, false);
         if !may {
             return None;
         }
-        flight.cursor += 1;
-        flight.outstanding += 1;
-        Some(self.base.after(places as u16))
+        if let Some(Some(pushed)) = self.ring.back_mut() {
+            pushed.dup = true;
+        }
+        self.cursor += 1;
+        self.outstanding += 1;
+        Some(packet_id)
     }
 
     /// The identifier of the message pushed was stored: PUBLISH may leave, when it is its turn.
@@ -267,27 +260,26 @@ impl<M> Outbound<M> {
     /// What is to be sent next, which counts as sent then; `None` if that is nothing, the window
     /// is full, or the next message waits for the store.
     pub fn next_to_send(&mut self, window: u16) -> Option<ToSend<'_, M>> {
-        let flight = self.flight.as_mut()?;
-        while let Some(None) = flight.ring.get(flight.cursor) {
-            flight.cursor += 1;
+        while let Some(None) = self.ring.get(usize::from(self.cursor)) {
+            self.cursor += 1;
         }
-        let packet_id = self.base.after(flight.cursor as u16);
-        let entry = flight.ring.get_mut(flight.cursor)?.as_mut()?;
+        let packet_id = self.base.after(self.cursor);
+        let entry = self.ring.get_mut(usize::from(self.cursor))?.as_mut()?;
         match entry.stage {
             Stage::StoringId | Stage::StoringRelease => None,
             // The window is for PUBLISH alone [MQTT5-3.3.4-10] [MQTT5-4.9.0-3].
             Stage::AwaitPubcomp => {
-                flight.cursor += 1;
-                flight.outstanding += 1;
+                self.cursor += 1;
+                self.outstanding += 1;
                 Some(ToSend::Pubrel(packet_id))
             }
             Stage::AwaitPuback | Stage::AwaitPubrec => {
                 // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
-                if flight.outstanding >= usize::from(window) {
+                if self.outstanding >= window {
                     return None;
                 }
-                flight.cursor += 1;
-                flight.outstanding += 1;
+                self.cursor += 1;
+                self.outstanding += 1;
                 let dup = std::mem::replace(&mut entry.dup, true);
                 Some(ToSend::Publish { packet_id, dup, message: &entry.message })
             }
@@ -297,19 +289,15 @@ impl<M> Outbound<M> {
     /// Whether [`next_to_send`](Self::next_to_send) has something behind its cursor, even if it
     /// may not be sent right now.
     pub fn has_unsent(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| {
-            let Flight { cursor, ring, .. } = &**flight;
-            *cursor < ring.len() && ring.iter().skip(*cursor).any(Option::is_some)
-        })
+        let cursor = usize::from(self.cursor);
+        cursor < self.ring.len() && self.ring.iter().skip(cursor).any(Option::is_some)
     }
 
     /// A new connection: everything that is not done is to be sent again, in order
     /// `[MQTT3-4.4.0-1]` `[MQTT3-4.6.0-1]` `[MQTT5-4.4.0-1]` `[MQTT5-4.6.0-1]`.
     pub fn resume(&mut self) {
-        if let Some(flight) = &mut self.flight {
-            flight.cursor = 0;
-            flight.outstanding = 0;
-        }
+        self.cursor = 0;
+        self.outstanding = 0;
     }
 
     /// A new connection whose peer has lost its session: what it said that it had received (by
@@ -317,10 +305,7 @@ impl<M> Outbound<M> {
     /// sent anew, in order, and not as a repetition.
     pub fn start_anew(&mut self) -> Vec<M> {
         let mut done = Vec::new();
-        let Some(flight) = &mut self.flight else {
-            return done;
-        };
-        for place in &mut flight.ring {
+        for place in &mut self.ring {
             let Some(entry) = place.take() else { continue };
             match entry.stage {
                 Stage::StoringRelease | Stage::AwaitPubcomp => done.push(entry.message),
@@ -329,7 +314,7 @@ impl<M> Outbound<M> {
                 }
             }
         }
-        flight.unfinished -= done.len();
+        self.unfinished -= done.len() as u16;
         self.resume();
         self.drop_finished();
         done
@@ -339,17 +324,16 @@ impl<M> Outbound<M> {
     /// something else, which is for [`on_puback`](Self::on_puback) to say.
     #[inline]
     pub fn take_oldest_acknowledged(&mut self, packet_id: PacketId) -> Option<M> {
-        let flight = self.flight.as_mut()?;
-        let oldest = flight.ring.front()?.as_ref()?;
-        if packet_id != self.base || oldest.stage != Stage::AwaitPuback || flight.cursor == 0 {
+        let oldest = self.ring.front()?.as_ref()?;
+        if packet_id != self.base || oldest.stage != Stage::AwaitPuback || self.cursor == 0 {
             return None;
         }
-        let message = flight.ring.pop_front()??.message;
-        flight.unfinished -= 1;
-        flight.outstanding -= 1;
-        flight.cursor -= 1;
+        let message = self.ring.pop_front()??.message;
+        self.unfinished -= 1;
+        self.outstanding -= 1;
+        self.cursor -= 1;
         self.base = self.base.next();
-        if let Some(None) | None = flight.ring.front() {
+        if let Some(None) | None = self.ring.front() {
             self.drop_finished();
         }
         Some(message)
@@ -411,8 +395,7 @@ impl<M> Outbound<M> {
     /// That PUBREC came is stored, or need not be. True if PUBREL is to be sent now; if the
     /// connection changed in between, the cursor will send it in its turn.
     pub fn release(&mut self, packet_id: PacketId) -> bool {
-        let index = self.index(packet_id);
-        let sent = self.flight.as_ref().is_some_and(|flight| index < flight.cursor);
+        let sent = self.index(packet_id) < usize::from(self.cursor);
         match self.entry(packet_id) {
             Some(entry) if entry.stage == Stage::StoringRelease => {
                 entry.stage = Stage::AwaitPubcomp;
@@ -424,7 +407,7 @@ impl<M> Outbound<M> {
 
     /// The message of this identifier, while it is in flight.
     pub fn message(&self, packet_id: PacketId) -> Option<&M> {
-        let place = self.flight.as_ref()?.ring.get(self.index(packet_id))?;
+        let place = self.ring.get(self.index(packet_id))?;
         place.as_ref().map(|entry| &entry.message)
     }
 
@@ -453,12 +436,12 @@ impl<M> Outbound<M> {
     /// All messages in flight, oldest first, when nothing goes on with them here.
     #[allow(clippy::should_implement_trait, reason = "a flight is no collection to others")]
     pub fn into_iter(self) -> impl Iterator<Item = InFlight<M>> {
-        self.flight.into_iter().flat_map(|flight| flight.ring).flatten()
+        self.ring.into_iter().flatten()
     }
 
     /// All messages in flight, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &InFlight<M>> {
-        self.flight.iter().flat_map(|flight| &flight.ring).flatten()
+        self.ring.iter().flatten()
     }
 
     fn index(&self, packet_id: PacketId) -> usize {
@@ -467,64 +450,39 @@ impl<M> Outbound<M> {
 
     fn entry(&mut self, packet_id: PacketId) -> Option<&mut InFlight<M>> {
         let index = self.index(packet_id);
-        self.flight.as_mut()?.ring.get_mut(index)?.as_mut()
+        self.ring.get_mut(index)?.as_mut()
     }
 
     /// The stage of a message that was sent on this connection.
     fn sent_stage(&self, index: usize) -> Option<Stage> {
-        let flight = self.flight.as_ref()?;
-        if index >= flight.cursor {
+        if index >= usize::from(self.cursor) {
             return None;
         }
-        flight.ring.get(index)?.as_ref().map(InFlight::stage)
+        self.ring.get(index)?.as_ref().map(InFlight::stage)
     }
 
     fn finish(&mut self, index: usize) -> Acknowledged<M> {
-        let Some(flight) = &mut self.flight else {
+        let Some(entry) = self.ring.get_mut(index).and_then(Option::take) else {
             return Acknowledged::Unknown;
         };
-        let Some(entry) = flight.ring.get_mut(index).and_then(Option::take) else {
-            return Acknowledged::Unknown;
-        };
-        flight.unfinished -= 1;
-        flight.outstanding -= 1;
+        self.unfinished -= 1;
+        self.outstanding -= 1;
         self.drop_finished();
         Acknowledged::Done(entry.message)
     }
 
     /// Frees the identifiers at the front whose messages are finished.
     fn drop_finished(&mut self) {
-        let Some(flight) = &mut self.flight else {
-            return;
-        };
         let mut freed = 0;
-        while let Some(None) = flight.ring.front() {
-            flight.ring.pop_front();
+        while let Some(None) = self.ring.front() {
+            self.ring.pop_front();
             freed += 1;
         }
         self.base = self.base.after(freed);
         // The cursor may not have moved past what was finished before this connection.
-        flight.cursor = flight.cursor.saturating_sub(usize::from(freed));
-        if flight.ring.is_empty() && flight.ring.capacity() > RING_KEPT {
-            flight.ring = VecDeque::new();
-        }
-    }
-}
-
-impl<M> Flight<M> {
-    #[inline(always)]
-    fn push(&mut self, entry: InFlight<M>) {
-        self.ring.push_back(Some(entry));
-        self.unfinished += 1;
-    }
-
-    /// There are to be so many places before the next message.
-    fn leave_out(&mut self, places: usize) {
-        if places > self.ring.len() {
-            if self.cursor == self.ring.len() {
-                self.cursor = places;
-            }
-            self.ring.resize_with(places, || None);
+        self.cursor = self.cursor.saturating_sub(freed);
+        if self.ring.is_empty() && self.ring.capacity() > RING_KEPT {
+            self.ring = VecDeque::new();
         }
     }
 }
@@ -561,14 +519,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_to_nobody_takes_a_pointer_and_is_shed_between_messages() {
-        assert_eq!(size_of::<Outbound<u64>>(), 16);
+    fn what_is_in_flight_to_nobody_is_small_and_is_shed_between_messages() {
+        assert_eq!(size_of::<Outbound<u64>>(), 40);
         let mut outbound = Outbound::default();
         let first = sent(&mut outbound, QoS::AtLeastOnce, 1);
         outbound.shed();
         assert_eq!(outbound.on_puback(first), Ok(Acknowledged::Done(1)), "what is in flight stays");
         outbound.shed();
-        assert!(outbound.flight.is_none() && outbound.is_empty());
+        assert!(outbound.ring.capacity() == 0 && outbound.is_empty());
         let second = sent(&mut outbound, QoS::AtLeastOnce, 2);
         assert_eq!(second, first.next(), "and identifiers go on");
         assert_eq!(outbound.take_oldest_acknowledged(second), Some(2));

@@ -49,6 +49,7 @@ const CORE: &[&str] = &["noctule-mqtt", "noctule-session", "noctule-broker"];
 /// Data structures and arithmetic: nothing here opens, waits or knows the time.
 const CORE_MAY_USE: &[&str] = &[
     "bytes",
+    "compact_str",
     "foldhash",
     "hashbrown",
     "indexmap",

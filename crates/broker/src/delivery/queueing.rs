@@ -82,7 +82,7 @@ impl Delivery {
         if !session.is_full_for(bytes, &self.limits) {
             return false;
         }
-        let restored = session.restored.as_deref();
+        let restored = session.rare.as_ref().and_then(|rare| rare.restored.as_deref());
         let begun = |sequence| restored.is_some_and(|all| all.contains_key(&sequence));
         for expired in session.queue.take_expired(self.now, begun) {
             self.dropped.expired += 1;
@@ -247,8 +247,8 @@ impl Delivery {
                 return;
             };
             let (qos, sequence) = (owed.qos, owed.sequence);
-            let perhaps_sent = session.perhaps_sent.take(sequence) && qos == QoS::AtLeastOnce;
-            let old = session.restored.as_mut().and_then(|restored| restored.remove(&sequence));
+            let perhaps_sent = session.has_perhaps_sent(sequence) && qos == QoS::AtLeastOnce;
+            let old = session.take_restored(sequence);
             if let Some((packet_id, received)) = old {
                 // What was begun is completed, or its identifier would be given to another message
                 // while the client still holds it.

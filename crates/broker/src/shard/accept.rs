@@ -125,7 +125,7 @@ impl Shard {
         let aliases = aliases.min(limits.topic_aliases_out_max);
         if connect.version.has_properties() && aliases > 0 {
             connection.dialect = Dialect::OfItsOwn;
-            connection.aliases_out = Some(Box::new(AliasesOut::new(aliases)));
+            connection.add_rare().aliases_out = Some(AliasesOut::new(aliases));
         }
         if connection.mounted {
             connection.dialect = Dialect::OfItsOwn;
@@ -136,14 +136,16 @@ impl Shard {
             return self.close(handle, Cause::AnswerTooLarge { bytes: connack_bytes, limit }, now);
         }
         connection.phase = Phase::AwaitVerdict(Box::new(accepting));
-        connection.principal = Principal::claiming(connect.user_name);
+        connection.principal = Principal::claiming(connect.user_name).into();
         let credentials = Credentials {
             client_id,
             user_name: connect.user_name.map(Into::into),
             password: connect.password.map(Into::into),
             enhanced: first_step(connect),
         };
-        connection.authentication = credentials.enhanced.as_ref().map(Authentication::first);
+        if let Some(step) = &credentials.enhanced {
+            connection.add_rare().authentication = Some(Authentication::first(step));
+        }
         self.actions.push_back(Action::Authenticate { connection: handle, credentials });
     }
 
@@ -254,9 +256,9 @@ impl Shard {
         }
         match verdict {
             Verdict::Refused(reason) => return self.refuse(handle, reason, now),
-            Verdict::Accepted => connection.principal.is_claimed = false,
+            Verdict::Accepted => connection.principal.verify(),
             Verdict::AcceptedUnasked => {}
-            Verdict::AcceptedAs(principal) => connection.principal = principal,
+            Verdict::AcceptedAs(principal) => connection.principal = principal.into(),
         }
         self.bring_home(handle, now);
     }
@@ -294,7 +296,7 @@ impl Shard {
         let mut connection = *departure.0;
         connection.dirty = false;
         if fault(Fault::RestForgotten) {
-            connection.held.clear();
+            connection.take_held();
         }
         connection.last_route = None;
         connection.permits = None;
@@ -401,7 +403,7 @@ impl Shard {
         // [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
         accepting.session_present = session.is_some();
         // [MQTT5-3.1.2-6]
-        let session = session.unwrap_or_else(|| self.new_session(accepting.client_id.clone()));
+        let session = session.unwrap_or_else(|| self.new_session(&accepting.client_id));
         let (Some(connection), Some(found)) =
             (self.delivery.connections.get_mut(handle), self.delivery.sessions.get_mut(session))
         else {
@@ -413,7 +415,7 @@ impl Shard {
         found.principal = connection.principal.clone();
         let sessions = &mut self.delivery.memory.sessions;
         *sessions = (*sessions + found.owner_bytes()).saturating_sub(before);
-        found.expires_ms = None;
+        found.is_there_again();
         let was_persistent = found.is_persistent();
         found.expiry = accepting.expiry;
         let renew = was_persistent != found.is_persistent();
@@ -503,7 +505,7 @@ impl Shard {
         Some(found)
     }
 
-    fn new_session(&mut self, client_id: Box<str>) -> SessionHandle {
+    fn new_session(&mut self, client_id: &str) -> SessionHandle {
         let key = SessionKey(self.next_key);
         self.next_key += u64::from(self.commons.shards());
         self.adopt(Session::new(client_id, key))
@@ -539,7 +541,7 @@ impl Shard {
             return;
         };
         let (version, keep_alive) = (connection.version, connection.keep_alive);
-        let heard = !connection.held.is_empty();
+        let heard = connection.held() > 0;
         let Some(session_handle) = connection.session else {
             return;
         };
@@ -549,7 +551,7 @@ impl Shard {
             properties: Properties::from_checked(&connack_properties),
         };
         if let Some(connection) = self.delivery.connections.get_mut(handle)
-            && let Some(authentication) = &mut connection.authentication
+            && let Some(authentication) = connection.authentication()
         {
             (authentication.asked, authentication.proof) = (false, None);
         }
@@ -558,6 +560,7 @@ impl Shard {
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
             session.claimant = None;
             session.connection = Some(handle);
+            session.shed_rare();
             self.delivery.connected += 1;
             if !fault(Fault::CursorNotRewound) {
                 session.outbound.resume();
@@ -566,7 +569,10 @@ impl Shard {
             session.replays.open_all();
         }
         if let Some(patience) = keep_alive.patience_ms() {
-            self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
+            // The timer by which its CONNECT had to come does for both, unless it comes too late.
+            if patience < self.connect_timeout_most_ms {
+                self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
+            }
         }
         self.prepare_greeting(handle, heard, now);
         self.actions.push_back(Action::Report(Report::Connected {

@@ -25,9 +25,9 @@ pub(super) fn first_step(connect: &Connect<'_>) -> Option<Enhanced> {
 
 impl Authentication {
     /// One that begins with CONNECT.
-    pub(super) fn first(step: &Enhanced) -> Box<Self> {
+    pub(super) fn first(step: &Enhanced) -> Self {
         let method = step.method.clone();
-        Box::new(Self { method, again: false, asked: true, proof: None })
+        Self { method, again: false, asked: true, proof: None }
     }
 
     /// The step that AUTH is.
@@ -65,7 +65,7 @@ impl Connection {
     /// The properties of CONNACK with what belongs to an authentication `[MQTT5-4.12.0-5]`, if there
     /// is one `[MQTT5-4.12.0-6]`.
     pub(super) fn connack_properties(&self, others: &[u8]) -> Box<[u8]> {
-        match &self.authentication {
+        match self.rare().and_then(|rare| rare.authentication.as_ref()) {
             None => others.into(),
             Some(authentication) => {
                 let proof = authentication.proof.as_deref();
@@ -83,7 +83,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        let Some(authentication) = &mut connection.authentication else {
+        let Some(authentication) = connection.authentication() else {
             return;
         };
         if !std::mem::take(&mut authentication.asked) {
@@ -106,7 +106,7 @@ impl Shard {
         now: Now,
     ) {
         if let Some(connection) = self.delivery.connections.get_mut(handle)
-            && let Some(authentication) = &mut connection.authentication
+            && let Some(authentication) = connection.authentication()
         {
             authentication.proof = Some(data);
         }
@@ -125,7 +125,7 @@ impl Shard {
                 let Some(connection) = self.delivery.connections.get_mut(handle) else {
                     return Ok(());
                 };
-                let authentication = connection.authentication.as_mut();
+                let authentication = connection.authentication();
                 let authentication = authentication.ok_or(Violation::AuthUnexpected)?;
                 let enhanced = Some(authentication.step(&auth, false)?);
                 let Phase::AwaitAuth(accepting) =
@@ -135,7 +135,7 @@ impl Shard {
                 };
                 let client_id = accepting.client_id.clone();
                 connection.phase = Phase::AwaitVerdict(accepting);
-                self.ask(handle, client_id, enhanced);
+                self.ask(handle, client_id.into(), enhanced);
                 Ok(())
             }
             Packet::Disconnect(_) => {
@@ -158,11 +158,11 @@ impl Shard {
             return Ok(());
         };
         // [MQTT5-4.12.0-7]
-        let authentication = connection.authentication.as_mut();
+        let authentication = connection.authentication();
         let authentication = authentication.ok_or(Violation::AuthUnexpected)?;
         let enhanced = Some(authentication.step(auth, true)?);
         if let Some(found) = self.delivery.sessions.get(session) {
-            let client_id = found.client_id.clone();
+            let client_id = found.client_id.as_str().into();
             self.ask(handle, client_id, enhanced);
         }
         Ok(())
@@ -188,7 +188,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        let Some(authentication) = &mut connection.authentication else {
+        let Some(authentication) = connection.authentication() else {
             return;
         };
         if !authentication.again || !authentication.asked {
@@ -198,7 +198,7 @@ impl Shard {
         let proof = authentication.proof.take();
         match verdict {
             // What it has been given was given to the one it was then.
-            Verdict::AcceptedAs(other) if other != connection.principal => {
+            Verdict::AcceptedAs(other) if other != *connection.principal => {
                 let reason = ReasonCode::NotAuthorized;
                 self.close(handle, Cause::AuthenticationFailed(reason), now);
             }
@@ -222,7 +222,8 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get(handle) else {
             return;
         };
-        let Some(authentication) = &connection.authentication else {
+        let rare = connection.rare();
+        let Some(authentication) = rare.and_then(|rare| rare.authentication.as_ref()) else {
             return;
         };
         let properties = authentication.properties(PacketType::Auth, data);

@@ -92,7 +92,7 @@ impl Shard {
             let session = connection.session.and_then(|one| self.delivery.sessions.get(one));
             let offence = Offence {
                 connection: handle,
-                client_id: session.map(|session| session.client_id.clone()),
+                client_id: session.map(|session| session.client_id.as_str().into()),
                 violation: violation.clone(),
                 at,
                 packet: packet[..packet.len().min(OFFENCE_BYTES_MAX)].into(),
@@ -143,7 +143,7 @@ impl Shard {
         };
         let connection_version = connection.announced.then_some(connection.version);
         // What stands behind is not looked at [MQTT3-3.1.4-5] [MQTT5-3.1.4-6].
-        connection.held = Vec::new();
+        connection.take_held();
         connection.partial.take();
         let session = connection.session.take();
         // [MQTT5-3.14.0-1]: who has not heard CONNACK hears nothing now.
@@ -156,7 +156,7 @@ impl Shard {
         let version = connection_version;
         let client_id = session
             .and_then(|session| self.delivery.sessions.get(session))
-            .map(|session| session.client_id.clone());
+            .map(|session| session.client_id.as_str().into());
         if let Some(session) = session {
             self.detach(session, handle, &cause, now);
         }
@@ -217,6 +217,7 @@ impl Shard {
         };
         session.claimant = None;
         session.answers.abandon_all();
+        session.shed();
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
             // [MQTT3-3.1.2-10] [MQTT3-3.14.4-3] [MQTT5-3.1.2-10] [MQTT5-3.14.4-3]
             session.will = None;
@@ -231,7 +232,7 @@ impl Shard {
             && !fault(Fault::ExpiryForgotten)
         {
             let expires = now.mono_ms + u64::from(seconds) * 1_000;
-            session.expires_ms = Some(expires);
+            session.rare_mut().expires_ms = Some(expires);
             deadline = Some(expires);
         }
         // Published, it is gone [MQTT3-3.1.2-10] [MQTT5-3.1.2-10].
@@ -244,7 +245,7 @@ impl Shard {
             deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
         }
         if let Some(found) = self.delivery.sessions.get_mut(handle).filter(|found| found.stored) {
-            found.away_since_ms = Some(now.wall_ms);
+            found.rare_mut().away_since_ms = Some(now.wall_ms);
             self.delivery.journal.push(away(found, now.wall_ms));
         }
         if let Some(deadline) = deadline {
@@ -256,7 +257,7 @@ impl Shard {
     pub(crate) fn watch_restored(&mut self, handle: SessionHandle, now: Now) {
         let due = self.delivery.sessions.get(handle).and_then(|found| {
             let will = found.will.as_ref().and_then(|will| will.due_ms);
-            [will, found.expires_ms].into_iter().flatten().min()
+            [will, found.rare().expires_ms].into_iter().flatten().min()
         });
         if let Some(deadline) = due {
             self.set_session_timer(handle, deadline, now);
@@ -268,9 +269,9 @@ impl Shard {
     pub(super) fn set_session_timer(&mut self, handle: SessionHandle, deadline: u64, now: Now) {
         let deadline = deadline.min(now.mono_ms + TIMER_STEP_MS);
         if let Some(session) = self.delivery.sessions.get_mut(handle)
-            && session.timer_ms.is_none_or(|timer| timer > deadline)
+            && session.rare().timer_ms.is_none_or(|timer| timer > deadline)
         {
-            session.timer_ms = Some(deadline);
+            session.rare_mut().timer_ms = Some(deadline);
             self.set_timer(deadline, Timer::Session(handle), now);
         }
     }
@@ -287,7 +288,7 @@ impl Shard {
             return;
         };
         self.delivery.forget_session(&session);
-        self.clients.remove(handle, &session.client_id);
+        self.clients.remove(handle, &session.client_id, &self.delivery.sessions);
         let shares = session.is_member_of_groups();
         if session.subscriptions.len() > LEAVING_SLICE {
             let subscriptions = std::mem::take(&mut session.subscriptions);
@@ -372,7 +373,7 @@ mod tests {
             assert_eq!(shard.population().connections, 0);
         }
         assert_eq!(shard.population().sessions, 1, "each visit began the session anew");
-        assert!(shard.timers.len() > 200);
+        assert!(shard.timers.len() > 100);
         shard.on_tick(at(TIMER_STEP_MS + 1_000));
         assert_eq!(shard.timers.len(), 1, "the session's own");
     }

@@ -155,7 +155,8 @@ impl Session {
 
     /// What it is owed and has at hand, in order, with whether it may be given to somebody else;
     /// what is left of its queue; and what may have come to its client before a restart.
-    fn into_unfinished(self) -> (Vec<(Owed, bool)>, Queue, Option<Box<Restored>>) {
+    fn into_unfinished(mut self) -> (Vec<(Owed, bool)>, Queue, Option<Box<Restored>>) {
+        let restored = self.take_all_restored();
         let in_flight = self.outbound.into_iter().map(|entry| {
             let may = match entry.stage() {
                 Stage::AwaitPuback | Stage::StoringId => true,
@@ -165,7 +166,7 @@ impl Session {
             (entry.message, may)
         });
         let mut unfinished: Vec<_> = in_flight.collect();
-        let (mut queue, restored) = (self.queue, self.restored);
+        let mut queue = self.queue;
         while let Some(owed) = queue.pop() {
             // Those that were sent before a restart may have arrived.
             let begun = restored.as_ref().is_some_and(|all| all.contains_key(&owed.sequence));

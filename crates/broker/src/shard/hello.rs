@@ -44,6 +44,8 @@ pub(crate) enum Greeting {
 
 /// For how long a client has to be silent to be taken for one that waits, in milliseconds.
 const SILENCE_MS: u64 = 1_000;
+/// How many of those who have been silent are greeted in a turn.
+const GREETED_PER_TURN: usize = 64;
 const PAYLOAD: &[u8] = b"HELLO";
 const TOPIC: &str = "$SYS/broker/connection/";
 
@@ -83,8 +85,23 @@ impl Shard {
         }
     }
 
-    /// A client may have been silent for a second.
+    /// A client may have been silent for a second. After a burst they may be thousands at once, and each
+    /// needs a buffer until what is put out is written.
     pub(super) fn on_hello_timer(&mut self, handle: ConnectionHandle) {
+        self.to_be_greeted.push_back(handle);
+    }
+
+    /// Greets some of those who have been silent.
+    pub(super) fn greet_some(&mut self) {
+        for _ in 0..GREETED_PER_TURN {
+            let Some(handle) = self.to_be_greeted.pop_front() else {
+                return;
+            };
+            self.greet_if_silent(handle);
+        }
+    }
+
+    fn greet_if_silent(&mut self, handle: ConnectionHandle) {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };

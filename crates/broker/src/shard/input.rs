@@ -111,12 +111,12 @@ impl Shard {
             Phase::Closing => return Ok(None),
             // [MQTT3-3.1.4-5] [MQTT5-3.1.4-6]: not before it is certain that CONNECT is accepted.
             Phase::AwaitVerdict(_) | Phase::AwaitStore(_) => {
-                connection.held.extend_from_slice(input);
+                connection.hold(input);
                 return Ok(None);
             }
         };
         if !connection.holds.is_free() {
-            connection.held.extend_from_slice(input);
+            connection.hold(input);
             return Ok(None);
         }
         let used = connection.partial.fill(input, limit)?;
@@ -228,7 +228,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        let held = std::mem::take(&mut connection.held);
+        let held = connection.take_held();
         self.take_in_counted(handle, &held, now);
         self.choke_if_deaf(handle);
         self.delivery.weigh(handle);
@@ -264,6 +264,6 @@ mod tests {
         shard.delivery.lift(handle, Hold::Crowd);
         assert!(!shard.wants_input(handle), "its turn has not come");
         shard.work(now);
-        assert!(shard.delivery.connections.get(handle).unwrap().held.is_empty());
+        assert!(shard.delivery.connections.get(handle).unwrap().held() == 0);
     }
 }

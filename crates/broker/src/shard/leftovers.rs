@@ -73,7 +73,7 @@ impl Shard {
         }
         let connections = &delivery.connections;
         let held = connections.handles().filter_map(|one| connections.get(one));
-        left.held_bytes = held.map(|connection| connection.held.len()).sum();
+        left.held_bytes = held.map(crate::Connection::held).sum();
         left
     }
 }

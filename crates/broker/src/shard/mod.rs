@@ -325,6 +325,8 @@ pub struct Shard {
     clients: Clients,
     entrances: Vec<Entrance>,
     pub(crate) timers: Wheel<Timer>,
+    /// The longest that a connection which waits now may have had for its CONNECT.
+    connect_timeout_most_ms: u64,
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
@@ -341,6 +343,8 @@ pub struct Shard {
     retained_watch: Vec<Option<u64>>,
     /// Retained messages that are on their way to the store: the first of each ticket.
     unstored: VecDeque<(Ticket, u64)>,
+    /// Connections that have been silent for as long as it takes to be greeted.
+    to_be_greeted: VecDeque<ConnectionHandle>,
     duels: Duels,
     half_open: HalfOpen,
     sayings: Sayings,
@@ -360,6 +364,7 @@ pub struct Shard {
 /// What a deadline is for. Whoever it concerns is asked, when it comes, whether it still holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Timer {
+    /// CONNECT has to be accepted by now; and if it was, its keep alive is looked at.
     Connect(ConnectionHandle),
     KeepAlive(ConnectionHandle),
     /// The client may be waiting to be greeted.
@@ -407,6 +412,7 @@ impl Shard {
         let hash_seed = random.next_u64();
         let mut emptied = Vec::new();
         emptied.resize_with(usize::from(commons.shards()), Vec::new);
+        let connect_timeout_most_ms = settings.limits.connect_timeout_ms;
         let mut delivery =
             Delivery::new(settings.limits, settings.stage, commons.shards(), commons.memory(), now);
         delivery.stored_wall_ms = settings.stored_wall_ms;
@@ -425,12 +431,14 @@ impl Shard {
             commons,
             id,
             clients: Clients::new(hash_seed),
+            to_be_greeted: VecDeque::new(),
             duels: Duels::new(random.next_u64()),
             half_open: HalfOpen::default(),
             sayings: Sayings::default(),
             is_metering: is_metering(&settings.entrances),
             entrances: settings.entrances,
             timers: Wheel::new(now.mono_ms),
+            connect_timeout_most_ms,
             actions: VecDeque::new(),
             due: Vec::new(),
             leaving: VecDeque::new(),
@@ -549,6 +557,7 @@ impl Shard {
     /// Replaces the limits. Those that a client is told when it connects apply to it from its next
     /// connection on.
     pub fn set_limits(&mut self, limits: Limits) {
+        self.connect_timeout_most_ms = self.connect_timeout_most_ms.max(limits.connect_timeout_ms);
         self.delivery.set_limits(limits);
     }
 
@@ -573,11 +582,11 @@ impl Shard {
         if connection.transport == Transport::Tls {
             self.delivery.tls.bytes_received += bytes.len() as u64;
         }
-        if connection.held.is_empty() {
+        if connection.held() == 0 {
             self.take_in_counted(handle, bytes, now);
             self.choke_if_deaf(handle);
         } else {
-            connection.held.extend_from_slice(bytes);
+            connection.hold(bytes);
         }
         self.delivery.weigh(handle);
         if self.is_metering {
@@ -669,6 +678,7 @@ impl Shard {
     /// Frees buffers and messages that nobody has needed since the last call, which is best made about once
     /// a second. Returns whether a further call may free more.
     pub fn give_back(&mut self) -> bool {
+        self.shed_lists();
         self.delivery.outputs.give_back() | self.delivery.pool.give_back()
     }
 
@@ -748,6 +758,7 @@ impl Shard {
             || !self.delivery.released_first.is_empty()
             || !self.leaving.is_empty()
             || !self.to_be_judged.is_empty()
+            || !self.to_be_greeted.is_empty()
     }
 
     /// What has happened so far.
@@ -803,9 +814,7 @@ impl Shard {
     fn is_held(&self, handle: ConnectionHandle) -> bool {
         // What was held back is dealt with first, or it would grow with what comes behind it.
         self.delivery.connections.get(handle).is_some_and(|connection| {
-            !connection.holds.is_free()
-                || !connection.held.is_empty()
-                || connection.is_being_accepted()
+            !connection.holds.is_free() || connection.held() > 0 || connection.is_being_accepted()
         })
     }
 }

@@ -163,15 +163,19 @@ impl Shard {
             return Ok(());
         };
         if let Some(topic) = publish.topic {
-            connection.aliases_in.get_or_insert_default().set(alias, topic.as_bytes());
-            connection.count_aliases();
+            let rare = connection.add_rare();
+            rare.aliases_in.get_or_insert_default().set(alias, topic.as_bytes());
+            rare.count_aliases();
         }
         let topic = match publish.topic {
             Some(topic) => topic,
-            None => match connection.aliases_in.as_ref().and_then(|known| known.topic(alias)) {
-                Some(topic) => TopicName::from_checked(topic),
-                None => return Err(Violation::TopicAliasUnknown { alias }),
-            },
+            None => {
+                let known = connection.rare().and_then(|rare| rare.aliases_in.as_ref());
+                match known.and_then(|known| known.topic(alias)) {
+                    Some(topic) => TopicName::from_checked(topic),
+                    None => return Err(Violation::TopicAliasUnknown { alias }),
+                }
+            }
         };
         let mut bytes = std::mem::take(&mut self.unaliased);
         bytes.clear();
@@ -352,7 +356,7 @@ impl Shard {
         found.receiving = stage;
         let record = Record::Received { key, packet_id, message: message.clone() };
         let ticket = self.delivery.journal.push(record);
-        let client_id = found.client_id.clone();
+        let client_id = found.client_id.as_str().into();
         let unrouted = Unrouted { session, client_id, key, packet_id, message };
         let next = Continuation::Route(Box::new(unrouted));
         self.delivery.wait_for(ticket, stage, next);

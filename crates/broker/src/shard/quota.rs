@@ -2,7 +2,7 @@
 
 use super::{Action, Report, Shard, Timer};
 use crate::commons::{Commons, Placement};
-use crate::connection::{ConnectionHandle, Phase};
+use crate::connection::{Connection, ConnectionHandle, Phase};
 use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::message::MessageView;
@@ -82,7 +82,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(handle) else {
             return;
         };
-        let meter = connection.meter.get_or_insert_with(|| Box::new(Meter::new(rates, now_ms)));
+        let meter = connection.add_rare().meter.get_or_insert_with(|| Meter::new(rates, now_ms));
         if !take(meter, rates, now_ms) || !connection.holds.add(Hold::Rate) {
             return;
         }
@@ -95,7 +95,7 @@ impl Shard {
     fn watch_rate(&mut self, handle: ConnectionHandle, rates: Rates) {
         let now = self.delivery.now;
         let connection = self.delivery.connections.get_mut(handle);
-        let meter = connection.and_then(|connection| connection.meter.as_mut());
+        let meter = connection.and_then(Connection::rare_mut).and_then(|rare| rare.meter.as_mut());
         match meter.and_then(|meter| meter.wait_ms(rates, now.mono_ms)) {
             Some(wait_ms) => self.set_timer(now.mono_ms + wait_ms, Timer::Rate(handle), now),
             None => self.delivery.lift(handle, Hold::Rate),
@@ -157,7 +157,7 @@ impl Shard {
         let session = self.delivery.connections.get(connection).and_then(|found| found.session);
         let client_id = session
             .and_then(|session| self.delivery.sessions.get(session))
-            .map(|session| session.client_id.clone());
+            .map(|session| session.client_id.as_str().into());
         if let Some(client_id) = client_id {
             let report = Report::OverQuota { connection, client_id, quota, unsaid };
             self.actions.push_back(Action::Report(report));

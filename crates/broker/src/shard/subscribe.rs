@@ -21,7 +21,7 @@ use noctule_mqtt::{Packet, Properties, ReasonCode, TopicFilter};
 use std::sync::atomic::Ordering;
 
 /// What follows an answer.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct After {
     greet: bool,
     opens: Option<ReplayNumber>,

@@ -1,7 +1,7 @@
 //! What is not a packet: answers to actions, the end of a turn, the passing of time.
 
 use super::{Action, Event, Report, Shard, Timer};
-use crate::connection::{Cause, ConnectionHandle, Phase};
+use crate::connection::{Cause, Connection, ConnectionHandle, Phase};
 use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
@@ -11,6 +11,7 @@ use crate::restore::away;
 use crate::session::{Answer, SessionHandle};
 use noctule_mqtt::{PacketType, ReasonCode, Violation};
 use noctule_session::{AckNumber, Now};
+use std::collections::VecDeque;
 
 /// So many bytes that clients sent while they were not read are dealt with at once.
 const RELEASED_BYTES: usize = 256 * 1024;
@@ -47,6 +48,7 @@ impl Shard {
         self.replay_retained();
         self.take_out_subscriptions();
         self.judge_sessions();
+        self.greet_some();
         self.watch_crowds();
         for session in self.delivery.losses.take_fresh() {
             self.say_losses(session, now);
@@ -76,7 +78,7 @@ impl Shard {
 
     /// Returns for how many bytes it counts.
     fn release_one(&mut self, handle: ConnectionHandle) -> usize {
-        let held = self.delivery.connections.get(handle).map_or(0, |found| found.held.len());
+        let held = self.delivery.connections.get(handle).map_or(0, Connection::held);
         self.release_input(handle, self.delivery.now);
         held.max(RELEASED_BYTES_LEAST)
     }
@@ -96,7 +98,7 @@ impl Shard {
             return;
         };
         if let Some(found) = self.delivery.sessions.get(session) {
-            let client_id = found.client_id.clone();
+            let client_id = found.client_id.as_str().into();
             self.actions.push_back(Action::Report(Report::Losing { client_id, lost }));
         }
         self.timers.insert(now.mono_ms + SILENCE_MS, Timer::Losses(session));
@@ -138,6 +140,16 @@ impl Shard {
                 self.load_departing(session);
             }
         }
+    }
+
+    /// Lists give back what a burst has left.
+    pub(super) fn shed_lists(&mut self) {
+        shed(&mut self.due);
+        shed(&mut self.to_be_judged);
+        shed(&mut self.delivery.outputs.dirty);
+        shed_queue(&mut self.actions);
+        shed_queue(&mut self.leaving);
+        shed_queue(&mut self.to_be_greeted);
     }
 
     /// What the store can take has changed.
@@ -186,6 +198,9 @@ impl Shard {
         if waiting {
             self.delivery.counters.connect_timeouts += 1;
             self.close(handle, Cause::ConnectTimeout, now);
+        } else {
+            // The same timer goes on as that of its keep alive.
+            self.on_keep_alive(handle, now);
         }
     }
 
@@ -207,7 +222,13 @@ impl Shard {
             if fault(Fault::KeepAliveForgotten) {
                 return;
             }
+            let session = connection.session;
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
+            // Whoever says nothing between two looks needs nothing meanwhile.
+            if let Some(found) = session.and_then(|session| self.delivery.sessions.get_mut(session))
+            {
+                found.shed();
+            }
         } else {
             let keep_alive = connection.keep_alive.seconds();
             self.violate(handle, Violation::KeepAliveTimeout { keep_alive }, now);
@@ -220,13 +241,14 @@ impl Shard {
         let Some(session) = self.delivery.sessions.get_mut(handle) else {
             return;
         };
-        session.timer_ms = None;
+        session.forget_timer();
+        session.shed();
         // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]: as long as there is a connection, there is its session.
         if session.holder().is_some() {
             return;
         }
         // [MQTT5-4.1.0-2]
-        if session.expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
+        if session.rare().expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
             self.delivery.counters.sessions_expired += 1;
             return self.end_session(handle);
         }
@@ -234,10 +256,10 @@ impl Shard {
         let will = session.will.take_if(|will| is_due(will.due_ms));
         let client_id = will.as_ref().map(|_| session.client_id.clone());
         if will.is_some() && session.stored {
-            let since_ms = session.away_since_ms.unwrap_or(now.wall_ms);
+            let since_ms = session.rare().away_since_ms.unwrap_or(now.wall_ms);
             self.delivery.journal.push(away(session, since_ms));
         }
-        let next = [session.expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
+        let next = [session.rare().expires_ms, session.will.as_ref().and_then(|will| will.due_ms)];
         if let Some(deadline) = next.into_iter().flatten().min() {
             self.set_session_timer(handle, deadline, now);
         }
@@ -351,5 +373,20 @@ impl Shard {
         }
         self.delivery.pump(session);
         self.revive_replays(session);
+    }
+}
+
+/// Room for so many entries is kept by a list that is empty.
+const ROOM_KEPT: usize = 256;
+
+fn shed<T>(list: &mut Vec<T>) {
+    if list.capacity() > 4 * list.len().max(ROOM_KEPT) {
+        list.shrink_to(2 * list.len());
+    }
+}
+
+fn shed_queue<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > 4 * queue.len().max(ROOM_KEPT) {
+        queue.shrink_to(2 * queue.len());
     }
 }

@@ -33,7 +33,8 @@ fn crossings(shards: usize, batch: u16, qos: u8) -> (Crossings, u64, u64) {
             }
             w.settle();
             heard += w.all_heard(&format!("subscriber {pair}")).len() as u64;
-            w.all_heard(&format!("publisher {pair}"));
+            let answers = w.all_heard(&format!("publisher {pair}")).len();
+            assert_eq!(answers, if qos == 0 { 0 } else { usize::from(batch) });
         }
     }
     let messages = u64::from(ROUNDS) * u64::from(batch) * PAIRS as u64;

@@ -3,6 +3,7 @@
 //! nothing here waits.
 
 mod crossing;
+mod deferring;
 mod governing;
 mod handing_over;
 mod order;
@@ -10,6 +11,7 @@ mod promises;
 mod repeating;
 mod retained;
 mod sharing;
+mod slow_consumers;
 mod visibility;
 
 use noctule_mqtt::ProtocolVersion;

@@ -1,10 +1,10 @@
 //! New connections: taken from listeners, and their sockets taken in.
 
-use super::{APPETITE_MIN, EventLoop, Taps};
+use super::{EventLoop, Taps};
 use crate::arrivals::{TurnedAway, Visit};
 use crate::door::{Door, Welcome};
 use crate::gate::Origin;
-use crate::sockets::{Announced, Ending, Socket};
+use crate::sockets::{Announced, Socket};
 use mio::{Interest, Token};
 use noctule_broker::{Cause, ConnectionHandle, Credentials, Now, Transport};
 use noctule_mqtt::ReasonCode;
@@ -161,13 +161,13 @@ impl EventLoop {
         // It may have counted as somebody else's, of whom a proxy in front of this one has told.
         socket.visit = None;
         let arrivals = self.gate.arrivals();
-        let (visit, verdict) = arrivals.come(socket.peer.source(), entrance, now.mono_ms);
+        let (visit, verdict) = arrivals.come(socket.peer().source(), entrance, now.mono_ms);
         socket.visit = Some(visit);
         let Err(why) = verdict else {
             return true;
         };
         let reason = why.reason();
-        self.strangers.turned_away(socket.peer, why, now.mono_ms);
+        self.strangers.turned_away(socket.peer(), why, now.mono_ms);
         // What a handshake costs it has cost already, if something was heard.
         let is_cheap = socket.heard || matches!(socket.pipe, Pipe::Plain(_));
         if is_cheap && self.turned_away < ANSWERED_OVER_LIMIT {
@@ -192,14 +192,17 @@ impl EventLoop {
             return;
         };
         let certificate = socket.pipe.tls_facts().and_then(|facts| facts.client_certificate);
-        let origin = Origin {
-            entrance,
-            certificate: certificate.as_deref(),
-            announced: socket.announced.certificate(),
-            peer: socket.peer,
-        };
         let asker = (self.number, connection);
-        if let Some(event) = self.gate.ask(credentials, origin, &mut socket.begun, asker) {
+        let event = socket.proceed(|socket, begun| {
+            let origin = Origin {
+                entrance,
+                certificate: certificate.as_deref(),
+                announced: socket.certificate(),
+                peer: socket.peer(),
+            };
+            self.gate.ask(credentials, origin, begun, asker)
+        });
+        if let Some(event) = event {
             self.shard.handle(event, now);
         }
     }
@@ -220,24 +223,10 @@ impl EventLoop {
             self.observers.web_closed += u64::from(pipe.is_websocket());
             return self.shard.on_closed(connection, Cause::Failed(error.to_string().into()), now);
         }
-        self.sockets.insert(Socket {
-            pipe,
-            connection,
-            peer,
-            announced,
-            readable: false,
-            read_closed: false,
-            heard: false,
-            writable: true,
-            left: false,
-            listed: false,
-            says_much: false,
-            taps: self.observers.raw.then(|| Box::new(Taps::new(peer.to_string().into()))),
-            begun: None,
-            appetite: 4 * APPETITE_MIN,
-            ending: Ending::No,
-            visit,
-            turned_away: false,
-        });
+        let mut socket = Socket::new(pipe, connection, peer, announced, visit);
+        if self.observers.raw {
+            socket.set_taps(Some(Box::new(Taps::new(peer.to_string().into()))));
+        }
+        self.sockets.insert(socket);
     }
 }

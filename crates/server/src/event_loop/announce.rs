@@ -4,7 +4,6 @@
 //! for it is part of that for CONNECT.
 
 use super::EventLoop;
-use crate::sockets::Announced;
 use noctule_broker::{Cause, ConnectionHandle, Now};
 use noctule_net::{AnnouncedTls, Client, Peer};
 use std::io;
@@ -32,25 +31,26 @@ impl EventLoop {
                 return false;
             }
             Err(error) => {
-                self.strangers.fails(socket.peer, &error, now.mono_ms);
+                self.strangers.fails(socket.peer(), &error, now.mono_ms);
                 let cause = Cause::Failed(error.to_string().into());
                 self.ended.push_back((connection, cause));
                 return false;
             }
         };
-        let proxy = socket.peer;
-        socket.peer = match announcement.client {
+        let proxy = socket.peer();
+        let peer = match announcement.client {
             Client::Proxy => proxy,
             Client::Unknown => Peer::Behind(proxy.source()),
             Client::Address(address) => Peer::Address(address),
         };
-        if let Some(taps) = &mut socket.taps {
-            taps.client = socket.peer.to_string().into();
+        socket.set_peer(peer);
+        if let Some(taps) = socket.taps() {
+            taps.client = peer.to_string().into();
         }
         let tls = announcement.tls.as_deref().map(described);
-        debug!(peer = %socket.peer, %proxy, tls, "announced by a proxy");
+        debug!(%peer, %proxy, tls, "announced by a proxy");
         let certificate = announcement.tls.and_then(|tls| tls.certificate);
-        socket.announced = Announced::By { certificate: certificate.map(Box::new) };
+        socket.set_announced(certificate.map(Box::new));
         self.count_announced(connection, now)
     }
 }

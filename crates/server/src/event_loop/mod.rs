@@ -355,7 +355,7 @@ impl EventLoop {
                 }
                 self.handshakes -= 1;
             }
-            let most = socket.appetite.min(self.scratch.len());
+            let most = (socket.appetite as usize).min(self.scratch.len());
             match socket.pipe.read(&mut self.scratch[..most]) {
                 Ok(0) => {
                     self.ended.push_back((connection, Cause::PeerClosed));
@@ -416,9 +416,9 @@ impl EventLoop {
             && let Some(socket) = self.sockets.of(connection)
         {
             socket.appetite = if cost >= COSTLY {
-                (socket.appetite / 4).max(APPETITE_MIN)
+                (socket.appetite / 4).max(APPETITE_MIN as u32)
             } else {
-                (socket.appetite * 2).min(SCRATCH_BYTES)
+                (socket.appetite * 2).min(SCRATCH_BYTES as u32)
             };
         }
         cost
@@ -566,7 +566,7 @@ impl EventLoop {
                     // What did not fit will be asked for when there is room.
                     socket.writable = written == wanted && !socket.pipe.wants_write();
                     let ending = socket.ending;
-                    if let Some(taps) = &mut socket.taps {
+                    if let Some(taps) = socket.taps() {
                         taps.sent(output, written, now.wall_ms, &self.observers.log);
                     }
                     self.shard.on_written(connection, written);
@@ -645,7 +645,7 @@ impl EventLoop {
         if let Some(socket) = self.sockets.remove(connection) {
             // Closing it takes it off the poll, too.
             self.observers.web_closed += u64::from(socket.pipe.is_websocket());
-            self.gone.push((connection, socket.peer));
+            self.gone.push((connection, socket.peer()));
             self.turned_away -= usize::from(socket.turned_away);
             self.shard.on_closed(connection, cause, now);
         }

@@ -146,7 +146,7 @@ impl EventLoop {
     /// Bytes were read from a socket whose packets are logged.
     pub(super) fn tap_received(&mut self, connection: ConnectionHandle, read: usize, now: Now) {
         if let Some(socket) = self.sockets.of(connection)
-            && let Some(taps) = &mut socket.taps
+            && let Some(taps) = socket.taps()
         {
             taps.received(&self.scratch[..read], now.wall_ms, &self.observers.log);
         }

@@ -71,7 +71,7 @@ impl EventLoop {
         self.adopt(connection, pipe, (peer, Announced::No), visit, now);
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
-            socket.taps = taps;
+            socket.set_taps(taps);
             // What comes next stands in the middle of something: it says nothing of what the peer speaks, and
             // whose the connection is was found out by the other loop.
             socket.heard = true;
@@ -95,7 +95,8 @@ impl EventLoop {
             return self.shard.give_up(departure);
         };
         let _ = self.poll.registry().deregister(&mut socket.pipe);
-        let Socket { pipe, peer, taps, visit, .. } = socket;
+        let (peer, taps) = (socket.peer(), socket.take_taps());
+        let Socket { pipe, visit, .. } = socket;
         let letter = Letter::Arrival { pipe, peer, taps, visit, departure };
         self.written[usize::from(to.0)].push(letter);
     }

@@ -17,7 +17,7 @@ impl EventLoop {
             Report::Connected { connection, client_id, version, session_present, keep_alive } => {
                 if let Some(socket) = self.sockets.of(connection) {
                     socket.pipe.acquaint();
-                    if let Some(taps) = &mut socket.taps {
+                    if let Some(taps) = socket.taps() {
                         taps.client.clone_from(&client_id);
                     }
                 }
@@ -148,7 +148,7 @@ impl EventLoop {
 
     /// The address of a connection's peer, if it is still known.
     fn address_of(&mut self, connection: ConnectionHandle) -> Option<Peer> {
-        let here = self.sockets.of(connection).map(|socket| socket.peer);
+        let here = self.sockets.of(connection).map(|socket| socket.peer());
         here.or_else(|| {
             self.gone.iter().find(|(gone, _)| *gone == connection).map(|(_, peer)| *peer)
         })

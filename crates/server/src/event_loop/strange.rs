@@ -19,15 +19,15 @@ impl EventLoop {
         };
         match &socket.pipe {
             Pipe::Plain(_) => {
-                self.strangers.begins(socket.peer, &self.scratch[..read], now.mono_ms);
+                self.strangers.begins(socket.peer(), &self.scratch[..read], now.mono_ms);
                 true
             }
             Pipe::Tls(_) => true,
             Pipe::WebSocket(_) => {
-                let peer = socket.pipe.forwarded(socket.peer);
-                let is_counted = socket.visit.is_some() && peer.source() == socket.peer.source();
-                socket.peer = peer;
-                if let Some(taps) = &mut socket.taps {
+                let peer = socket.pipe.forwarded(socket.peer());
+                let is_counted = socket.visit.is_some() && peer.source() == socket.peer().source();
+                socket.set_peer(peer);
+                if let Some(taps) = socket.taps() {
                     taps.client = peer.to_string().into();
                 }
                 is_counted || self.count_announced(connection, now)
@@ -41,7 +41,7 @@ impl EventLoop {
         let Some(socket) = self.sockets.of(connection) else {
             return;
         };
-        self.strangers.fails(socket.peer, error, now.mono_ms);
+        self.strangers.fails(socket.peer(), error, now.mono_ms);
         let cause = Cause::Failed(error.to_string().into());
         if WebSocketFailure::of(error).is_some() && socket.ending == Ending::No {
             self.shard.on_broken(connection, cause, now);
