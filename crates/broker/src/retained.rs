@@ -33,6 +33,8 @@ pub struct Retained {
     expiring: BTreeMap<(Deadline, u64), Message>,
     /// Topics that were cleared, which the store may not know yet.
     cleared: BTreeMap<Box<str>, u64>,
+    /// The number of the last of these, which is the highest.
+    cleared_last: u64,
     /// So many of these, and it is time to forget those that are stored.
     cleared_max: usize,
 }
@@ -214,6 +216,13 @@ impl Retained {
     /// Remembers that a topic was cleared with this number, as the store may not know it yet. What it
     /// knows, all before `stored_before`, is forgotten from time to time.
     pub(crate) fn note_cleared(&mut self, topic: &str, sequence: u64, stored_before: u64) {
+        if self.cleared_last < stored_before {
+            // The store knows of all of them.
+            let all = std::mem::take(&mut self.cleared);
+            self.bytes -= all.keys().map(|topic| topic.len()).sum::<usize>();
+            self.cleared_max = 0;
+        }
+        self.cleared_last = self.cleared_last.max(sequence);
         if self.cleared.insert(topic.into(), sequence).is_none() {
             self.bytes += topic.len();
         }
@@ -316,7 +325,7 @@ impl Retained {
 
     /// The first topic behind this one that was cleared, is wanted and may not be stored.
     fn first_cleared(&self, wanted: &Wanted<'_>, from: Option<&str>) -> Option<(&str, u64)> {
-        if self.cleared.is_empty() {
+        if self.cleared.is_empty() || self.cleared_last < wanted.stored_before {
             return None;
         }
         // The parent of a prefix lies before it, and is one of few that do.
@@ -500,8 +509,13 @@ mod tests {
         }
         assert!(retained.cleared.len() > 900, "they are not stored");
         retained.cleared_max = 0;
-        retained.note_cleared("c/new", 5_000, 5_000);
-        assert_eq!(retained.cleared.len(), 1, "the others are");
+        retained.note_cleared("c/new", 5_000, 900);
+        assert_eq!(retained.cleared.len(), 101, "the others are");
+        let bytes = retained.bytes();
+        retained.note_cleared("c/newer", 5_001, 5_001);
+        assert_eq!(retained.cleared.len(), 1, "all others are");
+        let names = 100 * "c/900".len() + "c/new".len() - "c/newer".len();
+        assert_eq!(bytes - retained.bytes(), names + 100 * ENTRY_BYTES);
     }
 
     #[test] // [MQTT3-3.3.1-10] [MQTT3-3.3.1-11] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7]
