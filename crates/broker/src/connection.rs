@@ -38,8 +38,8 @@ pub type ConnectionHandle = Handle<Connection>;
 pub struct Connection {
     pub(crate) phase: Phase,
     pub(crate) version: ProtocolVersion,
-    /// Whether it is in the shard's list of connections with output.
-    pub(crate) dirty: bool,
+    /// In which of the shard's lists of connections with output it is.
+    pub(crate) output: Output,
     /// Whether more could have been put out, had there been room.
     pub(crate) stalled: bool,
     /// Why its input is not processed, if it is not.
@@ -132,6 +132,17 @@ pub(crate) enum Dialect {
     OfItsOwn = 2,
 }
 
+/// In which lists of connections with output one is, each of them once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// In none.
+    Clean,
+    /// Among those that have something to write.
+    Dirty,
+    /// Among those as well that have so much that it had better be written now.
+    Full,
+}
+
 /// What carries a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
@@ -194,7 +205,7 @@ impl Connection {
         Self {
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V311,
-            dirty: false,
+            output: Output::Clean,
             stalled: false,
             holds: Holds::default(),
             announced: false,
