@@ -23,6 +23,11 @@ pub struct ShardId(pub u16);
 
 /// How many parts the interest map has. Part zero holds the filters that begin with a wildcard.
 pub const INTEREST_PARTS: usize = 64;
+
+/// How many parts the retained messages of a broker have, whatever the number of its shards. What is
+/// stored depends on it: how far handing them out has come is a topic in the order of parts.
+pub const RETAINED_PARTS: usize = 16;
+
 /// Access to what shards share. Whoever implements it calls back with one part, alone with it while
 /// it is changed; callbacks ask for no other part.
 pub trait Commons: fmt::Debug {
@@ -299,7 +304,7 @@ pub(crate) struct Solitude {
     memory: Arc<CommonMemory>,
     retained_sequence: AtomicU64,
     retained_traces: RetainedTraces,
-    retained: RefCell<Retained>,
+    retained: Vec<RefCell<Retained>>,
     unstored: Unstored,
 }
 
@@ -312,7 +317,7 @@ impl Solitude {
             memory: Arc::default(),
             retained_sequence: AtomicU64::new(0),
             retained_traces: RetainedTraces::default(),
-            retained: RefCell::default(),
+            retained: std::iter::repeat_with(RefCell::default).take(RETAINED_PARTS).collect(),
             unstored: Unstored::new(1),
         }
     }
@@ -352,19 +357,19 @@ impl Commons for Solitude {
     }
 
     fn retained_parts(&self) -> usize {
-        1
+        RETAINED_PARTS
     }
 
     fn unstored(&self) -> &Unstored {
         &self.unstored
     }
 
-    fn read_retained(&self, _: usize, read: &mut dyn FnMut(&Retained)) {
-        read(&self.retained.borrow());
+    fn read_retained(&self, part: usize, read: &mut dyn FnMut(&Retained)) {
+        read(&self.retained[part].borrow());
     }
 
-    fn change_retained(&self, _: usize, change: &mut dyn FnMut(&mut Retained)) {
-        change(&mut self.retained.borrow_mut());
+    fn change_retained(&self, part: usize, change: &mut dyn FnMut(&mut Retained)) {
+        change(&mut self.retained[part].borrow_mut());
     }
 }
 

@@ -29,6 +29,7 @@
 //! ([`Unstored`](crate::Unstored)): after a crash it would not be there, and what it replaced would.
 
 use crate::faults::{Fault, fault};
+use crate::retained::Barrier;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
@@ -83,12 +84,14 @@ pub(crate) struct Replay {
     pub(crate) is_stored: bool,
     /// How many were sent that nobody is owed, since the store was told how far it has come.
     pub(crate) untold: usize,
+    /// What it has come to that may not be stored.
+    pub(crate) barrier: Option<Barrier>,
 }
 
 impl Replay {
     /// One that has not begun; `part` is the first in which there may be something.
     pub(crate) fn new(number: ReplayNumber, up_to: u64, part: usize, is_stored: bool) -> Self {
-        Self { number, up_to, part, reached: None, is_stored, untold: 0 }
+        Self { number, up_to, part, reached: None, is_stored, untold: 0, barrier: None }
     }
 
     /// One that a store has kept goes on. `part_of` says where a topic lies.
@@ -106,6 +109,24 @@ impl Replay {
             replay.reached = Some(topic.clone());
         }
         replay
+    }
+
+    /// It has come to this. If it came to the same topic before, and that is enough to go on behind it
+    /// when it is stored, it waits for that: a topic may have a later word, which is not stored, whenever
+    /// it is looked at.
+    pub(crate) fn come_to(&mut self, barrier: Barrier) {
+        let waits = |old: &Barrier| old.topic == barrier.topic && old.leaves_nothing(self.up_to);
+        if !self.barrier.as_ref().is_some_and(waits) {
+            self.barrier = Some(barrier);
+        }
+    }
+
+    /// The topic behind which it may go on, whatever is said of it, if all before this is stored.
+    pub(crate) fn beyond(&self, stored_before: u64) -> Option<&str> {
+        let is_stored = |barrier: &&Barrier| {
+            barrier.sequence < stored_before && barrier.leaves_nothing(self.up_to)
+        };
+        self.barrier.as_ref().filter(is_stored).map(|barrier| &*barrier.topic)
     }
 
     /// What the store has to know of it, if it is to know of it.
@@ -222,6 +243,19 @@ mod tests {
         replays.open_all();
         assert_eq!(number(&mut replays), Some(3));
         assert!(replays.0.is_none(), "it takes no room");
+    }
+
+    #[test]
+    fn it_waits_for_what_it_has_met_unless_that_is_due() {
+        let mut replay = replay(1);
+        let barrier = |sequence, cleared| Barrier { topic: "a".into(), sequence, cleared };
+        replay.come_to(barrier(9, false));
+        assert_eq!(replay.beyond(u64::MAX), None, "once it is stored it is handed out");
+        replay.come_to(barrier(10, false));
+        replay.come_to(barrier(20, true));
+        assert_eq!((replay.beyond(10), replay.beyond(11)), (None, Some("a")));
+        replay.come_to(Barrier { topic: "b".into(), ..barrier(30, false) });
+        assert_eq!((replay.beyond(30), replay.beyond(31)), (None, Some("b")));
     }
 
     #[test]

@@ -99,6 +99,33 @@ pub(crate) struct Walked {
     /// The last topic that was passed, if one was: the walk goes on behind it.
     pub(crate) passed: Option<Box<str>>,
     pub(crate) stopped: Stopped,
+    /// What may not be stored, if that is why.
+    pub(crate) barrier: Option<Barrier>,
+}
+
+/// The last word about a topic, which may not be stored when somebody comes to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Barrier {
+    pub(crate) topic: Box<str>,
+    pub(crate) sequence: u64,
+    pub(crate) cleared: bool,
+}
+
+impl Barrier {
+    fn set(kept: &Kept) -> Self {
+        Self { topic: kept.topic().as_str().into(), sequence: kept.sequence(), cleared: false }
+    }
+
+    fn cleared((topic, sequence): (&str, u64)) -> Self {
+        Self { topic: topic.into(), sequence, cleared: true }
+    }
+
+    /// Whether it says that the topic has nothing for whoever wants what was set up to this number.
+    /// Once it is stored, nothing will come of the topic after a crash, whatever is said later: what is
+    /// set later has a higher number.
+    pub(crate) fn leaves_nothing(&self, up_to: u64) -> bool {
+        self.cleared || self.sequence > up_to
+    }
 }
 
 /// Why a walk has stopped.
@@ -178,6 +205,12 @@ impl Retained {
         }
     }
 
+    /// Whether clearing a topic has to be [remembered](Self::note_cleared): there is a message, or
+    /// the store may not know yet that there is none.
+    pub(crate) fn has_to_clear(&self, topic: &str) -> bool {
+        self.messages.contains(topic.as_bytes()) || self.cleared.contains_key(topic)
+    }
+
     /// Remembers that a topic was cleared with this number, as the store may not know it yet. What it
     /// knows, all before `stored_before`, is forgotten from time to time.
     pub(crate) fn note_cleared(&mut self, topic: &str, sequence: u64, stored_before: u64) {
@@ -193,11 +226,6 @@ impl Retained {
             });
             self.cleared_max = 2 * self.cleared.len();
         }
-    }
-
-    /// Whether there is a message of this topic.
-    pub(crate) fn has(&self, topic: &str) -> bool {
-        self.messages.contains(topic.as_bytes())
     }
 
     /// Forgets messages that have expired, at most so many, and returns them.
@@ -235,12 +263,12 @@ impl Retained {
         let prefix = filter.literal_prefix().as_bytes();
         // The parent lies before everything that begins with the prefix.
         let from = after.filter(|topic| topic.as_bytes() >= prefix);
-        let cleared = self.first_cleared(wanted, from).map(str::as_bytes);
+        let cleared = self.first_cleared(wanted, from);
         let parent = self.parent_of(filter).filter(|_| after.is_none());
-        let (mut last, mut stopped) = (None, None);
+        let (mut last, mut stopped, mut barrier) = (None, None, None);
         if let Some(parent) = parent {
             if !wanted.is_stored(parent) {
-                stopped = Some(Stopped::AtUnstored);
+                (stopped, barrier) = (Some(Stopped::AtUnstored), Some(Barrier::set(parent)));
             } else if parent.sequence() <= wanted.up_to && !take(parent) {
                 stopped = Some(Stopped::ByTheTaker);
             } else {
@@ -258,9 +286,13 @@ impl Retained {
             let matches = filter.matches(kept.topic());
             stopped = if *budget == 0 {
                 Some(Stopped::ByTheTaker)
-            } else if cleared.is_some_and(|cleared| cleared < kept.topic().as_bytes())
-                || (matches && !wanted.is_stored(kept))
+            } else if let Some(cleared) =
+                cleared.filter(|(topic, _)| *topic < kept.topic().as_str())
             {
+                barrier = Some(Barrier::cleared(cleared));
+                Some(Stopped::AtUnstored)
+            } else if matches && !wanted.is_stored(kept) {
+                barrier = Some(Barrier::set(kept));
                 Some(Stopped::AtUnstored)
             } else if matches && kept.sequence() <= wanted.up_to && !take(kept) {
                 Some(Stopped::ByTheTaker)
@@ -270,26 +302,31 @@ impl Retained {
             };
             *budget = budget.saturating_sub(1);
         }
-        let at_the_end = cleared.map_or(Stopped::AtTheEnd, |_| Stopped::AtUnstored);
-        Walked {
-            passed: last.map(|kept| kept.topic().as_str().into()),
-            stopped: stopped.unwrap_or(at_the_end),
-        }
+        let passed = last.map(|kept| kept.topic().as_str().into());
+        let stopped = match (stopped, cleared) {
+            (Some(stopped), _) => stopped,
+            (None, Some(cleared)) => {
+                barrier = Some(Barrier::cleared(cleared));
+                Stopped::AtUnstored
+            }
+            (None, None) => Stopped::AtTheEnd,
+        };
+        Walked { passed, stopped, barrier }
     }
 
     /// The first topic behind this one that was cleared, is wanted and may not be stored.
-    fn first_cleared(&self, wanted: &Wanted<'_>, from: Option<&str>) -> Option<&str> {
+    fn first_cleared(&self, wanted: &Wanted<'_>, from: Option<&str>) -> Option<(&str, u64)> {
         if self.cleared.is_empty() {
             return None;
         }
         // The parent of a prefix lies before it, and is one of few that do.
         let mut all = self.cleared.iter().map(|(topic, sequence)| (&**topic, *sequence));
-        let found = all.find(|(topic, sequence)| {
+        all.find(|(topic, sequence)| {
             *sequence >= wanted.stored_before
+                && wanted.beyond != Some(*topic)
                 && from.is_none_or(|from| *topic > from)
                 && TopicName::new(topic).is_ok_and(|topic| wanted.filter.matches(topic))
-        });
-        found.map(|(topic, _)| topic)
+        })
     }
 
     /// `a/#` matches its parent `a` too, which does not begin with `a/`.
@@ -312,17 +349,21 @@ pub(crate) struct Wanted<'a> {
     /// What was set or cleared before this is stored. What comes later may not be, and must not be
     /// passed.
     pub(crate) stored_before: u64,
+    /// But this topic, of which something is stored that [leaves nothing](Barrier::leaves_nothing).
+    pub(crate) beyond: Option<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
     /// What a filter gets, stored or not.
     pub(crate) fn any(filter: TopicFilter<'a>, up_to: u64) -> Self {
-        Self { filter, up_to, stored_before: u64::MAX }
+        Self { filter, up_to, stored_before: u64::MAX, beyond: None }
     }
 
     /// Whether what was set is stored, or never will be: what the broker says of itself.
     fn is_stored(&self, kept: &Kept) -> bool {
-        kept.sequence() < self.stored_before || kept.topic().as_bytes().starts_with(b"$SYS/")
+        kept.sequence() < self.stored_before
+            || kept.topic().as_bytes().starts_with(b"$SYS/")
+            || (self.beyond == Some(kept.topic().as_str()) && kept.sequence() > self.up_to)
     }
 }
 
@@ -390,6 +431,36 @@ mod tests {
         assert_eq!(walk_stored(&retained, "a/2", 12), (stop, "".into()));
         assert_eq!(walk_stored(&retained, "#", 13), (end, "a a/1 a/3 b".into()), "a/2 is too new");
         assert_eq!(walk_stored(&retained, "+", 12), (end, "a b".into()), "it is none of these");
+    }
+
+    #[test]
+    fn a_topic_is_passed_of_which_something_is_stored_that_leaves_nothing() {
+        let mut retained = Retained::default();
+        for topic in ["a/1", "a/2", "a/3"] {
+            retained.set(&message(topic, b"x"), 1);
+        }
+        let walk = |retained: &Retained, beyond, stored_before| {
+            let filter = TopicFilter::new("a/#").unwrap();
+            let wanted = Wanted { stored_before, beyond, ..Wanted::any(filter, 9) };
+            retained.walk(&wanted, None, &mut 100, |_| true)
+        };
+        let barrier = |topic: &str, sequence, cleared| {
+            Some(Barrier { topic: topic.into(), sequence, cleared })
+        };
+        retained.set(&message("a/2", b"y"), 12);
+        assert_eq!(walk(&retained, None, 12).barrier, barrier("a/2", 12, false));
+        assert_eq!(walk(&retained, Some("a/1"), 12).barrier, barrier("a/2", 12, false));
+        assert_eq!(walk(&retained, Some("a/2"), 12).stopped, Stopped::AtTheEnd);
+        retained.set(&message("a/2", b""), 13);
+        retained.note_cleared("a/2", 13, 12);
+        assert_eq!(walk(&retained, None, 12).barrier, barrier("a/2", 13, true));
+        assert_eq!(walk(&retained, Some("a/2"), 12).stopped, Stopped::AtTheEnd);
+        retained.set(&message("a/3", b"z"), 9);
+        let walked = walk(&retained, Some("a/3"), 9);
+        assert_eq!(walked.barrier, barrier("a/2", 13, true));
+        retained.set(&message("a/2", b"y"), 8);
+        let walked = walk(&retained, Some("a/3"), 9);
+        assert_eq!(walked.barrier, barrier("a/3", 9, false), "it is still due");
     }
 
     #[test]

@@ -5,15 +5,12 @@
 mod races;
 
 use noctule_broker::{
-    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, Retained, RetainedTraces, Unstored,
+    CommonMemory, Commons, Epochs, INTEREST_PARTS, Interest, RETAINED_PARTS, Retained,
+    RetainedTraces, Unstored,
 };
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-
-/// Parts of the retained messages. The format of the store depends on it: how far handing them out has
-/// come is a topic in the order of parts.
-const RETAINED_PARTS: usize = 16;
 
 /// What the shards of this process share.
 pub(crate) struct Shared {

@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_socket_is_small() {
         // As with connections of the broker.
-        assert!(size_of::<Option<Socket>>() <= 88, "{}", size_of::<Option<Socket>>());
+        assert!(size_of::<Option<Socket>>() <= 96, "{}", size_of::<Option<Socket>>());
     }
 
     #[test]

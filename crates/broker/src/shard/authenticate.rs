@@ -135,7 +135,7 @@ impl Shard {
                 };
                 let client_id = accepting.client_id.clone();
                 connection.phase = Phase::AwaitVerdict(accepting);
-                self.ask(handle, client_id.into(), enhanced);
+                self.ask(handle, client_id, enhanced);
                 Ok(())
             }
             Packet::Disconnect(_) => {

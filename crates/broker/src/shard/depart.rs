@@ -51,7 +51,7 @@ impl Shard {
         let mut queue = Queue::default();
         queue.leave_to_store(stored.queued, stored.queued_bytes, stored.last_queued);
         // No connection and no subscription leads to it; it is here for its handle alone.
-        let handle = self.delivery.sessions.insert(Session::new("".into(), stored.key));
+        let handle = self.delivery.sessions.insert(Session::new("", stored.key));
         self.delivery.sessions.remove(handle);
         let in_flight = stored.in_flight.iter();
         let restored: Restored =

@@ -84,10 +84,13 @@ impl Shard {
         mut replay: Replay,
         budget: &mut usize,
     ) -> Next {
-        let Walked { passed, stopped } =
+        let (Walked { passed, stopped, barrier }, stored_before) =
             self.walk_slice(session, (filter, terms), &mut replay, budget);
         if passed.is_some() {
             replay.reached = passed;
+        }
+        if let Some(barrier) = barrier {
+            replay.come_to(barrier);
         }
         if stopped == Stopped::AtTheEnd {
             match self.next_retained_part(filter, replay.part) {
@@ -112,32 +115,36 @@ impl Shard {
         if stopped != Stopped::AtUnstored {
             return Next::Again;
         }
-        self.await_stored(session)
+        self.await_stored(session, stored_before)
     }
 
-    /// Goes through what of a part has its turn now.
+    /// Goes through what of a part has its turn now. Says before which message all were taken to be
+    /// stored, too.
     fn walk_slice(
         &mut self,
         session: SessionHandle,
         (filter, terms): (TopicFilter<'_>, Terms),
         replay: &mut Replay,
         budget: &mut usize,
-    ) -> Walked {
+    ) -> (Walked, u64) {
         let Replay { part, is_stored, .. } = *replay;
         // What was reached in an earlier part is behind us.
         let after = replay.reached.as_deref().filter(|topic| self.retained_part_of(topic) == part);
         let mut handout = HandOut::new(session, terms, replay.number, is_stored);
-        let mut walked = Walked { passed: None, stopped: Stopped::ByTheTaker };
+        let mut walked = Walked { passed: None, stopped: Stopped::ByTheTaker, barrier: None };
+        let mut stored_before = u64::MAX;
         let (delivery, commons, id) = (&mut self.delivery, &self.commons, self.id);
         commons.read_retained(part, &mut |retained| {
             let mut wanted = Wanted::any(filter, replay.up_to);
             if is_stored && !fault(Fault::ReplayUnstored) {
                 wanted.stored_before = commons.unstored().stored_before(id);
             }
+            stored_before = wanted.stored_before;
+            wanted.beyond = replay.beyond(stored_before);
             walked = retained.walk(&wanted, after, budget, |kept| handout.take(delivery, kept));
         });
         replay.untold = if handout.owes { handout.unowed } else { replay.untold + handout.unowed };
-        walked
+        (walked, stored_before)
     }
 
     /// All topics were passed, or those that are left are for nobody.
@@ -152,12 +159,12 @@ impl Shard {
         }
     }
 
-    /// What comes next is not stored: goes on when there is news of that.
-    fn await_stored(&mut self, session: SessionHandle) -> Next {
+    /// What comes next is not stored, as far as was known when it was looked at: goes on when there is
+    /// news of that, which may have come since.
+    fn await_stored(&mut self, session: SessionHandle, stored_before: u64) -> Next {
         let unstored = self.commons.unstored();
-        let before = unstored.stored_before(self.id);
         unstored.wait();
-        if unstored.stored_before(self.id) != before {
+        if unstored.stored_before(self.id) != stored_before {
             return Next::Again;
         }
         self.delivery.replays_unstored.insert(session);
@@ -182,7 +189,7 @@ impl Shard {
         while let Some(number) = part {
             self.commons.read_retained(number, &mut |retained| {
                 let stored_before = self.commons.unstored().stored_before(self.id);
-                let wanted = Wanted { filter, up_to, stored_before };
+                let wanted = Wanted { stored_before, ..Wanted::any(filter, up_to) };
                 let walked = retained.walk(&wanted, None, &mut budget, |_| false);
                 found = walked.stopped != Stopped::AtTheEnd;
             });

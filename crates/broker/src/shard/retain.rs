@@ -37,7 +37,8 @@ impl Shard {
             if is_shared && is_first {
                 unstored.begin(self.id, sequence);
             }
-            let clears = is_shared && message.payload().is_empty() && retained.has(message.topic());
+            let clears =
+                is_shared && message.payload().is_empty() && retained.has_to_clear(message.topic());
             retained.set(message, sequence);
             if clears {
                 retained.note_cleared(message.topic(), sequence, unstored.all_stored_before());

@@ -177,6 +177,7 @@ impl Shard {
         if self.delivery.authority.in_force {
             self.delivery.authority.denied.read += u64::from(route.denied) * run.messages as u64;
         }
+        let receivers = route.targets.len();
         if run.qos == QoS::AtLeastOnce {
             self.delivery.send_run_at_least_once(&route.targets, run, topic, None);
         } else {
@@ -184,7 +185,7 @@ impl Shard {
         }
         if self.delivery.has_met() {
             let publisher = publisher.map(|connection| Publisher { shard: Some(from), connection });
-            self.delivery.meet_crowd(publisher, route.targets.len());
+            self.delivery.meet_crowd(publisher, receivers);
         }
         cached
     }

@@ -42,8 +42,11 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
     prop::collection::vec(group, 1..8).prop_map(|groups| groups.concat())
 }
 
-/// What a store is told of messages: whose, which, and what is to be kept of it.
-fn stored(w: &World) -> Vec<(SessionKey, Sequence, Option<Vec<u8>>)> {
+/// What a store is told of a message: whose, which, and what is to be kept of it.
+type Told = (SessionKey, Sequence, Option<Vec<u8>>);
+
+/// What a store is told of messages.
+fn stored(w: &World) -> Vec<Told> {
     let of = |record: &Record| match record {
         Record::Owed { key, owed, .. } => {
             assert!(owed.message.parts().published_by.is_some());
@@ -65,7 +68,7 @@ fn conversation(
     (subscribers, are_kept): (usize, bool),
     window: u16,
     messages: &[Message],
-) -> (Vec<Vec<Said>>, Vec<(SessionKey, Sequence, Option<Vec<u8>>)>, Snapshot) {
+) -> (Vec<Vec<Said>>, Vec<Told>, Snapshot) {
     let mut w = World::with(Limits { inflight_out_max: window, ..Limits::default() });
     w.connect("s", connecting(version));
     let names: Vec<_> = (0..subscribers).map(|number| format!("r{number}")).collect();

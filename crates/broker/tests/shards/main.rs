@@ -2,7 +2,6 @@
 //! reads his mail first. Each test is a claim; the mail is delivered when the test says so, so
 //! nothing here waits.
 
-mod crossing;
 mod deferring;
 mod governing;
 mod handing_over;

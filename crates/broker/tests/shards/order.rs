@@ -1,6 +1,7 @@
 //! Messages of one publisher on one topic arrive in order, whatever the mail between others does.
 
 use crate::in_each_version;
+use noctule_broker::Limits;
 use noctule_testkit::packets::*;
 use noctule_testkit::{Dice, Pieces, Shards};
 
@@ -109,6 +110,41 @@ fn nobody_on_another_shard_can_tell_whether_messages_came_together() {
         for pieces in [Pieces::Whole, Pieces::Random(1), Pieces::Random(2)] {
             assert_eq!(heard_of_forty(pieces, qos, properties), one_by_one, "{qos} {pieces:?}");
         }
+    }
+}
+
+#[test]
+fn a_publisher_waits_for_a_crowded_receiver_elsewhere_however_its_messages_came() {
+    let limits = Limits { unsent_bytes_max: 40_000, ..Limits::default() };
+    for pieces in [Pieces::Whole, Pieces::Bytes] {
+        let mut w = Shards::with(2, &limits);
+        w.in_pieces(pieces);
+        let (publisher, bystander) = (w.name_at(0, 0), w.name_at(0, 1));
+        let (receiver, other) = (w.name_at(1, 0), w.name_at(1, 1));
+        for name in [&publisher, &bystander] {
+            w.connect(name, 0, v5());
+        }
+        w.connect(&receiver, 1, v5().receive_maximum(4));
+        w.subscribe(&receiver, "t", 1);
+        w.connect(&other, 1, v311());
+        w.subscribe(&other, "u", 1);
+        let mut sent = 0;
+        while w.unread(&publisher) == 0 {
+            assert!(sent < 300, "nobody waits for a receiver that acknowledges nothing");
+            for _ in 0..10 {
+                sent += 1;
+                w.say(&publisher, publish("t", [b'.'; 100]).qos(1).id(sent));
+            }
+            w.settle();
+            w.all_heard(&publisher);
+            w.all_heard(&receiver);
+        }
+        // Who has nothing to do with it does not.
+        w.send(&bystander, publish("u", "m").qos(1).id(1));
+        w.expect(&bystander, puback(1));
+        w.send(&bystander, publish("u", "m").qos(1).id(2));
+        w.expect(&bystander, puback(2));
+        w.all_heard(&other);
     }
 }
 

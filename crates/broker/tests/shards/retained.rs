@@ -117,3 +117,86 @@ fn what_one_shard_forgets_is_forgotten_on_all_at_once() {
         w.expect_quiet();
     });
 }
+
+#[test]
+fn news_of_the_store_that_comes_while_it_is_asked_for_is_not_missed() {
+    for fuse in 0..12 {
+        let mut w = Shards::new(2);
+        let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+        w.connect(&sender, 0, v5());
+        w.connect(&watcher, 1, v5().persistent());
+        w.hold_store(0);
+        w.hold_store(1);
+        w.send(&sender, publish("t", "m").retain());
+        w.send(&watcher, subscribe(1, "t", 1));
+        // Its retained message is looked for now, and may be stored meanwhile.
+        w.release_store(1, 1);
+        w.store_meanwhile(1, 0, fuse);
+        w.let_stores_run();
+        w.settle();
+        w.expect(&watcher, suback(1, &[1]));
+        w.receive(&watcher, publish("t", "m").retain());
+        w.expect_quiet();
+    }
+}
+
+#[test]
+fn what_was_cleared_twice_may_be_there_again_as_well() {
+    let mut w = Shards::new(3);
+    let senders: Vec<_> = (0..2).map(|shard| w.name_at(shard, 0)).collect();
+    let watcher = w.name_at(2, 0);
+    senders.iter().for_each(|name| {
+        w.connect(name, 0, v5());
+    });
+    w.connect(&watcher, 2, v5().persistent());
+    w.send(&senders[0], publish("t", "m").retain());
+    w.hold_store(0);
+    w.hold_store(1);
+    w.hold_store(2);
+    for name in &senders {
+        w.send(name, publish("t", "").retain());
+    }
+    w.send(&watcher, subscribe(1, "t", 1));
+    let is_recorded =
+        w.held_batches(2).concat().iter().any(|record| {
+            matches!(record, noctule_broker::Record::Subscribed { replay: Some(_), .. })
+        });
+    assert!(is_recorded, "after a crash there would be a message to be handed out");
+}
+
+#[test]
+fn a_topic_that_is_always_being_stored_keeps_nobody_from_those_behind_it() {
+    for payload in ["m", ""] {
+        let mut w = Shards::new(2);
+        let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+        w.connect(&sender, 0, v5());
+        w.connect(&watcher, 1, v5().persistent());
+        let topics: Vec<_> = (0..30).map(|number| format!("t/{number:02}")).collect();
+        for topic in &topics {
+            w.send(&sender, publish(topic, "old").retain());
+        }
+        // One that is set, and perhaps cleared, again and again by the other shard.
+        let busy = &topics[3];
+        w.hold_store(0);
+        w.send(&sender, publish(busy, "m").retain());
+        w.send(&watcher, subscribe(1, "t/#", 1));
+        w.expect(&watcher, suback(1, &[1]));
+        let mut heard = std::collections::BTreeSet::new();
+        for round in 0..20 {
+            let payload = if round % 2 == 0 { "m" } else { payload };
+            w.send(&sender, publish(busy, payload).retain());
+            // The one before is stored, and this one is not.
+            w.release_store(0, 1);
+            w.settle();
+            heard.extend(w.all_heard(&watcher).into_iter().filter_map(|said| match said {
+                Said::Publish(publish) if publish.retain => Some(publish.topic),
+                _ => None,
+            }));
+        }
+        for topic in topics.iter().filter(|topic| *topic != busy) {
+            assert!(heard.contains(topic), "{topic} is among those behind: {heard:?}");
+        }
+        w.let_stores_run();
+        w.all_heard(&watcher);
+    }
+}

@@ -410,6 +410,11 @@ impl Shards {
         self.settle();
     }
 
+    /// How many bytes of what a client has sent nobody has read.
+    pub fn unread(&self, name: &str) -> usize {
+        self.clients.get(name).map_or(0, |seat| seat.client.unread.len())
+    }
+
     /// How much there is in each shard.
     pub fn populations(&self) -> Vec<Population> {
         self.nodes.iter().map(|node| node.shard.borrow().population()).collect()

@@ -5,8 +5,9 @@
 use super::{Letter, Shards};
 use crate::client::State;
 use crate::dice::Dice;
+use crate::store::Store;
 use crate::transcript::Entry;
-use noctule_broker::{Commons as _, Event, Leftovers, Verdict};
+use noctule_broker::{Action, Commons as _, Event, Leftovers, Verdict};
 
 impl Shards {
     /// From now on a client's socket takes only so many more bytes.
@@ -201,6 +202,22 @@ impl Shards {
         self.carry_out(at);
     }
 
+    /// One shard's thread goes round once, and after `fuse` of its questions for what is shared the
+    /// store of another, which is held, has done what it was asked to next.
+    pub fn store_meanwhile(&mut self, at: usize, storing: usize, fuse: usize) {
+        let Some(Action::Persist { ticket, records, .. }) = self.nodes[storing].asked.pop_front()
+        else {
+            self.fail(&format!("nothing waits for the store of shard {storing}"));
+        };
+        self.watch.on_persist(storing, &records);
+        self.nodes[storing].store.persist(records);
+        let (place, now) = (std::rc::Rc::clone(&self.nodes[storing].shard), self.now);
+        let ambush = move || place.borrow_mut().handle(Event::Persisted(ticket), now);
+        self.shared.lay_ambush(fuse, Box::new(ambush));
+        self.turn(at);
+        self.after_ambush(Some(Lurker { shard: storing, name: None }));
+    }
+
     /// While shard `at` does what it is about to do, another will read from a socket or its mail.
     /// Returns which, to be given to [`after_ambush`](Self::after_ambush).
     pub(super) fn before_ambush(&mut self, at: usize) -> Option<Lurker> {
@@ -285,7 +302,7 @@ impl Shards {
     pub(crate) fn left_between(&self) -> [(&'static str, usize); 4] {
         let letters = self.boxes.iter().flatten().map(std::collections::VecDeque::len).sum();
         let asked = self.nodes.iter().map(|node| node.asked.len()).sum();
-        let spilled = self.nodes.iter().map(|node| crate::store::Store::spilled(&node.store)).sum();
+        let spilled = self.nodes.iter().map(|node| Store::spilled(&node.store)).sum();
         let wanted = if self.shared.shards() == 1 { 0 } else { self.shared.interests() };
         [("letters", letters), ("requests", asked), ("stored", spilled), ("wanted", wanted)]
     }

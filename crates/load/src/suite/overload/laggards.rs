@@ -38,7 +38,7 @@ impl Laggards {
             let mut opening = Opening::connect(&endpoint, &format!("laggard-{number:05}"), 0)?;
             opening.subscribe(&fleet::topic(&endpoint.prefix, run, number), qos)?;
             let link = opening.start(poll.registry(), Token(number))?;
-            let reads = number / overload.levels.len() % 2 == 0;
+            let reads = (number / overload.levels.len()).is_multiple_of(2);
             if reads { readers.push((link, qos)) } else { deaf.push(link) }
         }
         let stop = Arc::new(AtomicBool::new(false));
