@@ -55,6 +55,8 @@ pub struct Connection {
     /// How safe things have to be there before they are acknowledged.
     pub(crate) stage: Stage,
     pub(crate) keep_alive: KeepAlive,
+    /// Whether a timer of its own looks at that, and not the one by which its CONNECT had to come.
+    pub(crate) keep_alive_timed: bool,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
     /// The largest packet the client accepts.
@@ -215,6 +217,7 @@ impl Connection {
             entrance,
             stage: Stage::default(),
             keep_alive: KeepAlive::new(0),
+            keep_alive_timed: false,
             window: u16::MAX,
             packet_bytes_max: u32::MAX,
             session: None,

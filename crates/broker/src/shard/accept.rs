@@ -573,6 +573,9 @@ impl Shard {
         if let Some(patience) = keep_alive.patience_ms() {
             // The timer by which its CONNECT had to come does for both, unless it comes too late.
             if patience < self.connect_timeout_most_ms {
+                if let Some(connection) = self.delivery.connections.get_mut(handle) {
+                    connection.keep_alive_timed = true;
+                }
                 self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
             }
         }
