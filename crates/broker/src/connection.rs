@@ -38,8 +38,8 @@ pub type ConnectionHandle = Handle<Connection>;
 pub struct Connection {
     pub(crate) phase: Phase,
     pub(crate) version: ProtocolVersion,
-    /// Whether it is in the shard's list of connections with output.
-    pub(crate) dirty: bool,
+    /// In which of the shard's lists of connections with output it is.
+    pub(crate) output: Output,
     /// Whether more could have been put out, had there been room.
     pub(crate) stalled: bool,
     /// Why its input is not processed, if it is not.
@@ -55,6 +55,8 @@ pub struct Connection {
     /// How safe things have to be there before they are acknowledged.
     pub(crate) stage: Stage,
     pub(crate) keep_alive: KeepAlive,
+    /// Whether a timer of its own looks at that, and not the one by which its CONNECT had to come.
+    pub(crate) keep_alive_timed: bool,
     /// Messages at QoS 1 and 2 that may be on their way at once.
     pub(crate) window: u16,
     /// The largest packet the client accepts.
@@ -132,6 +134,17 @@ pub(crate) enum Dialect {
     OfItsOwn = 2,
 }
 
+/// In which lists of connections with output one is, each of them once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// In none.
+    Clean,
+    /// Among those that have something to write.
+    Dirty,
+    /// Among those as well that have so much that it had better be written now.
+    Full,
+}
+
 /// What carries a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
@@ -194,7 +207,7 @@ impl Connection {
         Self {
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V311,
-            dirty: false,
+            output: Output::Clean,
             stalled: false,
             holds: Holds::default(),
             announced: false,
@@ -204,6 +217,7 @@ impl Connection {
             entrance,
             stage: Stage::default(),
             keep_alive: KeepAlive::new(0),
+            keep_alive_timed: false,
             window: u16::MAX,
             packet_bytes_max: u32::MAX,
             session: None,

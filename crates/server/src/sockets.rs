@@ -220,6 +220,7 @@ impl Sockets {
             page.slots = std::iter::repeat_with(|| None).take(PAGE).collect();
         }
         let before = page.slots[slot % PAGE].replace(socket);
+        debug_assert!(before.is_none(), "{slot} is the slot of another socket");
         let added = usize::from(before.is_none());
         page.used += added;
         self.len += added;

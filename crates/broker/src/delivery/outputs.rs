@@ -1,7 +1,7 @@
 //! Which connections of a shard have something to write, and the buffers that they write into: a
 //! connection has one only as long as it has output.
 
-use crate::connection::{Connection, ConnectionHandle};
+use crate::connection::{Connection, ConnectionHandle, Output};
 use crate::outbox::Outbox;
 
 /// Connections with something to write, and buffers to write into.
@@ -40,21 +40,23 @@ impl Outputs {
         handle: ConnectionHandle,
         connection: &'c mut Connection,
     ) -> &'c mut Outbox {
-        if !connection.dirty {
-            connection.dirty = true;
+        if connection.output == Output::Clean {
+            connection.output = Output::Dirty;
             self.dirty.push(handle);
             if connection.outbox.lacks_buffer() {
                 connection.outbox.lend(self.buffer());
             }
         } else if connection.outbox.len() >= FULL_BYTES {
-            self.note_full(handle);
+            self.note_full(handle, connection);
         }
         &mut connection.outbox
     }
 
+    /// Once, however much more comes: there may be a message for thousands of full ones, and another.
     #[cold]
-    fn note_full(&mut self, handle: ConnectionHandle) {
-        if self.full.last() != Some(&handle) {
+    fn note_full(&mut self, handle: ConnectionHandle, connection: &mut Connection) {
+        if connection.output != Output::Full {
+            connection.output = Output::Full;
             self.full.push(handle);
         }
     }

@@ -9,7 +9,9 @@ use super::connack::{Granted, connack_bytes};
 use super::input::not_connect;
 use super::mounted::with_will;
 use super::{Action, BRAKE_MS, Credentials, Report, Shard, Timer, Verdict};
-use crate::connection::{Accepting, Authentication, Cause, ConnectionHandle, Dialect, Phase};
+use crate::connection::{
+    Accepting, Authentication, Cause, ConnectionHandle, Dialect, Output, Phase,
+};
 use crate::delivery::{Continuation, explanation};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
@@ -294,7 +296,7 @@ impl Shard {
     pub fn arrive(&mut self, departure: Departure, now: Now) -> ConnectionHandle {
         self.delivery.now = now;
         let mut connection = *departure.0;
-        connection.dirty = false;
+        connection.output = Output::Clean;
         if fault(Fault::RestForgotten) {
             connection.take_held();
         }
@@ -571,6 +573,9 @@ impl Shard {
         if let Some(patience) = keep_alive.patience_ms() {
             // The timer by which its CONNECT had to come does for both, unless it comes too late.
             if patience < self.connect_timeout_most_ms {
+                if let Some(connection) = self.delivery.connections.get_mut(handle) {
+                    connection.keep_alive_timed = true;
+                }
                 self.set_timer(now.mono_ms + patience, Timer::KeepAlive(handle), now);
             }
         }

@@ -348,6 +348,25 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_is_there_is_looked_at_by_one_timer() {
+        for (keep_alive, timers) in [(0u8, 0), (1, 1), (6, 1), (7, 1), (60, 1)] {
+            let mut shard = Shard::new(Settings::default(), at(0));
+            let connection = shard.open(at(0));
+            let connect = [b"\x10\x0c\x00\x04MQTT\x04\x02\x00", &[keep_alive, 0, 0][..]].concat();
+            shard.on_bytes(connection, &connect, at(0));
+            let verdict = crate::Verdict::Accepted;
+            shard.handle(crate::Event::Authenticated { connection, verdict }, at(0));
+            for second in 1..=30 {
+                let now = at(second * 1_000);
+                shard.on_bytes(connection, &[0xC0, 0], now);
+                shard.on_tick(now);
+            }
+            assert_eq!(shard.population().connections, 1);
+            assert_eq!(shard.timers.len(), timers, "keep alive {keep_alive}");
+        }
+    }
+
+    #[test]
     fn timers_of_those_who_came_and_went_do_not_stay() {
         let mut shard = Shard::new(Settings::default(), at(0));
         for visit in 0..100 {

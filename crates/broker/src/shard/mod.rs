@@ -32,7 +32,7 @@ pub use leftovers::Leftovers;
 use crate::arena::Handle;
 use crate::clients::Clients;
 use crate::commons::{Commons, Placement, ShardId, Solitude};
-use crate::connection::{Cause, Connection, ConnectionHandle, Transport};
+use crate::connection::{Cause, Connection, ConnectionHandle, Output, Transport};
 use crate::counters::{Counters, Dropped};
 use crate::delivery::Delivery;
 use crate::entrance::{Entrance, EntranceId, Mounts, entrance};
@@ -685,7 +685,7 @@ impl Shard {
     /// What is to be written on a connection; `None` if it is gone.
     pub fn output(&mut self, handle: ConnectionHandle) -> Option<&Outbox> {
         let connection = self.delivery.connections.get_mut(handle)?;
-        connection.dirty = false;
+        connection.output = Output::Clean;
         Some(&connection.outbox)
     }
 

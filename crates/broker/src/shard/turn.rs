@@ -191,14 +191,15 @@ impl Shard {
     }
 
     fn on_connect_timeout(&mut self, handle: ConnectionHandle, now: Now) {
-        let waiting = self.delivery.connections.get(handle).is_some_and(|connection| {
-            matches!(connection.phase, Phase::AwaitConnect | Phase::AwaitAuth(_))
-                || connection.is_being_accepted()
-        });
+        let Some(connection) = self.delivery.connections.get(handle) else {
+            return;
+        };
+        let waiting = matches!(connection.phase, Phase::AwaitConnect | Phase::AwaitAuth(_))
+            || connection.is_being_accepted();
         if waiting {
             self.delivery.counters.connect_timeouts += 1;
             self.close(handle, Cause::ConnectTimeout, now);
-        } else {
+        } else if !connection.keep_alive_timed {
             // The same timer goes on as that of its keep alive.
             self.on_keep_alive(handle, now);
         }

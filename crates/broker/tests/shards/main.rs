@@ -9,6 +9,7 @@ mod order;
 mod promises;
 mod repeating;
 mod retained;
+mod runs;
 mod sharing;
 mod slow_consumers;
 mod visibility;

@@ -205,7 +205,7 @@ impl Broker {
         self.room.as_ref().expect("a broker that we started")
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let four = self.listeners.iter().find(|address| matches!(address.ip(), IpAddr::V4(_)));
         *four.unwrap_or(&self.listeners[0])
     }

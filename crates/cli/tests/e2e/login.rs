@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::broker::{Broker, noctule};
 use crate::program::Program;
@@ -202,4 +203,41 @@ fn the_network_is_not_listened_to_without_a_guard() {
         assert_eq!(finished.complaints.lines().count(), 1, "{finished:?}");
         assert!(finished.complaints.contains(words), "{finished:?}");
     }
+}
+
+/// Whose password is found right goes to the loop of his session, and leaves his slot to the next one who
+/// comes, maybe in the same turn.
+#[test]
+fn those_who_come_while_others_are_let_in_do_not_push_them_out() {
+    const THREADS: usize = 16;
+    const EACH: usize = 125;
+    // A hash that is found soon, of "secret".
+    let hash = "$7$101$m999DcWONBC1t0gK$zkqDJ05qsOutYpq1XG4tsinqhUzI/JkN44Kk8npnObsIUbUi0Xv7\
+                OOlPoZduRkLYEiVry4dIPXTXsNK+WY8Uzg==";
+    let room = Room::new();
+    // Whose login was found right once is let in without another look: each comes once.
+    let users: String =
+        (0..THREADS * EACH).map(|number| format!("user{number}:{hash}\n")).collect();
+    room.file("p", users.as_bytes());
+    let broker = Broker::in_room(room, &["--password-file", "p", "--shards", "4"]);
+    let address = broker.address();
+    let comes = |number: usize| {
+        let (user, id) = (format!("user{number}"), number.to_string());
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(&connect(4, &id, Some(&user), Some("secret"))).unwrap();
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).is_ok() && connack == ACCEPTED
+    };
+    let lost: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let all = thread * EACH..(thread + 1) * EACH;
+                let comes = &comes;
+                scope.spawn(move || all.filter(|number| !comes(*number)).count())
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(lost, 0, "of {}", THREADS * EACH);
 }

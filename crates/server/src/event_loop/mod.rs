@@ -447,12 +447,7 @@ impl EventLoop {
             } else {
                 self.shard.end_turn_deferring();
             }
-            let mut acted = false;
-            while let Some(action) = self.shard.next_action() {
-                self.carry_out(action, now);
-                acted = true;
-            }
-            if acted {
+            if self.carry_out_all(now) {
                 continue;
             }
             self.post();
@@ -466,6 +461,16 @@ impl EventLoop {
             }
             self.dirty = dirty;
         }
+    }
+
+    /// Carries out what the shard asks for now. Returns whether there was anything.
+    fn carry_out_all(&mut self, now: Now) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.shard.next_action() {
+            self.carry_out(action, now);
+            acted = true;
+        }
+        acted
     }
 
     fn carry_out(&mut self, action: Action, now: Now) {

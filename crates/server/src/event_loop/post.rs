@@ -31,7 +31,12 @@ impl EventLoop {
                     self.look_at_store();
                 }
                 Letter::StoreState => self.look_at_store(),
-                Letter::Answer(event) => self.shard.handle(event, now),
+                Letter::Answer(event) => {
+                    self.shard.handle(event, now);
+                    // Whoever goes home by it has left a slot that the next one to come gets, whose
+                    // socket must not find another one there.
+                    self.carry_out_all(now);
+                }
                 Letter::Rules(rules) => self.take_up(&rules),
                 Letter::Policies(policies) => {
                     self.shard.set_authority(Policies::clone(&policies), now);
