@@ -27,6 +27,7 @@ const FIGURES: &[&str] = &[
     "repeated at QoS 1, overtaken",
     "sessions found again",
     "retained values looked at",
+    "retained messages handed out",
 ];
 
 /// Whether a line is the row of this name, with figures behind a gap.
