@@ -148,6 +148,10 @@ impl<L: Listed> Node<L> {
 }
 
 const ROOT: u32 = 0;
+/// The parent of a node that is not used.
+const NOWHERE: u32 = u32::MAX;
+/// Room for eight times so many is never too much.
+const ROOM_KEPT: usize = 64;
 const SINGLE_LEVEL: &str = "+";
 const MULTI_LEVEL: &str = "#";
 /// Odd, and its bits are as good as random.
@@ -250,6 +254,9 @@ impl<L: Listed> FilterIndex<L> {
         let change = listing.remove(key);
         if change.after == Presence::Nobody {
             self.exact.remove(filter.as_str().as_bytes());
+            if is_far_too_large(self.exact.capacity(), self.exact.len()) {
+                self.exact.shrink_to(2 * self.exact.len());
+            }
         }
         change
     }
@@ -262,6 +269,9 @@ impl<L: Listed> FilterIndex<L> {
         let listing = if multi_level { &mut node.multi_level } else { &mut node.ending };
         let change = listing.remove(key);
         self.prune(at);
+        if is_far_too_large(self.nodes.len(), self.nodes.len() - self.free.len()) {
+            self.move_together();
+        }
         change
     }
 
@@ -388,11 +398,35 @@ impl<L: Listed> FilterIndex<L> {
                     edge.remove();
                 }
             }
-            self.nodes[at as usize] = Node::new(ROOT, b"");
+            self.nodes[at as usize] = Node::new(NOWHERE, b"");
             self.free.push(at);
             self.nodes[parent as usize].children -= 1;
             at = parent;
         }
+    }
+
+    /// Gives back the memory of nodes that are not used, by numbering the others anew. As most are not,
+    /// this costs less than it has cost to remove those.
+    fn move_together(&mut self) {
+        let mut numbers = vec![ROOT; self.nodes.len()];
+        let is_used = |node: &Node<L>| node.parent != NOWHERE;
+        let used = (0..).zip(&self.nodes).filter(|(_, node)| is_used(node));
+        for (number, (before, _)) in (0..).zip(used) {
+            numbers[before as usize] = number;
+        }
+        let mut nodes = Vec::with_capacity(self.nodes.len() - self.free.len());
+        nodes.extend(std::mem::take(&mut self.nodes).into_iter().filter(is_used));
+        let mut edges = HashTable::with_capacity(nodes.len());
+        for (number, node) in (0..).zip(&mut nodes) {
+            node.parent = numbers[node.parent as usize];
+            node.single_level = numbers[node.single_level as usize];
+            if number != ROOT && node.level.as_bytes() != SINGLE_LEVEL.as_bytes() {
+                let hash = edge_hash(node.parent, self.hash_level(node.level.as_bytes()));
+                let edge = Edge { hash, child: number };
+                edges.insert_unique(spread(hash), edge, |edge| spread(edge.hash));
+            }
+        }
+        (self.nodes, self.edges, self.free) = (nodes, edges, Vec::new());
     }
 
     #[inline]
@@ -401,6 +435,11 @@ impl<L: Listed> FilterIndex<L> {
         hasher.write(level);
         hasher.finish()
     }
+}
+
+/// Whether so much room is left of a burst. It was filled, so that giving it back costs little beside.
+fn is_far_too_large(room: usize, used: usize) -> bool {
+    room > 8 * used.max(ROOM_KEPT)
 }
 
 /// The hash of an edge: that of its level, which nobody outside can foretell, and of its parent.
@@ -511,6 +550,38 @@ mod tests {
             prop_assert!(index.exact.is_empty());
             prop_assert_eq!(index.nodes.len(), index.free.len() + 1);
         }
+    }
+
+    #[test]
+    fn what_a_burst_has_left_is_given_back_and_the_others_are_found() {
+        let session = sessions(1)[0];
+        let mut index = SubscriptionIndex::new(1);
+        let filters: Vec<String> = (0..12_000)
+            .map(|number| match number % 3 {
+                0 => format!("plant/{number}/+/value"),
+                1 => format!("+/{number}/#"),
+                _ => format!("plant/line/{number}"),
+            })
+            .collect();
+        let parsed = |number: usize| TopicFilter::new(&filters[number]).unwrap();
+        (0..12_000).for_each(|number| {
+            index.insert(parsed(number), subscriber(session));
+        });
+        let (nodes, edges) = (index.nodes.len(), index.edges.capacity());
+        let stays = |number: &usize| number % 100 == 99;
+        for number in (0..12_000).filter(|number| !stays(number)) {
+            assert!(index.remove(parsed(number), session).happened);
+        }
+        assert!(index.nodes.len() < nodes / 4 && index.edges.capacity() < edges / 4);
+        assert!(index.exact.capacity() <= 8 * ROOM_KEPT, "{}", index.exact.capacity());
+        for number in 0..12_000 {
+            let topic = filters[number].replace('+', "plant").replace('#', "x");
+            assert_eq!(found(&index, &topic).len(), usize::from(stays(&number)), "{topic}");
+        }
+        for number in (0..12_000).filter(stays) {
+            assert!(index.remove(parsed(number), session).happened);
+        }
+        assert_eq!((index.len(), index.edges.len(), index.levels()), (0, 0, 0));
     }
 
     #[test]
