@@ -104,6 +104,18 @@ impl Patience {
         u64::from(self.used_ms).saturating_sub(u64::from(passed) / RECOVERY)
     }
 
+    /// Whether nothing of it counts as used.
+    pub(crate) fn is_whole(self) -> bool {
+        self.used_ms == 0
+    }
+
+    /// Time has passed, and it may have come back.
+    pub(crate) fn recover(&mut self, now_ms: u64) {
+        if self.used(now_ms) == 0 {
+            *self = Self::default();
+        }
+    }
+
     fn left(self, now_ms: u64) -> u64 {
         PATIENCE_MS - self.used(now_ms)
     }
@@ -157,7 +169,7 @@ impl Delivery {
         };
         if connection.crowd.is_none() {
             let since_ms = self.now.mono_ms;
-            let left_ms = connection.patience.left(since_ms);
+            let left_ms = connection.patience().left(since_ms);
             connection.crowd = Some(Box::new(Crowd {
                 slow: left_ms == 0,
                 since_ms,
@@ -228,7 +240,7 @@ impl Delivery {
         let Some(crowd) = connection.crowd.take() else {
             return;
         };
-        connection.patience = connection.patience.after(&crowd, self.now.mono_ms);
+        connection.set_patience(connection.patience().after(&crowd, self.now.mono_ms));
         // Others may be waited for, from whom it was exempt.
         if connection.crowds_ahead > 0 {
             connection.holds.add(Hold::Crowd);

@@ -117,6 +117,10 @@ pub enum Pressure {
 
 impl Pressure {
     fn of(bytes: usize, max: usize) -> Self {
+        // Nearly always.
+        if bytes < max / 2 {
+            return Self::None;
+        }
         let percent = |part: usize| max / 100 * part;
         if bytes >= max {
             Self::NewWork
@@ -191,7 +195,7 @@ impl Session {
 
     /// What it takes besides what it is owed.
     fn bytes(&self) -> usize {
-        session_bytes(&self.client_id) + self.owner_bytes() + self.subscription_bytes
+        session_bytes(&self.client_id) + self.owner_bytes() + self.subscriptions.bytes()
     }
 
     /// What is taken for it: itself and what it is owed, with its share of every message.

@@ -92,7 +92,8 @@ impl Shard {
         let limits = &self.delivery.limits;
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
         found.forget_suspended(text);
-        let is_new = !found.subscriptions.contains_key(text);
+        let old = found.subscriptions.get(text);
+        let is_new = old.is_none();
         if is_new && found.subscriptions.len() >= limits.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -101,13 +102,11 @@ impl Shard {
             return Err(ReasonCode::QuotaExceeded);
         }
         if is_new {
-            found.subscription_bytes += subscription_bytes(text);
             self.delivery.memory.sessions += subscription_bytes(text);
         }
         let durable = found.is_persistent();
         let early = fault(Fault::RetainedReadEarly)
             .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
-        let old = found.subscriptions.get(text).copied();
         // A subscription that is replaced goes on: what is on its way is still owed [MQTT3-3.8.4-3]
         // [MQTT5-3.8.4-4].
         terms.since = old.map_or(0, |old| old.since);
@@ -146,7 +145,7 @@ impl Shard {
         });
         // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
         if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(text.into(), terms);
+            found.subscriptions.insert(text, terms);
             if let Some(replay) = replay {
                 found.replays.await_suback(text, replay);
             }
@@ -167,8 +166,7 @@ impl Shard {
         self.put_subscription(filter.as_str(), terms.subscriber(session, true));
         self.delivery.memory.sessions += subscription_bytes(filter.as_str());
         if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(filter.as_str().into(), terms);
-            found.subscription_bytes += subscription_bytes(filter.as_str());
+            found.subscriptions.insert(filter.as_str(), terms);
         }
     }
 
@@ -179,7 +177,7 @@ impl Shard {
         };
         let durable = found.is_persistent();
         let leading = found.subscriptions.iter().filter(|(filter, _)| !found.is_suspended(filter));
-        let all: Vec<_> = leading.map(|(filter, terms)| (filter.clone(), *terms)).collect();
+        let all: Vec<_> = leading.map(|(filter, terms)| (filter.clone(), terms)).collect();
         for (filter, terms) in all {
             self.put_subscription(&filter, terms.subscriber(session, durable));
         }
@@ -190,7 +188,7 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get(session) else {
             return;
         };
-        if let Some(terms) = found.subscriptions.get(filter).copied() {
+        if let Some(terms) = found.subscriptions.get(filter) {
             let durable = found.is_persistent();
             self.put_subscription(filter, terms.subscriber(session, durable));
         }
@@ -234,12 +232,11 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return ReasonCode::UnspecifiedError;
         };
-        if found.subscriptions.remove(filter.as_str()).is_none() {
+        if !found.subscriptions.remove(filter.as_str()) {
             return ReasonCode::NoSubscriptionExisted;
         }
         found.replays.remove(filter.as_str());
         found.forget_suspended(filter.as_str());
-        found.subscription_bytes -= subscription_bytes(filter.as_str());
         self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());
