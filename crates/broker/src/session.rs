@@ -311,6 +311,13 @@ impl Session {
         }
     }
 
+    /// No connection waits for the store any more to have it.
+    pub(crate) fn forget_claimant(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.claimant = None;
+        }
+    }
+
     /// Gives back the memory for what few have if nothing of it is left.
     pub(crate) fn shed_rare(&mut self) {
         if *self.rare() == NOTHING_RARE {

@@ -560,7 +560,7 @@ impl Shard {
         self.delivery.counters.connects_accepted += 1;
         self.delivery.send(handle, &Packet::Connack(connack));
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
-            session.rare_mut().claimant = None;
+            session.forget_claimant();
             session.connection = Some(handle);
             session.shed_rare();
             self.delivery.connected += 1;

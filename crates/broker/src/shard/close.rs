@@ -215,7 +215,7 @@ impl Shard {
         let Some(session) = self.delivery.sessions.get_mut(handle) else {
             return;
         };
-        session.rare_mut().claimant = None;
+        session.forget_claimant();
         session.answers.abandon_all();
         session.shed(now);
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
