@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const SESSION_BYTES: usize = size_of::<Session>() + 200;
 /// What a subscription takes besides its filter, which is there three times: with the session, in
 /// the shard's index and in the interest map.
-const SUBSCRIPTION_BYTES: usize = 250;
+pub(crate) const SUBSCRIPTION_BYTES: usize = 250;
 /// What an idle connection takes.
 const CONNECTION_BYTES: usize = size_of::<Connection>() + 300;
 /// What an idle connection over TLS takes beside: its keys, and the buffers of its session.

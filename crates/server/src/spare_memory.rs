@@ -15,6 +15,9 @@ use std::time::Instant;
 const SPARE_AFTER_MS: u64 = 64;
 /// So many bytes of it are worth the trouble.
 const WORTH: usize = 256 * 1024;
+/// What the store's thread frees comes later, and is in no account: so long after it was asked, it is asked
+/// once more, in milliseconds.
+const AGAIN_AFTER_MS: u64 = 1_000;
 /// The thread rests so many times longer than it has worked.
 const REST: u32 = 20;
 
@@ -57,17 +60,22 @@ pub(crate) struct Spare {
     recent: usize,
     since_ms: u64,
     taken: usize,
+    /// When to ask once more.
+    again_ms: Option<u64>,
 }
 
 impl Spare {
     pub(crate) fn new(caretaker: Caretaker) -> Self {
-        Self { caretaker, most: 0, recent: 0, since_ms: 0, taken: 0 }
+        Self { caretaker, most: 0, recent: 0, since_ms: 0, taken: 0, again_ms: None }
     }
 
     /// So much is taken now.
     pub(crate) fn note(&mut self, taken: usize, now_ms: u64) {
         self.taken = taken;
         if self.has_settled(taken, now_ms) {
+            self.caretaker.ask();
+            self.again_ms = Some(now_ms + AGAIN_AFTER_MS);
+        } else if self.again_ms.take_if(|again| *again <= now_ms).is_some() {
             self.caretaker.ask();
         }
     }
@@ -87,18 +95,25 @@ impl Spare {
 
     /// Whether it is worth while to look again, though nothing may happen.
     pub(crate) fn is_due(&self) -> bool {
-        self.most.max(self.recent).saturating_sub(self.taken) >= WORTH
+        let fallen = self.most.max(self.recent).saturating_sub(self.taken);
+        self.again_ms.is_some() || fallen >= WORTH
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::Receiver;
 
     const MIB: usize = 1 << 20;
 
     fn spare() -> Spare {
         Spare::new(Caretaker(sync_channel(1).0))
+    }
+
+    /// How often it was asked since the last look.
+    fn asked(asks: &Receiver<()>) -> usize {
+        asks.try_iter().count()
     }
 
     #[test]
@@ -131,13 +146,20 @@ mod tests {
 
     #[test]
     fn it_is_looked_again_until_the_last_is_given_back() {
-        let mut spare = spare();
+        let (sender, asks) = sync_channel(1);
+        let mut spare = Spare::new(Caretaker(sender));
         spare.note(20 * MIB, 1_000);
         spare.note(MIB, 1_010);
-        assert!(spare.is_due());
+        assert!(spare.is_due() && asked(&asks) == 0);
         spare.note(MIB, 2_010);
-        assert!(spare.is_due(), "there was more within the last while");
+        assert!(spare.is_due() && asked(&asks) == 0, "there was more within the last while");
         spare.note(MIB, 3_010);
-        assert!(!spare.is_due());
+        assert!(spare.is_due() && asked(&asks) == 1);
+        spare.note(MIB, 3_500);
+        assert!(spare.is_due() && asked(&asks) == 0);
+        spare.note(MIB, 4_010);
+        assert!(!spare.is_due() && asked(&asks) == 1, "once more");
+        spare.note(MIB, 9_000);
+        assert!(!spare.is_due() && asked(&asks) == 0);
     }
 }

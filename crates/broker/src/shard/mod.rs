@@ -41,7 +41,7 @@ use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::losses::Lost;
 use crate::mail::Departure;
-use crate::memory::{CommonMemory, Memory, Owner, Pressure};
+use crate::memory::{CommonMemory, Memory, Owner, Pressure, SUBSCRIPTION_BYTES};
 use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
@@ -779,9 +779,13 @@ impl Shard {
         self.delivery.memory()
     }
 
-    /// What all shards take of memory, and what this one keeps for later use beside, in bytes.
+    /// What all shards take of memory, and beside that what this one keeps for later use, or has not come to
+    /// free yet, in bytes.
     pub fn memory_kept(&self) -> usize {
-        self.commons.memory().total() + self.delivery.outputs.spare_bytes()
+        let leaving: usize = self.leaving.iter().map(|(_, filters)| filters.len()).sum();
+        self.commons.memory().total()
+            + self.delivery.outputs.spare_bytes()
+            + leaving * SUBSCRIPTION_BYTES
     }
 
     /// What all shards take of memory.
