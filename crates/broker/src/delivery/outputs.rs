@@ -83,7 +83,7 @@ impl Outputs {
     }
 
     /// How many bytes the buffers take that nobody is using.
-    pub(crate) fn spare_bytes(&self) -> usize {
+    pub(crate) fn kept_bytes(&self) -> usize {
         self.buffers_bytes
     }
 

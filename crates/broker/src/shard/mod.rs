@@ -784,7 +784,7 @@ impl Shard {
     pub fn memory_kept(&self) -> usize {
         let leaving: usize = self.leaving.iter().map(|(_, filters)| filters.len()).sum();
         self.commons.memory().total()
-            + self.delivery.outputs.spare_bytes()
+            + self.delivery.outputs.kept_bytes()
             + leaving * SUBSCRIPTION_BYTES
     }
 
