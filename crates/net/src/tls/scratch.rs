@@ -121,3 +121,47 @@ impl Backlog {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_that_is_empty_owns_nothing() {
+        let mut backlog = Backlog::default();
+        backlog.push(b"");
+        assert!(backlog.is_empty() && backlog.bytes.capacity() == 0);
+        backlog.push(b"one ");
+        backlog.push(b"and another");
+        backlog.advance(4);
+        let mut buffer = [0; 7];
+        assert_eq!((backlog.move_into(&mut buffer), &buffer), (7, b"and ano"));
+        assert_eq!((backlog.len(), backlog.as_slice()), (4, &b"ther"[..]));
+        assert_eq!((backlog.move_into(&mut buffer), &buffer[..4]), (4, &b"ther"[..]));
+        assert!(backlog.is_empty() && backlog.len() == 0);
+        assert_eq!(backlog.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn who_needs_more_room_gets_it_once() {
+        let mut sealed = Sealed { bytes: vec![0; 4], used: 0 };
+        let mut write = |text: &'static [u8]| {
+            let write = |room: &mut [u8]| match room.get_mut(..text.len()) {
+                Some(room) => {
+                    room.copy_from_slice(text);
+                    Ok(text.len())
+                }
+                None => Err(text.len()),
+            };
+            sealed.put(write, |wanted| Some(*wanted).filter(|wanted| *wanted < 10))
+        };
+        assert_eq!(write(b"abc"), Ok(()));
+        assert_eq!(write(b"defgh"), Ok(()));
+        assert_eq!(write(b"too much of it"), Err(14));
+        assert_eq!(write(b"i"), Ok(()));
+        sealed.append(b"jk");
+        assert_eq!(sealed.as_slice(), b"abcdefghijk");
+        sealed.clear();
+        assert_eq!(sealed.as_slice(), b"");
+    }
+}

@@ -53,11 +53,25 @@ impl Session {
     pub(super) fn take_in(
         &mut self,
         input: &mut [u8],
-        mut read: impl FnMut(&[u8]),
+        read: impl FnMut(&[u8]),
         output: &mut Sealed,
     ) -> Result<bool, Error> {
         input[..self.kept.len()].copy_from_slice(&self.kept);
         let was_handshaking = self.connection.is_handshaking();
+        let taken = self.process(input, read, output);
+        // Also if that has failed: nobody else may find the name.
+        if was_handshaking && let Some(name) = asked_name() {
+            self.server_name = Some(name);
+        }
+        taken
+    }
+
+    fn process(
+        &mut self,
+        input: &mut [u8],
+        mut read: impl FnMut(&[u8]),
+        output: &mut Sealed,
+    ) -> Result<bool, Error> {
         let mut done = 0;
         let mut has_finished = false;
         loop {
@@ -84,9 +98,6 @@ impl Session {
             }
             done += discard;
         }
-        if was_handshaking && let Some(name) = asked_name() {
-            self.server_name = Some(name);
-        }
         // What stands behind a goodbye is nothing.
         let rest = if has_finished { &[] } else { &input[done..] };
         self.keep(rest)?;
@@ -112,7 +123,9 @@ impl Session {
     /// There is no session to do it in, or its keys are used up.
     pub(super) fn seal(&mut self, plaintext: &[u8], output: &mut Sealed) -> Result<(), Error> {
         self.write(output, |traffic, output| {
-            output.put(|room| traffic.encrypt(plaintext, room), room_to_encrypt).map_err(|error| sealing(&error))
+            output
+                .put(|room| traffic.encrypt(plaintext, room), room_to_encrypt)
+                .map_err(|error| sealing(&error))
         })
     }
 
@@ -126,7 +139,9 @@ impl Session {
             return Ok(());
         }
         self.write(output, |traffic, output| {
-            output.put(|room| traffic.queue_close_notify(room), room_to_encrypt).map_err(|error| sealing(&error))
+            output
+                .put(|room| traffic.queue_close_notify(room), room_to_encrypt)
+                .map_err(|error| sealing(&error))
         })
     }
 
@@ -147,7 +162,10 @@ impl Session {
     fn write(
         &mut self,
         output: &mut Sealed,
-        write: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Sealed) -> Result<(), Error>,
+        write: impl FnOnce(
+            &mut WriteTraffic<'_, ServerConnectionData>,
+            &mut Sealed,
+        ) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
             let state = self.connection.process_tls_records(&mut self.kept).state;

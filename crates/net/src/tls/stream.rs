@@ -223,7 +223,10 @@ impl TlsStream {
             && let Some(beginning) = self.beginning.take()
             && !beginning.early.is_empty()
         {
-            answered = self.session.seal(&beginning.early, output).map_err(|error| invalid(TlsFailure::Session(error)));
+            answered = self
+                .session
+                .seal(&beginning.early, output)
+                .map_err(|error| invalid(TlsFailure::Session(error)));
         }
         if let Err(error) = answered.and_then(|()| self.send(output)) {
             self.end = End::Failed { untold: Some(error) };
@@ -420,4 +423,45 @@ fn write_some(socket: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
 
 fn invalid(failure: TlsFailure) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::server::UnbufferedServerConnection;
+
+    #[test]
+    fn there_may_be_very_many_idle_ones() {
+        // Without what rustls allocates beside, as docs/performance.md says.
+        let (all, rustls) = (size_of::<TlsStream>(), size_of::<UnbufferedServerConnection>());
+        assert!(rustls <= 1_096, "{rustls}");
+        assert!(all - rustls <= 152, "{all}");
+    }
+
+    #[test]
+    fn slices_are_put_together_up_to_what_is_encrypted_at_once() {
+        let large = vec![7; SEALED_AT_ONCE + 5];
+        let cases: [(&[&[u8]], &[usize]); 6] = [
+            (&[], &[]),
+            (&[b"", b""], &[]),
+            (&[b"", b"one", b"", b"two"], &[6]),
+            (&[&large], &[SEALED_AT_ONCE, 5]),
+            (&[b"head", &large], &[SEALED_AT_ONCE, 9]),
+            (&[&large, b"tail", b""], &[SEALED_AT_ONCE, 9]),
+        ];
+        let mut room = vec![0; SEALED_AT_ONCE];
+        for (slices, expected) in cases {
+            let whole = slices.concat();
+            let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+            let mut plaintext = Plaintext { slices: &slices, taken: 0 };
+            let mut taken = Vec::new();
+            for length in expected {
+                let piece = plaintext.take(&mut room);
+                assert_eq!(piece.len(), *length);
+                taken.extend_from_slice(piece);
+            }
+            assert!(plaintext.take(&mut room).is_empty());
+            assert!(taken == whole);
+        }
+    }
 }
