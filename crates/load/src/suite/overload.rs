@@ -150,8 +150,11 @@ fn connect(
     Ok(fleet)
 }
 
+/// Messages a second while everything is full and more are sent. What it takes to fill all the buffers at
+/// twice the load, and to empty them when nothing falls due any more, is some hundred milliseconds each
+/// and says nothing of how much is carried.
 fn rate(outcome: &Outcome) -> f64 {
-    outcome.delivered as f64 / outcome.elapsed.as_secs_f64()
+    outcome.steady.map_or(0.0, |steady| steady.rate())
 }
 
 /// The longest there is, if nothing came at all.
