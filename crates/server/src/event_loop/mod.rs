@@ -4,8 +4,8 @@
 //! carry out what the shard asks for → write every connection with output once → let go of those
 //! whose peer has finished. Nothing is written while those who say little are still read, nor while
 //! those are who say much, so that everything that came together leaves together; only what the
-//! former cause does not wait for the latter ([`line`]), and output that is so much that nothing is
-//! gained by more is written at once.
+//! former cause, and what other loops bring, does not wait for the latter ([`line`]), and output that
+//! is so much that nothing is gained by more is written at once.
 //!
 //! What a byte costs is the sender's choice: one message may be for ten thousand subscribers. So
 //! a turn is bounded in time too: when reading has taken [`READING`] the other sockets wait for
@@ -52,7 +52,9 @@ const APPETITE_MIN: usize = 1_024;
 /// cost that much, the next read is a smaller one.
 const COSTLY: Duration = Duration::from_millis(8);
 /// The time for reading after which a turn comes to its end. What was read is then written, which takes
-/// about as long, and whoever has become ready meanwhile waits for both.
+/// about as long, and whoever has become ready meanwhile waits for both; a message that crosses loops
+/// waits for a turn of each. Some ten reads of those who send much fit into it, so what a turn costs
+/// by itself is nothing beside them.
 const READING: Duration = Duration::from_millis(1);
 /// Steps of TLS handshakes in one turn, some 0.3 ms each: nobody else waits for many of them.
 const HANDSHAKES_PER_TURN: usize = 2;
