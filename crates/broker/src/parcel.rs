@@ -14,9 +14,8 @@ use crate::postbag::Covering;
 use crate::run::Run;
 use noctule_mqtt::{QoS, TopicName};
 
-/// A parcel is closed when it holds so many bytes of packets: more would leave the processor's cache before
-/// the other loop reads it.
-const PARCEL_BYTES: usize = 32 * 1024;
+/// A parcel is closed when it holds so many bytes of packets.
+const PARCEL_BYTES: usize = 64 * 1024;
 /// And so many packets.
 const PARCEL_PACKETS: usize = 4_096;
 

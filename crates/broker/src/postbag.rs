@@ -18,10 +18,9 @@ use crate::sharing::SharedLetter;
 const UNREAD_MAX: u64 = 512 * 1024;
 /// A receipt is asked for whenever so many bytes were written since the last one.
 const RECEIPT_BYTES: u64 = 32 * 1024;
-/// Emptied parcels are kept for use up to this size, and so many of them: what a turn writes to one other
-/// shard at most, as memory that is freed and allocated again has to be cleared by the system each time.
-const SPARE_BYTES: usize = 128 * 1024;
-const SPARES: usize = 8;
+/// Emptied parcels are kept for use up to this size, and so many of them.
+const SPARE_BYTES: usize = 256 * 1024;
+const SPARES: usize = 4;
 
 /// Letters to one other shard, and publishers that wait for it.
 #[derive(Debug, Default)]

@@ -63,8 +63,8 @@ struct Mailbox {
     emptied: Vec<Parcel>,
 }
 
-/// Emptied parcels that are kept in a box: as many as their writer keeps.
-const EMPTIED: usize = 8;
+/// Emptied parcels that are kept in a box.
+const EMPTIED: usize = 4;
 
 #[derive(Debug)]
 struct Bell {
