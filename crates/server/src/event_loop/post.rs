@@ -11,10 +11,11 @@ use noctule_broker::{ConnectionHandle, Departure, Now, Policies, ShardId};
 use noctule_net::{Peer, Pipe};
 
 impl EventLoop {
-    /// Reads what is in the boxes.
-    pub(super) fn read_letters(&mut self, now: Now) {
+    /// Reads what is in the boxes. Says whether there was anything.
+    pub(super) fn read_letters(&mut self, now: Now) -> bool {
         let mut letters = std::mem::take(&mut self.read);
         self.mailboxes.collect(self.number, &mut letters, &mut self.emptied);
+        let came = !letters.is_empty();
         for letter in letters.drain(..) {
             match letter {
                 Letter::Mail(mail) => self.shard.on_mail(mail, now),
@@ -53,6 +54,7 @@ impl EventLoop {
         for (from, emptied) in self.emptied.iter_mut().enumerate() {
             self.shard.take_emptied(ShardId(from as u16), emptied);
         }
+        came
     }
 
     /// The configuration has changed.
