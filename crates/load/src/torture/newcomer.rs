@@ -363,7 +363,8 @@ impl Newcomer {
             return;
         }
         let name = self.client_id();
-        for (number, volume) in self.volumes.iter_mut().enumerate().filter(|(_, v)| v.is_missing()) {
+        for (number, volume) in self.volumes.iter_mut().enumerate().filter(|(_, v)| v.is_missing())
+        {
             volume.owed = volume.times;
             books.findings.note(Kind::Lost, || {
                 format!("{name} did not get {PREFIX}{number} for its subscription: {why}")
@@ -586,7 +587,10 @@ mod tests {
         while run.newcomer.volumes[gone].absences < 2 && !run.newcomer.volumes[gone].is_there {
             run.ask_and_delete();
         }
-        assert!(!run.newcomer.volumes[gone].is_there, "with this seed it is not set again so early");
+        assert!(
+            !run.newcomer.volumes[gone].is_there,
+            "with this seed it is not set again so early"
+        );
         run.hear([gone]);
         assert_eq!(run.found(), [0, 0, 1]);
     }

@@ -141,8 +141,7 @@ impl<M: Copy> Outbox<M> {
 
     /// How many messages are in flight that the broker has not acknowledged.
     pub(crate) fn unacknowledged(&self) -> usize {
-        let is_open =
-            |stage: Stage| !matches!(stage, Stage::StoringRelease | Stage::AwaitPubcomp);
+        let is_open = |stage: Stage| !matches!(stage, Stage::StoringRelease | Stage::AwaitPubcomp);
         self.flight.iter().filter(|message| is_open(message.stage())).count()
     }
 }

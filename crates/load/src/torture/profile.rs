@@ -153,8 +153,7 @@ mod tests {
             let launch = profile.launch(Path::new("bat"), &options, asked).unwrap();
             (launch.words.join(" "), launch.trusted)
         };
-        let expected =
-            "bat broker --port 0 --no-tls --data-dir {data} --durability never --port 9";
+        let expected = "bat broker --port 0 --no-tls --data-dir {data} --durability never --port 9";
         assert_eq!(line(Asked::default()), (expected.into(), None));
         let expected = "bat broker --port 0 --tls-port 0 --data-dir {data} --durability never \
                         --shards {shards} --port 9";

@@ -60,9 +60,10 @@ impl Publisher {
             if books.open && self.outbox.has_room() {
                 self.next(books);
             }
-            let sent = self.outbox.send_next(pen, out, |pen, Sent { lane, number }, (id, dup), out| {
-                pen.publish((lane, &books.lanes[lane]), number, id, dup, out)
-            })?;
+            let sent =
+                self.outbox.send_next(pen, out, |pen, Sent { lane, number }, (id, dup), out| {
+                    pen.publish((lane, &books.lanes[lane]), number, id, dup, out)
+                })?;
             if !sent {
                 break;
             }
