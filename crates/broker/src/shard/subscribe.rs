@@ -92,14 +92,16 @@ impl Shard {
         let limits = &self.delivery.limits;
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
         found.forget_suspended(text);
-        let is_new = !found.subscriptions.contains_key(text);
-        if is_new && found.subscriptions.len() >= limits.subscriptions_max {
+        // Whether it is a new one is asked beforehand only where no new one is taken.
+        let is_full = found.subscriptions.len() >= limits.subscriptions_max;
+        let lacks_memory = self.delivery.pressure >= Pressure::NewWork;
+        if (is_full || lacks_memory) && !found.subscriptions.contains_key(text) {
+            self.delivery.dropped.memory_subscriptions += u64::from(!is_full);
             return Err(ReasonCode::QuotaExceeded);
         }
-        if is_new && self.delivery.pressure >= Pressure::NewWork {
-            self.delivery.dropped.memory_subscriptions += 1;
-            return Err(ReasonCode::QuotaExceeded);
-        }
+        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
+        let old = found.subscriptions.insert(text.into(), terms);
+        let is_new = old.is_none();
         if is_new {
             found.subscription_bytes += subscription_bytes(text);
             self.delivery.memory.sessions += subscription_bytes(text);
@@ -107,7 +109,6 @@ impl Shard {
         let durable = found.is_persistent();
         let early = fault(Fault::RetainedReadEarly)
             .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
-        let old = found.subscriptions.get(text).copied();
         // A subscription that is replaced goes on: what is on its way is still owed [MQTT3-3.8.4-3]
         // [MQTT5-3.8.4-4].
         terms.since = old.map_or(0, |old| old.since);
@@ -144,9 +145,14 @@ impl Shard {
             *opens = Some(number);
             Replay::new(number, up_to, self.first_retained_part(filter), is_stored)
         });
-        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
-        if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(text.into(), terms);
+        if (terms.since > 0 || durable || replay.is_some())
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            if terms.since > 0
+                && let Some(noted) = found.subscriptions.get_mut(text)
+            {
+                *noted = terms;
+            }
             if let Some(replay) = replay {
                 found.replays.await_suback(text, replay);
             }
