@@ -102,6 +102,18 @@ impl Patience {
         self.whole_ms.saturating_sub(now_ms).div_ceil(RECOVERY)
     }
 
+    /// Whether nothing of it counts as used.
+    pub(crate) fn is_whole(self) -> bool {
+        self.whole_ms == 0
+    }
+
+    /// Time has passed, and it may have come back.
+    pub(crate) fn recover(&mut self, now_ms: u64) {
+        if self.used(now_ms) == 0 {
+            *self = Self::default();
+        }
+    }
+
     fn left(self, now_ms: u64) -> u64 {
         PATIENCE_MS.saturating_sub(self.used(now_ms))
     }
@@ -111,7 +123,8 @@ impl Patience {
         let waited = crowd.until_ms.min(now_ms) - crowd.since_ms;
         let counts = if waited > BRIEF_MS { waited } else { 0 };
         let used = if crowd.slow { PATIENCE_MS } else { self.used(now_ms) + counts };
-        Self { whole_ms: now_ms + used.min(PATIENCE_MS) * RECOVERY }
+        let whole_ms = if used > 0 { now_ms + used.min(PATIENCE_MS) * RECOVERY } else { 0 };
+        Self { whole_ms }
     }
 }
 
@@ -155,7 +168,7 @@ impl Delivery {
         };
         if connection.crowd.is_none() {
             let since_ms = self.now.mono_ms;
-            let left_ms = connection.patience.left(since_ms);
+            let left_ms = connection.patience().left(since_ms);
             connection.crowd = Some(Box::new(Crowd {
                 slow: left_ms == 0,
                 since_ms,
@@ -226,7 +239,7 @@ impl Delivery {
         let Some(crowd) = connection.crowd.take() else {
             return;
         };
-        connection.patience = connection.patience.after(&crowd, self.now.mono_ms);
+        connection.set_patience(connection.patience().after(&crowd, self.now.mono_ms));
         // Others may be waited for, from whom it was exempt.
         if connection.crowds_ahead > 0 {
             connection.holds.add(Hold::Crowd);

@@ -47,6 +47,7 @@ mod session;
 mod shard;
 mod sharing;
 mod statistics;
+mod subscribed;
 mod subscriptions;
 mod unstored;
 mod watch;
