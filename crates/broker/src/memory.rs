@@ -23,8 +23,8 @@ const SESSION_BYTES: usize = size_of::<Session>() + 200;
 pub(crate) const SUBSCRIPTION_BYTES: usize = 250;
 /// What an idle connection takes.
 const CONNECTION_BYTES: usize = size_of::<Connection>() + 300;
-/// What an idle connection over TLS takes beside: its keys, and the buffers of its session.
-const TLS_BYTES: usize = 5 * 1024;
+/// What an idle connection over TLS takes beside: its keys, and what its session remembers.
+const TLS_BYTES: usize = 4 * 1024;
 /// A shard tells the others when its memory has changed by this much, or this part of the limit.
 const TOLD_BYTES: usize = 64 * 1024;
 const TOLD_PART: usize = 256;

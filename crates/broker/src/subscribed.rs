@@ -33,12 +33,18 @@ impl Subscribed {
         self.0.as_ref()?.terms.get(filter).copied()
     }
 
-    /// Adds one, or puts other terms in the place of those that were there.
-    pub(crate) fn insert(&mut self, filter: &str, terms: Terms) {
+    pub(crate) fn get_mut(&mut self, filter: &str) -> Option<&mut Terms> {
+        self.0.as_mut()?.terms.get_mut(filter)
+    }
+
+    /// Adds one, or puts other terms in the place of those that were there, which it returns.
+    pub(crate) fn insert(&mut self, filter: &str, terms: Terms) -> Option<Terms> {
         let all = self.0.get_or_insert_default();
-        if all.terms.insert(filter.into(), terms).is_none() {
+        let old = all.terms.insert(filter.into(), terms);
+        if old.is_none() {
             all.bytes += subscription_bytes(filter);
         }
+        old
     }
 
     /// Returns whether it was there.
@@ -83,9 +89,10 @@ mod tests {
     fn each_filter_is_there_and_counted_once() {
         let mut all = Subscribed::default();
         assert!(all.is_empty() && !all.remove("a") && all.get("a").is_none());
-        all.insert("a", terms(1));
-        all.insert("a", terms(2));
-        all.insert("b/c", terms(3));
+        assert_eq!(all.insert("a", terms(1)), None);
+        assert_eq!(all.insert("a", terms(2)), Some(terms(1)));
+        assert_eq!(all.insert("b/c", terms(4)), None);
+        *all.get_mut("b/c").unwrap() = terms(3);
         assert_eq!(all.get("a"), Some(terms(2)));
         assert_eq!(
             (all.len(), all.bytes()),

@@ -92,15 +92,16 @@ impl Shard {
         let limits = &self.delivery.limits;
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
         found.forget_suspended(text);
-        let old = found.subscriptions.get(text);
+        // Whether it is a new one is asked beforehand only where no new one is taken.
+        let is_full = found.subscriptions.len() >= limits.subscriptions_max;
+        let lacks_memory = self.delivery.pressure >= Pressure::NewWork;
+        if (is_full || lacks_memory) && found.subscriptions.get(text).is_none() {
+            self.delivery.dropped.memory_subscriptions += u64::from(!is_full);
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
+        let old = found.subscriptions.insert(text, terms);
         let is_new = old.is_none();
-        if is_new && found.subscriptions.len() >= limits.subscriptions_max {
-            return Err(ReasonCode::QuotaExceeded);
-        }
-        if is_new && self.delivery.pressure >= Pressure::NewWork {
-            self.delivery.dropped.memory_subscriptions += 1;
-            return Err(ReasonCode::QuotaExceeded);
-        }
         if is_new {
             self.delivery.memory.sessions += subscription_bytes(text);
         }
@@ -143,9 +144,14 @@ impl Shard {
             *opens = Some(number);
             Replay::new(number, up_to, self.first_retained_part(filter), is_stored)
         });
-        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
-        if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(text, terms);
+        if (terms.since > 0 || durable || replay.is_some())
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            if terms.since > 0
+                && let Some(noted) = found.subscriptions.get_mut(text)
+            {
+                *noted = terms;
+            }
             if let Some(replay) = replay {
                 found.replays.await_suback(text, replay);
             }
