@@ -138,7 +138,7 @@ mod tests {
         assert_eq!((backlog.move_into(&mut buffer), &buffer), (7, b"and ano"));
         assert_eq!((backlog.len(), backlog.as_slice()), (4, &b"ther"[..]));
         assert_eq!((backlog.move_into(&mut buffer), &buffer[..4]), (4, &b"ther"[..]));
-        assert!(backlog.is_empty() && backlog.len() == 0);
+        assert!(backlog.is_empty());
         assert_eq!(backlog.bytes.capacity(), 0);
     }
 
