@@ -252,6 +252,11 @@ impl Link {
         self.out.len() - self.written
     }
 
+    /// Whether there is anything that the socket has not taken, encrypted or not.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent() > 0 || self.carrier.has_unsent()
+    }
+
     /// Reads what is there through `scratch`, hands each whole frame to `each` together with the
     /// output, and returns how many bytes came.
     pub(crate) fn read(

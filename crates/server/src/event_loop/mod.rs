@@ -242,6 +242,7 @@ impl EventLoop {
         }
         self.end_lingering(now);
         self.gone.clear();
+        self.observers.spare.note(self.shard.memory_kept(), now.mono_ms);
     }
 
     /// Reads the sockets that are listed now, or as many of them as there is time for. There may be
