@@ -319,7 +319,7 @@ impl Link {
             match self.carrier.write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.forget_written();
+                    forget_written(&mut self.out, &mut self.written);
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -336,16 +336,6 @@ impl Link {
         }
     }
 
-    /// What has left is taken out of the buffer when it is the larger part. A socket that always takes a
-    /// little less than there is would have the buffer grow as long as the run lasts, and all of it would
-    /// be memory that no processor has seen before.
-    fn forget_written(&mut self) {
-        if self.written > self.out.len() / 2 {
-            self.out.drain(..self.written);
-            self.written = 0;
-        }
-    }
-
     /// Says goodbye and waits until the broker has closed, so that it has done all its work.
     pub(crate) fn disconnect(mut self) -> io::Result<()> {
         self.out.extend_from_slice(&DISCONNECT);
@@ -359,6 +349,16 @@ impl Link {
             None => LoadError::new(words),
             Some(cause) => LoadError::io(words, cause),
         }
+    }
+}
+
+/// What has left is taken out of a buffer when it is the larger part. A socket that always takes a little
+/// less than there is would have the buffer grow as long as the run lasts, and all of it would be memory
+/// that no processor has seen before.
+fn forget_written(out: &mut Vec<u8>, written: &mut usize) {
+    if *written > out.len() / 2 {
+        out.drain(..*written);
+        *written = 0;
     }
 }
 
@@ -407,6 +407,24 @@ mod tests {
             assert_eq!(seen, whole, "cut every {cut} bytes");
             assert!(partial.is_empty());
         }
+    }
+
+    #[test]
+    fn a_buffer_that_is_never_empty_does_not_grow() {
+        let (mut out, mut written) = (Vec::new(), 0);
+        let (mut appended, mut left) = (0_usize, Vec::new());
+        for _ in 0..10_000 {
+            // As much again is appended as has left, so that something always waits.
+            out.extend((0..300).map(|at| ((appended + at) % 251) as u8));
+            appended += 300;
+            let most = out.len().min(written + if appended == 300 { 100 } else { 300 });
+            left.extend_from_slice(&out[written..most]);
+            written = most;
+            forget_written(&mut out, &mut written);
+            assert!(out.len() <= 1_000, "{} bytes", out.len());
+        }
+        assert!(left.iter().enumerate().all(|(at, byte)| usize::from(*byte) == at % 251));
+        assert_eq!(left.len() + out.len() - written, appended);
     }
 
     #[test]

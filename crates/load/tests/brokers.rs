@@ -246,6 +246,21 @@ fn the_program_measures_idle_connections() {
     assert!(found[0]["resident_after"].as_u64() >= found[0]["resident_before"].as_u64());
 }
 
+#[test]
+fn the_later_half_of_the_sending_is_told_apart() {
+    let plan = flood(QoS::AtMostOnce);
+    let address = broker(Habit::None, 2 * u32::from(PAIRS));
+    let mut fleet = Fleet::connect(address, plan, 7).unwrap();
+    let duration = Duration::from_millis(300);
+    let outcome = fleet.run(Goal::Time(duration)).unwrap();
+    let steady = outcome.steady.unwrap();
+    assert!(0 < steady.delivered && steady.delivered < outcome.delivered, "{outcome:?}");
+    // From the first turn after half of the time to the first one after all of it.
+    assert!(steady.elapsed < outcome.elapsed, "{outcome:?}");
+    assert!(steady.rate() > 0.0);
+    assert_eq!(fleet.run(Goal::MessagesEach(10)).unwrap().steady, None);
+}
+
 fn program(words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_noctule-load")).args(words).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

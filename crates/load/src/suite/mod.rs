@@ -388,8 +388,10 @@ pub fn json(cells: &[Cell], suite: &Suite) -> Value {
 }
 
 /// Mosquitto queues 1,000 messages for a client and drops what is over, which a flood's window reaches as
-/// soon as it falls behind. This is more than are ever under way.
-const MOSQUITTO_QUEUES: &str = "max_queued_messages 100000";
+/// soon as it falls behind. No larger number will do: 2.0.11 counts more as queued than there are, and with
+/// 100,000 it drops the next ones of a fan-in of which 10,000 are under way at most, as soon as that many
+/// have gone through.
+const MOSQUITTO_QUEUES: &str = "max_queued_messages 0";
 
 /// A number no other run at the same broker has; each row has a broker of its own.
 const RUN: u32 = 1;

@@ -108,9 +108,8 @@ type Spent = (u64, u64);
 
 /// How many processors both kept busy.
 fn busy(before: Spent, after: Spent, elapsed: Duration) -> (f64, f64) {
-    let share = |before: u64, after: u64| {
-        after.saturating_sub(before) as f64 / 1e9 / elapsed.as_secs_f64()
-    };
+    let share =
+        |before: u64, after: u64| after.saturating_sub(before) as f64 / 1e9 / elapsed.as_secs_f64();
     (share(before.0, after.0), share(before.1, after.1))
 }
 
