@@ -129,6 +129,8 @@ const SINGLE_LEVEL: &[u8] = b"+";
 const MULTI_LEVEL: &[u8] = b"#";
 /// With more nodes than this the tree does not lie in the processor's nearer caches.
 const LARGE: usize = 2_048;
+/// Room for eight times so many is never too much.
+const ROOM_KEPT: usize = 64;
 /// Odd, and its bits are as good as random.
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -225,6 +227,9 @@ impl<L: Listed> FilterIndex<L> {
         let change = listing.remove(key);
         if change.after == Presence::Nobody {
             self.exact.remove(filter.as_str().as_bytes());
+            if is_far_too_large(self.exact.capacity(), self.exact.len()) {
+                self.exact.shrink_to(2 * self.exact.len());
+            }
         }
         change
     }
@@ -237,6 +242,9 @@ impl<L: Listed> FilterIndex<L> {
         let change = node.listing_mut(multi_level).remove(key);
         node.shed();
         self.prune(at);
+        if is_far_too_large(self.nodes.room(), self.nodes.len()) {
+            self.move_together();
+        }
         change
     }
 
@@ -398,12 +406,30 @@ impl<L: Listed> FilterIndex<L> {
         }
     }
 
+    /// Gives back the memory of nodes that are not used, by numbering the others anew. As most are not,
+    /// this costs less than it has cost to remove those.
+    fn move_together(&mut self) {
+        self.nodes.move_together();
+        let mut edges = Edges::with_room(self.nodes.len());
+        for (number, node) in self.nodes.all() {
+            if number != ROOT && node.level.as_bytes() != SINGLE_LEVEL {
+                edges.insert(edge_hash(node.parent, self.hash_level(node.level.as_bytes())), number);
+            }
+        }
+        self.edges = edges;
+    }
+
     #[inline]
     fn hash_level(&self, level: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(level);
         hasher.finish()
     }
+}
+
+/// Whether so much room is left of a burst. It was filled, so that giving it back costs little beside.
+fn is_far_too_large(room: usize, used: usize) -> bool {
+    room > 8 * used.max(ROOM_KEPT)
 }
 
 /// The hash of an edge: that of its level, which nobody outside can foretell, and of its parent.
@@ -590,6 +616,38 @@ mod tests {
             assert!(index.remove(second, handles[1]).happened);
             assert_eq!((index.levels(), index.edges.len()), (0, 0));
         }
+    }
+
+    #[test]
+    fn what_a_burst_has_left_is_given_back_and_the_others_are_found() {
+        let session = sessions(1)[0];
+        let mut index = SubscriptionIndex::new(1);
+        let filters: Vec<String> = (0..12_000)
+            .map(|number| match number % 3 {
+                0 => format!("plant/{number}/+/value"),
+                1 => format!("+/{number}/#"),
+                _ => format!("plant/line/{number}"),
+            })
+            .collect();
+        let parsed = |number: usize| TopicFilter::new(&filters[number]).unwrap();
+        (0..12_000).for_each(|number| {
+            index.insert(parsed(number), subscriber(session));
+        });
+        let (nodes, edges) = (index.nodes.room(), index.edges.room());
+        let stays = |number: &usize| number % 100 == 99;
+        for number in (0..12_000).filter(|number| !stays(number)) {
+            assert!(index.remove(parsed(number), session).happened);
+        }
+        assert!(index.nodes.room() < nodes / 4 && index.edges.room() < edges / 4);
+        assert!(index.exact.capacity() <= 8 * ROOM_KEPT, "{}", index.exact.capacity());
+        for number in 0..12_000 {
+            let topic = filters[number].replace('+', "plant").replace('#', "x");
+            assert_eq!(found(&index, &topic).len(), usize::from(stays(&number)), "{topic}");
+        }
+        for number in (0..12_000).filter(stays) {
+            assert!(index.remove(parsed(number), session).happened);
+        }
+        assert_eq!((index.len(), index.edges.len(), index.levels()), (0, 0, 0));
     }
 
     #[test]

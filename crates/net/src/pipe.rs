@@ -3,7 +3,8 @@
 //! For loops that are told of readiness once per change (edge-triggered). The contract:
 //!
 //! - [`Pipe::read`] that fills less than its buffer has emptied the socket, so readiness will be told
-//!   again; unless [`Pipe::holds_input`], for then there is more without the socket having anything.
+//!   again; unless [`Pipe::holds_input`], for then there is more without the socket having anything. If it was
+//!   told already that the peer has closed its side, the end is still to be read.
 //! - [`Pipe::write`] that takes less than it was given, or says `WouldBlock`, has filled the socket, so
 //!   it will be told when there is room.
 //! - When there is room, [`Pipe::flush`] comes first if [`Pipe::wants_write`]: bytes that were taken

@@ -41,6 +41,8 @@ pub enum Fault {
     EndNotFlushedAtOpen,
     /// That a session ended is not noticed for some.
     SessionEndForgotten,
+    /// The block in which a batch begins is written without what the batch before has left in it.
+    LastBlockForgotten,
     /// What is to be stored together or not at all is divided where there is no room for all of it.
     UnitDivided,
 }
@@ -65,6 +67,7 @@ impl Fault {
         Self::MovingCutShort,
         Self::EndNotFlushedAtOpen,
         Self::SessionEndForgotten,
+        Self::LastBlockForgotten,
         Self::UnitDivided,
     ];
 }

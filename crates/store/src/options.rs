@@ -65,6 +65,12 @@ impl Options {
         }
     }
 
+    /// Whether most of what is written is flushed at once, so that it need not lie in the memory of the
+    /// operating system before.
+    pub(crate) fn flushes_each(&self) -> bool {
+        self.usual() == Stage::Flushed && !self.says_written
+    }
+
     /// How long something may be written and not flushed.
     pub(crate) fn flush_interval(&self) -> Option<Duration> {
         match self.durability {

@@ -269,7 +269,10 @@ impl Shared {
             return;
         }
         put(&mut inbox);
-        if std::mem::replace(&mut inbox.writer_waits, false) {
+        let wakes = std::mem::replace(&mut inbox.writer_waits, false);
+        // Whoever wakes while it is locked goes to sleep again at once.
+        drop(inbox);
+        if wakes {
             self.bell.notify_one();
         }
     }

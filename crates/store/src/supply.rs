@@ -9,6 +9,7 @@ use crate::disk::{Disk, DiskFile, PAGE_BYTES};
 use crate::error::StoreError;
 use crate::faults::{Fault, Faults};
 use crate::format::segment::{file_name, header, spare_name};
+use crate::options::Options;
 use std::sync::Arc;
 
 /// Files kept for reuse beside the segment that is prepared.
@@ -18,6 +19,9 @@ const SPARES_MAX: usize = 1;
 pub(crate) struct Segment<F> {
     pub(crate) id: u32,
     pub(crate) file: Arc<F>,
+    /// The same, [to write batches to it](Disk::open_for_commits) as long as it is the active one; none if
+    /// they go through `file`.
+    pub(crate) output: Option<Arc<F>>,
     /// Bytes it can hold.
     pub(crate) capacity: u32,
     /// Bytes up to the end of its last batch.
@@ -31,6 +35,8 @@ pub(crate) struct Segment<F> {
 pub(crate) struct Supply<D: Disk> {
     disk: Arc<D>,
     segment_bytes: u32,
+    /// Whether [most batches are flushed at once](Options::flushes_each).
+    flushes_each: bool,
     /// Numbers in headers and batches are never used twice, as long as bytes of them may lie about.
     next_id: u32,
     spares: Vec<u32>,
@@ -39,14 +45,9 @@ pub(crate) struct Supply<D: Disk> {
 
 impl<D: Disk> Supply<D> {
     /// A supply whose first segment is `next_id`, with these files to use again.
-    pub(crate) fn new(
-        disk: Arc<D>,
-        segment_bytes: u32,
-        next_id: u32,
-        spares: Vec<u32>,
-        faults: Faults,
-    ) -> Self {
-        Self { disk, segment_bytes, next_id, spares, faults }
+    pub(crate) fn new(disk: Arc<D>, options: &Options, next_id: u32, spares: Vec<u32>) -> Self {
+        let (segment_bytes, faults) = (options.segment_bytes, options.faults);
+        Self { disk, segment_bytes, flushes_each: options.flushes_each(), next_id, spares, faults }
     }
 
     /// Makes a segment that can hold `bytes`, if that is more than usual. When this returns it is
@@ -71,8 +72,10 @@ impl<D: Disk> Supply<D> {
         file.write_at(&header(id), 0).map_err(StoreError::io("write to", &*name))?;
         file.sync_data().map_err(StoreError::io("flush", &*name))?;
         self.sync_directory()?;
+        let output = self.flushes_each.then(|| self.disk.open_for_commits(&name)).transpose();
+        let output = output.map_err(StoreError::io("open", &*name))?.map(Arc::new);
         let used = crate::format::segment::DATA_START;
-        Ok(Segment { id, file: Arc::new(file), capacity, used, records: 0 })
+        Ok(Segment { id, file: Arc::new(file), output, capacity, used, records: 0 })
     }
 
     /// Makes a file full of zeros.

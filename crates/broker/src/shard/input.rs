@@ -243,8 +243,7 @@ impl Shard {
         };
         let held = connection.take_held();
         self.take_in_counted(handle, &held, now);
-        self.choke_if_deaf(handle);
-        self.delivery.weigh(handle);
+        self.look_after_input(handle, false);
         let free = self.wants_input(handle);
         if free {
             self.actions.push_back(Action::Resume(handle));

@@ -95,15 +95,14 @@ impl Shard {
         // Whether it is a new one is asked beforehand only where no new one is taken.
         let is_full = found.subscriptions.len() >= limits.subscriptions_max;
         let lacks_memory = self.delivery.pressure >= Pressure::NewWork;
-        if (is_full || lacks_memory) && !found.subscriptions.contains_key(text) {
+        if (is_full || lacks_memory) && found.subscriptions.get(text).is_none() {
             self.delivery.dropped.memory_subscriptions += u64::from(!is_full);
             return Err(ReasonCode::QuotaExceeded);
         }
         // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
-        let old = found.subscriptions.insert(text.into(), terms);
+        let old = found.subscriptions.insert(text, terms);
         let is_new = old.is_none();
         if is_new {
-            found.subscription_bytes += subscription_bytes(text);
             self.delivery.memory.sessions += subscription_bytes(text);
         }
         let durable = found.is_persistent();
@@ -173,8 +172,7 @@ impl Shard {
         self.put_subscription(filter.as_str(), terms.subscriber(session, true));
         self.delivery.memory.sessions += subscription_bytes(filter.as_str());
         if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(filter.as_str().into(), terms);
-            found.subscription_bytes += subscription_bytes(filter.as_str());
+            found.subscriptions.insert(filter.as_str(), terms);
         }
     }
 
@@ -185,7 +183,7 @@ impl Shard {
         };
         let durable = found.is_persistent();
         let leading = found.subscriptions.iter().filter(|(filter, _)| !found.is_suspended(filter));
-        let all: Vec<_> = leading.map(|(filter, terms)| (filter.clone(), *terms)).collect();
+        let all: Vec<_> = leading.map(|(filter, terms)| (filter.clone(), terms)).collect();
         for (filter, terms) in all {
             self.put_subscription(&filter, terms.subscriber(session, durable));
         }
@@ -196,7 +194,7 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get(session) else {
             return;
         };
-        if let Some(terms) = found.subscriptions.get(filter).copied() {
+        if let Some(terms) = found.subscriptions.get(filter) {
             let durable = found.is_persistent();
             self.put_subscription(filter, terms.subscriber(session, durable));
         }
@@ -240,12 +238,11 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return ReasonCode::UnspecifiedError;
         };
-        if found.subscriptions.remove(filter.as_str()).is_none() {
+        if !found.subscriptions.remove(filter.as_str()) {
             return ReasonCode::NoSubscriptionExisted;
         }
         found.replays.remove(filter.as_str());
         found.forget_suspended(filter.as_str());
-        found.subscription_bytes -= subscription_bytes(filter.as_str());
         self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());

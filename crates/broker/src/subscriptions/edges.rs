@@ -30,6 +30,18 @@ const PLACES_MIN: usize = 8;
 const USED_OF_16: usize = 13;
 
 impl Edges {
+    /// None, and room for so many.
+    pub(super) fn with_room(count: usize) -> Self {
+        let places = (count * 16 / USED_OF_16 + 1).next_power_of_two().max(PLACES_MIN);
+        Self { places: vec![NOTHING; places], len: 0 }
+    }
+
+    /// How many places there are.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.places.len()
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.len

@@ -9,6 +9,8 @@ use super::listing::Listing;
 
 /// The node of the empty filter, which is nobody's child and so stands for none.
 pub(super) const ROOT: u32 = 0;
+/// The parent of a node that is not used.
+const NOWHERE: u32 = u32::MAX;
 
 /// A level of a filter, or several that begin alike.
 #[derive(Debug)]
@@ -107,6 +109,32 @@ impl<L: Listed> Nodes<L> {
         self.len - self.free.len()
     }
 
+    /// How many there is room for, those that are not used included.
+    pub(super) fn room(&self) -> usize {
+        self.len
+    }
+
+    /// Those that are used, with their numbers.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Node<L>)> {
+        (0..).zip(self.pages.iter().flatten()).filter(|(_, node)| node.parent != NOWHERE)
+    }
+
+    /// Numbers those that are used anew, in their order, and gives back the memory of the others.
+    pub(super) fn move_together(&mut self) {
+        let mut numbers = vec![ROOT; self.len];
+        let mut moved = Self { pages: Vec::new(), len: 0, free: Vec::new() };
+        for (before, node) in std::mem::take(&mut self.pages).into_iter().flatten().enumerate() {
+            if node.parent != NOWHERE {
+                numbers[before] = moved.insert(node);
+            }
+        }
+        for node in moved.pages.iter_mut().flatten() {
+            node.parent = numbers[node.parent as usize];
+            node.single_level = numbers[node.single_level as usize];
+        }
+        *self = moved;
+    }
+
     #[inline]
     pub(super) fn at(&self, number: u32) -> &Node<L> {
         &self.pages[number as usize / PAGE][number as usize % PAGE]
@@ -133,7 +161,7 @@ impl<L: Listed> Nodes<L> {
     }
 
     pub(super) fn remove(&mut self, number: u32) {
-        *self.at_mut(number) = Node::new(ROOT, b"");
+        *self.at_mut(number) = Node::new(NOWHERE, b"");
         self.free.push(number);
     }
 }

@@ -6,12 +6,15 @@
 //! touched.
 
 use super::TlsStream;
+use super::asked::OneCertificate;
+use super::session::Session;
 use super::timeless::Timeless;
 use crate::Pipe;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, ServerConnection, version};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig, version};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::fmt;
 use std::io;
@@ -105,7 +108,7 @@ impl TlsAcceptor {
             return Ok(pipe);
         };
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let session = ServerConnection::new(config).map_err(io::Error::other)?;
+        let session = Session::new(config).map_err(io::Error::other)?;
         Ok(Pipe::Tls(Box::new(TlsStream::new(socket, session))))
     }
 }
@@ -118,13 +121,13 @@ fn config(settings: TlsSettings) -> Result<Arc<ServerConfig>, BadTlsSettings> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| bad("TLS versions", &error))?;
+    let certificate = CertifiedKey::from_der(settings.chain, settings.key, &provider)
+        .map_err(|error| bad("the server's certificate and key", &error))?;
     let builder = match verifier(settings.clients, provider)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder
-        .with_single_cert(settings.chain, settings.key)
-        .map_err(|error| bad("the server's certificate and key", &error))?;
+    let mut config = builder.with_cert_resolver(Arc::new(OneCertificate::new(certificate)));
     config.ticketer = ring::Ticketer::new().map_err(|error| bad("session tickets", &error))?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))

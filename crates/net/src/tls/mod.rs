@@ -4,8 +4,11 @@
 //! not known here, nor is time: certificates come as bytes, and who gives up when is for the caller.
 
 mod acceptor;
+mod asked;
 mod failure;
 mod recognise;
+mod scratch;
+mod session;
 mod stream;
 mod timeless;
 

@@ -9,21 +9,22 @@ const KEPT: usize = 8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FirstBytes {
     bytes: [u8; KEPT],
-    len: usize,
+    len: u8,
 }
 
 impl FirstBytes {
     /// At most eight bytes, fewer if fewer came.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.bytes[..usize::from(self.len)]
     }
 
     /// Notes bytes that came, as long as there is room.
     pub(crate) fn note(&mut self, bytes: &[u8]) {
-        let count = bytes.len().min(KEPT - self.len);
-        self.bytes[self.len..self.len + count].copy_from_slice(&bytes[..count]);
-        self.len += count;
+        for (place, byte) in self.bytes[usize::from(self.len)..].iter_mut().zip(bytes) {
+            *place = *byte;
+            self.len += 1;
+        }
     }
 }
 

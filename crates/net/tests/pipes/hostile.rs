@@ -2,9 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 
 use noctule_net::TlsFailure;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::peers::{House, Served, client_over};
 
@@ -45,6 +49,39 @@ fn versions_that_are_not_safe_any_more_are_refused_with_an_alert() {
     assert_eq!(alert[0], 0x15, "{alert:?}");
     // protocol_version, or what rustls says instead of it: handshake_failure.
     assert!(matches!(alert[6], 70 | 40), "{alert:?}");
+}
+
+#[test]
+fn a_handshake_that_fails_leaves_nothing_behind_for_another_one() {
+    let house = House::new();
+    let (tell, told) = channel();
+    let (mut client, mut served) = house.connect(&house.config());
+    let talking = thread::spawn(move || {
+        // The ClientHello, and nothing more for now.
+        client.conn.write_tls(&mut client.sock).unwrap();
+        told.recv().unwrap();
+        client.write_all(b"x").unwrap();
+        client
+    });
+    served.look();
+    // Another one asks for another name, and for a certificate that this server has not got.
+    let mut provider = ring::default_provider();
+    provider.cipher_suites = vec![ring::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256];
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let name = "other.example".try_into().unwrap();
+    let mut other = ClientConnection::new(Arc::new(config), name).unwrap();
+    let (mut socket, mut refused) = house.raw();
+    other.write_tls(&mut socket).unwrap();
+    assert!(matches!(refused.failure(), TlsFailure::Handshake(_)));
+    tell.send(()).unwrap();
+    assert_eq!(served.read_exactly(1, 10), b"x");
+    let facts = served.pipe.tls_facts().unwrap();
+    assert_eq!(facts.server_name.as_deref(), Some("localhost"));
+    drop(talking.join().unwrap());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod certificates;
 mod ends;
 mod hostile;
 mod peers;
+mod records;
 mod streams;
 mod trust;
 mod websocket;

@@ -118,6 +118,8 @@ pub(crate) struct Served {
     pub(crate) pipe: Pipe,
     poll: Poll,
     readable: bool,
+    /// Reading ends with an end, and not with "nothing there".
+    read_closed: bool,
     writable: bool,
 }
 
@@ -126,7 +128,7 @@ impl Served {
         let poll = Poll::new().expect("a poll");
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut pipe, Token(0), both).expect("a socket");
-        Self { pipe, poll, readable: false, writable: true }
+        Self { pipe, poll, readable: false, read_closed: false, writable: true }
     }
 
     /// Takes the pipe out of this loop.
@@ -147,7 +149,8 @@ impl Served {
         }
         assert!(!events.is_empty(), "no event in time: {:?}", self.pipe);
         for event in &events {
-            self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+            self.read_closed |= event.is_read_closed() || event.is_error();
+            self.readable |= event.is_readable() || self.read_closed;
             self.writable |= event.is_writable();
         }
         self.flush_if_possible();
@@ -173,7 +176,7 @@ impl Served {
             }
             match self.pipe.read(&mut buffer) {
                 Ok(read) => {
-                    self.readable = read == most;
+                    self.readable = read == most || self.read_closed;
                     buffer.truncate(read);
                     return Ok(buffer);
                 }
@@ -181,6 +184,26 @@ impl Served {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits for something to come, and reads all of it that is for the caller, in reads of at most `most`.
+    pub(crate) fn read_all_there_is(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        let mut buffer = vec![0; most];
+        while !self.readable {
+            self.wait();
+        }
+        while self.readable || self.pipe.holds_input() {
+            match self.pipe.read(&mut buffer) {
+                Ok(read) => {
+                    self.readable = read == most;
+                    all.extend_from_slice(&buffer[..read]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     /// Exactly `count` bytes, in reads of at most `most`.

@@ -5,8 +5,10 @@
 //! [`Disk::sync_directory`] has, a new, renamed or removed file may have its old name. The simulated
 //! disk takes them at their word.
 
+mod blocks;
 mod directory;
 
+pub(crate) use blocks::Blocks;
 pub use directory::{Directory, RealFile};
 
 use std::io;
@@ -46,6 +48,14 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// What the operating system says.
     fn open(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Opens a file a second time, to write to it what is flushed at once. Only whole pages can be written,
+    /// from memory that begins at a multiple of a page, and nothing can be read; what has been written can be
+    /// read through the file that [`open`](Self::open) gives.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn open_for_commits(&self, name: &str) -> io::Result<Self::File>;
 
     /// Gives a file another name.
     ///

@@ -1,7 +1,7 @@
 //! From the broker's records to bytes in the active segment.
 
 use super::Engine;
-use crate::disk::{DiskFile, PAGE_BYTES};
+use crate::disk::{Blocks, DiskFile};
 use crate::error::StoreError;
 use crate::faults::Fault;
 use crate::format::batch::{ALIGNMENT, Batch, HEADER_BYTES};
@@ -21,6 +21,8 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) struct Encoder {
     /// Room for the header, then records. Empty while there is no batch.
     bytes: Vec<u8>,
+    /// The same as it is written, and what lies before it in the block in which it begins.
+    blocks: Blocks,
     records: u32,
     /// While a unit is being put into it, which must not be divided: up to here it has room for it.
     unit_end: Option<usize>,
@@ -333,13 +335,16 @@ impl<F: DiskFile + Debug> Engine<F> {
                 // before the next one is there to stay.
                 let Segment { id, capacity, used, records, .. } = self.active;
                 let file = self.active.file.clone();
-                self.supply.retire(Segment { id, file, capacity, used, records })?;
+                let output = None;
+                self.supply.retire(Segment { id, file, output, capacity, used, records })?;
             }
             let next = self.supply.take((DATA_START as usize + needed) as u32)?;
-            let before = std::mem::replace(&mut self.active, next);
+            let mut before = std::mem::replace(&mut self.active, next);
             if !is_empty {
+                before.output = None;
                 self.sealed.push_back(before);
             }
+            self.encoder.blocks.keep_nothing();
             self.segments_begun += 1;
             // What is owed refers to messages in its own segment.
             self.encoder.placed.clear();
@@ -364,28 +369,29 @@ impl<F: DiskFile + Debug> Engine<F> {
             wall_ms: self.wall_ms,
             records: self.encoder.records,
         };
-        let bytes = &mut self.encoder.bytes;
+        let Encoder { bytes, blocks, records, .. } = &mut self.encoder;
         self.chain = batch.seal(bytes);
         let length = bytes.len();
         let Engine { active, unflushed, .. } = self;
-        // Whole pages need not be read from the disk before they are written to.
-        let end = (active.used as usize + length).next_multiple_of(PAGE_BYTES);
-        bytes.resize(end - active.used as usize, 0);
-        active
-            .file
-            .write_at(bytes, u64::from(active.used))
-            .map_err(StoreError::io("write to", file_name(active.id)))?;
+        if self.options.faults.planted(Fault::LastBlockForgotten) {
+            blocks.forget();
+        }
+        let begin = active.used - blocks.kept() as u32;
+        let output = active.output.as_ref().unwrap_or(&active.file);
+        output
+            .write_at(blocks.with(bytes), u64::from(begin))
+            .map_err(|error| StoreError::io("write to", file_name(active.id))(error))?;
         if unflushed.last().is_none_or(|(id, _)| *id != active.id) {
-            unflushed.push((active.id, active.file.clone()));
+            unflushed.push((active.id, output.clone()));
         }
         let end = active.used + length as u32;
         active.used = end.next_multiple_of(ALIGNMENT).min(active.capacity);
-        active.records += u64::from(self.encoder.records);
+        blocks.keep((active.used - begin) as usize);
+        active.records += u64::from(std::mem::take(records));
         self.written += length as u64;
         self.number += 1;
         bytes.clear();
         bytes.shrink_to(2 * BATCH_BYTES);
-        self.encoder.records = 0;
         Ok(())
     }
 }

@@ -221,7 +221,7 @@ impl<F: DiskFile + Debug> Engine<F> {
             }
             let flushed = file.sync_data();
             if !self.options.faults.planted(Fault::FailedFlushIgnored) {
-                flushed.map_err(StoreError::io("flush", file_name(id)))?;
+                flushed.map_err(|error| StoreError::io("flush", file_name(id))(error))?;
             }
         }
         self.flushed = self.number - 1;

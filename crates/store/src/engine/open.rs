@@ -74,23 +74,19 @@ pub(crate) fn open<D: Disk>(
     let headers = extent.kept.iter().chain(&extent.dropped).map(|run| run.header);
     let named = found.segments.iter().chain(&found.spares).copied();
     let highest = named.chain(headers).max().unwrap_or(0);
-    let mut supply = Supply::new(
-        disk,
-        options.segment_bytes,
-        highest.max(spares.header_max) + 1,
-        spares.numbers,
-        options.faults,
-    );
+    let mut supply =
+        Supply::new(disk, &options, highest.max(spares.header_max) + 1, spares.numbers);
     for run in extent.dropped {
         let (used, records) = (run.end, run.records);
         let (id, file, capacity) = (run.id, run.file, run.capacity);
-        supply.retire(Segment { id, file, capacity, used, records })?;
+        supply.retire(Segment { id, file, output: None, capacity, used, records })?;
     }
     // Before anything new is written: what was dropped must not come back between old and new.
     supply.sync_directory()?;
     let sealed = extent.kept.into_iter().map(|run| Segment {
         id: run.id,
         file: run.file,
+        output: None,
         capacity: run.capacity,
         used: run.end,
         records: run.records,

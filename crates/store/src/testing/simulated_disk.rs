@@ -3,7 +3,7 @@
 //! out, and the power may be cut in the middle of anything.
 
 use super::inode::{Inode, SECTOR};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, PAGE_BYTES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +17,8 @@ pub struct SimulatedDisk(Arc<Mutex<State>>);
 pub struct SimulatedFile {
     disk: SimulatedDisk,
     inode: usize,
+    /// Whether it is [for commits](Disk::open_for_commits).
+    is_direct: bool,
 }
 
 #[derive(Debug)]
@@ -272,7 +274,8 @@ impl Disk for SimulatedDisk {
         state.inodes.push(Inode::default());
         let inode = state.inodes.len() - 1;
         state.rename(Renaming::Create(name.into(), inode));
-        on.then(|| SimulatedFile { disk: self.clone(), inode }).ok_or_else(power_is_off)
+        on.then(|| SimulatedFile { disk: self.clone(), inode, is_direct: false })
+            .ok_or_else(power_is_off)
     }
 
     fn open(&self, name: &str) -> io::Result<SimulatedFile> {
@@ -281,7 +284,11 @@ impl Disk for SimulatedDisk {
             return Err(power_is_off());
         }
         let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(SimulatedFile { disk: self.clone(), inode })
+        Ok(SimulatedFile { disk: self.clone(), inode, is_direct: false })
+    }
+
+    fn open_for_commits(&self, name: &str) -> io::Result<SimulatedFile> {
+        self.open(name).map(|file| SimulatedFile { is_direct: true, ..file })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -322,6 +329,12 @@ impl Disk for SimulatedDisk {
 
 impl DiskFile for SimulatedFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let is_whole = offset.is_multiple_of(PAGE_BYTES as u64)
+            && bytes.len().is_multiple_of(PAGE_BYTES)
+            && bytes.as_ptr().align_offset(PAGE_BYTES) == 0;
+        if self.is_direct && !is_whole {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let mut state = self.disk.state();
         let on = state.change()?;
         let growth = state.inodes[self.inode].growth(offset as usize, bytes.len());
@@ -333,6 +346,9 @@ impl DiskFile for SimulatedFile {
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.is_direct {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let state = self.disk.state();
         if state.off {
             return Err(power_is_off());
@@ -375,6 +391,7 @@ fn below(random: &mut u64, end: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Blocks;
 
     fn contents(file: &SimulatedFile) -> Vec<u8> {
         let mut bytes = vec![0; file.len().unwrap() as usize];
@@ -425,6 +442,23 @@ mod tests {
         assert_eq!(contents(&file), b"x");
         disk.crash();
         assert_eq!(disk.open("a").unwrap().len().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_for_commits_takes_whole_pages_alone_and_gives_nothing_back() {
+        let disk = SimulatedDisk::new(1);
+        let file = disk.create("a").unwrap();
+        let commits = disk.open_for_commits("a").unwrap();
+        let mut blocks = Blocks::default();
+        commits.write_at(blocks.with(b"x"), 0).unwrap();
+        assert_eq!(contents(&file)[..2], *b"x\0");
+        let refused = |bytes: &[u8], offset| commits.write_at(bytes, offset).unwrap_err().kind();
+        let pages = blocks.with(&[0; 2 * PAGE_BYTES]);
+        for (bytes, offset) in [(&pages[1..], 0), (&pages[..PAGE_BYTES + 1], 0), (pages, 512)] {
+            assert_eq!(refused(bytes, offset), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(refused(&pages[1..=PAGE_BYTES], 0), io::ErrorKind::InvalidInput);
+        assert!(commits.read_at(&mut [0], 0).is_err());
     }
 
     #[test]
