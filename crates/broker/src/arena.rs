@@ -178,6 +178,13 @@ impl<T> Arena<T> {
         place.value.as_deref_mut()
     }
 
+    /// The value in a slot, whichever it is now, and its handle.
+    pub(crate) fn at(&self, slot: u32) -> Option<(Handle<T>, &T)> {
+        let place = self.slots.get(slot as usize)?;
+        let handle = Handle { slot, generation: place.generation, kind: PhantomData };
+        place.value.as_deref().map(|value| (handle, value))
+    }
+
     /// How many slots there are, used or not.
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
@@ -280,6 +287,9 @@ mod tests {
                 }
                 prop_assert_eq!(arena.len(), map.len());
                 prop_assert!(given.iter().all(|one| arena.get(*one) == map.get(one)));
+                for (handle, value) in &map {
+                    prop_assert_eq!(arena.at(handle.slot() as u32), Some((*handle, value)));
+                }
                 let handles: HashSet<_> = arena.handles().collect();
                 prop_assert_eq!(&handles, &map.keys().copied().collect::<HashSet<_>>());
                 prop_assert_eq!(arena.values_after(0).flatten().count(), map.len());

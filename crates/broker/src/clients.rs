@@ -11,10 +11,11 @@ use std::hash::BuildHasher;
 /// A table with room for less than eight times this is as small as it gets.
 const ROOM_KEPT: usize = 64;
 
-/// Sessions by client identifier. The sessions in it are all in the arena that it is asked with.
+/// Sessions by client identifier. The sessions in it are all in the arena that it is asked with, so that
+/// their slots say which they are.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    table: HashTable<SessionHandle>,
+    table: HashTable<u32>,
     hasher: FixedState,
 }
 
@@ -28,7 +29,9 @@ impl Clients {
     }
 
     pub(crate) fn find(&self, client_id: &str, sessions: &Arena<Session>) -> Option<SessionHandle> {
-        self.table.find(self.hash(client_id), |one| has_id(*one, client_id, sessions)).copied()
+        let slot =
+            self.table.find(self.hash(client_id), |one| has_id(*one, client_id, sessions))?;
+        sessions.at(*slot).map(|(handle, _)| handle)
     }
 
     /// Adds a session, in place of an earlier one of its client.
@@ -38,14 +41,13 @@ impl Clients {
         };
         let client_id = &*session.client_id;
         let hasher = &self.hasher;
-        let hash_of = |one: &SessionHandle| {
-            sessions.get(*one).map_or(0, |session| hasher.hash_one(&*session.client_id))
-        };
-        let is_it = |one: &SessionHandle| has_id(*one, client_id, sessions);
+        let hash_of = |one: &u32| hash_of(*one, hasher, sessions);
+        let is_it = |one: &u32| has_id(*one, client_id, sessions);
+        let slot = handle.slot() as u32;
         match self.table.entry(hasher.hash_one(client_id), is_it, hash_of) {
-            Entry::Occupied(mut occupied) => *occupied.get_mut() = handle,
+            Entry::Occupied(mut occupied) => *occupied.get_mut() = slot,
             Entry::Vacant(vacant) => {
-                vacant.insert(handle);
+                vacant.insert(slot);
             }
         }
     }
@@ -59,15 +61,13 @@ impl Clients {
         sessions: &Arena<Session>,
     ) {
         let hash = self.hash(client_id);
-        if let Ok(found) = self.table.find_entry(hash, |one| *one == handle) {
+        if let Ok(found) = self.table.find_entry(hash, |one| *one as usize == handle.slot()) {
             found.remove();
         }
         let len = self.table.len();
         if self.table.capacity() > 8 * len.max(ROOM_KEPT) {
             let hasher = &self.hasher;
-            self.table.shrink_to(2 * len, |one| {
-                sessions.get(*one).map_or(0, |session| hasher.hash_one(&*session.client_id))
-            });
+            self.table.shrink_to(2 * len, |one| hash_of(*one, hasher, sessions));
         }
     }
 
@@ -76,8 +76,12 @@ impl Clients {
     }
 }
 
-fn has_id(handle: SessionHandle, client_id: &str, sessions: &Arena<Session>) -> bool {
-    sessions.get(handle).is_some_and(|session| *session.client_id == *client_id)
+fn has_id(slot: u32, client_id: &str, sessions: &Arena<Session>) -> bool {
+    sessions.at(slot).is_some_and(|(_, session)| *session.client_id == *client_id)
+}
+
+fn hash_of(slot: u32, hasher: &FixedState, sessions: &Arena<Session>) -> u64 {
+    sessions.at(slot).map_or(0, |(_, session)| hasher.hash_one(&*session.client_id))
 }
 
 #[cfg(test)]

@@ -219,12 +219,13 @@ impl Epochs {
 /// Hashes for placing things: alike in all shards of a broker.
 #[derive(Debug, Clone)]
 pub(crate) struct Placement {
+    seed: u64,
     hasher: foldhash::quality::FixedState,
 }
 
 impl Placement {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { hasher: foldhash::quality::FixedState::with_seed(seed) }
+        Self { seed, hasher: foldhash::quality::FixedState::with_seed(seed) }
     }
 
     fn hash(&self, bytes: &[u8]) -> usize {
@@ -246,9 +247,15 @@ impl Placement {
         ShardId((self.hash(client_id.as_bytes()) % usize::from(shards.max(1))) as u16)
     }
 
-    /// What a group that shares a subscription is called on all shards.
+    /// What a group that shares a subscription is called on all shards. Two that were called the same
+    /// would be one and get each other's messages, so the hash has to withstand who chooses filters.
     pub(crate) fn group(&self, filter: &str) -> GroupKey {
-        GroupKey(self.hash(filter.as_bytes()) as u64)
+        self.group_of(filter.as_bytes())
+    }
+
+    fn group_of(&self, filter: &[u8]) -> GroupKey {
+        let half = |number| u128::from(keyed_hash([self.seed, number], filter));
+        GroupKey(half(1) << 64 | half(2))
     }
 
     /// A number that all shards have for a topic.
@@ -256,11 +263,9 @@ impl Placement {
         self.hash(topic.as_bytes()) as u64
     }
 
-    /// The part of the retained messages in which a topic's lies. It does not depend on the seed, as
-    /// the order of the parts has to be the same after a restart. Somebody who chooses topics of one
-    /// part has shards wait for each other there a little more, and nothing else: a part is a tree.
+    /// The part of the retained messages in which a topic's lies.
     pub(crate) fn retained_part(&self, topic: &[u8], parts: usize) -> usize {
-        if parts <= 1 { 0 } else { (lasting_hash(topic) % parts as u64) as usize }
+        retained_part(topic, parts)
     }
 
     /// The part of the interest map in which a filter lies.
@@ -277,6 +282,22 @@ impl Placement {
     fn part_of_level(&self, level: &[u8]) -> usize {
         1 + self.hash(level) % (INTEREST_PARTS - 1)
     }
+}
+
+/// A hash of which nobody finds collisions who does not know the key: SipHash.
+#[expect(deprecated, reason = "the standard library has no other hasher that is given a key")]
+fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u64 {
+    let mut hasher = std::hash::SipHasher::new_with_keys(key[0], key[1]);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// The part of the retained messages, of so many, in which a topic's lies. It depends on no seed, as the order
+/// of the parts has to be the same after a restart: it belongs to the format of the store, and whoever
+/// changes it, or [`RETAINED_PARTS`], raises that. Somebody who chooses topics of one part has shards wait for
+/// each other there a little more, and nothing else: a part is a tree.
+pub fn retained_part(topic: &[u8], parts: usize) -> usize {
+    if parts <= 1 { 0 } else { (lasting_hash(topic) % parts as u64) as usize }
 }
 
 /// A hash that is the same in every version, on every machine: what is stored depends on it.
@@ -393,6 +414,24 @@ mod tests {
             filled[found] += 1;
         }
         assert!(filled.iter().all(|part| (800..1_200).contains(part)), "{filled:?}");
+    }
+
+    /// The quick hash that places other things multiplies, and with zero if these eight bytes are the last
+    /// of sixteen, whatever its seed. They are no text; the next ones that somebody finds may be.
+    #[test]
+    fn groups_are_told_apart_whose_filters_a_quick_hash_confuses() {
+        const LAST: [u8; 8] = 0x3f84_d5b5_b547_0917_u64.to_ne_bytes();
+        for seed in [1, 2, 3_000_000_000_000] {
+            let placement = Placement::new(seed);
+            let filters = [b"$share/a", b"$share/b", b"$share/c"].map(|one| [*one, LAST].concat());
+            let confused = filters.each_ref().map(|filter| placement.hash(filter));
+            assert!(confused.iter().all(|hash| *hash == confused[0]), "else this tests nothing");
+            let keys: std::collections::BTreeSet<_> =
+                filters.iter().map(|filter| placement.group_of(filter)).collect();
+            assert_eq!(keys.len(), filters.len());
+        }
+        let of_seed = |seed| Placement::new(seed).group("$share/a/x");
+        assert!(of_seed(1) == of_seed(1) && of_seed(1) != of_seed(2));
     }
 
     /// Of the topics in the test above.

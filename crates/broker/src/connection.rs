@@ -74,7 +74,6 @@ pub struct Connection {
     pub(crate) crowd_timed: bool,
     /// How many bytes it counts with.
     pub(crate) counted: usize,
-    pub(crate) patience: Patience,
     /// How many receivers of its messages it waits for.
     pub(crate) crowds_ahead: u32,
     /// What the bytes of a PUBLISH depend on besides the message.
@@ -106,6 +105,8 @@ pub(crate) struct Rare {
     pub(crate) alias_bytes: usize,
     /// If the client has named an authentication method.
     pub(crate) authentication: Option<Authentication>,
+    /// How much of its publishers' patience it has used, if that was any lately.
+    patience: Patience,
     /// What it has left of what it may send, once it has a limit and has sent something.
     pub(crate) meter: Option<Meter>,
 }
@@ -182,8 +183,10 @@ pub(crate) struct Accepting {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { held, aliases_in, aliases_out, alias_bytes: _, authentication, meter } = self;
+        let Self { held, aliases_in, aliases_out, alias_bytes: _, authentication, patience, meter } =
+            self;
         held.is_empty()
+            && patience.is_whole()
             && aliases_in.is_none()
             && aliases_out.is_none()
             && authentication.is_none()
@@ -228,7 +231,6 @@ impl Connection {
             crowd: None,
             crowd_timed: false,
             counted: 0,
-            patience: Patience::default(),
             crowds_ahead: 0,
             dialect: Dialect::WithoutProperties,
             mounted: false,
@@ -298,9 +300,35 @@ impl Connection {
         self.rare.get_or_insert_default()
     }
 
+    /// How much of its publishers' patience it has used.
+    pub(crate) fn patience(&self) -> Patience {
+        self.rare().map_or_else(Patience::default, |rare| rare.patience)
+    }
+
+    /// It has used so much of it.
+    pub(crate) fn set_patience(&mut self, patience: Patience) {
+        if self.rare.is_some() || !patience.is_whole() {
+            self.add_rare().patience = patience;
+        }
+    }
+
+    /// Nothing is expected of its client for a while: gives back the memory for what comes and goes.
+    pub(crate) fn shed(&mut self, now_ms: u64) {
+        if let Some(rare) = &mut self.rare {
+            rare.patience.recover(now_ms);
+            self.shed_rare();
+        }
+    }
+
     /// Gives back the memory for what few have if nothing of it is left.
     pub(crate) fn shed_rare(&mut self) {
         self.rare.take_if(|rare| rare.is_empty());
+    }
+
+    /// Whether all that it takes, its output apart, is what an idle client's does.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Attached) && self.partial.is_empty() && self.rare.is_none()
     }
 
     /// How many bytes of input are behind a packet that has to be dealt with first.
@@ -442,6 +470,6 @@ mod tests {
     fn an_idle_connection_is_small() {
         // What few connections need is behind a pointer. Larger is slower with very many of them, so
         // whoever adds to it looks for what can leave.
-        assert!(size_of::<Connection>() <= 200, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 168, "{}", size_of::<Connection>());
     }
 }

@@ -92,20 +92,30 @@ pub(crate) struct Crowd {
 /// How much of its publishers' patience a receiver has used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Patience {
-    used_ms: u32,
-    /// The lower half of the monotonic milliseconds when that was so.
-    at_ms: u32,
+    /// When all of it will be back, in monotonic milliseconds.
+    whole_ms: u64,
 }
 
 impl Patience {
     /// What is used of it now.
     fn used(self, now_ms: u64) -> u64 {
-        let passed = (now_ms as u32).wrapping_sub(self.at_ms);
-        u64::from(self.used_ms).saturating_sub(u64::from(passed) / RECOVERY)
+        self.whole_ms.saturating_sub(now_ms).div_ceil(RECOVERY)
+    }
+
+    /// Whether nothing of it counts as used.
+    pub(crate) fn is_whole(self) -> bool {
+        self.whole_ms == 0
+    }
+
+    /// Time has passed, and it may have come back.
+    pub(crate) fn recover(&mut self, now_ms: u64) {
+        if self.used(now_ms) == 0 {
+            *self = Self::default();
+        }
     }
 
     fn left(self, now_ms: u64) -> u64 {
-        PATIENCE_MS - self.used(now_ms)
+        PATIENCE_MS.saturating_sub(self.used(now_ms))
     }
 
     /// A crowd has come to its end now.
@@ -113,7 +123,8 @@ impl Patience {
         let waited = crowd.until_ms.min(now_ms) - crowd.since_ms;
         let counts = if waited > BRIEF_MS { waited } else { 0 };
         let used = if crowd.slow { PATIENCE_MS } else { self.used(now_ms) + counts };
-        Self { used_ms: used.min(PATIENCE_MS) as u32, at_ms: now_ms as u32 }
+        let whole_ms = if used > 0 { now_ms + used.min(PATIENCE_MS) * RECOVERY } else { 0 };
+        Self { whole_ms }
     }
 }
 
@@ -157,7 +168,7 @@ impl Delivery {
         };
         if connection.crowd.is_none() {
             let since_ms = self.now.mono_ms;
-            let left_ms = connection.patience.left(since_ms);
+            let left_ms = connection.patience().left(since_ms);
             connection.crowd = Some(Box::new(Crowd {
                 slow: left_ms == 0,
                 since_ms,
@@ -228,7 +239,7 @@ impl Delivery {
         let Some(crowd) = connection.crowd.take() else {
             return;
         };
-        connection.patience = connection.patience.after(&crowd, self.now.mono_ms);
+        connection.set_patience(connection.patience().after(&crowd, self.now.mono_ms));
         // Others may be waited for, from whom it was exempt.
         if connection.crowds_ahead > 0 {
             connection.holds.add(Hold::Crowd);
@@ -321,6 +332,30 @@ mod tests {
         let connection = shard.open(now);
         take_in(shard, connection, CONNECT, now);
         connection
+    }
+
+    #[test]
+    fn patience_comes_back_however_long_the_broker_has_been_running() {
+        let slow = |since_ms| Crowd {
+            slow: true,
+            since_ms,
+            until_ms: since_ms + PATIENCE_MS,
+            waiting: HashSet::default(),
+        };
+        let of_32_bits = 1 << 32;
+        for now_ms in [0, 7, of_32_bits - 1_000, of_32_bits, 5 * of_32_bits - 1] {
+            let used = Patience::default().after(&slow(now_ms), now_ms);
+            let left = |later| used.left(now_ms + later);
+            assert_eq!([left(0), left(9), left(10), left(2_000)], [0, 0, 1, 200], "{now_ms}");
+            let whole = PATIENCE_MS * RECOVERY;
+            assert_eq!([left(whole - 1), left(whole)], [PATIENCE_MS - 1, PATIENCE_MS]);
+            // It does not go again because some number has come round.
+            for rounds in 1..3 {
+                assert_eq!(left(rounds * of_32_bits), PATIENCE_MS, "{now_ms}");
+                assert_eq!(left(rounds * of_32_bits + 20), PATIENCE_MS, "{now_ms}");
+            }
+        }
+        assert_eq!(size_of::<Patience>(), 8);
     }
 
     #[test]

@@ -92,6 +92,19 @@ impl Deferred {
         self.first.wrapping_add(self.entries.len() as u32)
     }
 
+    /// Whether nothing is deferred, and no turn waits for what was.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.turns.is_empty()
+    }
+
+    /// Gives back the memory for a burst of entries, once none is there.
+    pub(crate) fn shed(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > ROOM_KEPT {
+            self.entries = VecDeque::new();
+        }
+    }
+
     /// Whether the turn that goes on has deferred something.
     pub(crate) fn has_fresh(&self) -> bool {
         self.next() != self.ended
@@ -138,9 +151,6 @@ impl Deferred {
         let mut last = None;
         while let Some(turn) = self.turns.pop_front_if(|turn| left(turn.end) >= left(first)) {
             last = Some(turn.ticket);
-        }
-        if self.entries.is_empty() && self.entries.capacity() > ROOM_KEPT {
-            self.entries = VecDeque::new();
         }
         last
     }

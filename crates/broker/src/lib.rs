@@ -47,13 +47,16 @@ mod session;
 mod shard;
 mod sharing;
 mod statistics;
+mod subscribed;
 mod subscriptions;
 mod unstored;
 mod watch;
 mod wheel;
 
 pub use arena::Handle;
-pub use commons::{Commons, Epochs, INTEREST_PARTS, Interest, RETAINED_PARTS, ShardId};
+pub use commons::{
+    Commons, Epochs, INTEREST_PARTS, Interest, RETAINED_PARTS, ShardId, retained_part,
+};
 pub use connection::{Cause, Connection, ConnectionHandle, Transport};
 pub use counters::{Counters, Denied, Dropped, Packets, Refused, Traffic};
 pub use entrance::{AcceptedVersions, AssignedPrefix, Entrance, EntranceId, Mount};

@@ -46,6 +46,12 @@ impl Losses {
         }
     }
 
+    /// Whether there are some about which it is to be said at once.
+    #[inline]
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
     /// Sessions about which it is to be said at once.
     pub(crate) fn take_fresh(&mut self) -> Vec<SessionHandle> {
         std::mem::take(&mut self.fresh)

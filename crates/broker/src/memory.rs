@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const SESSION_BYTES: usize = size_of::<Session>() + 200;
 /// What a subscription takes besides its filter, which is there three times: with the session, in
 /// the shard's index and in the interest map.
-const SUBSCRIPTION_BYTES: usize = 250;
+pub(crate) const SUBSCRIPTION_BYTES: usize = 250;
 /// What an idle connection takes.
 const CONNECTION_BYTES: usize = size_of::<Connection>() + 300;
 /// What an idle connection over TLS takes beside: its keys, and what its session remembers.
@@ -117,6 +117,10 @@ pub enum Pressure {
 
 impl Pressure {
     fn of(bytes: usize, max: usize) -> Self {
+        // Nearly always.
+        if bytes < max / 2 {
+            return Self::None;
+        }
         let percent = |part: usize| max / 100 * part;
         if bytes >= max {
             Self::NewWork
@@ -191,7 +195,7 @@ impl Session {
 
     /// What it takes besides what it is owed.
     fn bytes(&self) -> usize {
-        session_bytes(&self.client_id) + self.owner_bytes() + self.subscription_bytes
+        session_bytes(&self.client_id) + self.owner_bytes() + self.subscriptions.bytes()
     }
 
     /// What is taken for it: itself and what it is owed, with its share of every message.

@@ -24,25 +24,28 @@ pub struct Outbox {
     sent: usize,
     /// What follows the head; there only when a large payload is waiting.
     rest: Option<Box<Rest>>,
-    bytes: usize,
 }
 
 /// Behind the head, boxed because an idle connection should not pay for it.
 #[derive(Debug, Default)]
 struct Rest {
     segments: VecDeque<Segment>,
+    /// Bytes of all of them.
+    bytes: usize,
     /// Bytes of payloads among them that are counted elsewhere.
     metered: usize,
 }
 
 impl Rest {
     fn push_payload(&mut self, message: Message) {
+        self.bytes += message.payload().len();
         self.metered += metered_bytes(&message);
         self.segments.push_back(Segment::Payload(message));
     }
 
     fn pop(&mut self) -> Option<Segment> {
         let segment = self.segments.pop_front();
+        self.bytes -= segment.as_ref().map_or(0, |segment| segment.bytes().len());
         if let Some(Segment::Payload(message)) = &segment {
             self.metered -= metered_bytes(message);
         }
@@ -71,20 +74,22 @@ impl Segment {
 
 impl Outbox {
     /// How many bytes are waiting.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.bytes
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.bytes);
+        self.head.len() + rest - self.sent
     }
 
     /// How many of these bytes count with the connection: all but payloads that are counted by
     /// themselves.
     pub(crate) fn weight(&self) -> usize {
         // A part of the first payload may have left.
-        self.bytes.saturating_sub(self.rest.as_ref().map_or(0, |rest| rest.metered))
+        self.len().saturating_sub(self.rest.as_ref().map_or(0, |rest| rest.metered))
     }
 
     /// Whether nothing is waiting.
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.len() == 0
     }
 
     /// Whether the next bytes would be copied into a buffer that does not exist yet.
@@ -116,15 +121,18 @@ impl Outbox {
     }
 
     /// Says how many bytes were appended to the [`tail`](Self::tail).
+    #[inline]
     pub(crate) fn appended(&mut self, bytes: usize) {
-        self.bytes += bytes;
+        if let Some(rest) = &mut self.rest {
+            rest.bytes += bytes;
+        }
     }
 
     /// Appends a copy of `bytes`.
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.tail().extend_from_slice(bytes);
-        self.bytes += bytes.len();
+        self.appended(bytes.len());
     }
 
     /// Appends a copy of an encoded PUBLISH with its packet identifier put in.
@@ -136,12 +144,11 @@ impl Outbox {
         if let Some(place) = tail.get_mut(at..at + 2) {
             place.copy_from_slice(&packet_id.get().to_be_bytes());
         }
-        self.bytes += publish.bytes.len();
+        self.appended(publish.bytes.len());
     }
 
     /// Appends the payload of `message` by reference.
     pub(crate) fn push_payload(&mut self, message: Message) {
-        self.bytes += message.payload().len();
         self.rest.get_or_insert_default().push_payload(message);
     }
 
@@ -176,8 +183,7 @@ impl Outbox {
     /// Takes `written` bytes off the front. When nothing is left the buffer is handed back.
     #[inline]
     pub(crate) fn advance(&mut self, written: usize) -> Option<Vec<u8>> {
-        self.bytes -= written;
-        if self.bytes > 0 || self.rest.is_some() {
+        if self.rest.is_some() || self.sent + written < self.head.len() {
             return self.advance_partly(written);
         }
         self.sent = 0;
@@ -188,7 +194,7 @@ impl Outbox {
 
     fn advance_partly(&mut self, written: usize) -> Option<Vec<u8>> {
         self.sent += written;
-        if self.bytes == 0 {
+        if self.is_empty() {
             self.sent = 0;
             self.rest = None;
             let mut buffer = std::mem::take(&mut self.head);

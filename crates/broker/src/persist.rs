@@ -418,7 +418,10 @@ impl Journal {
     /// The last ticket that has come true by what was acknowledged.
     pub(crate) fn take_settled(&mut self) -> Option<Ticket> {
         // Tickets come true in their order.
-        if self.persisted < self.handed_in { None } else { self.deferred.take_settled() }
+        if self.deferred.is_empty() || self.persisted < self.handed_in {
+            return None;
+        }
+        self.deferred.take_settled()
     }
 
     /// When something that can wait has waited for long enough.
@@ -432,6 +435,13 @@ impl Journal {
     pub(crate) fn end_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
         self.defers = defers;
         self.deferred.count_turn();
+        if self.deferred.is_empty() && self.records.is_empty() && self.delivered.is_empty() {
+            return None;
+        }
+        self.close_turn(defers, now_ms)
+    }
+
+    fn close_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
         let (given, is_overdue) = if !defers || !self.records.is_empty() {
             (self.take_all(), false)
         } else {
@@ -451,6 +461,11 @@ impl Journal {
         self.handed_in = ticket;
         (!records.is_empty() || !given.entries.is_empty() || given.last.is_some())
             .then_some(Batch { ticket, stage, deferred: given.entries, is_overdue, records })
+    }
+
+    /// Gives back the memory for what was deferred, if nothing is.
+    pub(crate) fn shed(&mut self) {
+        self.deferred.shed();
     }
 
     /// The turn ends, and something in it or before it is to be stored now.

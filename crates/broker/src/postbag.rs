@@ -14,8 +14,10 @@ use crate::parcel::Parcel;
 use crate::run::Run;
 use crate::sharing::SharedLetter;
 
-/// A box with more unread bytes than this is full.
-const UNREAD_MAX: u64 = 512 * 1024;
+/// A box with more unread bytes than this is full. It is what a flood writes while the other loop waits
+/// for a processor and then has its turn; with half of it, publishers of loops that share their
+/// processors with somebody else wait now and then for nothing.
+const UNREAD_MAX: u64 = 1024 * 1024;
 /// A receipt is asked for whenever so many bytes were written since the last one.
 const RECEIPT_BYTES: u64 = 32 * 1024;
 /// Emptied parcels are kept for use up to this size, and so many of them.

@@ -150,7 +150,7 @@ impl Shard {
         session.stored = true;
         session.standing = Standing::nowhere(&stored.principal);
         session.principal = stored.principal.into();
-        session.expiry = stored.expiry.map_or(Expiry::Never, Expiry::After);
+        session.set_expiry(stored.expiry.map_or(Expiry::Never, Expiry::After));
         session.next_sequence = stored.next_sequence.saturating_sub(1);
         session.rare_mut().expires_ms = stored.ends_in_ms.map(|ms| now.mono_ms + ms);
         session.will = stored.will.map(|(message, delay, due_in_ms)| {

@@ -7,6 +7,7 @@
 //! subscriptions elsewhere do not disturb it. There are two sets of counters: the shard's own, and
 //! those of the interest map, from which a route has the other shards that want its topic.
 
+mod ahead;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod epochs;
@@ -22,6 +23,7 @@ use crate::sharing::{GroupKey, GroupRoute};
 use crate::subscriptions::{Change, FilterIndex, Levels, Presence, Subscriber, SubscriptionIndex};
 pub(crate) use epochs::literal_levels;
 
+use ahead::{AHEAD, Ahead};
 use epochs::Note;
 use foldhash::quality::FixedState;
 use groups::{Joined, Member};
@@ -122,10 +124,14 @@ pub(crate) struct Router {
     own: Epochs,
     /// Counts the changes of the interest map.
     common: Arc<Epochs>,
+    /// By the hash of the topic, and behind those places the routes that were found ahead.
     cache: Vec<Option<Box<Cached>>>,
+    ahead: Ahead,
     cached_targets: usize,
     uncached: Route,
     matches: Vec<Subscriber>,
+    /// The same of each of several topics.
+    matches_ahead: Vec<Vec<Subscriber>>,
     /// Members of groups, under the filters of their shared subscriptions.
     shared: FilterIndex<Member>,
     /// The groups that have members here.
@@ -156,7 +162,7 @@ struct Cached {
 impl Router {
     pub(crate) fn new(seed: u64, shard: ShardId, commons: Rc<dyn Commons>) -> Self {
         let mut cache = Vec::new();
-        cache.resize_with(CACHED, || None);
+        cache.resize_with(CACHED + AHEAD, || None);
         Self {
             shard,
             placement: Placement::new(commons.seed()),
@@ -166,9 +172,11 @@ impl Router {
             hasher: FixedState::with_seed(seed.rotate_left(32)),
             own: Epochs::default(),
             cache,
+            ahead: Ahead::default(),
             cached_targets: 0,
             uncached: Route::default(),
             matches: Vec::new(),
+            matches_ahead: Vec::new(),
             shared: FilterIndex::new(seed),
             groups: HashMap::with_hasher(FixedState::with_seed(seed)),
             lookups: 0,
@@ -281,6 +289,9 @@ impl Router {
         {
             return hint;
         }
+        if let Some(place) = self.found_ahead(topic) {
+            return Some(place);
+        }
         let place = self.place(topic);
         self.holds(place, topic).then_some(place)
     }
@@ -325,6 +336,7 @@ impl Router {
     /// Forgets where anything goes, as who may read what has changed.
     pub(crate) fn forget_routes(&mut self) {
         self.cache.fill_with(|| None);
+        self.ahead.clear();
         self.cached_targets = 0;
     }
 
@@ -346,21 +358,39 @@ impl Router {
             self.uncached = route;
             return &self.uncached;
         }
+        self.ahead.miss();
         let place = usize::from(self.place(levels.topic()).0);
-        // The route that has to go leaves its memory to the one that comes.
-        let mut cached = self.cache[place].take().unwrap_or_default();
-        self.cached_targets -= cached.route.weight();
+        let mut cached = self.vacate(place);
         // Noted before anything is looked up, see [`Epochs`].
         let holds = self.note(&levels);
         self.find(&levels, law, &mut cached.route);
-        cached.holds = if fault(Fault::EpochNotedLate) { self.note(&levels) } else { holds };
+        let holds = if fault(Fault::EpochNotedLate) { self.note(&levels) } else { holds };
+        self.keep(place, cached, &levels, holds)
+    }
+
+    /// Takes what is cached in a place: a route that has to go leaves its memory to the one that comes.
+    fn vacate(&mut self, place: usize) -> Box<Cached> {
+        let cached = self.cache[place].take().unwrap_or_default();
+        self.cached_targets -= cached.route.weight();
+        cached
+    }
+
+    /// Caches a topic's route in a place that was vacated.
+    fn keep(
+        &mut self,
+        place: usize,
+        mut cached: Box<Cached>,
+        levels: &Levels<'_>,
+        holds: Note,
+    ) -> &Route {
+        cached.holds = holds;
         cached.topic.clear();
         cached.topic.extend_from_slice(levels.topic());
         self.numbers += 1;
         cached.route.number = self.numbers;
         self.cached_targets += cached.route.weight();
         if self.cached_targets > CACHED_TARGETS_MAX {
-            self.cache.fill_with(|| None);
+            self.forget_routes();
             self.cached_targets = cached.route.weight();
         }
         &self.cache[place].insert(cached).route
@@ -375,10 +405,22 @@ impl Router {
 
     /// Finds where messages of a topic go; `route` is overwritten.
     fn find(&mut self, levels: &Levels<'_>, law: Law<'_>, route: &mut Route) {
-        route.refusal = refusal(levels, law.limits);
-        route.denied = 0;
         let mut matches = std::mem::take(&mut self.matches);
         self.index.matching(levels, |subscriber| matches.push(*subscriber));
+        self.settle(levels, law, &mut matches, route);
+        self.matches = matches;
+    }
+
+    /// Makes the route of a topic from what matches it; `route` is overwritten, `matches` is emptied.
+    fn settle(
+        &mut self,
+        levels: &Levels<'_>,
+        law: Law<'_>,
+        matches: &mut Vec<Subscriber>,
+        route: &mut Route,
+    ) {
+        route.refusal = refusal(levels, law.limits);
+        route.denied = 0;
         matches.sort_unstable_by_key(|subscriber| subscriber.session);
         let targets = &mut route.targets;
         targets.clear();
@@ -389,7 +431,6 @@ impl Router {
             targets.shrink_to_fit();
         }
         matches.clear();
-        self.matches = matches;
         route.groups = self.find_groups(levels);
         self.find_elsewhere(levels, &mut route.elsewhere);
         if law.readers.is_some() {

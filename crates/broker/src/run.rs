@@ -71,6 +71,12 @@ pub(crate) fn topic_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
     if frame.bytes[0] != AT_MOST_ONCE && frame.bytes[0] != AT_LEAST_ONCE {
         return None;
     }
+    topic_of_any(frame)
+}
+
+/// The bytes of the topic of a packet that is a PUBLISH.
+#[inline]
+pub(crate) fn topic_of_any<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
     let (length, rest) = frame.body().split_first_chunk::<2>()?;
     rest.get(..usize::from(u16::from_be_bytes(*length)))
 }

@@ -11,11 +11,12 @@ use crate::queue::Queue;
 use crate::replay::{ReplayNumber, Replays};
 use crate::restore::Restored;
 use crate::rights::Standing;
+use crate::subscribed::Subscribed;
 use compact_str::CompactString;
 use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
 use noctule_session::{AckQueue, Inbound, Now, Outbound};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Names a session of a shard.
 pub type SessionHandle = Handle<Session>;
@@ -42,16 +43,31 @@ impl Expiry {
         }
     }
 
-    pub(crate) fn survives_close(self) -> bool {
-        self != Self::AtClose
-    }
-
-    /// For a record.
+    /// As a session expiry interval says it.
     pub(crate) fn seconds(self) -> Option<u32> {
         match self {
             Self::AtClose => Some(0),
             Self::After(seconds) => Some(seconds),
             Self::Never => None,
+        }
+    }
+}
+
+/// An [`Expiry`] as a session expiry interval says it, which takes half as much.
+#[derive(Debug, Clone, Copy)]
+struct Interval(u32);
+
+impl Interval {
+    fn of(expiry: Expiry) -> Self {
+        Self(expiry.seconds().unwrap_or(u32::MAX))
+    }
+
+    #[inline]
+    fn get(self) -> Expiry {
+        match self.0 {
+            0 => Expiry::AtClose,
+            u32::MAX => Expiry::Never,
+            seconds => Expiry::After(seconds),
         }
     }
 }
@@ -73,12 +89,8 @@ pub struct Session {
     pub(crate) recheck_through: Sequence,
     /// The connection to deliver to: one whose CONNACK is written.
     pub(crate) connection: Option<ConnectionHandle>,
-    /// A connection that has been given the session and whose CONNACK waits for the store.
-    pub(crate) claimant: Option<ConnectionHandle>,
-    pub(crate) expiry: Expiry,
-    pub(crate) subscriptions: BTreeMap<Box<str>, Terms>,
-    /// What these take of memory.
-    pub(crate) subscription_bytes: usize,
+    expiry: Interval,
+    pub(crate) subscriptions: Subscribed,
     pub(crate) outbound: Outbound<Owed>,
     pub(crate) queue: Queue,
     pub(crate) inbound: Inbound,
@@ -94,9 +106,6 @@ pub struct Session {
     pub(crate) rare: Option<Box<Rare>>,
     /// The sequence of the last message it was owed.
     pub(crate) next_sequence: u64,
-    /// Until then its client is taken to be too slow for anything of it to be
-    /// [deferred](crate::deferred), in monotonic milliseconds.
-    pub(crate) slow_until_ms: u64,
     /// Retained messages still to be handed out: asking again for what is being handed out begins it
     /// anew and adds nothing.
     pub(crate) replays: Replays,
@@ -107,6 +116,11 @@ pub struct Session {
 /// What a session with a client who is there hardly ever has.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rare {
+    /// A connection that has been given the session and whose CONNACK waits for the store.
+    pub(crate) claimant: Option<ConnectionHandle>,
+    /// Until then its client is taken to be too slow for anything of it to be
+    /// [deferred](crate::deferred), in monotonic milliseconds.
+    slow_until_ms: u64,
     /// When it ends by itself, in monotonic milliseconds, while its client is away.
     pub(crate) expires_ms: Option<u64>,
     /// The deadline of the timer that will look at it next.
@@ -123,6 +137,8 @@ pub(crate) struct Rare {
 
 /// That of a session which has nothing of it.
 static NOTHING_RARE: Rare = Rare {
+    claimant: None,
+    slow_until_ms: 0,
     expires_ms: None,
     timer_ms: None,
     away_since_ms: None,
@@ -191,11 +207,9 @@ impl Session {
             judged_by: None,
             recheck_through: Sequence(0),
             connection: None,
-            claimant: None,
             receiving: Stage::Written,
-            expiry: Expiry::AtClose,
-            subscriptions: BTreeMap::new(),
-            subscription_bytes: 0,
+            expiry: Interval::of(Expiry::AtClose),
+            subscriptions: Subscribed::default(),
             outbound: Outbound::default(),
             queue: Queue::default(),
             inbound: Inbound::default(),
@@ -205,7 +219,6 @@ impl Session {
             owing: Owing::default(),
             rare: None,
             next_sequence: 0,
-            slow_until_ms: 0,
             replays: Replays::default(),
             replaying: false,
         }
@@ -213,7 +226,7 @@ impl Session {
 
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
     pub(crate) fn is_persistent(&self) -> bool {
-        self.expiry.survives_close()
+        self.expiry() != Expiry::AtClose
     }
 
     /// Whether one more message of `bytes` would be too much for it.
@@ -240,7 +253,7 @@ impl Session {
             key: self.key,
             client_id: self.client_id.as_str().into(),
             principal: (*self.principal).clone(),
-            expiry: self.expiry.seconds(),
+            expiry: self.expiry().seconds(),
             will: self
                 .will
                 .as_ref()
@@ -298,6 +311,13 @@ impl Session {
         }
     }
 
+    /// No connection waits for the store any more to have it.
+    pub(crate) fn forget_claimant(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.claimant = None;
+        }
+    }
+
     /// Gives back the memory for what few have if nothing of it is left.
     pub(crate) fn shed_rare(&mut self) {
         if *self.rare() == NOTHING_RARE {
@@ -306,9 +326,12 @@ impl Session {
     }
 
     /// Nothing is expected of its client for a while: gives back the memory for what comes and goes.
-    pub(crate) fn shed(&mut self) {
+    pub(crate) fn shed(&mut self, now: Now) {
         self.outbound.shed();
         self.inbound.shed();
+        if let Some(rare) = self.rare.as_mut().filter(|rare| rare.slow_until_ms <= now.mono_ms) {
+            rare.slow_until_ms = 0;
+        }
         self.shed_rare();
     }
 
@@ -337,7 +360,7 @@ impl Session {
 
     /// The connection that has it, whether its CONNACK is written or not.
     pub(crate) fn holder(&self) -> Option<ConnectionHandle> {
-        self.connection.or(self.claimant)
+        self.connection.or(self.rare().claimant)
     }
 
     /// Whether the packet identifier of a message at this place is not one in flight. One of an old
@@ -352,7 +375,23 @@ impl Session {
     /// Whether its client is expected to acknowledge at once.
     #[inline]
     pub(crate) fn is_quick(&self, now: Now) -> bool {
-        self.slow_until_ms <= now.mono_ms
+        self.rare.as_ref().is_none_or(|rare| rare.slow_until_ms <= now.mono_ms)
+    }
+
+    /// Its client has not acknowledged at once, and is not expected to until then.
+    pub(crate) fn is_slow_until(&mut self, until_ms: u64) {
+        self.rare_mut().slow_until_ms = until_ms;
+    }
+
+    /// How long it outlives its connection.
+    #[inline]
+    pub(crate) fn expiry(&self) -> Expiry {
+        self.expiry.get()
+    }
+
+    /// It is to outlive its connection for so long.
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
+        self.expiry = Interval::of(expiry);
     }
 
     pub(crate) fn next_sequence(&mut self) -> Sequence {
@@ -373,6 +412,6 @@ mod tests {
     #[test]
     fn a_session_that_owes_nothing_is_small() {
         // As with connections.
-        assert!(size_of::<Session>() <= 296, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 248, "{}", size_of::<Session>());
     }
 }

@@ -24,9 +24,10 @@ use noctule_mqtt::QoS;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Names a group on all shards: a hash of its filter, `$share` and share name included.
+/// Names a group on all shards: a hash of its filter, `$share` and share name included, wide enough to
+/// be taken for the filter itself, and with a key, so that nobody can choose two filters of one hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct GroupKey(pub(crate) u64);
+pub(crate) struct GroupKey(pub(crate) u128);
 
 /// A group as a shard with members of it knows it, for as long as there are any.
 #[derive(Debug, Default)]

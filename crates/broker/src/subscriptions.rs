@@ -2,22 +2,24 @@
 //!
 //! Filters without wildcards lie in a hash map. The others form a tree whose edges are one hash
 //! table `(node, level) → node`, so that a node costs no map of its own; only the edge `+` is kept
-//! in the node itself. Matching walks the tree with an explicit stack; its depth is the topic's and
-//! nothing recurses. Each level of the topic is hashed once, however many nodes it is looked for in.
+//! in the node itself. Matching walks the tree level by level, several topics beside each other if
+//! they are known beforehand ([`FilterIndex::matching_all`]), and nothing recurses.
 
+mod edges;
 mod level;
 mod listing;
+mod nodes;
 
 pub(crate) use level::Levels;
 pub(crate) use listing::Listing;
 
 use crate::session::SessionHandle;
+use edges::Edges;
 use foldhash::quality::FixedState;
-use hashbrown::{HashMap, HashTable};
-use level::Level;
+use hashbrown::HashMap;
 use noctule_mqtt::packet::SubscriptionOptions;
-use noctule_mqtt::topic::LEVEL_SEPARATOR;
 use noctule_mqtt::{QoS, TopicFilter};
+use nodes::{Node, Nodes, ROOT};
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU32;
@@ -104,52 +106,31 @@ impl Listed for Subscriber {
 /// The filters of a shard's sessions.
 pub(crate) type SubscriptionIndex = FilterIndex<Subscriber>;
 
+/// A topic that has come to a node, and the hash of the edge along which its next level leads.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    topic: u32,
+    at: u32,
+    hash: u32,
+}
+
 /// Filters, and who is listed under each.
 #[derive(Debug)]
 pub(crate) struct FilterIndex<L: Listed> {
     hasher: FixedState,
     exact: HashMap<Box<[u8]>, Listing<L>, FixedState>,
     /// Child nodes, but for those that `+` leads to.
-    edges: HashTable<Edge>,
-    nodes: Vec<Node<L>>,
-    free: Vec<u32>,
+    edges: Edges,
+    nodes: Nodes<L>,
     len: usize,
 }
 
-/// What leads from a node to a child. With its hash at hand the table grows without a look at what
-/// was hashed.
-#[derive(Debug, Clone, Copy)]
-struct Edge {
-    hash: u32,
-    child: u32,
-}
-
-#[derive(Debug)]
-struct Node<L: Listed> {
-    parent: u32,
-    /// How many, the one of `+` included.
-    children: u32,
-    /// The child that `+` leads to; the root, which is nobody's child, stands for none.
-    single_level: u32,
-    /// The level that leads here from the parent; `+` for the wildcard.
-    level: Level,
-    /// Subscribers of the filter that ends here.
-    ending: Listing<L>,
-    /// Subscribers of the filter that goes on with `#`.
-    multi_level: Listing<L>,
-}
-
-impl<L: Listed> Node<L> {
-    fn new(parent: u32, level: &[u8]) -> Self {
-        let (ending, multi_level) = (Listing::default(), Listing::default());
-        let level = Level::new(level);
-        Self { parent, children: 0, single_level: ROOT, level, ending, multi_level }
-    }
-}
-
-const ROOT: u32 = 0;
-const SINGLE_LEVEL: &str = "+";
-const MULTI_LEVEL: &str = "#";
+const SINGLE_LEVEL: &[u8] = b"+";
+const MULTI_LEVEL: &[u8] = b"#";
+/// With more nodes than this the tree does not lie in the processor's nearer caches.
+const LARGE: usize = 2_048;
+/// Room for eight times so many is never too much.
+const ROOM_KEPT: usize = 64;
 /// Odd, and its bits are as good as random.
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -160,9 +141,8 @@ impl<L: Listed> FilterIndex<L> {
         Self {
             exact: HashMap::with_hasher(hasher.clone()),
             hasher,
-            edges: HashTable::new(),
-            nodes: vec![Node::new(ROOT, b"")],
-            free: Vec::new(),
+            edges: Edges::default(),
+            nodes: Nodes::new(),
             len: 0,
         }
     }
@@ -174,15 +154,14 @@ impl<L: Listed> FilterIndex<L> {
 
     /// How many levels there are in the tree of filters with wildcards, the root not counted.
     pub(crate) fn levels(&self) -> usize {
-        self.nodes.len() - 1 - self.free.len()
+        self.nodes.len() - 1
     }
 
     /// Lists an entry under a filter, or replaces the one of the same key.
     pub(crate) fn insert(&mut self, filter: TopicFilter<'_>, entry: L) -> Change {
         let listing = if filter.has_wildcard() {
             let (node, multi_level) = self.grow(filter);
-            let node = &mut self.nodes[node as usize];
-            if multi_level { &mut node.multi_level } else { &mut node.ending }
+            self.nodes.at_mut(node).listing_mut(multi_level)
         } else {
             self.exact.entry(filter.as_str().as_bytes().into()).or_default()
         };
@@ -209,19 +188,17 @@ impl<L: Listed> FilterIndex<L> {
             return self.exact.get(filter.as_str().as_bytes())?.find(key);
         }
         let (at, multi_level) = self.end_of(filter)?;
-        let node = &self.nodes[at as usize];
-        let listing = if multi_level { &node.multi_level } else { &node.ending };
-        listing.find(key)
+        self.nodes.at(at).listing(multi_level)?.find(key)
     }
 
     /// The node where a wildcard filter ends, if there is one, and whether it ends with `#`.
     fn end_of(&self, filter: TopicFilter<'_>) -> Option<(u32, bool)> {
         let mut at = ROOT;
-        for level in filter.as_str().split(LEVEL_SEPARATOR) {
+        for level in levels_of(filter) {
             if level == MULTI_LEVEL {
                 return Some((at, true));
             }
-            at = self.child(at, level)?;
+            at = self.child(at, level, edge_hash(at, self.hash_level(level)))?;
         }
         Some((at, false))
     }
@@ -250,6 +227,9 @@ impl<L: Listed> FilterIndex<L> {
         let change = listing.remove(key);
         if change.after == Presence::Nobody {
             self.exact.remove(filter.as_str().as_bytes());
+            if is_far_too_large(self.exact.capacity(), self.exact.len()) {
+                self.exact.shrink_to(2 * self.exact.len());
+            }
         }
         change
     }
@@ -258,10 +238,13 @@ impl<L: Listed> FilterIndex<L> {
         let Some((at, multi_level)) = self.end_of(filter) else {
             return Change::NONE;
         };
-        let node = &mut self.nodes[at as usize];
-        let listing = if multi_level { &mut node.multi_level } else { &mut node.ending };
-        let change = listing.remove(key);
+        let node = self.nodes.at_mut(at);
+        let change = node.listing_mut(multi_level).remove(key);
+        node.shed();
         self.prune(at);
+        if is_far_too_large(self.nodes.room(), self.nodes.len()) {
+            self.move_together();
+        }
         change
     }
 
@@ -269,130 +252,171 @@ impl<L: Listed> FilterIndex<L> {
     /// `[MQTT3-3.3.2-3]` `[MQTT5-3.3.2-3]`; a key that is listed under several is visited several
     /// times. Levels are compared byte by byte `[MQTT3-4.7.3-4]` `[MQTT5-4.7.3-4]`.
     pub(crate) fn matching(&self, levels: &Levels<'_>, mut visit: impl FnMut(&L)) {
-        let topic = levels.topic();
-        if !self.exact.is_empty()
-            && let Some(subscribers) = self.exact.get(topic)
-        {
-            subscribers.for_each(&mut visit);
+        self.matching_all(std::slice::from_ref(levels), |_, entry| visit(entry));
+    }
+
+    /// As [`matching`](Self::matching) of each of `topics`, by number. They are looked for beside each
+    /// other: in a large tree nearly every step waits for memory, and so all of them wait at once.
+    pub(crate) fn matching_all(&self, topics: &[Levels<'_>], mut visit: impl FnMut(usize, &L)) {
+        if !self.exact.is_empty() {
+            for (number, levels) in topics.iter().enumerate() {
+                if let Some(subscribers) = self.exact.get(levels.topic()) {
+                    subscribers.for_each(&mut |entry| visit(number, entry));
+                }
+            }
         }
-        if self.nodes.len() == 1 && self.nodes[0].multi_level.is_empty() {
+        if self.nodes.at(ROOT).is_bare() {
             return;
         }
+        let mut here: SmallVec<[Step; 32]> = SmallVec::new();
+        let mut next: SmallVec<[Step; 32]> = SmallVec::new();
+        here.extend((0..topics.len() as u32).map(|topic| Step { topic, at: ROOT, hash: 0 }));
+        for depth in 0.. {
+            self.hash_level_of(&mut here, topics, depth);
+            if here.len() > 1 && self.nodes.len() > LARGE {
+                self.touch(&here);
+            }
+            for step in &here {
+                self.take_step(*step, topics, depth, &mut next, &mut visit);
+            }
+            if next.is_empty() {
+                return;
+            }
+            std::mem::swap(&mut here, &mut next);
+            next.clear();
+        }
+    }
+
+    /// Notes the hashes of the edges that steps may lead along.
+    #[inline]
+    fn hash_level_of(&self, steps: &mut [Step], topics: &[Levels<'_>], depth: usize) {
+        let mut last = (u32::MAX, 0);
+        for step in steps {
+            if step.topic != last.0 {
+                let level = topics[step.topic as usize].get(depth);
+                last = (step.topic, level.map_or(0, |level| self.hash_level(level)));
+            }
+            step.hash = edge_hash(step.at, last.1);
+        }
+    }
+
+    /// Has what steps will look at come from memory, all of it at once.
+    #[inline]
+    fn touch(&self, steps: &[Step]) {
+        let mut guesses: SmallVec<[u32; 32]> = SmallVec::new();
+        guesses.extend(steps.iter().map(|step| self.edges.guess(step.hash).unwrap_or(ROOT)));
+        let all = guesses.iter().fold(0, |all, child| all ^ self.nodes.at(*child).parent);
+        std::hint::black_box(all);
+    }
+
+    /// Visits who is listed at a node, and notes where it goes on.
+    #[inline]
+    fn take_step(
+        &self,
+        step: Step,
+        topics: &[Levels<'_>],
+        depth: usize,
+        next: &mut SmallVec<[Step; 32]>,
+        visit: &mut impl FnMut(usize, &L),
+    ) {
+        let Step { topic, at, hash } = step;
+        let levels = &topics[topic as usize];
+        let node = self.nodes.at(at);
         // [MQTT3-4.7.2-1] [MQTT5-4.7.2-1]: wildcards in first place do not match $-topics.
-        let is_reserved = topic.first() == Some(&b'$');
-        // Of the levels that have been come to so far.
-        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-        let mut stack: SmallVec<[(u32, u32); 16]> = SmallVec::new();
-        stack.push((ROOT, 0));
-        while let Some((at, depth)) = stack.pop() {
-            let node = &self.nodes[at as usize];
-            let wildcards = depth > 0 || !is_reserved;
-            if wildcards {
-                node.multi_level.for_each(&mut visit);
+        let wildcards = depth > 0 || levels.topic().first() != Some(&b'$');
+        let mut visit = |entry: &L| visit(topic as usize, entry);
+        if wildcards && let Some(listing) = node.listing(true) {
+            listing.for_each(&mut visit);
+        }
+        let Some(level) = levels.get(depth) else {
+            if let Some(listing) = node.listing(false) {
+                listing.for_each(&mut visit);
             }
-            let Some(level) = levels.get(depth as usize) else {
-                node.ending.for_each(&mut visit);
-                continue;
-            };
-            if node.children == 0 {
-                continue;
-            }
-            let only_wildcard = node.single_level != ROOT && node.children == 1;
-            if wildcards && node.single_level != ROOT {
-                stack.push((node.single_level, depth + 1));
-            }
-            if only_wildcard {
-                continue;
-            }
-            // What lies in front of a level that is come to has been come to before.
-            while hashes.len() <= depth as usize {
-                hashes.push(self.hash_level(levels.get(hashes.len()).unwrap_or_default()));
-            }
-            if let Some(child) = self.literal_child(at, level, hashes[depth as usize]) {
-                stack.push((child, depth + 1));
-            }
+            return;
+        };
+        if wildcards && node.single_level != ROOT {
+            next.push(Step { topic, at: node.single_level, hash: 0 });
+        }
+        if node.has_literal_children()
+            && let Some(at) = self.literal_child(at, level, hash)
+        {
+            next.push(Step { topic, at, hash: 0 });
         }
     }
 
     /// The node where a wildcard filter ends, made if need be, and whether it ends with `#`.
     fn grow(&mut self, filter: TopicFilter<'_>) -> (u32, bool) {
         let mut at = ROOT;
-        for level in filter.as_str().split(LEVEL_SEPARATOR) {
+        for level in levels_of(filter) {
             if level == MULTI_LEVEL {
                 return (at, true);
             }
-            at = match self.child(at, level) {
+            let hash = edge_hash(at, self.hash_level(level));
+            at = match self.child(at, level, hash) {
                 Some(child) => child,
-                None => self.add_child(at, level),
+                None => self.add_child(at, level, hash),
             };
         }
         (at, false)
     }
 
-    fn child(&self, parent: u32, level: &str) -> Option<u32> {
+    fn child(&self, parent: u32, level: &[u8], hash: u32) -> Option<u32> {
         if level == SINGLE_LEVEL {
-            let child = self.nodes[parent as usize].single_level;
+            let child = self.nodes.at(parent).single_level;
             return (child != ROOT).then_some(child);
         }
-        self.literal_child(parent, level.as_bytes(), self.hash_level(level.as_bytes()))
+        self.literal_child(parent, level, hash)
     }
 
     #[inline]
-    fn literal_child(&self, parent: u32, level: &[u8], level_hash: u64) -> Option<u32> {
-        let hash = edge_hash(parent, level_hash);
-        let is_edge = |edge: &Edge| edge.hash == hash && self.is_child(edge.child, parent, level);
-        self.edges.find(spread(hash), is_edge).map(|edge| edge.child)
+    fn literal_child(&self, parent: u32, level: &[u8], hash: u32) -> Option<u32> {
+        self.edges.find(hash, |child| {
+            let node = self.nodes.at(child);
+            node.parent == parent && node.level.as_bytes() == level
+        })
     }
 
-    fn is_child(&self, child: u32, parent: u32, level: &[u8]) -> bool {
-        let node = &self.nodes[child as usize];
-        node.parent == parent && node.level.as_bytes() == level
-    }
-
-    fn add_child(&mut self, parent: u32, level: &str) -> u32 {
-        let node = Node::new(parent, level.as_bytes());
-        let child = match self.free.pop() {
-            Some(free) => {
-                self.nodes[free as usize] = node;
-                free
-            }
-            None => {
-                self.nodes.push(node);
-                self.nodes.len() as u32 - 1
-            }
-        };
-        let above = &mut self.nodes[parent as usize];
+    fn add_child(&mut self, parent: u32, level: &[u8], hash: u32) -> u32 {
+        let child = self.nodes.insert(Node::new(parent, level));
+        let above = self.nodes.at_mut(parent);
         above.children += 1;
         if level == SINGLE_LEVEL {
             above.single_level = child;
         } else {
-            let hash = edge_hash(parent, self.hash_level(level.as_bytes()));
-            self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
+            self.edges.insert(hash, child);
         }
         child
     }
 
     /// Removes `at` and its ancestors as far as nothing hangs on them.
     fn prune(&mut self, mut at: u32) {
-        while at != ROOT {
-            let node = &self.nodes[at as usize];
-            if node.children > 0 || !node.ending.is_empty() || !node.multi_level.is_empty() {
-                return;
-            }
+        while at != ROOT && self.nodes.at(at).is_bare() {
+            let node = self.nodes.at(at);
             let parent = node.parent;
-            if self.nodes[parent as usize].single_level == at {
-                self.nodes[parent as usize].single_level = ROOT;
+            let hash = edge_hash(parent, self.hash_level(node.level.as_bytes()));
+            let above = self.nodes.at_mut(parent);
+            above.children -= 1;
+            if above.single_level == at {
+                above.single_level = ROOT;
             } else {
-                let hash = edge_hash(parent, self.hash_level(node.level.as_bytes()));
-                if let Ok(edge) = self.edges.find_entry(spread(hash), |edge| edge.child == at) {
-                    edge.remove();
-                }
+                self.edges.remove(hash, at);
             }
-            self.nodes[at as usize] = Node::new(ROOT, b"");
-            self.free.push(at);
-            self.nodes[parent as usize].children -= 1;
+            self.nodes.remove(at);
             at = parent;
         }
+    }
+
+    /// Gives back the memory of nodes that are not used, by numbering the others anew. As most are not,
+    /// this costs less than it has cost to remove those.
+    fn move_together(&mut self) {
+        self.nodes.move_together();
+        let mut edges = Edges::with_room(self.nodes.len());
+        for (number, node) in self.nodes.all() {
+            if number != ROOT && node.level.as_bytes() != SINGLE_LEVEL {
+                edges.insert(edge_hash(node.parent, self.hash_level(node.level.as_bytes())), number);
+            }
+        }
+        self.edges = edges;
     }
 
     #[inline]
@@ -403,6 +427,11 @@ impl<L: Listed> FilterIndex<L> {
     }
 }
 
+/// Whether so much room is left of a burst. It was filled, so that giving it back costs little beside.
+fn is_far_too_large(room: usize, used: usize) -> bool {
+    room > 8 * used.max(ROOM_KEPT)
+}
+
 /// The hash of an edge: that of its level, which nobody outside can foretell, and of its parent.
 #[inline]
 fn edge_hash(parent: u32, level_hash: u64) -> u32 {
@@ -410,10 +439,9 @@ fn edge_hash(parent: u32, level_hash: u64) -> u32 {
     (product ^ product >> 64) as u32
 }
 
-/// As many bits as a table takes its places and its tags from.
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
+/// The levels of a filter.
+fn levels_of(filter: TopicFilter<'_>) -> impl Iterator<Item = &[u8]> {
+    filter.as_str().as_bytes().split(|byte| *byte == b'/')
 }
 
 impl Change {
@@ -444,6 +472,18 @@ mod tests {
         let mut found = BTreeSet::new();
         index.matching(&Levels::new(topic.as_bytes()), |subscriber| {
             found.insert(subscriber.session);
+        });
+        found
+    }
+
+    fn found_together(
+        index: &SubscriptionIndex,
+        topics: &[String],
+    ) -> Vec<BTreeSet<SessionHandle>> {
+        let levels: Vec<_> = topics.iter().map(|topic| Levels::new(topic.as_bytes())).collect();
+        let mut found = vec![BTreeSet::new(); topics.len()];
+        index.matching_all(&levels, |number, subscriber| {
+            found[number].insert(subscriber.session);
         });
         found
     }
@@ -503,14 +543,111 @@ mod tests {
                     .collect();
                 prop_assert_eq!(found(&index, topic), expected, "{}", topic);
             }
+            prop_assert_eq!(
+                found_together(&index, &topics),
+                topics.iter().map(|topic| found(&index, topic)).collect::<Vec<_>>()
+            );
             for (filter, session) in model {
                 prop_assert!(index.remove(TopicFilter::new(&filter).unwrap(), session).happened);
             }
             prop_assert_eq!(index.len(), 0);
             prop_assert_eq!(index.edges.len(), 0);
             prop_assert!(index.exact.is_empty());
-            prop_assert_eq!(index.nodes.len(), index.free.len() + 1);
+            prop_assert_eq!(index.nodes.len(), 1);
         }
+    }
+
+    #[test]
+    fn in_a_large_tree_several_topics_find_what_each_finds() {
+        let handles = sessions(7);
+        let mut index = SubscriptionIndex::new(1);
+        let mut filters = Vec::new();
+        for number in 0..LARGE {
+            let (first, last) = (number % 61, number / 3);
+            filters.push(match number % 4 {
+                0 => format!("plant/{first}/+/{last}/#"),
+                1 => format!("plant/{first}/line/{last}"),
+                2 => format!("+/{first}/line/+/{last}"),
+                _ => format!("plant/+/+/{last}/value"),
+            });
+        }
+        for (filter, handle) in filters.iter().zip(handles.iter().cycle()) {
+            index.insert(TopicFilter::new(filter).unwrap(), subscriber(*handle));
+        }
+        assert!(index.levels() > LARGE);
+        let topic = |number: usize| match number % 3 {
+            0 => format!("plant/{}/line/{}/value", number % 61, number / 2),
+            1 => format!("plant/{}/line/{}", number % 61, number / 3),
+            _ => format!("none/{}/line/{}/{}", number % 61, number, number / 3),
+        };
+        let topics: Vec<_> = (0..400).map(|number| topic(number * 5)).collect();
+        let mut matched = 0;
+        for topics in topics.chunks(16) {
+            for (topic, found) in topics.iter().zip(found_together(&index, topics)) {
+                let name = TopicName::new(topic).unwrap();
+                let matches = |filter: &str| TopicFilter::new(filter).unwrap().matches(name);
+                let expected: BTreeSet<_> = filters
+                    .iter()
+                    .zip(handles.iter().cycle())
+                    .filter_map(|(filter, handle)| matches(filter).then_some(*handle))
+                    .collect();
+                assert_eq!(found, expected, "{topic}");
+                matched += found.len();
+            }
+        }
+        assert!(matched > 100, "{matched}");
+    }
+
+    #[test]
+    fn both_filters_of_a_node_come_and_go() {
+        let handles = sessions(2);
+        let mut index = SubscriptionIndex::new(1);
+        let (ending, going_on) =
+            (TopicFilter::new("a/+").unwrap(), TopicFilter::new("a/+/#").unwrap());
+        for (first, second) in [(ending, going_on), (going_on, ending)] {
+            assert!(index.insert(first, subscriber(handles[0])).happened);
+            assert!(index.insert(second, subscriber(handles[1])).happened);
+            assert_eq!(found(&index, "a/b").len(), 2);
+            assert_eq!(found(&index, "a/b/c").len(), 1);
+            assert!(!index.remove(first, handles[1]).happened);
+            assert!(index.remove(first, handles[0]).happened);
+            assert_eq!(found(&index, "a/b"), [handles[1]].into());
+            assert_eq!(found(&index, "a/b/c").len(), usize::from(second == going_on));
+            assert!(index.remove(second, handles[1]).happened);
+            assert_eq!((index.levels(), index.edges.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_a_burst_has_left_is_given_back_and_the_others_are_found() {
+        let session = sessions(1)[0];
+        let mut index = SubscriptionIndex::new(1);
+        let filters: Vec<String> = (0..12_000)
+            .map(|number| match number % 3 {
+                0 => format!("plant/{number}/+/value"),
+                1 => format!("+/{number}/#"),
+                _ => format!("plant/line/{number}"),
+            })
+            .collect();
+        let parsed = |number: usize| TopicFilter::new(&filters[number]).unwrap();
+        (0..12_000).for_each(|number| {
+            index.insert(parsed(number), subscriber(session));
+        });
+        let (nodes, edges) = (index.nodes.room(), index.edges.room());
+        let stays = |number: &usize| number % 100 == 99;
+        for number in (0..12_000).filter(|number| !stays(number)) {
+            assert!(index.remove(parsed(number), session).happened);
+        }
+        assert!(index.nodes.room() < nodes / 4 && index.edges.room() < edges / 4);
+        assert!(index.exact.capacity() <= 8 * ROOM_KEPT, "{}", index.exact.capacity());
+        for number in 0..12_000 {
+            let topic = filters[number].replace('+', "plant").replace('#', "x");
+            assert_eq!(found(&index, &topic).len(), usize::from(stays(&number)), "{topic}");
+        }
+        for number in (0..12_000).filter(stays) {
+            assert!(index.remove(parsed(number), session).happened);
+        }
+        assert_eq!((index.len(), index.edges.len(), index.levels()), (0, 0, 0));
     }
 
     #[test]
@@ -518,8 +655,9 @@ mod tests {
         // What a filter with a wildcard takes in the index, its edge apart.
         assert_eq!(size_of::<Subscriber>(), 24);
         assert_eq!(size_of::<Listing<Subscriber>>(), 24);
-        assert_eq!(size_of::<Node<Subscriber>>(), 80);
-        assert_eq!(size_of::<Edge>(), 8);
+        // One line of the processor's cache.
+        assert_eq!(size_of::<Node<Subscriber>>(), 64);
+        assert_eq!(align_of::<Node<Subscriber>>(), 64);
     }
 
     #[test]

@@ -95,6 +95,14 @@ impl Layered<Stream> {
         }
     }
 
+    /// Whether it has taken in what its socket did not take yet.
+    pub(crate) fn has_unsent(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(tls) => tls.session.wants_write(),
+        }
+    }
+
     /// Whether the handshake resumed an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
         match &self.stream {

@@ -306,6 +306,7 @@ mod tests {
                 delivered: 1_000,
                 left_out: 0,
                 elapsed: Duration::from_millis(500),
+                steady: None,
                 faults: Faults { lost, ..Faults::default() },
             },
         }

@@ -127,6 +127,9 @@ impl TlsClient {
             let certificate = certificate.map_err(|error| unfit(&error))?;
             roots.add(certificate).map_err(|error| unfit(&error))?;
         }
+        if roots.is_empty() {
+            return Err(unfit(&"there is no certificate in the file"));
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

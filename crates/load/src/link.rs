@@ -252,6 +252,11 @@ impl Link {
         self.out.len() - self.written
     }
 
+    /// Whether there is anything that the socket has not taken, encrypted or not.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent() > 0 || self.carrier.has_unsent()
+    }
+
     /// Reads what is there through `scratch`, hands each whole frame to `each` together with the
     /// output, and returns how many bytes came.
     pub(crate) fn read(
@@ -313,7 +318,10 @@ impl Link {
         while self.written < self.out.len() {
             match self.carrier.write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.forget_written();
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.lost("broke", Some(error))),
             }
@@ -325,6 +333,16 @@ impl Link {
                 Err(self.lost("broke", Some(error)))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What has left is taken out of the buffer when it is the larger part. A socket that always takes a
+    /// little less than there is would have the buffer grow as long as the run lasts, and all of it would
+    /// be memory that no processor has seen before.
+    fn forget_written(&mut self) {
+        if self.written > self.out.len() / 2 {
+            self.out.drain(..self.written);
+            self.written = 0;
         }
     }
 

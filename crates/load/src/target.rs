@@ -484,9 +484,11 @@ pub(crate) fn free_port() -> Result<u16, LoadError> {
 }
 
 const NO_TLS: &str = "--no-tls";
-const PLAIN: &str = "MQTT";
+/// What a listener without anything over it is announced as.
+pub(crate) const PLAIN: &str = "MQTT";
 const BY_WEBSOCKET: &str = "MQTT over WebSocket";
-const OVER_TLS: &str = "MQTT over TLS";
+/// What one with TLS is.
+pub(crate) const OVER_TLS: &str = "MQTT over TLS";
 const PORT: &str = "{port}";
 const TLS_PORT: &str = "{tls-port}";
 const DIRECTORY: &str = "{dir}";

@@ -111,18 +111,11 @@ impl<'a> TopicFilter<'a> {
         if text.len() > TOPIC_BYTES_MAX {
             return Err(Violation::TopicTooLong { bytes: text.len() });
         }
-        if text.contains('\0') {
-            return Err(Violation::StringHasNull { field: "topic filter" });
-        }
-        let mut levels = text.split(LEVEL_SEPARATOR).peekable();
-        while let Some(level) = levels.next() {
-            let is_last = levels.peek().is_none();
-            if level.contains('#') && !(level == "#" && is_last) {
-                return Err(Violation::FilterInvalid { why: "'#' must be the whole last level" });
-            }
-            if level.contains('+') && level != "+" {
-                return Err(Violation::FilterInvalid { why: "'+' must be a whole level" });
-            }
+        let bytes = text.as_bytes();
+        // As with topic names, in one pass; few filters have more than two wildcards to be looked at.
+        let suspicious = |byte: &u8| matches!(byte, b'+' | b'#' | 0);
+        if bytes.iter().fold(false, |found, byte| found | suspicious(byte)) {
+            check_wildcards(bytes)?;
         }
         Ok(Self(text))
     }
@@ -145,7 +138,7 @@ impl<'a> TopicFilter<'a> {
     /// The text up to the first level that is a wildcard, its separator included: what every
     /// matching topic begins with (but for the parent of `prefix/#`, which lacks the separator).
     pub fn literal_prefix(self) -> &'a str {
-        match self.0.find(['+', '#']) {
+        match self.0.bytes().position(|byte| byte == b'+' || byte == b'#') {
             Some(at) => &self.0[..at],
             None => self.0,
         }
@@ -201,6 +194,24 @@ pub struct SharedFilter<'a> {
     pub name: &'a str,
     /// The filter that messages are matched against.
     pub filter: TopicFilter<'a>,
+}
+
+/// Whether the wildcards of a filter are where they may be, and whether there is no U+0000.
+fn check_wildcards(filter: &[u8]) -> Result<(), Violation> {
+    if memchr::memchr(0, filter).is_some() {
+        return Err(Violation::StringHasNull { field: "topic filter" });
+    }
+    for (at, byte) in filter.iter().enumerate() {
+        let begins = at == 0 || filter[at - 1] == b'/';
+        let behind = filter.get(at + 1);
+        if *byte == b'#' && !(begins && behind.is_none()) {
+            return Err(Violation::FilterInvalid { why: "'#' must be the whole last level" });
+        }
+        if *byte == b'+' && !(begins && behind.is_none_or(|next| *next == b'/')) {
+            return Err(Violation::FilterInvalid { why: "'+' must be a whole level" });
+        }
+    }
+    Ok(())
 }
 
 fn level_count(text: &[u8]) -> usize {

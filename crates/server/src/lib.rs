@@ -31,6 +31,7 @@ mod privileges;
 mod raw_log;
 mod run;
 mod sockets;
+mod spare_memory;
 mod stamp;
 mod statistics;
 mod storage;

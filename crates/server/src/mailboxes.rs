@@ -13,7 +13,7 @@ use crate::entrances::Rules;
 use crate::event_loop::Taps;
 use mio::Waker;
 use noctule_broker::{Departure, Event, Mail, Parcel, Policies};
-use noctule_net::{Peer, Pipe};
+use noctule_net::{AnnouncedCertificate, Peer, Pipe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,6 +27,8 @@ pub(crate) enum Letter {
         pipe: Pipe,
         peer: Peer,
         taps: Option<Box<Taps>>,
+        /// What its client has shown to a proxy: it may have to prove who it is once more.
+        certificate: Option<Box<AnnouncedCertificate>>,
         visit: Option<Visit>,
         departure: Departure,
     },

@@ -19,6 +19,7 @@ use crate::mailboxes::Mailboxes;
 use crate::opening::{Opened, open};
 use crate::options::{self, Config, Durability, LogFormat, Sources};
 use crate::privileges::Successor;
+use crate::spare_memory::{Caretaker, Spare};
 use crate::statistics::{Ledger, Plan as StatisticsPlan, Statistics};
 use crate::storage::Storage;
 use crate::supervisor;
@@ -281,6 +282,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
         ledger: Arc::new(Ledger::new(shards)),
         log: log.clone(),
         log_raw_data: config.log_raw_data,
+        caretaker: Caretaker::start().map_err(system("start a thread"))?,
     };
     let home = |client_id: &str| noctule_broker::home(&Access(Arc::clone(&shared)), client_id);
     let mut kept = durable::divide(recovered, shards, clock.now(), home).into_iter();
@@ -379,6 +381,7 @@ struct Building {
     log: LogQueue,
     log_raw_data: bool,
     gate: Arc<Gate>,
+    caretaker: Caretaker,
 }
 
 /// What one loop is built with, in its own thread: a shard never leaves its thread.
@@ -425,6 +428,7 @@ impl Building {
             self.log.clone(),
             log_messages,
             self.log_raw_data,
+            Spare::new(self.caretaker.clone()),
         );
         let gate = Arc::clone(&self.gate);
         let (poll, doors, storage) = (plan.poll, plan.doors, plan.storage);

@@ -155,6 +155,11 @@ impl Socket {
         self.rare.as_ref()?.certificate.as_deref()
     }
 
+    /// Takes that certificate, to go on with elsewhere.
+    pub(crate) fn take_certificate(&mut self) -> Option<Box<AnnouncedCertificate>> {
+        self.rare.as_mut()?.certificate.take()
+    }
+
     /// Gives back the memory for what few have if nothing of it is left.
     fn shed(&mut self) {
         self.rare.take_if(|rare| {

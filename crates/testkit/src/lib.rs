@@ -22,6 +22,7 @@
 mod authenticator;
 mod client;
 mod dice;
+mod hearing_out;
 mod manners;
 mod memory;
 pub mod packets;
@@ -33,6 +34,7 @@ mod world;
 
 pub use authenticator::Authenticator;
 pub use dice::{Dice, seed_from_environment};
+pub use hearing_out::{Company, hear_out};
 /// Words of what is [said](Said).
 pub use noctule_mqtt::{PacketType, ReasonCode};
 pub use packets::Said;

@@ -89,6 +89,9 @@ pub(super) const MORE: &[Line] = &[
     shown("… messages a second", "durable-q1", "absent_per_second", "/s"),
     shown("… what the disk allows", "durable-q1", "absent_floor", "/s"),
     shown("retained message set, QoS 0", "retained", "set_us", "µs"),
+    shown("10,000 connections, gone again: what stays", "idle-10k", "left_bytes", "bytes"),
+    shown("1 million messages queued, each", "backlog-1m", "bytes", "bytes"),
+    shown("… taken and gone: what stays", "backlog-1m", "left_bytes", "bytes"),
     shown("absent session with a subscription", "grow-absent-100k", "bytes", "bytes"),
 ];
 

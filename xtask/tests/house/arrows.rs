@@ -21,7 +21,7 @@ const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "noctule-server",
-        to: &["broker", "session", "mqtt", "net", "store", "auth", "acl", "cert"],
+        to: &["broker", "session", "mqtt", "net", "store", "auth", "acl", "cert", "heap"],
     },
     Arrow { from: "noctule-client", to: &["session", "mqtt", "scram", "ws"] },
     Arrow { from: "noctule-load", to: &["session", "mqtt", "ws"] },
@@ -36,6 +36,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "noctule-cert", to: &[] },
     Arrow { from: "noctule-scram", to: &[] },
     Arrow { from: "noctule-ws", to: &[] },
+    Arrow { from: "noctule-heap", to: &[] },
     Arrow { from: "noctule-testkit", to: &["broker", "session", "mqtt"] },
     Arrow { from: "noctule-benches", to: &["broker", "load", "mqtt", "session"] },
     Arrow { from: "xtask", to: &[] },

@@ -21,7 +21,7 @@ impl Delivery {
             // A session that has ended is owed nothing; of what it has lost otherwise is said there.
             let Some(session) = self.sessions.get_mut(*session) else { continue };
             if overdue {
-                session.slow_until_ms = self.now.mono_ms + SLOW_MS;
+                session.is_slow_until(self.now.mono_ms + SLOW_MS);
             }
             let in_flight = session.outbound.message(sequence.packet_id());
             if let Some(owed) = in_flight.filter(|owed| owed.sequence == *sequence) {

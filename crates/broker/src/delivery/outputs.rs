@@ -82,6 +82,11 @@ impl Outputs {
         }
     }
 
+    /// How many bytes the buffers take that nobody is using.
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.buffers_bytes
+    }
+
     /// Frees buffers that nobody has needed since the last time. Returns whether there are some that may
     /// turn out to be not needed either.
     pub(crate) fn give_back(&mut self) -> bool {

@@ -11,14 +11,14 @@ use crate::memory::Pressure;
 use crate::message::MessageView;
 use crate::outbox::COPY_MAX;
 use crate::outgoing::{Encoded, FormKey, FormTerms, OneDelivery, put_publish};
-use crate::persist::{Extras, Journal, Owed, Record};
+use crate::persist::{Extras, Journal, Owed, Record, Ticket};
 use crate::queue::Place;
 use crate::retained::Kept;
 use crate::rights::{Authority, Denial, Subject, Wish};
 use crate::router::{Route, Target};
 use crate::session::{Session, SessionHandle};
 use noctule_mqtt::{PacketId, PacketType, QoS};
-use noctule_session::{Acknowledged, Stage as Progress, ToSend};
+use noctule_session::{Acknowledged, PubrecAnswer, Stage as Progress, ToSend};
 use std::sync::Arc;
 
 impl Delivery {
@@ -59,7 +59,8 @@ impl Delivery {
             extras: extras.clone(),
             since: 0,
         };
-        let mut outgoing = kept.outgoing(qos, &mut self.pool);
+        let qos_of_delivery = self.limits.qos_of_delivery(kept.view().qos).min(qos);
+        let mut outgoing = kept.outgoing(qos_of_delivery, &mut self.pool);
         outgoing.paced = true;
         let route = Route { targets: vec![target], ..Route::default() };
         self.route(&route, &mut outgoing, None);
@@ -175,18 +176,18 @@ impl Delivery {
                     let inner = self.mounts.inner(connection, whole);
                     let view = inner.unwrap_or(whole);
                     let terms = owed.form_terms(has_properties);
-                    if owed.sequence <= session.recheck_through && self.authority.in_force {
-                        let by = session.principal.author(&session.client_id, &session.standing);
-                        let reader = Subject::author(by, &session.standing);
-                        if !may_still_read(&mut self.authority, reader, &whole) {
-                            if let Some(owed) = discard(session, packet_id, &mut self.journal) {
-                                self.memory.owed -= session.settle(&owed);
-                            }
-                            continue;
-                        }
-                    }
+                    // A delivery at QoS 2 that an earlier connection has begun.
+                    let begun = dup && owed.qos == QoS::ExactlyOnce;
+                    let denied =
+                        owed.sequence <= session.recheck_through && self.authority.in_force && {
+                            let by =
+                                session.principal.author(&session.client_id, &session.standing);
+                            let reader = Subject::author(by, &session.standing);
+                            !may_still_read(&mut self.authority, reader, &whole)
+                        };
                     // Nearly always: it is sent as it came.
                     if !dup
+                        && !denied
                         && !connection.is_of_its_own()
                         && let Some(encoded) = owed.as_it_came(has_properties)
                         && connection.accepts(encoded.packet_bytes)
@@ -201,18 +202,32 @@ impl Delivery {
                     }
                     // What was begun to be delivered is delivered [MQTT5-3.3.2-5] [MQTT5-4.3.3-7].
                     let expired = !dup && view.expires.has_passed(self.now);
-                    let alias = connection.choose_alias(&view, &terms);
-                    let alias = alias.filter(|_| !expired && inner.is_some());
+                    let may_leave = !denied && !expired && inner.is_some();
+                    let alias = connection.choose_alias(&view, &terms).filter(|_| may_leave);
                     let Some(alias) = alias else {
-                        if expired {
+                        if denied {
+                            // Counted by who was asked.
+                        } else if expired {
                             self.dropped.expired += 1;
                         } else if inner.is_none() {
                             self.dropped.outside_mount += 1;
                         } else {
                             self.dropped.packet_too_large += 1;
                         }
-                        if let Some(owed) = discard(session, packet_id, &mut self.journal) {
-                            self.memory.owed -= session.settle(&owed);
+                        match give_up(session, packet_id, begun, &mut self.journal) {
+                            GivenUp::Done(owed) => self.memory.owed -= session.settle(&owed),
+                            GivenUp::Storing(ticket) => {
+                                let next = Continuation::Pubrel { session: handle, packet_id };
+                                let stage = self.journal.usual();
+                                self.journal.ask(stage);
+                                self.waiting.push(ticket, stage, next);
+                            }
+                            GivenUp::Releasing => {
+                                let outbox = self.outputs.open(connection_handle, connection);
+                                push_ack(outbox, PacketType::Pubrel, packet_id);
+                                self.packets.leaves(PacketType::Pubrel);
+                            }
+                            GivenUp::Gone => {}
                         }
                         continue;
                     };
@@ -336,13 +351,43 @@ fn may_still_read(authority: &mut Authority, reader: Subject<'_>, whole: &Messag
     authority.heed(ruling, Denial::Queued, reader, wish)
 }
 
-/// A message is given up: its place in flight is free, and the session is not owed it any more.
-fn discard(session: &mut Session, packet_id: PacketId, journal: &mut Journal) -> Option<Owed> {
+/// What became of a message in flight that is given up.
+enum GivenUp {
+    /// Its place is free, and the session is not owed it any more.
+    Done(Owed),
+    /// PUBREL is due when this is stored.
+    Storing(Ticket),
+    /// PUBREL is due.
+    Releasing,
+    /// It was not in flight.
+    Gone,
+}
+
+/// A message is given up. If its delivery at QoS 2 has `begun`, the client may hold its packet identifier,
+/// and would take another message with it for a repetition. Its PUBREC may have been lost with the
+/// connection, and it does not send it again, so the exchange goes on as if it had come
+/// `[MQTT5-4.3.3-4]`: whoever has never heard of the message answers PUBREL with PUBCOMP as well
+/// `[MQTT5-4.3.3-11]`.
+fn give_up(
+    session: &mut Session,
+    packet_id: PacketId,
+    begun: bool,
+    journal: &mut Journal,
+) -> GivenUp {
+    if begun && matches!(session.outbound.on_pubrec(packet_id), Ok(PubrecAnswer::Received)) {
+        let sequence = session.outbound.message(packet_id).map(|owed| owed.sequence);
+        if let Some(sequence) = sequence.filter(|_| session.is_persistent()) {
+            let record = Record::DeliveryReceived { key: session.key, sequence };
+            return GivenUp::Storing(journal.push(record));
+        }
+        session.outbound.release(packet_id);
+        return GivenUp::Releasing;
+    }
     let Acknowledged::Done(owed) = session.outbound.discard(packet_id) else {
-        return None;
+        return GivenUp::Gone;
     };
     forget(session, &owed, journal);
-    Some(owed)
+    GivenUp::Done(owed)
 }
 
 /// A session is not owed this message any more: the store need not keep it.

@@ -87,14 +87,14 @@ impl Kept {
         }
     }
 
-    /// It on its way to a receiver who gets it at a QoS of at most `qos`. Only one who is sent it at
-    /// QoS 1 or 2 keeps it.
+    /// It on its way to a receiver who gets it at this QoS, which is higher than its own where messages
+    /// are upgraded. Only one who is sent it at QoS 1 or 2 keeps it.
     pub(crate) fn outgoing(&self, qos: QoS, pool: &mut MessagePool) -> Outgoing<'_> {
         match self {
             Self::Shared(shared) => Outgoing::of_message(&shared.message),
             Self::Packed(packed) => {
                 let view = packed.view();
-                let is_kept = view.qos.min(qos) != QoS::AtMostOnce;
+                let is_kept = qos != QoS::AtMostOnce;
                 let message = is_kept.then(|| pool.unpacked(&view, &packed.attribution()));
                 Outgoing::of_parts(view, message)
             }

@@ -411,7 +411,7 @@ impl Shard {
         else {
             return;
         };
-        found.claimant = Some(handle);
+        found.rare_mut().claimant = Some(handle);
         let before = found.owner_bytes();
         let is_same_user = found.principal.is_same_user(&connection.principal);
         found.principal = connection.principal.clone();
@@ -419,7 +419,7 @@ impl Shard {
         *sessions = (*sessions + found.owner_bytes()).saturating_sub(before);
         found.is_there_again();
         let was_persistent = found.is_persistent();
-        found.expiry = accepting.expiry;
+        found.set_expiry(accepting.expiry);
         let renew = was_persistent != found.is_persistent();
         // [MQTT5-3.1.3-9]: a will that was waiting is not published, its client is back.
         let waiting = found.will.take().filter(|_| fault(Fault::WillNotCancelled));
@@ -560,7 +560,7 @@ impl Shard {
         self.delivery.counters.connects_accepted += 1;
         self.delivery.send(handle, &Packet::Connack(connack));
         if let Some(session) = self.delivery.sessions.get_mut(session_handle) {
-            session.claimant = None;
+            session.forget_claimant();
             session.connection = Some(handle);
             session.shed_rare();
             self.delivery.connected += 1;

@@ -149,7 +149,7 @@ impl Shard {
         if !self.delivery.authority.in_force {
             return;
         }
-        for filter in found.subscriptions.keys() {
+        for filter in found.subscriptions.filters() {
             if let Ok(filter) = TopicFilter::new(filter)
                 && let Ok(shared) = filter.shared()
             {
@@ -179,7 +179,7 @@ impl Shard {
         if found.standing.entrance.is_none() {
             return 0;
         }
-        let filters: Vec<Box<str>> = found.subscriptions.keys().cloned().collect();
+        let filters: Vec<Box<str>> = found.subscriptions.filters().cloned().collect();
         for filter in &filters {
             let Ok(parsed) = TopicFilter::new(filter) else { continue };
             let was_suspended =

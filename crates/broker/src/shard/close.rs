@@ -57,11 +57,11 @@ impl Shard {
             disconnect.properties.session_expiry_interval(),
             self.delivery.sessions.get_mut(session),
         ) {
-            if found.expiry == Expiry::AtClose && interval != 0 {
+            if found.expiry() == Expiry::AtClose && interval != 0 {
                 return Err(Violation::SessionExpirySetLate);
             }
             let max = self.delivery.limits.session_expiry_max;
-            found.expiry = Expiry::granted(interval, max);
+            found.set_expiry(Expiry::granted(interval, max));
             if found.is_persistent() {
                 self.delivery.journal.push(found.record());
             }
@@ -215,9 +215,9 @@ impl Shard {
         let Some(session) = self.delivery.sessions.get_mut(handle) else {
             return;
         };
-        session.claimant = None;
+        session.forget_claimant();
         session.answers.abandon_all();
-        session.shed();
+        session.shed(now);
         if !cause.publishes_will() && !fault(Fault::WillAfterDisconnect) {
             // [MQTT3-3.1.2-10] [MQTT3-3.14.4-3] [MQTT5-3.1.2-10] [MQTT5-3.14.4-3]
             session.will = None;
@@ -228,7 +228,7 @@ impl Shard {
             return;
         }
         let mut deadline: Option<u64> = None;
-        if let Expiry::After(seconds) = session.expiry
+        if let Expiry::After(seconds) = session.expiry()
             && !fault(Fault::ExpiryForgotten)
         {
             let expires = now.mono_ms + u64::from(seconds) * 1_000;
@@ -291,10 +291,10 @@ impl Shard {
         self.clients.remove(handle, &session.client_id, &self.delivery.sessions);
         let shares = session.is_member_of_groups();
         if session.subscriptions.len() > LEAVING_SLICE {
-            let subscriptions = std::mem::take(&mut session.subscriptions);
+            let subscriptions = session.subscriptions.take();
             self.leaving.push_back((handle, subscriptions));
         } else {
-            for filter in session.subscriptions.keys() {
+            for filter in session.subscriptions.filters() {
                 self.drop_subscription(filter, handle);
             }
         }

@@ -150,7 +150,7 @@ impl Shard {
 impl Session {
     /// Whether it shares a subscription with others.
     pub(super) fn is_member_of_groups(&self) -> bool {
-        self.subscriptions.keys().any(|filter| filter.starts_with("$share/"))
+        self.subscriptions.filters().any(|filter| filter.starts_with("$share/"))
     }
 
     /// What it is owed and has at hand, in order, with whether it may be given to somebody else;

@@ -34,6 +34,7 @@ impl Shard {
         self.delivery.journal.enter(connection.stage);
         let before = over_tls.then(|| self.delivery.packets.messages_received());
         self.take_in(handle, input, now);
+        self.router.end_input();
         self.delivery.journal.leave();
         if let Some(before) = before {
             self.delivery.tls.publish_received +=
@@ -80,6 +81,9 @@ impl Shard {
                 if let Err(violation) = self.on_frame(&sender, &frame) {
                     return self.violate_with(handle, violation, frame.bytes, now);
                 }
+                if self.router.has_missed() && !input.is_empty() {
+                    self.look_ahead(&sender, input);
+                }
                 continue;
             }
             match self.take_in_piece(handle, input, now) {
@@ -92,6 +96,15 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// The last packet's topic had no route, so those to come may have none either.
+    #[inline(never)]
+    fn look_ahead(&mut self, sender: &Sender, input: &[u8]) {
+        let limits = &self.delivery.limits;
+        // Where topics go that are below a mount is known when the mount is put before them.
+        let input = if sender.mounted { &[] } else { input };
+        self.router.look_ahead(input, limits.packet_bytes_max, self.delivery.law());
     }
 
     /// Deals with input that is not a whole packet of an attached client. Returns the rest if
@@ -230,8 +243,7 @@ impl Shard {
         };
         let held = connection.take_held();
         self.take_in_counted(handle, &held, now);
-        self.choke_if_deaf(handle);
-        self.delivery.weigh(handle);
+        self.look_after_input(handle, false);
         let free = self.wants_input(handle);
         if free {
             self.actions.push_back(Action::Resume(handle));

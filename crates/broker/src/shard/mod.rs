@@ -41,7 +41,7 @@ use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::losses::Lost;
 use crate::mail::Departure;
-use crate::memory::{CommonMemory, Memory, Owner, Pressure};
+use crate::memory::{CommonMemory, Memory, Owner, Pressure, SUBSCRIPTION_BYTES};
 use crate::offer::Offer;
 use crate::outbox::Outbox;
 use crate::parcel::Parcel;
@@ -582,13 +582,13 @@ impl Shard {
         if connection.transport == Transport::Tls {
             self.delivery.tls.bytes_received += bytes.len() as u64;
         }
+        let rests = connection.is_settled();
         if connection.held() == 0 {
             self.take_in_counted(handle, bytes, now);
-            self.choke_if_deaf(handle);
         } else {
             connection.hold(bytes);
         }
-        self.delivery.weigh(handle);
+        self.look_after_input(handle, rests);
         if self.is_metering {
             self.charge_bytes(handle, bytes.len());
         }
@@ -613,15 +613,23 @@ impl Shard {
         }
     }
 
+    /// A connection's input was dealt with, and it has perhaps no more of it than before.
+    ///
     /// Messages stop at the limit of a connection's output, the last going over it by one packet.
     /// Whatever is beyond are answers to a client that asks and does not read; so it is not read.
-    fn choke_if_deaf(&mut self, handle: ConnectionHandle) {
+    #[inline]
+    pub(super) fn look_after_input(&mut self, handle: ConnectionHandle, had_none: bool) {
         let limits = &self.delivery.limits;
         let most = limits.unsent_bytes_max.saturating_add(limits.packet_bytes_max as usize);
-        if let Some(connection) = self.delivery.connections.get_mut(handle)
-            && connection.outbox.len() > most
-        {
+        let Some(connection) = self.delivery.connections.get_mut(handle) else {
+            return;
+        };
+        if connection.outbox.len() > most {
             connection.holds.add(Hold::Deaf);
+        }
+        // Output counts when it is about to be written.
+        if !had_none || !connection.is_settled() {
+            self.delivery.weigh(handle);
         }
     }
 
@@ -769,6 +777,15 @@ impl Shard {
     /// What the clients of this shard take of memory.
     pub fn memory(&self) -> Memory {
         self.delivery.memory()
+    }
+
+    /// What all shards take of memory, and beside that what this one keeps for later use, or has not come to
+    /// free yet, in bytes.
+    pub fn memory_kept(&self) -> usize {
+        let leaving: usize = self.leaving.iter().map(|(_, filters)| filters.len()).sum();
+        self.commons.memory().total()
+            + self.delivery.outputs.spare_bytes()
+            + leaving * SUBSCRIPTION_BYTES
     }
 
     /// What all shards take of memory.

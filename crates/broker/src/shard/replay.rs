@@ -64,7 +64,7 @@ impl Shard {
             return Next::Waits;
         };
         // It was subscribed to.
-        let terms = found.subscriptions.get(&filter).copied();
+        let terms = found.subscriptions.get(&filter);
         let next = match (terms, TopicFilter::new(&filter)) {
             (Some(terms), Ok(_)) if found.is_suspended(&filter) => {
                 self.end_replay(session, &filter, terms, &replay);

@@ -92,22 +92,22 @@ impl Shard {
         let limits = &self.delivery.limits;
         let found = self.delivery.sessions.get_mut(session).ok_or(ReasonCode::UnspecifiedError)?;
         found.forget_suspended(text);
-        let is_new = !found.subscriptions.contains_key(text);
-        if is_new && found.subscriptions.len() >= limits.subscriptions_max {
+        // Whether it is a new one is asked beforehand only where no new one is taken.
+        let is_full = found.subscriptions.len() >= limits.subscriptions_max;
+        let lacks_memory = self.delivery.pressure >= Pressure::NewWork;
+        if (is_full || lacks_memory) && found.subscriptions.get(text).is_none() {
+            self.delivery.dropped.memory_subscriptions += u64::from(!is_full);
             return Err(ReasonCode::QuotaExceeded);
         }
-        if is_new && self.delivery.pressure >= Pressure::NewWork {
-            self.delivery.dropped.memory_subscriptions += 1;
-            return Err(ReasonCode::QuotaExceeded);
-        }
+        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
+        let old = found.subscriptions.insert(text, terms);
+        let is_new = old.is_none();
         if is_new {
-            found.subscription_bytes += subscription_bytes(text);
             self.delivery.memory.sessions += subscription_bytes(text);
         }
         let durable = found.is_persistent();
         let early = fault(Fault::RetainedReadEarly)
             .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
-        let old = found.subscriptions.get(text).copied();
         // A subscription that is replaced goes on: what is on its way is still owed [MQTT3-3.8.4-3]
         // [MQTT5-3.8.4-4].
         terms.since = old.map_or(0, |old| old.since);
@@ -144,9 +144,14 @@ impl Shard {
             *opens = Some(number);
             Replay::new(number, up_to, self.first_retained_part(filter), is_stored)
         });
-        // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
-        if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(text.into(), terms);
+        if (terms.since > 0 || durable || replay.is_some())
+            && let Some(found) = self.delivery.sessions.get_mut(session)
+        {
+            if terms.since > 0
+                && let Some(noted) = found.subscriptions.get_mut(text)
+            {
+                *noted = terms;
+            }
             if let Some(replay) = replay {
                 found.replays.await_suback(text, replay);
             }
@@ -167,8 +172,7 @@ impl Shard {
         self.put_subscription(filter.as_str(), terms.subscriber(session, true));
         self.delivery.memory.sessions += subscription_bytes(filter.as_str());
         if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(filter.as_str().into(), terms);
-            found.subscription_bytes += subscription_bytes(filter.as_str());
+            found.subscriptions.insert(filter.as_str(), terms);
         }
     }
 
@@ -179,7 +183,7 @@ impl Shard {
         };
         let durable = found.is_persistent();
         let leading = found.subscriptions.iter().filter(|(filter, _)| !found.is_suspended(filter));
-        let all: Vec<_> = leading.map(|(filter, terms)| (filter.clone(), *terms)).collect();
+        let all: Vec<_> = leading.map(|(filter, terms)| (filter.clone(), terms)).collect();
         for (filter, terms) in all {
             self.put_subscription(&filter, terms.subscriber(session, durable));
         }
@@ -190,7 +194,7 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get(session) else {
             return;
         };
-        if let Some(terms) = found.subscriptions.get(filter).copied() {
+        if let Some(terms) = found.subscriptions.get(filter) {
             let durable = found.is_persistent();
             self.put_subscription(filter, terms.subscriber(session, durable));
         }
@@ -234,12 +238,11 @@ impl Shard {
         let Some(found) = self.delivery.sessions.get_mut(session) else {
             return ReasonCode::UnspecifiedError;
         };
-        if found.subscriptions.remove(filter.as_str()).is_none() {
+        if !found.subscriptions.remove(filter.as_str()) {
             return ReasonCode::NoSubscriptionExisted;
         }
         found.replays.remove(filter.as_str());
         found.forget_suspended(filter.as_str());
-        found.subscription_bytes -= subscription_bytes(filter.as_str());
         self.delivery.memory.sessions -= subscription_bytes(filter.as_str());
         if found.is_persistent() {
             let (key, filter) = (found.key, filter.as_str().into());

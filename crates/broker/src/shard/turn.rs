@@ -44,14 +44,20 @@ impl Shard {
     /// turn, and again as long as there [is some](Self::has_work).
     pub fn work(&mut self, now: Now) {
         self.delivery.now = now;
-        self.release();
-        self.replay_retained();
-        self.take_out_subscriptions();
-        self.judge_sessions();
-        self.greet_some();
-        self.watch_crowds();
-        for session in self.delivery.losses.take_fresh() {
-            self.say_losses(session, now);
+        if self.has_work() {
+            self.release();
+            self.replay_retained();
+            self.take_out_subscriptions();
+            self.judge_sessions();
+            self.greet_some();
+        }
+        if !self.delivery.crowded.is_empty() {
+            self.watch_crowds();
+        }
+        if self.delivery.losses.has_fresh() {
+            for session in self.delivery.losses.take_fresh() {
+                self.say_losses(session, now);
+            }
         }
         if self.delivery.authority.in_force {
             self.say_refusals(now);
@@ -130,7 +136,14 @@ impl Shard {
             let records = self.delivery.with_deferred(&deferred, is_overdue, records);
             self.actions.push_back(Action::Persist { ticket, records, stage });
         }
-        // Behind the records, so that what was just left to the store can be found there.
+        if !self.delivery.loads.is_empty() {
+            self.ask_for_loads();
+        }
+    }
+
+    /// Asks for what is to be loaded: behind the records, so that what was just left to the store can be
+    /// found there.
+    fn ask_for_loads(&mut self) {
         for session in std::mem::take(&mut self.delivery.loads) {
             if let Some(found) = self.delivery.sessions.get(session) {
                 let bytes_max = self.delivery.limits.queue_resident_bytes_max;
@@ -147,6 +160,7 @@ impl Shard {
         shed(&mut self.due);
         shed(&mut self.to_be_judged);
         shed(&mut self.delivery.outputs.dirty);
+        self.delivery.journal.shed();
         shed_queue(&mut self.actions);
         shed_queue(&mut self.leaving);
         shed_queue(&mut self.to_be_greeted);
@@ -224,11 +238,14 @@ impl Shard {
                 return;
             }
             let session = connection.session;
+            if let Some(connection) = self.delivery.connections.get_mut(handle) {
+                connection.shed(now.mono_ms);
+            }
             self.set_timer(deadline, Timer::KeepAlive(handle), now);
             // Whoever says nothing between two looks needs nothing meanwhile.
             if let Some(found) = session.and_then(|session| self.delivery.sessions.get_mut(session))
             {
-                found.shed();
+                found.shed(now);
             }
         } else {
             let keep_alive = connection.keep_alive.seconds();
@@ -243,7 +260,7 @@ impl Shard {
             return;
         };
         session.forget_timer();
-        session.shed();
+        session.shed(now);
         // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]: as long as there is a connection, there is its session.
         if session.holder().is_some() {
             return;

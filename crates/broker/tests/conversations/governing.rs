@@ -489,6 +489,42 @@ fn what_waited_at_qos_0_is_asked_about_like_the_rest() {
     });
 }
 
+// [MQTT3-4.3.3-1] [MQTT5-4.3.3-4] [MQTT5-4.3.3-5]
+#[test]
+fn a_delivery_at_qos_2_that_was_begun_is_ended_without_its_message() {
+    in_each_version(|version| {
+        let mut w = World::governed(denying(&[]));
+        with_publisher(&mut w);
+        w.connect("a", user(version, "a").persistent());
+        w.subscribe("a", "#", 2);
+        w.publish("p", publish("t/x", "secret").qos(2));
+        w.publish("p", publish("u", "open").qos(2));
+        w.expect("a", publish("t/x", "secret").qos(2).id(1));
+        w.expect("a", publish("u", "open").qos(2).id(2));
+        // Its PUBRECs are lost with the connection, so it holds both identifiers, until PUBREL comes.
+        w.lose("a");
+        w.govern(denying(&[("a", 'r', "t/#")]));
+        w.hold_store();
+        w.start("a", user(version, "a").persistent());
+        w.let_store_run();
+        w.expect_anywhere("a", pubrel(1));
+        assert_eq!(w.snapshot().denied.queued, 1);
+        // Until it has said PUBCOMP, whatever happens it is PUBREL and not the message.
+        w.lose("a");
+        w.govern(denying(&[]));
+        w.connect("a", user(version, "a").persistent());
+        w.expect("a", pubrel(1));
+        w.receive("a", publish("u", "open").qos(2).id(2).dup());
+        w.send("a", pubcomp(1));
+        w.lose("a");
+        w.connect("a", user(version, "a").persistent());
+        w.expect_nothing("a");
+        w.disconnect("a");
+        w.disconnect("p");
+        w.expect_quiet();
+    });
+}
+
 #[test]
 fn a_subscription_without_its_right_can_be_ended_and_made_again() {
     let mut w = World::governed(denying(&[]));

@@ -1,7 +1,7 @@
 //! Retained messages: kept, replaced, forgotten, and given to new subscriptions piece by piece.
 
 use crate::{connecting, in_each_version};
-use noctule_broker::Limits;
+use noctule_broker::{Limits, Record};
 use noctule_mqtt::packet::RetainHandling;
 use noctule_mqtt::{Property, ProtocolVersion};
 use noctule_testkit::packets::*;
@@ -444,4 +444,33 @@ fn each_copy_has_the_identifier_of_its_own_subscription() {
     heard.iter_mut().for_each(|identifiers| identifiers.sort_unstable());
     heard.sort();
     assert_eq!(heard, [vec![7, 8], vec![9]]);
+}
+
+#[test]
+fn one_that_is_upgraded_still_says_who_has_published_it_and_when() {
+    let mut w = World::with(Limits { upgrade_qos: true, ..Limits::default() });
+    w.connect("s", v5().user("anna"));
+    w.publish("s", publish("x", "kept").retain());
+    let kept = w.records().iter().find_map(|record| match record {
+        Record::Retained { message, .. } => Some(message.clone()),
+        _ => None,
+    });
+    let kept = kept.expect("it is stored");
+    assert!(kept.received_ms() > 0 && kept.published_by().is_some());
+    w.pass(100);
+    w.connect("r", v5().persistent());
+    w.subscribe("r", "x", 1);
+    w.expect("r", publish("x", "kept").qos(1).retain().id(1));
+    w.lose("r");
+    let owed: Vec<_> = w
+        .records()
+        .iter()
+        .filter_map(|record| match record {
+            Record::Owed { owed, .. } => Some(owed.message.clone()),
+            _ => None,
+        })
+        .collect();
+    let [owed] = &owed[..] else { panic!("{owed:?}") };
+    assert_eq!(owed.published_by(), kept.published_by());
+    assert_eq!(owed.received_ms(), kept.received_ms());
 }

@@ -7,7 +7,7 @@ use noctule_broker::{
 };
 use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode};
 use noctule_testkit::packets::*;
-use noctule_testkit::{Pieces, Said, World};
+use noctule_testkit::{Pieces, Said, World, hear_out};
 use proptest::prelude::*;
 
 const PUBLISHERS: [ProtocolVersion; 2] = [ProtocolVersion::V311, ProtocolVersion::V5];
@@ -88,25 +88,8 @@ fn conversation(
             w.say("s", if message.retain { said.retain() } else { said });
         }
         w.settle();
-        // Everybody acknowledges all at once, until nothing comes any more.
-        loop {
-            let mut acknowledged = false;
-            for (name, heard) in names.iter().zip(&mut heard) {
-                for said in w.all_heard(name) {
-                    if let Said::Publish(publish) = &said
-                        && let Some(id) = publish.id.filter(|_| publish.qos.bits() == 1)
-                    {
-                        let (packet, reason) = (PacketType::Puback, ReasonCode::Success);
-                        w.say(name, Said::Ack { packet, id, reason });
-                        acknowledged = true;
-                    }
-                    heard.push(said);
-                }
-            }
-            if !acknowledged {
-                break;
-            }
-            w.settle();
+        for (heard, more) in heard.iter_mut().zip(hear_out(&mut w, &names)) {
+            heard.extend(more);
         }
         heard[subscribers].extend(w.all_heard("s"));
     }

@@ -3,9 +3,9 @@
 
 use crate::connecting;
 use noctule_broker::{Limits, OnQueueFull};
-use noctule_mqtt::{PacketType, ProtocolVersion, ReasonCode};
+use noctule_mqtt::ProtocolVersion;
 use noctule_testkit::packets::*;
-use noctule_testkit::{Pieces, Said, Shards};
+use noctule_testkit::{Pieces, Said, Shards, hear_out};
 use proptest::prelude::*;
 
 /// The shard of a receiver, its filter, version and QoS, whether it is kept, and the largest packet it
@@ -93,24 +93,8 @@ fn conversation(
             }
         }
         w.settle();
-        loop {
-            let mut acknowledged = false;
-            for (name, heard) in names.iter().zip(&mut heard) {
-                for said in w.all_heard(name) {
-                    if let Said::Publish(publish) = &said
-                        && let Some(id) = publish.id.filter(|_| publish.qos.bits() == 1)
-                    {
-                        let (packet, reason) = (PacketType::Puback, ReasonCode::Success);
-                        w.say(name, Said::Ack { packet, id, reason });
-                        acknowledged = true;
-                    }
-                    heard.push(said);
-                }
-            }
-            if !acknowledged {
-                break;
-            }
-            w.settle();
+        for (heard, more) in heard.iter_mut().zip(hear_out(&mut w, &names)) {
+            heard.extend(more);
         }
         heard[names.len()].extend(w.all_heard(&sender));
     }

@@ -16,7 +16,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_client::ProtocolVersion;
 use noctule_load::LoadError;
-use noctule_load::torture::profile::{PROFILES, Profile};
+use noctule_load::torture::profile::{Asked, OWN_CA, PROFILES, Profile};
 use noctule_load::torture::victim::{Ending, Launch, keep_to};
 use noctule_load::torture::{self, Plan, Progress, Report, Verdict};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -45,13 +45,13 @@ pub(crate) fn describe() -> Command {
         ])
 }
 
-fn victims() -> [Arg; 5] {
+fn victims() -> [Arg; 8] {
     [
         Arg::new(COMMAND)
             .value_name("COMMAND")
             .num_args(0..)
             .last(true)
-            .help("The broker, or with --profile further options for it: {port}, {data}, {config}"),
+            .help("The broker, or with --profile further options for it: {port}, {data}, {config}, {shards}"),
         Arg::new(PROFILE)
             .long(PROFILE)
             .value_name("NAME")
@@ -64,6 +64,18 @@ fn victims() -> [Arg; 5] {
             .value_parser(value_parser!(PathBuf))
             .conflicts_with(PROFILE)
             .help("A configuration file, of which {config} is a copy with {port} and {data} filled in"),
+        Arg::new(SHARDS)
+            .long(SHARDS)
+            .value_name("LIST")
+            .value_delimiter(',')
+            .value_parser(value_parser!(u16).range(1..))
+            .help("With how many loops it may begin, such as 1,2,3: each start takes one of them for {shards}"),
+        switch(TLS, "Clients come over TLS; without --cafile they trust {data}/tls/ca.pem, which our broker makes")
+            .visible_alias("ssl"),
+        Arg::new(CAFILE)
+            .long(CAFILE)
+            .value_name("FILE")
+            .help("Clients come over TLS and trust the certificates in this PEM file, in which {data} is filled in"),
         Arg::new(DIRECTORY)
             .long(DIRECTORY)
             .value_name("DIR")
@@ -240,6 +252,7 @@ fn plan(arguments: &ArgMatches) -> Result<Plan, Trouble> {
     plan.retained = number(RETAINED);
     plan.window = small(WINDOW);
     plan.payload_bytes = number(PAYLOAD) as usize;
+    plan.shards = arguments.get_many(SHARDS).unwrap_or_default().copied().collect();
     if arguments.get_one::<String>(VERSION).is_some_and(|version| version == "mqttv5") {
         plan.version = ProtocolVersion::V5;
     }
@@ -250,14 +263,18 @@ fn launch(arguments: &ArgMatches) -> Result<Launch, Trouble> {
     let ours = std::env::current_exe()
         .map_err(|error| LoadError::io("cannot find this program", error))?;
     let words = command(arguments);
+    let cafile = arguments.get_one::<String>(CAFILE);
+    let over_tls = arguments.get_flag(TLS) || cafile.is_some();
+    let asked = Asked { over_tls, shards: arguments.contains_id(SHARDS) };
     let mut launch = match arguments.get_one::<String>(PROFILE) {
-        Some(name) => Profile::named(name)?.launch(&ours, &words)?,
+        Some(name) => Profile::named(name)?.launch(&ours, &words, asked)?,
         None if words.is_empty() => {
             let words = "name a broker with --profile, or give its command behind --";
             return Err(Trouble::Usage(words.into()));
         }
-        None => Launch { words, config: config(arguments)?, keeper: Vec::new() },
+        None => Launch { words, config: config(arguments)?, ..Launch::default() },
     };
+    launch.trusted = over_tls.then(|| cafile.map_or(OWN_CA, String::as_str).into());
     let keeper = [&ours.to_string_lossy(), "torture", "--keep-to", "{pid}", "--"];
     launch.keeper = keeper.map(String::from).into();
     Ok(launch)
@@ -291,6 +308,9 @@ const PRESENT: &str = "present";
 const ABSENT: &str = "absent";
 const WRITERS: &str = "writers";
 const RETAINED: &str = "retained";
+const SHARDS: &str = "shards";
+const TLS: &str = "tls";
+const CAFILE: &str = "cafile";
 const WINDOW: &str = "window";
 const PAYLOAD: &str = "payload";
 const VERSION: &str = "protocol-version";
@@ -308,14 +328,16 @@ Starts the broker, keeps publishers (QoS 1 and 2), persistent subscribers that a
 writers of retained values busy, kills it at random moments, starts it again on what it has left, and
 accounts for everything it had acknowledged: lost, doubled at QoS 2, out of order, older retained
 values, sessions and subscriptions that are gone. One client subscribes to many retained messages again
-and again, of which each has to come once. Any broker will do that takes a port and a directory.";
+and again, of which each has to come once, and deletes some of them meanwhile. Any broker will do that takes a port and a directory.";
 
 const EXAMPLES: &str = "\
 Placeholders in COMMAND and in the file of --config: {port} is a free port of 127.0.0.1, {data} an
-empty directory. A broker whose command has no {port} must say `listening on ADDRESS:PORT (MQTT)`.
+empty directory, {shards} what --shards has chosen for this start. A broker whose command has no {port}
+must say `listening on ADDRESS:PORT (MQTT)`, with --tls `listening on ADDRESS:PORT (MQTT over TLS)`.
 
 Examples:
   noctule torture --profile noctule --rounds 100
+  noctule torture --profile noctule --tls --shards 1,2,3
   noctule torture --profile mosquitto-every-change --directory .
   noctule torture --config my.conf -- mosquitto -c {config}
   noctule torture -- some-broker --port {port} --storage {data}
@@ -354,6 +376,24 @@ mod tests {
             (7, Ending::Terminate, ProtocolVersion::V5)
         );
         assert_eq!(plan.life, Duration::from_secs(1)..Duration::from_millis(1_500));
+    }
+
+    #[test]
+    fn over_tls_and_with_other_loops_in_each_life() {
+        let line = ["--profile", "noctule", "--tls", "--shards", "1,2,3"];
+        let plan = read(&line).unwrap();
+        let words = plan.launch.words.join(" ");
+        assert!(words.ends_with("--tls-port 0 --data-dir {data} --shards {shards}"), "{words}");
+        assert_eq!(plan.launch.trusted.as_deref(), Some("{data}/tls/ca.pem"));
+        assert_eq!(plan.shards, [1, 2, 3]);
+        let plan = read(&["--cafile", "my.pem", "--", "bat", "--port", "{port}"]).unwrap();
+        assert_eq!(plan.launch.trusted.as_deref(), Some("my.pem"));
+        assert_eq!(read(&["--", "bat"]).unwrap().launch.trusted, None);
+        let line = ["--shards", "1,2", "--", "bat"];
+        assert!(read(&line).unwrap_err().contains("needs {shards} in the command"));
+        let line = ["--", "bat", "{shards}"];
+        assert!(read(&line).unwrap_err().contains("says what {shards} stands for"));
+        assert!(read(&["--shards", "0", "--", "bat", "{shards}"]).is_err());
     }
 
     #[test]

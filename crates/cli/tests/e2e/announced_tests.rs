@@ -10,9 +10,10 @@ use crate::haproxy::Haproxy;
 use crate::login::{answer, connect, passwd};
 use crate::program::{DEADLINE, Finished, Program};
 use crate::room::Room;
+use crate::ws_client::{WsClient, request};
 
 /// What a proxy says of a client with this address.
-fn line(address: &str) -> Vec<u8> {
+pub(crate) fn line(address: &str) -> Vec<u8> {
     format!("PROXY TCP4 {address} 198.51.100.2 56324 1883\r\n").into_bytes()
 }
 
@@ -76,6 +77,36 @@ fn a_client_has_the_address_that_its_proxy_says() {
     assert_eq!(login(&broker, itself, None, None), 0);
     assert_eq!(login(&broker, b"PROXY UNKNOWN\r\n", None, None), 5);
     broker.program().expect_complaint(&["disconnected", "peer=\"unknown,behind=127.0.0.1\""]);
+}
+
+/// What a web server says in its request for WebSocket counts if the one whom the PROXY protocol names is
+/// among `ws_proxies`: that one is the other end, and not who has announced it.
+#[test]
+fn with_both_the_proxy_protocol_says_whose_word_in_a_request_for_websocket_counts() {
+    let flags = ["--ws-port", "0", "--ws-proxies", "192.0.2.7", "--allow-anonymous"];
+    let broker = Broker::ours(&[&HERE[..], &flags].concat());
+    let said = "X-Forwarded-For: 192.0.2.9\r\n";
+    let of_listed_announcer = "X-Forwarded-For: 127.0.0.1, 192.0.2.9\r\n";
+    for (number, (announced, fields, peer)) in [
+        ("192.0.2.1", "", "192.0.2.1:56324"),
+        // Not listed, so it is not believed, and what it hides is not believed to be itself either.
+        ("192.0.2.1", said, "unknown,behind=192.0.2.1"),
+        ("192.0.2.7", said, "192.0.2.9:0"),
+        ("192.0.2.7", of_listed_announcer, "192.0.2.9:0"),
+        ("192.0.2.7", "", "unknown,behind=192.0.2.7"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = WsClient::silent(&broker.ws_port());
+        client.send_raw(&[line(announced), request(fields).into_bytes()].concat());
+        assert_eq!(client.answer().0, 101);
+        let id = broker.id(&format!("both-{number}"));
+        client.send(&connect(4, &id, None, None));
+        assert_eq!(client.receive(4), [0x20, 2, 0, 0]);
+        let words = ["connected", &format!("client_id=\"{id}\""), &format!("peer=\"{peer}\"")];
+        broker.program().expect_complaint(&words);
+    }
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub(crate) fn python() -> Command {
     assert!(python.exists(), "the Python clients are missing: {PREPARE}");
     // Unbuffered: the last words of a script that is killed at its deadline are wanted.
     let mut command = Command::new(python);
-    command.arg("-u");
+    // What scripts share is compiled anew: nothing is left beside them.
+    command.args(["-u", "-B"]);
     command
 }
 

@@ -78,6 +78,38 @@ fn sigterm_and_sigint_end_it_with_exit_code_0_while_clients_are_connected() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once_whoever_still_has_to_hear_of_it() {
+    for (first, second, code) in [(Signal::INT, Signal::INT, 130), (Signal::INT, Signal::TERM, 143)]
+    {
+        let broker = Broker::ours(QUIET);
+        // Somebody who does not read what is for him, so that the first one takes its two seconds.
+        let mut stuck = broker.connect();
+        assert_eq!(connack(&mut stuck, &connect(4))[0], 0x20);
+        stuck.write_all(b"\x82\x06\x00\x01\x00\x01x\x00").unwrap();
+        let mut suback = [0; 5];
+        stuck.read_exact(&mut suback).unwrap();
+        let mut publisher = broker.connect();
+        assert_eq!(connack(&mut publisher, &connect(5))[0], 0x20);
+        let body = [&b"\x00\x01x\x00"[..], &[0; 16_380]].concat();
+        let message = [&[0x30, 0x80, 0x80, 0x01][..], &body].concat();
+        for _ in 0..1_000 {
+            publisher.write_all(&message).unwrap();
+        }
+        publisher.write_all(b"\xC0\x00").unwrap();
+        publisher.read_exact(&mut [0; 2]).unwrap();
+        broker.program().signal(first);
+        broker.program().expect("its answer to the first signal", |line| {
+            line.starts_with("stopping: clients are told").then_some(())
+        });
+        let begin = Instant::now();
+        let finished = broker.end_by(second);
+        assert_eq!(finished.status.code(), Some(code), "{finished:?}");
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        assert_eq!(finished.lines.last().map(String::as_str), Some("stopped at once"));
+    }
+}
+
+#[test]
 fn its_port_is_free_again_after_the_end() {
     let broker = Broker::ours(&[]);
     let address = broker.listeners()[0];

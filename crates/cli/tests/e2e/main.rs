@@ -35,6 +35,7 @@ mod faulty_proxy;
 mod foreign;
 mod format_tests;
 mod gmqtt_tests;
+mod handover_tests;
 mod haproxy;
 mod hello_tests;
 mod hostile;

@@ -28,6 +28,7 @@ const FIGURES: &[&str] = &[
     "sessions found again",
     "retained values looked at",
     "retained messages handed out",
+    "deleted meanwhile",
 ];
 
 /// Whether a line is the row of this name, with figures behind a gap.

@@ -68,6 +68,28 @@ fn our_broker_keeps_what_it_acknowledges_whatever_is_spoken() {
 }
 
 #[test]
+fn our_broker_keeps_it_over_tls_and_with_another_number_of_loops_in_each_life() {
+    let room = Room::new();
+    let mut command = noctule();
+    command.arg("torture").arg("--directory").arg(room.path());
+    command.args(["--profile", "noctule", "--tls", "--shards", "1,2,3", "--seed", "5"]);
+    command.args(["--rounds", "4", "--up", "50ms..600ms", "--keep", "--json"]);
+    command.args(["--", "--store-segment-bytes", "1MiB"]);
+    let report = Program::start(&mut command).finish().well();
+    let json = report.lines.join("\n");
+    for key in ["lost", "doubled", "reordered", "retained_stale", "sessions_gone"] {
+        assert!(json.contains(&format!("\"{key}\": 0")), "{json}");
+    }
+    assert!(!json.contains("\"retained_deleted\": 0"), "some were deleted meanwhile: {json}");
+    let said = std::fs::read_to_string(left(&room)[0].join("output.txt")).expect("its words");
+    assert!(said.contains("(MQTT over TLS)"), "{said}");
+    assert!(left(&room)[0].join("data/tls/ca.pem").exists());
+    // What the seed has chosen; the store of each was read by the next.
+    let loops = ["shards: 1", "shards: 2", "shards: 3"].map(|one| said.contains(one));
+    assert!(loops.iter().filter(|one| **one).count() > 1, "{said}");
+}
+
+#[test]
 fn our_broker_keeps_it_when_it_is_asked_to_end() {
     let room = Room::new();
     let flags = ["--rounds", "2", "--up", "50ms..400ms", "--signal", "TERM"];

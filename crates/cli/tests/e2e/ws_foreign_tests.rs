@@ -13,40 +13,54 @@ macro_rules! scenarios {
     };
 }
 
+/// All that a client of MQTT 5 plays.
+macro_rules! all {
+    ($($how:tt)+) => {
+        scenarios!($($how)+:
+            round_trips retained will persistent_session thousand_at_qos_1 thousand_at_qos_2 take_over
+            unsubscribe many_filters properties large reconnects
+        );
+    };
+}
+
+/// What an old version could do otherwise.
+macro_rules! of_old_version {
+    ($($how:tt)+) => {
+        scenarios!($($how)+:
+            round_trips will persistent_session thousand_at_qos_2 take_over large reconnects
+        );
+    };
+}
+
+/// What TLS below could change.
+macro_rules! over_tls {
+    ($($how:tt)+) => {
+        scenarios!($($how)+:
+            round_trips will persistent_session thousand_at_qos_1 thousand_at_qos_2 large reconnects
+        );
+    };
+}
+
 mod mqttjs_ws {
-    scenarios!(node "mqttjs_scenarios.js" "5" "ws" "2":
-        round_trips retained will persistent_session thousand_at_qos_1 thousand_at_qos_2 take_over
-        unsubscribe many_filters properties large reconnects
-    );
+    all!(node "mqttjs_scenarios.js" "5" "ws" "2");
 }
 
 mod mqttjs_ws_v311 {
-    scenarios!(node "mqttjs_scenarios.js" "3.1.1" "ws" "1":
-        round_trips will persistent_session thousand_at_qos_2 take_over large reconnects
-    );
+    of_old_version!(node "mqttjs_scenarios.js" "3.1.1" "ws" "1");
 }
 
 mod mqttjs_wss {
-    scenarios!(node "mqttjs_scenarios.js" "5" "wss" "8":
-        round_trips will persistent_session thousand_at_qos_1 thousand_at_qos_2 large reconnects
-    );
+    over_tls!(node "mqttjs_scenarios.js" "5" "wss" "8");
 }
 
 mod paho_ws {
-    scenarios!(python "paho_scenarios.py" "5" "ws" "8":
-        round_trips retained will persistent_session thousand_at_qos_1 thousand_at_qos_2 take_over
-        unsubscribe many_filters properties large reconnects
-    );
+    all!(python "paho_scenarios.py" "5" "ws" "8");
 }
 
 mod paho_ws_v311 {
-    scenarios!(python "paho_scenarios.py" "3.1.1" "ws" "2":
-        round_trips will persistent_session thousand_at_qos_2 take_over large reconnects
-    );
+    of_old_version!(python "paho_scenarios.py" "3.1.1" "ws" "2");
 }
 
 mod paho_wss {
-    scenarios!(python "paho_scenarios.py" "5" "wss" "1":
-        round_trips will persistent_session thousand_at_qos_1 thousand_at_qos_2 large reconnects
-    );
+    over_tls!(python "paho_scenarios.py" "5" "wss" "1");
 }

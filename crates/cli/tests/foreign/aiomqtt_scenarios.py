@@ -2,24 +2,16 @@
 
     aiomqtt_scenarios.py HOST PORT VERSION SCENARIO WORD
 
-VERSION is 5; WORD begins all topics and client ids, so that runs do not meet.
-Ends with the line "ok SCENARIO", or with a traceback and exit code 1. Every wait has a deadline.
+VERSION is 5; the rest is said in `scenario.py`.
 """
 
 import asyncio
-import sys
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-HOST, PORT, VERSION, SCENARIO, WORD = sys.argv[1:6]
-DEADLINE = 20
-EVERY_BYTE = bytes(range(256))
-
-
-def topic(rest):
-    return f"{WORD}/{rest}"
+from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play
 
 
 def client(name, clean=True, **properties):
@@ -27,7 +19,7 @@ def client(name, clean=True, **properties):
     for key, value in properties.items():
         setattr(wanted, key, value)
     return aiomqtt.Client(
-        HOST, int(PORT), identifier=f"{WORD}{name}", protocol=aiomqtt.ProtocolVersion.V5,
+        HOST, PORT, identifier=f"{WORD}{name}", protocol=aiomqtt.ProtocolVersion.V5,
         clean_start=clean, properties=wanted, timeout=DEADLINE,
     )
 
@@ -121,7 +113,4 @@ async def flow_control():
         await asyncio.wait_for(sending, DEADLINE)
 
 
-SCENARIOS = [properties, aliases, shared_subscriptions, expiry, flow_control]
-
-asyncio.run({scenario.__name__: scenario for scenario in SCENARIOS}[SCENARIO]())
-print("ok", SCENARIO)
+play(properties, aliases, shared_subscriptions, expiry, flow_control)

@@ -2,23 +2,15 @@
 
     aws_scenarios.py HOST PORT VERSION SCENARIO WORD
 
-VERSION is 5; WORD begins all topics and client ids, so that runs do not meet.
-Ends with the line "ok SCENARIO", or with a traceback and exit code 1. Every wait has a deadline.
+VERSION is 5; the rest is said in `scenario.py`.
 """
 
 import queue
-import sys
 import time
 
 from awscrt import mqtt5
 
-HOST, PORT, VERSION, SCENARIO, WORD = sys.argv[1:6]
-DEADLINE = 20
-EVERY_BYTE = bytes(range(256))
-
-
-def topic(rest):
-    return f"{WORD}/{rest}"
+from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play
 
 
 class Peer:
@@ -37,7 +29,7 @@ class Peer:
         )
         self.client = mqtt5.Client(mqtt5.ClientOptions(
             host_name=HOST,
-            port=int(PORT),
+            port=PORT,
             connect_options=mqtt5.ConnectPacket(client_id=f"{WORD}{name}", **connect),
             session_behavior=behaviour.REJOIN_ALWAYS if lasting else behaviour.CLEAN,
             topic_aliasing_options=aliasing if aliases else None,
@@ -153,7 +145,4 @@ def flow_control():
     receiver.leave()
 
 
-SCENARIOS = [properties, aliases, shared_subscriptions, expiry, flow_control]
-
-{scenario.__name__: scenario for scenario in SCENARIOS}[SCENARIO]()
-print("ok", SCENARIO)
+play(properties, aliases, shared_subscriptions, expiry, flow_control)

@@ -2,22 +2,14 @@
 
     gmqtt_scenarios.py HOST PORT VERSION SCENARIO WORD
 
-VERSION is 5; WORD begins all topics and client ids, so that runs do not meet.
-Ends with the line "ok SCENARIO", or with a traceback and exit code 1. Every wait has a deadline.
+VERSION is 5; the rest is said in `scenario.py`.
 """
 
 import asyncio
-import sys
 
 import gmqtt
 
-HOST, PORT, VERSION, SCENARIO, WORD = sys.argv[1:6]
-DEADLINE = 20
-EVERY_BYTE = bytes(range(256))
-
-
-def topic(rest):
-    return f"{WORD}/{rest}"
+from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play
 
 
 class Peer:
@@ -39,7 +31,7 @@ class Peer:
 
     async def connect(self):
         """Returns whether the broker had a session for us."""
-        await asyncio.wait_for(self.client.connect(HOST, int(PORT)), DEADLINE)
+        await asyncio.wait_for(self.client.connect(HOST, PORT), DEADLINE)
         return bool(await asyncio.wait_for(self.connected.get(), DEADLINE) & 1)
 
     async def subscribe(self, name, qos):
@@ -145,7 +137,4 @@ async def flow_control():
         await receiver.expect(topic("t"), str(number).encode(), 2)
 
 
-SCENARIOS = [properties, aliases, shared_subscriptions, expiry, flow_control]
-
-asyncio.run({scenario.__name__: scenario for scenario in SCENARIOS}[SCENARIO]())
-print("ok", SCENARIO)
+play(properties, aliases, shared_subscriptions, expiry, flow_control)

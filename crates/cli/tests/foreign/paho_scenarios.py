@@ -2,15 +2,13 @@
 
     paho_scenarios.py HOST PORT VERSION SCENARIO WORD
 
-VERSION is 3.1.1 or 5; WORD begins all topics and client ids, so that runs do not meet. The environment
-may say what carries MQTT: TRANSPORT is tcp, ws or wss, and CA the file with whom to trust.
-Ends with the line "ok SCENARIO", or with a traceback and exit code 1. Every wait has a deadline.
+VERSION is 3.1.1 or 5. The environment may say what carries MQTT: TRANSPORT is tcp, ws or wss, and CA the
+file with whom to trust. The rest is said in `scenario.py`.
 """
 
 import os
 import queue
 import socket
-import sys
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -19,16 +17,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-HOST, PORT, VERSION, SCENARIO, WORD = sys.argv[1:6]
-PORT = int(PORT)
+from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, VERSION, WORD, topic, play
+
 V5 = VERSION == "5"
-DEADLINE = 20
-EVERY_BYTE = bytes(range(256))
 TRANSPORT = os.environ.get("TRANSPORT", "tcp")
-
-
-def topic(rest):
-    return f"{WORD}/{rest}"
 
 
 class Peer:
@@ -310,10 +302,7 @@ def reconnects():
     receiver.leave()
 
 
-SCENARIOS = [
+play(
     round_trips, retained, will, persistent_session, thousand_at_qos_1, thousand_at_qos_2,
     take_over, unsubscribe, many_filters, properties, large, reconnects,
-]
-
-{scenario.__name__: scenario for scenario in SCENARIOS}[SCENARIO]()
-print("ok", SCENARIO)
+)

@@ -307,7 +307,7 @@ fn messages(
     if outcome.faults.is_clean() && is_there {
         fleet.disconnect()?;
     }
-    let Outcome { sent, delivered, left_out, elapsed, faults } = outcome;
+    let Outcome { sent, delivered, left_out, elapsed, faults, .. } = outcome;
     let Times { latency, lag } = times;
     Ok(Run {
         counts: Counts { sent, delivered, left_out, ..Counts::default() },

@@ -45,8 +45,26 @@ pub struct Outcome {
     pub left_out: u64,
     /// From the first message to the last that came back.
     pub elapsed: Duration,
+    /// How it went in the later half of the time for sending; `None` for a run to a number of messages.
+    pub steady: Option<Steady>,
     /// What went wrong since the fleet connected.
     pub faults: Faults,
+}
+
+/// A part of a run: everything that can hold messages back holds some, and more are being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steady {
+    /// Messages delivered.
+    pub delivered: u64,
+    /// How long it was.
+    pub elapsed: Duration,
+}
+
+impl Steady {
+    /// Messages delivered in a second.
+    pub fn rate(&self) -> f64 {
+        self.delivered as f64 / self.elapsed.as_secs_f64()
+    }
 }
 
 /// How long the messages of a run took.
@@ -152,9 +170,9 @@ impl Fleet {
     fn drive(&mut self, goal: Goal, watcher: &mut dyn Watcher) -> (Outcome, Option<LoadError>) {
         let before = (self.sent.iter().sum::<u64>(), self.delivered());
         let begin = Instant::now();
-        let mut end = match goal {
-            Goal::Time(duration) => Some(begin + duration),
-            Goal::MessagesEach(_) => None,
+        let (mut end, half) = match goal {
+            Goal::Time(duration) => (Some(begin + duration), Some(begin + duration / 2)),
+            Goal::MessagesEach(_) => (None, None),
         };
         self.set_targets(goal);
         let mut events = Events::with_capacity(EVENTS_MAX);
@@ -165,6 +183,7 @@ impl Fleet {
         };
         let (mut heard_at, mut looked_at) = (begin, begin);
         let (mut is_open, mut closed_at, mut left_out) = (true, begin, 0);
+        let (mut half_way, mut steady) = (None, None);
         if let Some(stopwatch) = &mut self.stopwatch {
             stopwatch.start(begin);
         }
@@ -194,9 +213,16 @@ impl Fleet {
             if let Err(error) = refilled {
                 break Some(error);
             }
+            if half_way.is_none() && half.is_some_and(|half| now >= half) {
+                half_way = Some((now, self.delivered()));
+            }
             if is_open && end.is_some_and(|end| now >= end) {
                 is_open = false;
                 closed_at = now;
+                steady = half_way.map(|(since, delivered)| Steady {
+                    delivered: self.delivered() - delivered,
+                    elapsed: now - since,
+                });
                 self.stop_sending();
             }
             if self.is_quiet() {
@@ -225,6 +251,7 @@ impl Fleet {
             delivered,
             left_out,
             elapsed: over_at - begin,
+            steady,
             faults: self.faults(),
         };
         (outcome, broke)

@@ -1,4 +1,5 @@
-//! What waits and says nothing: resident memory for each idle connection and each absent session.
+//! What waits and says nothing: resident memory for each idle connection and each absent session, and
+//! how much of it stays with the broker when the connections are gone.
 
 use std::time::Duration;
 
@@ -29,7 +30,12 @@ pub(super) fn measure_idle(
         // Held until now; a broker that closed them in between would look cheap.
         held.iter().chain([&first]).try_for_each(check_open)?;
     }
-    Ok(Measured::of([("bytes", each(before, after, connections))]))
+    drop(held);
+    let left = calmed(broker)?;
+    Ok(Measured::of([
+        ("bytes", each(before, after, connections)),
+        ("left_bytes", left as f64 - before as f64),
+    ]))
 }
 
 pub(super) fn measure_absent(broker: &mut Broker, sessions: u32) -> Result<Measured, LoadError> {
@@ -40,7 +46,14 @@ pub(super) fn measure_absent(broker: &mut Broker, sessions: u32) -> Result<Measu
     Ok(Measured::of([("bytes", each(before, after, sessions))]))
 }
 
-fn settled(broker: &Broker) -> Result<u64, LoadError> {
+/// Resident memory once everybody is gone, and the broker has had time to give back what it does not
+/// need.
+pub(super) fn calmed(broker: &Broker) -> Result<u64, LoadError> {
+    std::thread::sleep(CALM);
+    settled(broker)
+}
+
+pub(super) fn settled(broker: &Broker) -> Result<u64, LoadError> {
     let pid = broker.pid.ok_or_else(|| LoadError::new("the broker's process is not known"))?;
     // What is due once a second, such as statistics, has come.
     std::thread::sleep(SETTLE);
@@ -52,4 +65,5 @@ fn each(before: u64, after: u64, count: u32) -> f64 {
 }
 
 const KEEP_ALIVE_S: u16 = 60;
+const CALM: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_millis(1_500);

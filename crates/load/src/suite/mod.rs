@@ -6,6 +6,7 @@
 //! here: goals, ratios and pictures are for whoever reads the JSON. The invariant: a round in which a
 //! message was lost, doubled or reordered has no figures.
 
+mod backlog;
 mod coming;
 mod disk;
 mod filters;
@@ -117,6 +118,13 @@ pub enum Work {
     Absent {
         /// How many.
         sessions: u32,
+    },
+    /// Messages of 64 bytes at QoS 1 that wait for persistent sessions, until those take them.
+    Backlog {
+        /// Sessions.
+        clients: u16,
+        /// Messages for each of them.
+        each: u32,
     },
     /// Retained messages of 64 bytes: set, then all sent to one subscriber.
     Retained {
@@ -266,6 +274,7 @@ impl Suite {
             }
             Work::Coming { over_tls } => coming::measure(broker, over_tls, self.duration),
             Work::Absent { sessions } => holding::measure_absent(broker, part(sessions)),
+            Work::Backlog { clients, each } => backlog::measure(broker, clients, part(each)),
             Work::Retained { messages } => retained::measure(broker, part(messages)),
             Work::Steady { qos, rate } => steady::measure(broker, qos, rate, self.duration),
             Work::Disk { publishers, window } => disk::measure(self, publishers, window),

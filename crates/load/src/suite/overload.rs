@@ -49,7 +49,10 @@ pub(super) fn measure(
     duration: Duration,
 ) -> Result<Measured, LoadError> {
     let pid = broker.pid.ok_or_else(|| LoadError::new("the broker's process is not known"))?;
-    let peak = peak(broker.address, overload, duration)?;
+    let spent = || -> Result<_, LoadError> {
+        Ok((process::cpu_ns(pid)?, process::cpu_ns(std::process::id())?))
+    };
+    let (peak, peak_busy) = peak(broker.address, overload, duration, &spent)?;
     if !peak.faults.is_clean() {
         return Ok(Measured { faults: peak.faults, ..Measured::default() });
     }
@@ -63,15 +66,10 @@ pub(super) fn measure(
     let before = process::resident(pid)?;
     let watch = Watch::start(pid);
     let clients = clients.start(duration);
-    let spent = || -> Result<_, LoadError> {
-        Ok((process::cpu_ns(pid)?, process::cpu_ns(std::process::id())?))
-    };
     let spent_before = spent()?;
     let outcome = fleet.run(Goal::Time(duration))?;
     let spent_after = spent()?;
-    let busy = |after: u64, before: u64| {
-        after.saturating_sub(before) as f64 / 1e9 / outcome.elapsed.as_secs_f64()
-    };
+    let all_busy = busy(spent_before, spent_after, outcome.elapsed);
     let memory_most = watch.finish().most().unwrap_or(before);
     let good = clients.finish()?;
     drop(laggards);
@@ -87,8 +85,10 @@ pub(super) fn measure(
             ("sent_per_second", sent),
             ("per_second", rate(&outcome)),
             ("of_peak", rate(&outcome) / peak_rate),
-            ("busy", busy(spent_after.0, spent_before.0)),
-            ("generator_busy", busy(spent_after.1, spent_before.1)),
+            ("peak_busy", peak_busy.0),
+            ("peak_generator_busy", peak_busy.1),
+            ("busy", all_busy.0),
+            ("generator_busy", all_busy.1),
             ("memory_mib", memory_most.saturating_sub(before) as f64 / MIB),
             ("good_q0_p99_ms", q0_ms),
             ("good_q1_p99_ms", q1_ms),
@@ -103,18 +103,37 @@ pub(super) fn measure(
     })
 }
 
-/// The most that the broker carries: everybody has as much under way as it takes.
-fn peak(address: SocketAddr, overload: Overload, duration: Duration) -> Result<Outcome, LoadError> {
+/// Processor time of broker and generator, in nanoseconds.
+type Spent = (u64, u64);
+
+/// How many processors both kept busy.
+fn busy(before: Spent, after: Spent, elapsed: Duration) -> (f64, f64) {
+    let share = |before: u64, after: u64| {
+        after.saturating_sub(before) as f64 / 1e9 / elapsed.as_secs_f64()
+    };
+    (share(before.0, after.0), share(before.1, after.1))
+}
+
+/// The most that the broker carries, and how busy it and we are then: everybody has as much under way as
+/// it takes.
+fn peak(
+    address: SocketAddr,
+    overload: Overload,
+    duration: Duration,
+    spent: &impl Fn() -> Result<Spent, LoadError>,
+) -> Result<(Outcome, (f64, f64)), LoadError> {
     let mut fleet = connect(address, overload, Pace::Flood(WINDOW), RUN)?;
     let warm_up = fleet.run(Goal::Time(duration / WARM_UP_SHARE))?;
     if !warm_up.faults.is_clean() {
-        return Ok(warm_up);
+        return Ok((warm_up, (0.0, 0.0)));
     }
+    let before = spent()?;
     let outcome = fleet.run(Goal::Time(duration))?;
+    let all_busy = busy(before, spent()?, outcome.elapsed);
     if outcome.faults.is_clean() {
         fleet.disconnect()?;
     }
-    Ok(outcome)
+    Ok((outcome, all_busy))
 }
 
 fn connect(
@@ -131,8 +150,11 @@ fn connect(
     Ok(fleet)
 }
 
+/// Messages a second while everything is full and more are sent. What it takes to fill all the buffers at
+/// twice the load, and to empty them when nothing falls due any more, is some hundred milliseconds each
+/// and says nothing of how much is carried.
 fn rate(outcome: &Outcome) -> f64 {
-    outcome.delivered as f64 / outcome.elapsed.as_secs_f64()
+    outcome.steady.map_or(0.0, |steady| steady.rate())
 }
 
 /// The longest there is, if nothing came at all.

@@ -94,6 +94,7 @@ fn growth(rows: &mut Vec<Row>) {
     once("grow-filters-1m", OURS, Work::Filters { clients: 100, each: 10_000 });
     once("grow-idle-1k", BROKERS, Work::Idle { connections: 1_000, over_tls: false });
     once("grow-idle-19k", BROKERS, Work::Idle { connections: 19_000, over_tls: false });
+    once("backlog-1m", OURS, Work::Backlog { clients: 10, each: 100_000 });
     once("grow-absent-100k", BROKERS, Work::Absent { sessions: 100_000 });
     // One after another on the same two processors, generator included.
     let mut spread = |name: &str, work| {

@@ -47,6 +47,8 @@ pub struct Tally {
     pub looked_at: u64,
     /// Retained messages that were handed out at QoS 2 to who subscribes again and again.
     pub handed_out: u64,
+    /// Retained messages that were deleted while they were handed out.
+    pub deleted: u64,
     /// Connections that were lost though the broker lived.
     pub cut: u64,
 }
@@ -58,7 +60,8 @@ impl Tally {
             "kills": self.kills, "acknowledged": self.acknowledged, "refused": self.refused,
             "delivered": self.delivered, "repeated": self.repeated, "overtaken": self.overtaken,
             "sessions_resumed": self.resumed, "retained_checked": self.looked_at,
-            "retained_handed_out": self.handed_out, "connections_cut": self.cut,
+            "retained_handed_out": self.handed_out, "retained_deleted": self.deleted,
+            "connections_cut": self.cut,
         })
     }
 }

@@ -19,6 +19,7 @@ use super::plan::Plan;
 use super::station::{Role, Station};
 use super::victim::{Ending, Victim};
 use crate::LoadError;
+use crate::endpoint::Endpoint;
 
 /// Why a torture came to its end before its last round.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub(crate) struct Course<'a> {
     pub(crate) victim: Victim,
     pub(crate) books: Books,
     stations: Vec<Station>,
-    address: SocketAddr,
+    broker: Endpoint,
     poll: Poll,
     events: Events,
     scratch: Vec<u8>,
@@ -62,7 +63,7 @@ impl<'a> Course<'a> {
         Ok(Self {
             books: Books::new(lanes, spoken),
             stations: plan.stations(),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            broker: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
             poll: Poll::new().map_err(|error| LoadError::io("cannot poll", error))?,
             events: Events::with_capacity(1_024),
             scratch: vec![0; 64 * 1024],
@@ -98,14 +99,16 @@ impl<'a> Course<'a> {
     fn begin_life(&mut self) -> Result<(), End> {
         let first = self.books.life() == 0;
         while !first && self.dice.u8(..100) < KILLED_STARTING {
+            self.choose_shards();
             let later = self.chosen(Duration::ZERO..STARTING);
             self.victim.start_and_kill(later)?;
             self.books.tally.kills += 1;
         }
         self.books.begin_life();
+        self.choose_shards();
         let begin = Instant::now();
         match self.victim.start(self.plan.patience) {
-            Ok(address) => self.address = address,
+            Ok(broker) => self.broker = broker,
             // A broker that never ran is a wrong command line.
             Err(error) if first => return Err(End::Failed(error)),
             Err(error) => return Err(self.broken(&error.to_string())),
@@ -113,6 +116,12 @@ impl<'a> Course<'a> {
         self.slowest_start = self.slowest_start.max(begin.elapsed());
         self.books.move_on();
         if first { Ok(()) } else { self.look() }
+    }
+
+    fn choose_shards(&mut self) {
+        if let Some(shards) = self.dice.choice(&self.plan.shards) {
+            self.victim.set_shards(*shards);
+        }
     }
 
     fn broken(&mut self, words: &str) -> End {
@@ -288,7 +297,7 @@ impl<'a> Course<'a> {
         let registry = self.poll.registry();
         for (index, station) in self.stations.iter_mut().enumerate() {
             if who.contains(&index) {
-                station.come_or_go(self.address, registry, Token(index), &self.pen)?;
+                station.come_or_go(&self.broker, registry, Token(index), &self.pen)?;
             }
             station.speak(&mut self.books, &mut self.pen)?;
         }

@@ -1,9 +1,10 @@
 //! A client that looks at the retained messages, as somebody does who comes new.
 
 use noctule_mqtt::packet::Publish;
-use noctule_mqtt::{Packet, PacketType, codec};
+use noctule_mqtt::{Packet, codec};
 
 use super::books::Books;
+use super::inbox::{Inbox, Mail};
 use super::packet::{Pen, mark};
 use super::shelf;
 use crate::LoadError;
@@ -16,6 +17,7 @@ pub(crate) const FILTER: &str = "torture/kept/#";
 pub(crate) struct Looker {
     /// The numbers of the values found, by lane.
     found: Vec<Option<u64>>,
+    inbox: Inbox,
     stage: Stage,
 }
 
@@ -31,7 +33,12 @@ enum Stage {
 impl Looker {
     /// One that has seen nothing, of so many lanes.
     pub(crate) fn new(lanes: usize) -> Self {
-        Self { found: vec![None; lanes], stage: Stage::Subscribing }
+        Self { found: vec![None; lanes], inbox: Inbox::default(), stage: Stage::Subscribing }
+    }
+
+    /// Connected, to a session that begins with the connection.
+    pub(crate) fn resume(&mut self) {
+        self.inbox = Inbox::default();
     }
 
     /// SUBACK came.
@@ -47,18 +54,11 @@ impl Looker {
         pen: &Pen,
         out: &mut Vec<u8>,
     ) -> bool {
-        match packet {
-            Packet::Publish(publish) => {
-                self.find(publish, books);
-                match (publish.packet_id, publish.qos.bits()) {
-                    (Some(id), 2) => pen.answer(PacketType::Pubrec, id, out),
-                    (Some(id), _) => pen.answer(PacketType::Puback, id, out),
-                    (None, _) => {}
-                }
-            }
-            Packet::Pubrel(ack) => pen.answer(PacketType::Pubcomp, ack.packet_id, out),
-            Packet::Pingresp => self.stage = Stage::Done,
-            _ => return false,
+        match self.inbox.take(packet, pen, out) {
+            Mail::New(publish) => self.find(publish, books),
+            Mail::Done => {}
+            Mail::Foreign if matches!(packet, Packet::Pingresp) => self.stage = Stage::Done,
+            Mail::Foreign => return false,
         }
         true
     }

@@ -36,7 +36,8 @@
 //!
 //! **What is handed out** (`newcomer`). A client with a session that is kept subscribes to many retained
 //! messages at QoS 2, and again when all have come. For each SUBSCRIBE that was granted each comes once,
-//! else it is **doubled** or **lost**, however often the broker dies meanwhile.
+//! else it is **doubled** or **lost**, however often the broker dies meanwhile. Some are deleted while they
+//! are handed out: these may come or not, and what is handed out of them later is **stale**.
 //!
 //! **Sessions.** CONNACK must say "session present" to every client that has had a CONNACK before;
 //! else the session is **gone**. What it was owed counts as lost then; from there on it is a new
@@ -60,9 +61,11 @@ mod books;
 mod course;
 pub mod findings;
 pub mod hearing;
+mod inbox;
 pub mod lane;
 mod looker;
 mod newcomer;
+mod outbox;
 mod packet;
 pub mod plan;
 pub mod profile;

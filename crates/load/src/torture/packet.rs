@@ -86,11 +86,11 @@ impl Pen {
         &self,
         topic: &str,
         payload: &[u8],
-        packet_id: PacketId,
+        (packet_id, dup): (PacketId, bool),
         out: &mut Vec<u8>,
     ) -> Result<(), LoadError> {
         let publish = Publish {
-            dup: false,
+            dup,
             qos: QoS::ExactlyOnce,
             retain: true,
             topic: Some(TopicName::new(topic).map_err(in_words)?),

@@ -14,7 +14,7 @@ use super::publisher::Publisher;
 use super::shelf;
 use super::station::{Role, Station};
 use super::subscriber::Subscriber;
-use super::victim::{Ending, Launch};
+use super::victim::{Ending, Launch, SHARDS};
 use crate::packets::MARK_BYTES;
 
 /// A torture.
@@ -41,13 +41,16 @@ pub struct Plan {
     pub absent: u16,
     /// Clients that write retained values on [`TOPICS_EACH`] topics of their own, at QoS 1 or 2.
     pub writers: u16,
-    /// Retained messages at QoS 2 that a client subscribes to again and again; zero for no such
-    /// client.
+    /// Retained messages at QoS 2 that a client subscribes to again and again, and deletes some of
+    /// meanwhile; zero for no such client.
     pub retained: u32,
     /// Messages that a client keeps in flight.
     pub window: u16,
     /// Size of a payload, at least [`MARK_BYTES`].
     pub payload_bytes: usize,
+    /// With how many loops the broker may begin a life: each start takes one of them, and `{shards}` in
+    /// its command stands for it.
+    pub shards: Vec<u16>,
     /// What is spoken: 3.1.1 or 5.0.
     pub version: ProtocolVersion,
     /// Where the directory of the torture is made.
@@ -74,6 +77,7 @@ impl Plan {
             retained: 4_000,
             window: 64,
             payload_bytes: 256,
+            shards: Vec::new(),
             version: ProtocolVersion::V311,
             directory,
         }
@@ -102,6 +106,13 @@ impl Plan {
         }
         if self.life.end < self.life.start {
             return Some("the longest life is shorter than the shortest".into());
+        }
+        let mentioned = self.launch.mentions(SHARDS);
+        match (mentioned, self.shards.is_empty()) {
+            (true, true) => return Some(format!("--shards says what {SHARDS} stands for")),
+            (false, false) => return Some(format!("--shards needs {SHARDS} in the command")),
+            _ if self.shards.contains(&0) => return Some("a broker has at least one loop".into()),
+            _ => {}
         }
         let old = matches!(self.version, ProtocolVersion::V31);
         old.then(|| "MQTT 3.1 does not say whether a session was found; take 3.1.1 or 5".into())
@@ -154,7 +165,7 @@ impl Plan {
         let absent =
             (0..self.absent).map(|index| subscriber(format!("torture-absent-{index}"), false));
         let newcomer = (self.retained > 0).then(|| {
-            let role = Newcomer::new(self.retained as usize);
+            let role = Newcomer::new(self.retained as usize, self.seed);
             Station::new(role.client_id(), Role::Newcomer(role), true)
         });
         publishers.chain(writers).chain(present).chain(absent).chain(newcomer).collect()
@@ -172,8 +183,13 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let launch = Launch { words: vec!["bat".into()], config: None, keeper: Vec::new() };
+        let launch = Launch { words: vec!["bat".into()], ..Launch::default() };
         Plan::new(launch, PathBuf::from("."))
+    }
+
+    fn with_shards() -> Launch {
+        let words = ["bat", "--loops={shards}"].map(String::from).into();
+        Launch { words, ..Launch::default() }
     }
 
     #[test]
@@ -208,7 +224,12 @@ mod tests {
             Plan { retained: 100_001, ..plan() },
             Plan { life: Duration::from_secs(2)..Duration::from_secs(1), ..plan() },
             Plan { version: ProtocolVersion::V31, ..plan() },
+            Plan { shards: vec![1], ..plan() },
+            Plan { launch: with_shards(), ..plan() },
+            Plan { launch: with_shards(), shards: vec![1, 0], ..plan() },
         ];
+        let good = Plan { launch: with_shards(), shards: vec![1, 2], ..plan() };
+        assert_eq!(good.complaint(), None);
         for plan in bad {
             assert!(plan.complaint().is_some(), "{plan:?}");
         }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::victim::Launch;
+use super::victim::{Launch, SHARDS};
 use crate::LoadError;
 
 /// A broker by name.
@@ -24,6 +24,18 @@ enum How {
     /// Mosquitto with persistence and these lines of configuration.
     Mosquitto(&'static str),
 }
+
+/// What a profile is to add to a broker's command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Clients come over TLS.
+    pub over_tls: bool,
+    /// Its number of loops is to be that of `{shards}`.
+    pub shards: bool,
+}
+
+/// Where our broker leaves the certificate of the CA that it makes.
+pub const OWN_CA: &str = "{data}/tls/ca.pem";
 
 /// All of them.
 pub const PROFILES: &[Profile] = &[
@@ -79,14 +91,26 @@ impl Profile {
     /// How it is started: `noctule` is our own program, `options` are further ones of the broker.
     ///
     /// # Errors
-    /// If there is no such broker on this machine.
-    pub fn launch(&self, noctule: &Path, options: &[String]) -> Result<Launch, LoadError> {
+    /// If there is no such broker on this machine, or it cannot do what is asked for.
+    pub fn launch(
+        &self,
+        noctule: &Path,
+        options: &[String],
+        asked: Asked,
+    ) -> Result<Launch, LoadError> {
         let (mut words, config) = match self.how {
             How::Noctule(more) => {
-                let begin = [&noctule.to_string_lossy(), "broker", "--port", "0", "--no-tls"];
+                let begin = [&noctule.to_string_lossy(), "broker", "--port", "0"];
+                let tls = if asked.over_tls { &["--tls-port", "0"][..] } else { &["--no-tls"] };
                 let data = ["--data-dir", "{data}"];
-                let words = begin.into_iter().chain(data).chain(more.iter().copied());
-                (words.map(String::from).collect::<Vec<_>>(), None)
+                let shards = if asked.shards { &["--shards", SHARDS][..] } else { &[] };
+                let words = begin.iter().chain(tls).chain(&data).chain(more).chain(shards);
+                (words.map(|word| String::from(*word)).collect::<Vec<_>>(), None)
+            }
+            How::Mosquitto(_) if asked != Asked::default() => {
+                let name = self.name;
+                let words = format!("the profile {name} knows neither TLS nor --shards");
+                return Err(LoadError::new(words));
             }
             How::Mosquitto(more) => {
                 let program = mosquitto()?;
@@ -95,7 +119,8 @@ impl Profile {
             }
         };
         words.extend_from_slice(options);
-        Ok(Launch { words, config, keeper: Vec::new() })
+        let trusted = asked.over_tls.then(|| OWN_CA.into());
+        Ok(Launch { words, config, trusted, ..Launch::default() })
     }
 }
 
@@ -122,12 +147,26 @@ mod tests {
 
     #[test]
     fn a_profile_is_a_command_with_placeholders_and_further_options() {
-        let options = ["--shards".into(), "2".into()];
-        let launch = Profile::named("noctule-never").unwrap().launch(Path::new("bat"), &options);
-        let line = launch.unwrap().words.join(" ");
-        let expected =
-            "bat broker --port 0 --no-tls --data-dir {data} --durability never --shards 2";
-        assert_eq!(line, expected);
+        let line = |asked| {
+            let options = ["--port".into(), "9".into()];
+            let profile = Profile::named("noctule-never").unwrap();
+            let launch = profile.launch(Path::new("bat"), &options, asked).unwrap();
+            (launch.words.join(" "), launch.trusted)
+        };
+        let expected = "bat broker --port 0 --no-tls --data-dir {data} --durability never --port 9";
+        assert_eq!(line(Asked::default()), (expected.into(), None));
+        let expected = "bat broker --port 0 --tls-port 0 --data-dir {data} --durability never \
+                        --shards {shards} --port 9";
+        let both = Asked { over_tls: true, shards: true };
+        assert_eq!(line(both), (expected.into(), Some("{data}/tls/ca.pem".into())));
+    }
+
+    #[test]
+    fn a_profile_does_not_pretend_to_have_what_it_has_not() {
+        let profile = Profile::named("mosquitto").unwrap();
+        let asked = Asked { over_tls: true, shards: false };
+        let error = profile.launch(Path::new("bat"), &[], asked).unwrap_err().to_string();
+        assert!(error.contains("neither TLS nor --shards"), "{error}");
     }
 
     #[test]

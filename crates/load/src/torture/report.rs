@@ -131,7 +131,7 @@ impl Report {
         text
     }
 
-    fn figures(&self) -> [(&'static str, String); 11] {
+    fn figures(&self) -> [(&'static str, String); 12] {
         let Tally { kills, acknowledged, refused, delivered, repeated, overtaken, .. } = self.tally;
         [
             ("rounds", self.rounds.to_string()),
@@ -145,6 +145,7 @@ impl Report {
             ("sessions found again", self.tally.resumed.to_string()),
             ("retained values looked at", self.tally.looked_at.to_string()),
             ("retained messages handed out", self.tally.handed_out.to_string()),
+            ("deleted meanwhile", self.tally.deleted.to_string()),
         ]
     }
 

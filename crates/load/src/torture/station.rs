@@ -3,7 +3,6 @@
 //!
 //! What the packets mean to a publisher, a subscriber or a looker is their own matter.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
@@ -19,6 +18,7 @@ use super::packet::Pen;
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use crate::LoadError;
+use crate::endpoint::Endpoint;
 use crate::link::Link;
 use crate::packets::DISCONNECT;
 
@@ -88,7 +88,7 @@ impl Station {
     /// Connects, or leaves, if that is due.
     pub(crate) fn come_or_go(
         &mut self,
-        address: SocketAddr,
+        broker: &Endpoint,
         registry: &Registry,
         token: Token,
         pen: &Pen,
@@ -101,7 +101,7 @@ impl Station {
                 self.hang_up();
             }
             (None, true) if self.retry_at.is_none_or(|at| at <= Instant::now()) => {
-                self.dial(address, registry, token, pen)?;
+                self.dial(broker, registry, token, pen)?;
             }
             _ => {}
         }
@@ -110,7 +110,7 @@ impl Station {
 
     fn dial(
         &mut self,
-        address: SocketAddr,
+        broker: &Endpoint,
         registry: &Registry,
         token: Token,
         pen: &Pen,
@@ -119,7 +119,7 @@ impl Station {
         let keep = !matches!(self.role, Role::Looker(_));
         let connect = pen.connect(&self.client_id, keep)?;
         // The broker may be dying; that is seen elsewhere.
-        if let Ok(mut link) = Link::dial(&address.into(), &self.client_id, registry, token) {
+        if let Ok(mut link) = Link::dial(broker, &self.client_id, registry, token) {
             link.out().extend_from_slice(&connect);
             self.link = Some(link);
         }
@@ -155,7 +155,7 @@ impl Station {
                 Role::Looker(looker) => looker.go_on(books, pen, link.out())?,
             }
         }
-        if link.unsent() > 0 && link.flush().is_err() {
+        if link.has_unsent() && link.flush().is_err() {
             self.cut(books);
         }
         Ok(())
@@ -246,7 +246,7 @@ impl Station {
         let taken = match &mut self.role {
             Role::Publisher(publisher) => publisher.take(&packet, books, pen, out)?,
             Role::Subscriber(subscriber) => subscriber.take(&packet, books, pen, out),
-            Role::Newcomer(newcomer) => newcomer.take(&packet, books, pen, out),
+            Role::Newcomer(newcomer) => newcomer.take(&packet, books, pen, out)?,
             Role::Looker(looker) => looker.take(&packet, books, pen, out),
         };
         if taken {
@@ -272,10 +272,10 @@ impl Station {
         } else if self.known {
             self.begin_anew(books);
         }
+        let receive_maximum = connack.properties.receive_maximum().unwrap_or(u16::MAX);
         match &mut self.role {
             Role::Publisher(publisher) => {
-                let receive_maximum = connack.properties.receive_maximum();
-                publisher.resume(receive_maximum.unwrap_or(u16::MAX));
+                publisher.resume(receive_maximum);
                 self.known = true;
             }
             Role::Subscriber(subscriber) => {
@@ -283,10 +283,13 @@ impl Station {
                 self.known = true;
             }
             Role::Newcomer(newcomer) => {
-                newcomer.resume();
+                newcomer.resume(receive_maximum);
                 self.known = true;
             }
-            Role::Looker(_) => out.extend_from_slice(&pen.subscribe(&[looker::FILTER])?),
+            Role::Looker(looker) => {
+                looker.resume();
+                out.extend_from_slice(&pen.subscribe(&[looker::FILTER])?);
+            }
         }
         Ok(())
     }

@@ -2,12 +2,12 @@
 //! over connections and the broker's deaths.
 
 use noctule_mqtt::packet::Publish;
-use noctule_mqtt::{Packet, PacketType, QoS};
-use noctule_session::{Inbound, Received};
+use noctule_mqtt::{Packet, QoS};
 
 use super::books::Books;
 use super::findings::Kind;
 use super::hearing::Hearing;
+use super::inbox::{Inbox, Mail};
 use super::packet::{Pen, mark};
 use crate::LoadError;
 
@@ -19,7 +19,7 @@ pub(crate) const FILTERS: [&str; 2] = ["torture/q1/#", "torture/q2/#"];
 pub(crate) struct Subscriber {
     name: String,
     hearings: Vec<Hearing>,
-    held: Inbound,
+    inbox: Inbox,
     subscribed: bool,
     /// Whether SUBSCRIBE was sent on this connection.
     asked: bool,
@@ -32,7 +32,7 @@ impl Subscriber {
         Self {
             name: name.into(),
             hearings,
-            held: Inbound::default(),
+            inbox: Inbox::default(),
             subscribed: false,
             asked: false,
         }
@@ -69,7 +69,7 @@ impl Subscriber {
     /// Its session is gone: what it was owed is lost, and what it holds is of no use.
     pub(crate) fn start_anew(&mut self, books: &mut Books) {
         self.settle(books, "its session is gone");
-        self.held = Inbound::default();
+        self.inbox = Inbox::default();
         self.subscribed = false;
     }
 
@@ -81,38 +81,12 @@ impl Subscriber {
         pen: &Pen,
         out: &mut Vec<u8>,
     ) -> bool {
-        match packet {
-            Packet::Publish(publish) => self.on_publish(publish, books, pen, out),
-            Packet::Pubrel(ack) => {
-                self.held.on_pubrel(ack.packet_id);
-                pen.answer(PacketType::Pubcomp, ack.packet_id, out);
-            }
-            _ => return false,
+        match self.inbox.take(packet, pen, out) {
+            Mail::New(publish) => self.hear(publish, books),
+            Mail::Done => {}
+            Mail::Foreign => return false,
         }
         true
-    }
-
-    fn on_publish(
-        &mut self,
-        publish: &Publish<'_>,
-        books: &mut Books,
-        pen: &Pen,
-        out: &mut Vec<u8>,
-    ) {
-        let new = match (publish.packet_id, publish.qos) {
-            (Some(id), QoS::ExactlyOnce) => {
-                pen.answer(PacketType::Pubrec, id, out);
-                self.held.on_publish(id, false) == Received::New
-            }
-            (Some(id), _) => {
-                pen.answer(PacketType::Puback, id, out);
-                true
-            }
-            (None, _) => true,
-        };
-        if new {
-            self.hear(publish, books);
-        }
     }
 
     fn hear(&mut self, publish: &Publish<'_>, books: &mut Books) {

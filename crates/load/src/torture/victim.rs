@@ -18,21 +18,33 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
 
 use crate::LoadError;
-use crate::target::{announcement, free_port};
+use crate::endpoint::{Endpoint, TlsClient};
+use crate::target::{OVER_TLS, PLAIN, announcement, free_port};
 
 /// How a broker is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Launch {
     /// Program and arguments. `{port}` stands for a free port of 127.0.0.1, `{data}` for a directory
-    /// that is there and empty at the first start, `{config}` for the file below. Without `{port}`,
-    /// also in that file, the broker must say `listening on ADDRESS:PORT (MQTT)` on its standard
-    /// output.
+    /// that is there and empty at the first start, `{config}` for the file below, `{shards}` for the
+    /// number that its life has. Without `{port}`, also in that file, the broker must say `listening on
+    /// ADDRESS:PORT (MQTT)`, or `(MQTT over TLS)`, on its standard output.
     pub words: Vec<String>,
+    /// The file with the certificates that clients trust, with the same placeholders, if they come over
+    /// TLS. It is read once, when the broker listens for the first time: what it proves itself with
+    /// has to outlive it as well.
+    pub trusted: Option<String>,
     /// Text of a configuration file with the same placeholders.
     pub config: Option<String>,
     /// Words to put before the command: a program that calls [`keep_to`]. `{pid}` stands for our
     /// process id.
     pub keeper: Vec<String>,
+}
+
+impl Launch {
+    /// Whether a placeholder is in its command or its configuration.
+    pub(super) fn mentions(&self, placeholder: &str) -> bool {
+        self.words.iter().chain(&self.config).any(|text| text.contains(placeholder))
+    }
 }
 
 /// How a broker's life is ended.
@@ -53,6 +65,10 @@ pub(crate) struct Victim {
     launch: Launch,
     directory: PathBuf,
     life: Option<Child>,
+    /// How its clients do TLS, once that is known.
+    tls: Option<TlsClient>,
+    /// What `{shards}` stands for in the next life.
+    shards: u16,
 }
 
 impl Victim {
@@ -71,7 +87,7 @@ impl Victim {
                 Ok(()) => {
                     let data = directory.join(DATA);
                     fs::create_dir(&data).map_err(|error| failed(&data, error))?;
-                    return Ok(Self { launch, directory, life: None });
+                    return Ok(Self { launch, directory, life: None, tls: None, shards: 1 });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(failed(&directory, error)),
@@ -84,11 +100,30 @@ impl Victim {
         &self.directory
     }
 
-    /// Starts it and waits until it takes connections.
+    /// What `{shards}` stands for from the next start on.
+    pub(crate) fn set_shards(&mut self, shards: u16) {
+        self.shards = shards;
+    }
+
+    /// Starts it and waits until it takes connections; how clients meet it then.
     ///
     /// # Errors
-    /// If it ends or takes longer than `patience`, with what it said last.
-    pub(crate) fn start(&mut self, patience: Duration) -> Result<SocketAddr, LoadError> {
+    /// If it ends or takes longer than `patience`, with what it said last; if there is no file to
+    /// trust.
+    pub(crate) fn start(&mut self, patience: Duration) -> Result<Endpoint, LoadError> {
+        let address = self.start_listening(patience)?;
+        if let Some(trusted) = &self.launch.trusted
+            && self.tls.is_none()
+        {
+            let path = self.filled(trusted, None);
+            let text = fs::read(&path)
+                .map_err(|error| LoadError::io(format!("cannot read {path}"), error))?;
+            self.tls = Some(TlsClient::trusting(&text, SERVER_NAME)?);
+        }
+        Ok(Endpoint { tls: self.tls.clone(), ..Endpoint::from(address) })
+    }
+
+    fn start_listening(&mut self, patience: Duration) -> Result<SocketAddr, LoadError> {
         let (port, announced) = self.spawn()?;
         let deadline = Instant::now() + patience;
         loop {
@@ -123,9 +158,8 @@ impl Victim {
     }
 
     fn spawn(&mut self) -> Result<(Option<u16>, mpsc::Receiver<SocketAddr>), LoadError> {
-        let Launch { words, config, keeper } = self.launch.clone();
-        let port_is_ours = words.iter().chain(&config).any(|text| text.contains(PORT));
-        let port = if port_is_ours { Some(free_port()?) } else { None };
+        let Launch { words, config, keeper, trusted } = self.launch.clone();
+        let port = if self.launch.mentions(PORT) { Some(free_port()?) } else { None };
         if let Some(config) = config {
             let path = self.directory.join(CONFIG_FILE);
             fs::write(&path, self.filled(&config, port)).map_err(|error| {
@@ -149,8 +183,9 @@ impl Victim {
             .spawn()
             .map_err(failed)?;
         let (sender, announced) = mpsc::channel();
+        let wanted = if trusted.is_some() { OVER_TLS } else { PLAIN };
         if let Some(pipe) = child.stdout.take() {
-            thread::spawn(move || copy_output(pipe, output, &sender));
+            thread::spawn(move || copy_output(pipe, output, wanted, &sender));
         }
         self.life = Some(child);
         Ok((port, announced))
@@ -166,6 +201,7 @@ impl Victim {
         text.replace(PORT, &port.unwrap_or(0).to_string())
             .replace("{data}", &path(DATA))
             .replace("{config}", &path(CONFIG_FILE))
+            .replace(SHARDS, &self.shards.to_string())
             .replace("{pid}", &std::process::id().to_string())
     }
 
@@ -249,15 +285,20 @@ pub fn keep_to(parent: u32, words: &[String]) -> LoadError {
     LoadError::io(format!("cannot start `{}`", words.join(" ")), error)
 }
 
-/// Keeps what the broker says, and tells the first address that it announces.
-fn copy_output(pipe: ChildStdout, mut output: File, announced: &mpsc::Sender<SocketAddr>) {
+/// Keeps what the broker says, and tells the first address that it announces for what is wanted.
+fn copy_output(
+    pipe: ChildStdout,
+    mut output: File,
+    wanted: &str,
+    announced: &mpsc::Sender<SocketAddr>,
+) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(count) if count > 0) {
         // On a full disk its words are lost, and it must not wait for us.
         let _ = output.write_all(&line);
         let announced_here = announcement(&String::from_utf8_lossy(&line));
-        if let Some((_, address)) = announced_here.filter(|(what, _)| what == "MQTT") {
+        if let Some((_, address)) = announced_here.filter(|(what, _)| what == wanted) {
             // Nobody listens any more after the first one.
             let _ = announced.send(address);
         }
@@ -266,6 +307,10 @@ fn copy_output(pipe: ChildStdout, mut output: File, announced: &mpsc::Sender<Soc
 }
 
 const PORT: &str = "{port}";
+/// Stands for the number of loops that a life has.
+pub(super) const SHARDS: &str = "{shards}";
+/// What a certificate has to be for.
+const SERVER_NAME: &str = "localhost";
 const DATA: &str = "data";
 const CONFIG_FILE: &str = "broker.conf";
 const OUTPUT_FILE: &str = "output.txt";
@@ -274,10 +319,12 @@ const POLL: Duration = Duration::from_millis(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Place;
 
     fn victim(script: &str) -> Victim {
         let words = ["sh", "-c", script].map(String::from).into();
-        let launch = Launch { words, config: Some("at {port} in {data}\n".into()), keeper: vec![] };
+        let config = Some("at {port} in {data}\n".into());
+        let launch = Launch { words, config, ..Launch::default() };
         Victim::new(launch, &std::env::temp_dir()).unwrap()
     }
 
@@ -296,8 +343,8 @@ mod tests {
         );
         victim.launch.config = Some("in {data}\n".into());
         for life in 1..=2 {
-            let address = victim.start(Duration::from_secs(10)).unwrap();
-            assert_eq!(address.port(), 9);
+            let endpoint = victim.start(Duration::from_secs(10)).unwrap();
+            assert!(matches!(endpoint.place, Place::Tcp(address) if address.port() == 9));
             let lives = fs::read_to_string(victim.directory.join("data/lives")).unwrap();
             assert_eq!(lives.lines().count(), life);
             let other = fs::read_to_string(victim.directory.join("data/other")).unwrap();
@@ -329,6 +376,41 @@ mod tests {
         let mut victim = victim("echo no such option >&2; exit 3");
         let error = victim.start(Duration::from_secs(10)).unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.ends_with("it said: no such option"));
+        gone(victim);
+    }
+
+    #[test]
+    fn over_tls_another_announcement_counts_and_there_must_be_somebody_to_trust() {
+        let mut victim = victim("echo ' listening on 127.0.0.1:9 (MQTT)'; exec sleep 1000");
+        victim.launch.config = None;
+        victim.launch.trusted = Some("{data}/ca.pem".into());
+        let error = victim.start(Duration::from_millis(300)).unwrap_err().to_string();
+        assert!(error.contains("does not listen"), "{error}");
+        victim.end(Ending::Kill).unwrap();
+        let line = "echo ' listening on 127.0.0.1:9 (MQTT over TLS)'; exec sleep 1000";
+        victim.launch.words[2] = line.into();
+        let error = victim.start(Duration::from_secs(10)).unwrap_err().to_string();
+        assert!(error.contains("cannot read") && error.contains("/data/ca.pem"), "{error}");
+        victim.end(Ending::Kill).unwrap();
+        fs::write(victim.directory.join(DATA).join("ca.pem"), "nothing").unwrap();
+        let error = victim.start(Duration::from_secs(10)).unwrap_err().to_string();
+        assert!(error.contains("no CA to trust"), "{error}");
+        gone(victim);
+    }
+
+    #[test]
+    fn each_life_may_have_another_number_of_loops() {
+        let mut victim = victim("echo {shards} >> {data}/shards; cat {config}; exec sleep 1000");
+        victim.launch.config = Some(" listening on 127.0.0.1:9{shards} (MQTT)\n".into());
+        for shards in [3, 1] {
+            victim.set_shards(shards);
+            let endpoint = victim.start(Duration::from_secs(10)).unwrap();
+            let expected = SocketAddr::from((Ipv4Addr::LOCALHOST, 90 + shards));
+            assert!(matches!(endpoint.place, Place::Tcp(address) if address == expected));
+            victim.end(Ending::Kill).unwrap();
+        }
+        let lives = fs::read_to_string(victim.directory.join("data/shards")).unwrap();
+        assert_eq!(lives, "3\n1\n");
         gone(victim);
     }
 

@@ -8,26 +8,30 @@ use super::Frame;
 use super::frame::{FrameLength, frame_length};
 use crate::Violation;
 
-/// Collects the bytes of one packet. Empty, it owns no memory.
+/// Collects the bytes of one packet. Empty, it owns no memory and is a pointer, as most of the many
+/// that there are.
 #[derive(Debug, Default)]
-pub struct FrameBuffer {
-    bytes: Vec<u8>,
-}
+#[allow(clippy::box_collection, reason = "the bytes are rarely there, and a pointer is small")]
+pub struct FrameBuffer(Option<Box<Vec<u8>>>);
 
 impl FrameBuffer {
     /// Whether nothing is waiting.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes().is_empty()
     }
 
     /// The first byte that is waiting.
     pub fn first_byte(&self) -> Option<u8> {
-        self.bytes.first().copied()
+        self.bytes().first().copied()
     }
 
     /// How many bytes are waiting.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes().len()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |bytes| bytes.as_slice())
     }
 
     /// Takes from the front of `input` what the waiting packet still lacks and returns how many
@@ -39,14 +43,14 @@ impl FrameBuffer {
     pub fn fill(&mut self, input: &[u8], bytes_max: u32) -> Result<usize, Violation> {
         let mut used = 0;
         loop {
-            let wanted = match frame_length(&self.bytes, bytes_max)? {
+            let wanted = match frame_length(self.bytes(), bytes_max)? {
                 FrameLength::AtLeast(total) | FrameLength::Known { total, .. } => total,
             };
-            let take = wanted.saturating_sub(self.bytes.len()).min(input.len() - used);
+            let take = wanted.saturating_sub(self.len()).min(input.len() - used);
             if take == 0 {
                 return Ok(used);
             }
-            self.bytes.extend_from_slice(&input[used..used + take]);
+            self.0.get_or_insert_default().extend_from_slice(&input[used..used + take]);
             used += take;
         }
     }
@@ -56,17 +60,17 @@ impl FrameBuffer {
     /// # Errors
     /// As [`next_frame`](super::next_frame).
     pub fn frame(&self, bytes_max: u32) -> Result<Option<Frame<'_>>, Violation> {
-        super::next_frame(&self.bytes, bytes_max)
+        super::next_frame(self.bytes(), bytes_max)
     }
 
     /// Empties the buffer and hands its memory over, for reuse or to be freed.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
+        self.0.take().map_or_else(Vec::new, |bytes| *bytes)
     }
 
     /// Puts bytes back that [`take`](Self::take) gave out.
     pub fn restore(&mut self, bytes: Vec<u8>) {
-        self.bytes = bytes;
+        self.0 = (!bytes.is_empty()).then(|| Box::new(bytes));
     }
 }
 

@@ -4,8 +4,8 @@
 //! carry out what the shard asks for → write every connection with output once → let go of those
 //! whose peer has finished. Nothing is written while those who say little are still read, nor while
 //! those are who say much, so that everything that came together leaves together; only what the
-//! former cause does not wait for the latter ([`line`]), and output that is so much that nothing is
-//! gained by more is written at once.
+//! former cause, and what other loops bring, does not wait for the latter ([`line`]), and output that
+//! is so much that nothing is gained by more is written at once.
 //!
 //! What a byte costs is the sender's choice: one message may be for ten thousand subscribers. So
 //! a turn is bounded in time too: when reading has taken [`READING`] the other sockets wait for
@@ -52,8 +52,10 @@ const APPETITE_MIN: usize = 1_024;
 /// cost that much, the next read is a smaller one.
 const COSTLY: Duration = Duration::from_millis(8);
 /// The time for reading after which a turn comes to its end. What was read is then written, which takes
-/// about as long, and whoever has become ready meanwhile waits for both.
-const READING: Duration = Duration::from_millis(4);
+/// about as long, and whoever has become ready meanwhile waits for both; a message that crosses loops
+/// waits for a turn of each. Some ten reads of those who send much fit into it, so what a turn costs
+/// by itself is nothing beside them.
+const READING: Duration = Duration::from_millis(1);
 /// Steps of TLS handshakes in one turn, some 0.3 ms each: nobody else waits for many of them.
 const HANDSHAKES_PER_TURN: usize = 2;
 /// Events taken from the operating system at once.
@@ -213,9 +215,10 @@ impl EventLoop {
         let expired = self.shard.next_deadline_ms().is_some_and(|at| at <= now.mono_ms);
         self.observers.news |= expired || !events.is_empty() || !self.to_read.is_empty();
         self.handshakes = HANDSHAKES_PER_TURN;
+        let mut has_mail = false;
         for event in events {
             match event.token() {
-                WAKER => self.read_letters(now),
+                WAKER => has_mail |= self.read_letters(now),
                 Token(token) if token >= FIRST_LISTENER => {
                     if let Some(listening) = self.listeners.get_mut(token - FIRST_LISTENER) {
                         listening.ready_at_ms = Some(now.mono_ms);
@@ -227,7 +230,7 @@ impl EventLoop {
         for index in 0..self.listeners.len() {
             self.accept(index, now);
         }
-        self.read_all(now);
+        self.read_all(has_mail, now);
         if self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms) {
             self.shard.on_tick(now);
         }
@@ -239,10 +242,12 @@ impl EventLoop {
         }
         self.end_lingering(now);
         self.gone.clear();
+        self.observers.spare.note(self.shard.memory_kept(), now.mono_ms);
     }
 
-    /// Reads the sockets that are listed now, or as many of them as there is time for.
-    fn read_all(&mut self, now: Now) {
+    /// Reads the sockets that are listed now, or as many of them as there is time for. There may be
+    /// `mail` that was read before them.
+    fn read_all(&mut self, mail: bool, now: Now) {
         let mut spent = Duration::ZERO;
         let (short, long) = (self.to_read.len(Length::Short), self.to_read.len(Length::Long));
         for _ in 0..short {
@@ -254,8 +259,9 @@ impl EventLoop {
         if long == 0 {
             return;
         }
-        if short > 0 {
-            // What they caused does not wait for those who have sent much.
+        if short > 0 || mail {
+            // What they caused does not wait for those who have sent much, here or at another loop: for
+            // whoever says little there it would be the third turn that it waits for.
             self.settle(now);
         }
         for _ in 0..long {

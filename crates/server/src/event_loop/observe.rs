@@ -9,6 +9,7 @@ use crate::log::LogQueue;
 use crate::message_log::SAMPLE_PER_SECOND;
 use crate::options::LogMessages;
 use crate::raw_log::{RawPacket, Tap};
+use crate::spare_memory::Spare;
 use crate::statistics::Ledger;
 use noctule_broker::{ConnectionHandle, Now, Outbox, Published};
 use noctule_mqtt::Receiver;
@@ -34,6 +35,8 @@ pub(crate) struct Observers {
     /// Something has happened that they were not told.
     pub(super) news: bool,
     pub(super) complaints: Complaints,
+    /// What memory is not needed any more.
+    pub(super) spare: Spare,
 }
 
 impl Observers {
@@ -42,6 +45,7 @@ impl Observers {
         log: LogQueue,
         messages: LogMessages,
         raw: bool,
+        spare: Spare,
     ) -> Self {
         let complaints = Complaints::default();
         Self {
@@ -54,6 +58,7 @@ impl Observers {
             beat_at_ms: 0,
             news: true,
             complaints,
+            spare,
         }
     }
 
@@ -123,14 +128,20 @@ impl EventLoop {
         if unseen > 0 && messages > 0 {
             self.observers.log.not_shown(unseen);
         }
+        let pressure = self.shard.pressure();
+        let counts = self.observers.ledger.wants_count(self.number, pressure, now.mono_ms);
+        if counts {
+            self.shard.survey_all();
+        }
         let mut snapshot = self.shard.snapshot();
         snapshot.websocket_opened = self.observers.web_opened;
         snapshot.websocket_closed = self.observers.web_closed;
-        self.observers.ledger.put(self.number, snapshot);
-        self.observers.ledger.note_pressure(self.shard.pressure(), now.mono_ms);
+        self.observers.ledger.put(self.number, snapshot, counts.then_some(now.mono_ms));
+        self.observers.ledger.note_pressure(pressure, now.mono_ms);
         // Sessions may be left to be counted.
         self.observers.news = self.shard.is_surveying();
         self.observers.news |= self.shard.give_back();
+        self.observers.news |= self.observers.spare.is_due();
         for (address, times) in self.observers.complaints.take_due(now.mono_ms) {
             warn!(%address, times, "more malformed packets came from this address meanwhile");
         }

@@ -8,18 +8,19 @@ use crate::entrances::Rules;
 use crate::mailboxes::Letter;
 use crate::sockets::{Announced, Socket};
 use noctule_broker::{ConnectionHandle, Departure, Now, Policies, ShardId};
-use noctule_net::{Peer, Pipe};
+use noctule_net::{AnnouncedCertificate, Peer, Pipe};
 
 impl EventLoop {
-    /// Reads what is in the boxes.
-    pub(super) fn read_letters(&mut self, now: Now) {
+    /// Reads what is in the boxes. Says whether there was anything.
+    pub(super) fn read_letters(&mut self, now: Now) -> bool {
         let mut letters = std::mem::take(&mut self.read);
         self.mailboxes.collect(self.number, &mut letters, &mut self.emptied);
+        let came = !letters.is_empty();
         for letter in letters.drain(..) {
             match letter {
                 Letter::Mail(mail) => self.shard.on_mail(mail, now),
-                Letter::Arrival { pipe, peer, taps, visit, departure } => {
-                    self.welcome((pipe, peer), taps, visit, departure, now);
+                Letter::Arrival { pipe, peer, taps, certificate, visit, departure } => {
+                    self.welcome((pipe, peer, certificate), taps, visit, departure, now);
                 }
                 Letter::System(topics) => {
                     for (topic, value) in topics {
@@ -53,6 +54,7 @@ impl EventLoop {
         for (from, emptied) in self.emptied.iter_mut().enumerate() {
             self.shard.take_emptied(ShardId(from as u16), emptied);
         }
+        came
     }
 
     /// The configuration has changed.
@@ -66,7 +68,7 @@ impl EventLoop {
     /// A connection comes from the loop that accepted it, to stay.
     fn welcome(
         &mut self,
-        (pipe, peer): (Pipe, Peer),
+        (pipe, peer, certificate): (Pipe, Peer, Option<Box<AnnouncedCertificate>>),
         taps: Option<Box<Taps>>,
         visit: Option<Visit>,
         departure: Departure,
@@ -77,6 +79,9 @@ impl EventLoop {
         // Its input was left unread, and what came meanwhile was told to the other loop.
         if let Some(socket) = self.sockets.of(connection) {
             socket.set_taps(taps);
+            if certificate.is_some() {
+                socket.set_announced(certificate);
+            }
             // What comes next stands in the middle of something: it says nothing of what the peer speaks, and
             // whose the connection is was found out by the other loop.
             socket.heard = true;
@@ -101,8 +106,9 @@ impl EventLoop {
         };
         let _ = self.poll.registry().deregister(&mut socket.pipe);
         let (peer, taps) = (socket.peer(), socket.take_taps());
+        let certificate = socket.take_certificate();
         let Socket { pipe, visit, .. } = socket;
-        let letter = Letter::Arrival { pipe, peer, taps, visit, departure };
+        let letter = Letter::Arrival { pipe, peer, taps, certificate, visit, departure };
         self.written[usize::from(to.0)].push(letter);
     }
 

@@ -23,6 +23,15 @@ pub(super) fn read(file: &Path, notes: &mut Vec<Note>) -> Vec<Line> {
     lines
 }
 
+/// The lines of a text that includes nothing.
+pub(super) fn of_text(text: &str, notes: &mut Vec<Note>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    divide(Path::new("the text"), text, &mut lines, &mut |_, place, _| {
+        refuse(Some(place), "include_dir in a text that is no file is not followed".into(), notes);
+    });
+    lines
+}
+
 fn refuse(place: Option<(PathBuf, usize)>, text: String, notes: &mut Vec<Note>) {
     notes.push(Note { place, weight: Weight::Refused, text });
 }
@@ -44,6 +53,23 @@ fn read_into(
             return refuse(included, format!("{}: cannot be read: {error}", file.display()), notes);
         }
     };
+    divide(file, &text, lines, &mut |directory, place, lines| {
+        if included.is_some() {
+            let text = "include_dir in an included file is not followed".to_owned();
+            refuse(Some(place), text, notes);
+        } else {
+            include(directory, place, lines, notes);
+        }
+    });
+}
+
+/// The lines of a text; what is to be included is for `include`, with its place and the lines so far.
+fn divide(
+    file: &Path,
+    text: &str,
+    lines: &mut Vec<Line>,
+    include: &mut dyn FnMut(&Path, (PathBuf, usize), &mut Vec<Line>),
+) {
     for (index, line) in text.trim_start_matches('\u{FEFF}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -52,12 +78,7 @@ fn read_into(
         let (name, value) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         let place = (file.to_owned(), index + 1);
         if name == "include_dir" {
-            if included.is_some() {
-                let text = "include_dir in an included file is not followed".to_owned();
-                refuse(Some(place), text, notes);
-            } else {
-                include(Path::new(value.trim()), place, lines, notes);
-            }
+            include(Path::new(value.trim()), place, lines);
             continue;
         }
         lines.push(Line {

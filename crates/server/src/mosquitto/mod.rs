@@ -80,6 +80,16 @@ pub fn translate(file: Option<&Path>, port: Option<u16>) -> Result<Translation, 
     translate_lines(&lines, port, notes)
 }
 
+/// Translates the text of a file, without the files that it would include: to name some is refused.
+///
+/// # Errors
+/// As [`translate`].
+pub fn translate_text(text: &str, port: Option<u16>) -> Result<Translation, Vec<Note>> {
+    let mut notes = Vec::new();
+    let lines = lines::of_text(text, &mut notes);
+    translate_lines(&lines, port, notes)
+}
+
 fn translate_lines(
     lines: &[Line],
     port: Option<u16>,

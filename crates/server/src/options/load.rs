@@ -134,6 +134,19 @@ fn read_mosquitto(
     if problems.is_empty() { Ok(translation) } else { Err(problems) }
 }
 
+/// The configuration that a text in our words says by itself; `name` is what problems call it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_text(name: &Path, text: &str) -> Result<Config, Problems> {
+    let mut config = Config::default();
+    let mut problems = read_text(name, text, &mut config);
+    if problems.is_empty() {
+        problems.extend(contradictions(&config));
+    }
+    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+}
+
 /// Settings that are each right and do not go together.
 fn contradictions(config: &Config) -> Option<Problem> {
     let listeners = config.all_listeners();

@@ -54,7 +54,7 @@ pub use choice::{
 pub use file_mode::FileMode;
 pub use limit::{Auto, Limit, Optional};
 pub use listener::{Listener, ListenerTable};
-pub use load::{Dialect, Loaded, Sources};
+pub use load::{Dialect, Loaded, Sources, load_text};
 pub use manual::manual;
 pub use methods::{AuthMethod, AuthMethods};
 pub(crate) use nearest::nearest;

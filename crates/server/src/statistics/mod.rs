@@ -24,9 +24,16 @@ use sys_tree::SysTree;
 /// The latest numbers of each loop.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    loops: Vec<Mutex<Snapshot>>,
+    loops: Vec<Mutex<Counted>>,
     /// What was said of how short memory is.
     episode: Mutex<Episode>,
+}
+
+/// The numbers of a loop, and when clients were last counted for them one by one.
+#[derive(Debug, Default)]
+struct Counted {
+    snapshot: Snapshot,
+    at_ms: u64,
 }
 
 impl Ledger {
@@ -35,24 +42,43 @@ impl Ledger {
         Self { loops, episode: Mutex::default() }
     }
 
-    /// Replaces the numbers of a loop.
-    pub(crate) fn put(&self, number: usize, snapshot: Snapshot) {
+    /// Replaces the numbers of a loop. If all its clients were counted for them, it is said when.
+    pub(crate) fn put(&self, number: usize, snapshot: Snapshot, counted_ms: Option<u64>) {
         if let Some(place) = self.loops.get(number) {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            let at_ms = counted_ms.unwrap_or(place.at_ms);
+            *place = Counted { snapshot, at_ms };
         }
     }
 
-    /// A loop has found memory to be this short: says so if that is news.
+    /// Whether a loop that finds memory to be this short is to count for whom it is taken, so that it
+    /// can be said.
+    pub(crate) fn wants_count(&self, number: usize, pressure: Pressure, now_ms: u64) -> bool {
+        let counted_ms = self
+            .loops
+            .get(number)
+            .map_or(now_ms, |place| place.lock().unwrap_or_else(PoisonError::into_inner).at_ms);
+        let episode = self.episode.lock().unwrap_or_else(PoisonError::into_inner);
+        episode.wants_count(pressure, counted_ms, now_ms)
+    }
+
+    /// A loop has found memory to be this short: says so if that is news, once all have counted.
     pub(crate) fn note_pressure(&self, pressure: Pressure, now_ms: u64) {
+        let counted = self.loops.iter().map(|place| {
+            let place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            // Who has no clients has nothing to count.
+            if place.snapshot.sessions == 0 { now_ms } else { place.at_ms }
+        });
+        let counted_ms = counted.min().unwrap_or(now_ms);
         let mut episode = self.episode.lock().unwrap_or_else(PoisonError::into_inner);
-        episode.say(pressure, now_ms, || self.sum());
+        episode.say(pressure, now_ms, counted_ms, || self.sum());
     }
 
     /// The sum of all loops.
     fn sum(&self) -> Snapshot {
         let mut sum = Snapshot::default();
         for place in &self.loops {
-            sum.add(&place.lock().unwrap_or_else(PoisonError::into_inner));
+            sum.add(&place.lock().unwrap_or_else(PoisonError::into_inner).snapshot);
         }
         sum
     }
@@ -172,9 +198,9 @@ mod tests {
             snapshot.counters.connections_opened = opened;
             snapshot
         };
-        ledger.put(0, with(1, 5));
-        ledger.put(1, with(10, 7));
-        ledger.put(0, with(2, 7));
+        ledger.put(0, with(1, 5), None);
+        ledger.put(1, with(10, 7), None);
+        ledger.put(0, with(2, 7), None);
         assert_eq!(ledger.sum(), with(12, 7), "retained messages are those of all loops");
     }
 

@@ -1,7 +1,8 @@
 //! Saying that memory is short, for whom most of it is taken, and that there is enough again.
 //!
 //! Every loop finds out by itself how short it is; whoever finds it worse than was said says it for
-//! all. Invariant: an episode is said when it begins, when it gets worse than it has been, once a minute
+//! all. For whom most is taken is counted when it is to be said: by each loop for its own, and it is said
+//! when all have, or after a while. Invariant: an episode is said when it begins, when it gets worse than it has been, once a minute
 //! while it lasts, and when it has been over for a while.
 
 use noctule_broker::{Holding, Pressure, Snapshot};
@@ -13,6 +14,9 @@ const SILENCE_MS: u64 = 60_000;
 /// There has to be enough memory for so long before that is said.
 const CALM_MS: u64 = 10_000;
 
+/// Loops have so long to count. One to which nothing happens does not, and has nothing new to say.
+const COUNTING_MS: u64 = 1_500;
+
 /// What was said of the present episode.
 #[derive(Debug, Default)]
 pub(super) struct Episode {
@@ -20,6 +24,8 @@ pub(super) struct Episode {
     said_ms: u64,
     /// Since when there is enough.
     calm_since_ms: Option<u64>,
+    /// How short it is said to be as soon as loops have counted, and since when they are to.
+    counting: Option<(Pressure, u64)>,
 }
 
 /// What is to be said.
@@ -30,29 +36,54 @@ enum News {
 }
 
 impl Episode {
+    /// Whether it is to be said that memory is this short, which is news.
+    fn is_news(&self, pressure: Pressure, now_ms: u64) -> bool {
+        pressure > Pressure::None
+            && (pressure > self.worst || now_ms.saturating_sub(self.said_ms) >= SILENCE_MS)
+    }
+
     fn note(&mut self, pressure: Pressure, now_ms: u64) -> Option<News> {
         if pressure == Pressure::None {
             let since = *self.calm_since_ms.get_or_insert(now_ms);
             let is_over = self.worst > Pressure::None && now_ms.saturating_sub(since) >= CALM_MS;
             return is_over.then(|| {
-                *self = Self::default();
+                *self = Self { counting: self.counting, ..Self::default() };
                 News::Enough
             });
         }
         self.calm_since_ms = None;
-        if pressure <= self.worst && now_ms.saturating_sub(self.said_ms) < SILENCE_MS {
+        if !self.is_news(pressure, now_ms) {
             return None;
         }
         (self.worst, self.said_ms) = (self.worst.max(pressure), now_ms);
         Some(News::Short)
     }
 
-    /// A loop has found memory to be this short. `sum` is asked for only if something is said.
-    pub(super) fn say(&mut self, pressure: Pressure, now_ms: u64, sum: impl FnOnce() -> Snapshot) {
+    /// Whether a loop that finds memory to be this short, and has counted at that time, is to count again.
+    pub(super) fn wants_count(&self, pressure: Pressure, counted_ms: u64, now_ms: u64) -> bool {
+        let is_asked = self.counting.is_some_and(|(_, since_ms)| counted_ms < since_ms);
+        is_asked || self.is_news(pressure, now_ms)
+    }
+
+    /// A loop has found memory to be this short. `counted_ms` is when the last of the loops has counted
+    /// that have something to count; the sum of them is asked for only if something is said.
+    pub(super) fn say(
+        &mut self,
+        pressure: Pressure,
+        now_ms: u64,
+        counted_ms: u64,
+        sum: impl FnOnce() -> Snapshot,
+    ) {
         match self.note(pressure, now_ms) {
             None => {}
             Some(News::Enough) => info!("memory is no longer short"),
-            Some(News::Short) => say_short(pressure, &sum()),
+            Some(News::Short) => self.counting = Some((pressure, now_ms)),
+        }
+        if let Some((pressure, since_ms)) = self.counting
+            && (counted_ms >= since_ms || now_ms.saturating_sub(since_ms) >= COUNTING_MS)
+        {
+            self.counting = None;
+            say_short(pressure, &sum());
         }
     }
 }
@@ -122,6 +153,29 @@ mod tests {
         for (now_ms, pressure, said) in steps {
             assert_eq!(episode.note(pressure, now_ms), said, "at {now_ms} ms");
         }
+    }
+
+    #[test]
+    fn loops_count_when_it_is_news_and_it_is_said_when_all_have() {
+        let mut episode = Episode::default();
+        assert!(!episode.wants_count(Enough, 500, 1_000));
+        assert!(episode.wants_count(Floods, 500, 1_000));
+        let said = |episode: &mut Episode, now_ms, counted_ms| {
+            let mut said = false;
+            episode.say(Floods, now_ms, counted_ms, || {
+                said = true;
+                Snapshot::default()
+            });
+            said
+        };
+        assert!(!said(&mut episode, 1_000, 500), "another loop has not counted");
+        assert!(!episode.wants_count(Floods, 1_000, 1_100), "it has");
+        assert!(episode.wants_count(Floods, 500, 1_100), "and the other is to");
+        assert!(said(&mut episode, 1_100, 1_000));
+        assert!(!said(&mut episode, 2_100, 2_000), "once");
+        assert!(!said(&mut episode, 70_000, 500));
+        assert!(!said(&mut episode, 71_499, 500));
+        assert!(said(&mut episode, 71_500, 500), "nothing happens to the other");
     }
 
     #[test]

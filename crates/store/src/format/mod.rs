@@ -20,9 +20,25 @@ pub(crate) mod record;
 pub(crate) mod segment;
 
 /// The version of the format. Any change to what is written raises it; whoever does not know a
-/// version refuses to touch it.
+/// version refuses to touch it. So does a change to the order in which the broker hands retained messages
+/// out: what is written of that is a topic, and what it means is everything before it in this order.
 pub const VERSION: u32 = 4;
 
 /// The oldest format that is read. Format 2 did not say that a user name was only claimed; up to format 3
 /// it was not known how far handing out retained messages had come. Otherwise they are the same.
 pub(crate) const OLDEST: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use noctule_broker::{RETAINED_PARTS, retained_part};
+
+    /// Another order would pass over messages that are due, and hand out others again. Whoever changes it
+    /// raises the version, has what is read of older ones begin anew (as `None` for the number of a
+    /// handing out does), and only then changes what is expected here.
+    #[test]
+    fn a_version_of_the_format_has_one_order_of_retained_messages() {
+        let topics = ["a", "a/b", "home/kitchen/temperature", "noctule/", "\u{fc}", "$SYS/x", ""];
+        let parts = topics.map(|topic| retained_part(topic.as_bytes(), RETAINED_PARTS));
+        assert_eq!((super::VERSION, RETAINED_PARTS, parts), (4, 16, [15, 14, 2, 4, 6, 9, 0]));
+    }
+}

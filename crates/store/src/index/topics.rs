@@ -9,6 +9,9 @@ use super::Location;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+/// Room for eight times so many is never too much.
+const ROOM_KEPT: usize = 64;
+
 /// The last word about a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retained {
@@ -45,7 +48,13 @@ impl Topics {
     }
 
     pub(crate) fn remove(&mut self, topic: &[u8]) -> Option<Retained> {
-        self.words.remove(&self.key(topic)).map(Word::retained)
+        let removed = self.words.remove(&self.key(topic)).map(Word::retained);
+        // What a burst has left is given back when most of it is gone.
+        let len = self.words.len();
+        if self.words.capacity() > 8 * len.max(ROOM_KEPT) {
+            self.words.shrink_to(2 * len);
+        }
+        removed
     }
 
     /// Of those topics that have a message, in no order.
