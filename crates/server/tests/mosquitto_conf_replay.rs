@@ -35,7 +35,10 @@ const VALUES: &str = "true false 1 0 1884 65536 -1 1h 2d 3w \" ' \\ \\u0022 \"\"
 #[test]
 fn any_lines_are_translated_or_refused() {
     let (names, values) = [NAMES, VALUES].map(|words| words.split(' ').collect::<Vec<_>>()).into();
-    for seed in 0..3_000 {
+    // More of them by hand.
+    let seeds =
+        std::env::var("NOCTULE_FUZZ_SEEDS").map_or(3_000, |text| text.parse().expect("a number"));
+    for seed in 0..seeds {
         let mut random = Dice::new(seed);
         let mut word = |words: &[&'static str]| words[random.below(words.len())];
         let mut text = String::new();

@@ -430,7 +430,7 @@ mod tests {
                     rest = &rest[frame.bytes.len()..];
                     if let Packet::Publish(publish) = sent {
                         let ack = Ack::new(publish.packet_id.unwrap(), ReasonCode::Success);
-                        self.take(&Packet::Pubrec(ack.clone()));
+                        self.take(&Packet::Pubrec(ack));
                         self.take(&Packet::Pubcomp(ack));
                     }
                 }

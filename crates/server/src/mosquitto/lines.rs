@@ -26,10 +26,23 @@ pub(super) fn read(file: &Path, notes: &mut Vec<Note>) -> Vec<Line> {
 /// The lines of a text that includes nothing.
 pub(super) fn of_text(text: &str, notes: &mut Vec<Note>) -> Vec<Line> {
     let mut lines = Vec::new();
-    divide(Path::new("the text"), text, &mut lines, &mut |_, place, _| {
-        refuse(Some(place), "include_dir in a text that is no file is not followed".into(), notes);
-    });
+    for entry in entries(Path::new("the text"), text) {
+        match entry {
+            Entry::Option(line) => lines.push(line),
+            Entry::Include(_, place) => {
+                let text = "include_dir in a text that is no file is not followed".to_owned();
+                refuse(Some(place), text, notes);
+            }
+        }
+    }
     lines
+}
+
+/// What a line says.
+enum Entry {
+    Option(Line),
+    /// The files of this directory, and where that stands.
+    Include(PathBuf, (PathBuf, usize)),
 }
 
 fn refuse(place: Option<(PathBuf, usize)>, text: String, notes: &mut Vec<Note>) {
@@ -53,41 +66,36 @@ fn read_into(
             return refuse(included, format!("{}: cannot be read: {error}", file.display()), notes);
         }
     };
-    divide(file, &text, lines, &mut |directory, place, lines| {
-        if included.is_some() {
-            let text = "include_dir in an included file is not followed".to_owned();
-            refuse(Some(place), text, notes);
-        } else {
-            include(directory, place, lines, notes);
+    for entry in entries(file, &text) {
+        match entry {
+            Entry::Option(line) => lines.push(line),
+            Entry::Include(_, place) if included.is_some() => {
+                let text = "include_dir in an included file is not followed".to_owned();
+                refuse(Some(place), text, notes);
+            }
+            Entry::Include(directory, place) => include(&directory, place, lines, notes),
         }
-    });
+    }
 }
 
-/// The lines of a text; what is to be included is for `include`, with its place and the lines so far.
-fn divide(
-    file: &Path,
-    text: &str,
-    lines: &mut Vec<Line>,
-    include: &mut dyn FnMut(&Path, (PathBuf, usize), &mut Vec<Line>),
-) {
+/// What the lines of a text say, but for empty ones and comments.
+fn entries(file: &Path, text: &str) -> Vec<Entry> {
+    let mut entries = Vec::new();
     for (index, line) in text.trim_start_matches('\u{FEFF}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let (name, value) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-        let place = (file.to_owned(), index + 1);
-        if name == "include_dir" {
-            include(Path::new(value.trim()), place, lines);
-            continue;
-        }
-        lines.push(Line {
-            file: file.to_owned(),
-            number: index + 1,
-            name: name.to_owned(),
-            value: value.trim().to_owned(),
+        let (number, value) = (index + 1, value.trim());
+        let file = file.to_owned();
+        entries.push(if name == "include_dir" {
+            Entry::Include(value.into(), (file, number))
+        } else {
+            Entry::Option(Line { file, number, name: name.to_owned(), value: value.to_owned() })
         });
     }
+    entries
 }
 
 fn include(
