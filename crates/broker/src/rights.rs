@@ -403,6 +403,16 @@ impl<'a> Law<'a> {
     }
 }
 
+impl Law<'_> {
+    /// Whether a session's client may publish on a topic. Nothing is counted.
+    pub(crate) fn permits_publishing(self, from: SessionHandle, topic: TopicName<'_>) -> bool {
+        self.readers.is_none_or(|Readers { authority, sessions }| {
+            let ruling = |found: &Session| authority.rule(found.subject(), Wish::Publish(topic));
+            sessions.get(from).is_some_and(|found| ruling(found).permits())
+        })
+    }
+}
+
 /// A reader that a topic was found to be denied to.
 #[derive(Debug)]
 pub(crate) struct Withheld {

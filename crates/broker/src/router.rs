@@ -110,6 +110,8 @@ const CACHED_TOPIC_BYTES_MAX: usize = 1_024;
 const CACHED_TARGETS_MAX: usize = 1 << 20;
 /// A list of so many targets is made smaller when most of it is of no use any more.
 const SPACIOUS: usize = 16;
+/// Room for so many matching subscriptions of a topic is kept for the next one.
+const MATCHES_KEPT: usize = 4_096;
 /// So many readers without a right are noted until somebody asks for them.
 const WITHHELD_MAX: usize = 64;
 /// The subscription index with its cache, and the shard's part in the interest map.
@@ -431,6 +433,9 @@ impl Router {
             targets.shrink_to_fit();
         }
         matches.clear();
+        if matches.capacity() > MATCHES_KEPT {
+            *matches = Vec::new();
+        }
         route.groups = self.find_groups(levels);
         self.find_elsewhere(levels, &mut route.elsewhere);
         if law.readers.is_some() {

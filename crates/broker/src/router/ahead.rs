@@ -13,6 +13,7 @@
 use super::{CACHED, CACHED_TOPIC_BYTES_MAX, CachedRoute, Router};
 use crate::rights::Law;
 use crate::run;
+use crate::session::SessionHandle;
 use crate::subscriptions::Levels;
 use noctule_mqtt::codec;
 use noctule_mqtt::{PacketType, TopicName};
@@ -77,10 +78,17 @@ impl Router {
         self.ahead.missed
     }
 
-    /// Finds the routes of the topics of the packets that `input` begins with, as far as they are
-    /// PUBLISH, whole, and not in the cache.
+    /// Finds the routes of the topics of the packets that `input` of `from` begins with, as far as they are
+    /// PUBLISH, whole, and not in the cache. What may not be published is not looked for: it would be said
+    /// of receivers that they have wanted to read it.
     #[inline(never)]
-    pub(crate) fn look_ahead(&mut self, input: &[u8], packet_bytes_max: u32, law: Law<'_>) {
+    pub(crate) fn look_ahead(
+        &mut self,
+        input: &[u8],
+        packet_bytes_max: u32,
+        from: SessionHandle,
+        law: Law<'_>,
+    ) {
         self.ahead.missed = false;
         // Who did not get to what was found before had better find less.
         let all_were_used = self.ahead.next == self.ahead.end;
@@ -103,6 +111,9 @@ impl Router {
             }
             let text = std::str::from_utf8(topic).ok();
             let Some(Ok(topic)) = text.map(TopicName::new) else { break };
+            if !law.permits_publishing(from, topic) {
+                break;
+            }
             topics.push(Levels::new(topic.as_bytes()));
         }
         self.find_together(&topics, law);
@@ -127,6 +138,7 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MATCHES_KEPT;
     use super::*;
     use crate::arena::Arena;
     use crate::commons::{ShardId, Solitude};
@@ -159,6 +171,9 @@ mod tests {
     ];
     const TOPICS: &[&str] =
         &["a", "a/b", "a/b/c", "/", "//", "a//b", "a/", "/a", "b/b/b", "$a", "$a/b", "$SYS/x", "b"];
+
+    /// By a law without readers anybody may publish.
+    const NOBODY: SessionHandle = SessionHandle::NOTHING;
 
     fn router() -> Router {
         Router::new(9, ShardId(0), Rc::new(Solitude::new(9)))
@@ -223,7 +238,7 @@ mod tests {
                     change(&mut router, &mut held, filter, add);
                 }
                 let topics: Vec<_> = topics.into_iter().map(|topic| TOPICS[topic]).collect();
-                router.look_ahead(&packets(&topics), u32::MAX, Law::of(&Limits::default()));
+                router.look_ahead(&packets(&topics), u32::MAX, NOBODY, Law::of(&Limits::default()));
                 let strays = stray.map(|topic| TOPICS[topic]);
                 for (number, topic) in topics.into_iter().chain(strays).enumerate() {
                     for (when, filter, add) in &during {
@@ -265,6 +280,7 @@ mod tests {
                 router.look_ahead(
                     &packets(&input[..input.len().min(40)]),
                     u32::MAX,
+                    NOBODY,
                     Law::of(&limits),
                 );
             }
@@ -281,7 +297,7 @@ mod tests {
         let topics: Vec<_> = (0..100).map(|number| format!("t/{number}")).collect();
         let topics: Vec<_> = topics.iter().map(String::as_str).collect();
         let look = |router: &mut Router, expected: u16| {
-            router.look_ahead(&packets(&topics), u32::MAX, Law::of(&limits));
+            router.look_ahead(&packets(&topics), u32::MAX, NOBODY, Law::of(&limits));
             assert_eq!(router.ahead.end, expected);
         };
         for expected in [1, 4, 16, 16] {
@@ -299,6 +315,23 @@ mod tests {
     }
 
     #[test]
+    fn many_receivers_of_many_topics_leave_no_memory_behind() {
+        let (mut router, limits) = (router(), Limits::default());
+        let (filter, mut sessions) = (TopicFilter::new("#").unwrap(), Arena::default());
+        for _ in 0..2 * MATCHES_KEPT {
+            let session = sessions.insert(Session::for_tests());
+            let options = SubscriptionOptions::default();
+            router.subscribe(filter, Subscriber::new(session, options, None, false, 0));
+        }
+        let topics: Vec<_> = (0..AHEAD).map(|number| number.to_string()).collect();
+        let levels: Vec<_> = topics.iter().map(|topic| Levels::new(topic.as_bytes())).collect();
+        router.find_together(&levels, Law::of(&limits));
+        assert_eq!(receivers(&mut router, "alone"), (2 * MATCHES_KEPT, 0));
+        assert!(router.matches_ahead.iter().all(|matches| matches.capacity() <= MATCHES_KEPT));
+        assert!(router.matches.capacity() <= MATCHES_KEPT);
+    }
+
+    #[test]
     fn what_is_no_topic_is_left_to_its_turn() {
         let (mut router, limits) = (router(), Limits::default());
         for input in [
@@ -308,7 +341,7 @@ mod tests {
             b"\x30\x03\0\x09a",
             b"\xc0\0",
         ] {
-            router.look_ahead(input, u32::MAX, Law::of(&limits));
+            router.look_ahead(input, u32::MAX, NOBODY, Law::of(&limits));
             assert_eq!(router.ahead.end, 0);
         }
     }

@@ -104,7 +104,8 @@ impl Shard {
         let limits = &self.delivery.limits;
         // Where topics go that are below a mount is known when the mount is put before them.
         let input = if sender.mounted { &[] } else { input };
-        self.router.look_ahead(input, limits.packet_bytes_max, self.delivery.law());
+        let (most, law) = (limits.packet_bytes_max, self.delivery.law());
+        self.router.look_ahead(input, most, sender.session, law);
     }
 
     /// Deals with input that is not a whole packet of an attached client. Returns the rest if
@@ -263,7 +264,56 @@ pub(super) fn not_connect(type_bits: u8) -> Violation {
 mod tests {
     use super::super::{Settings, Shard};
     use crate::holds::Hold;
+    use crate::rights::{EntrancePolicy, Policies, Policy, Who, Wish, Word};
+    use crate::{Action, Event, Verdict};
     use noctule_session::Now;
+    use std::sync::Arc;
+
+    /// Whatever is not secret may be published, and nothing may be read.
+    #[derive(Debug)]
+    struct Open;
+
+    impl Policy for Open {
+        fn decide(&self, _: Who<'_>, wish: Wish<'_>) -> Word {
+            match wish {
+                Wish::Publish(topic) if topic.as_str() == "secret" => Word::Denied,
+                Wish::Read(_) => Word::Denied,
+                _ => Word::Allowed,
+            }
+        }
+
+        fn explain(&self, _: Who<'_>, _: Wish<'_>) -> String {
+            "nothing is read".to_owned()
+        }
+    }
+
+    #[test]
+    fn nobody_is_said_to_have_wanted_what_could_not_be_published() {
+        const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+        let now = Now { mono_ms: 0, wall_ms: 0 };
+        let open = EntrancePolicy {
+            policy: Some(Arc::new(Open)),
+            shadow: false,
+            ..EntrancePolicy::default()
+        };
+        let policies = Policies { entrances: vec![open], ..Policies::default() };
+        let mut shard = Shard::new(Settings { policies, ..Settings::default() }, now);
+        let handle = shard.open(now);
+        shard.on_bytes(handle, CONNECT, now);
+        while let Some(action) = shard.next_action() {
+            if let Action::Authenticate { connection, .. } = action {
+                shard.handle(Event::Authenticated { connection, verdict: Verdict::Accepted }, now);
+            }
+        }
+        shard.on_bytes(handle, b"\x82\x06\0\x01\0\x01#\0", now);
+        // The first one's topic is not known, so those behind it are looked at.
+        let input = b"\x30\x03\0\x01x\x30\x08\0\x06secret\x30\x03\0\x01y".repeat(3);
+        shard.on_bytes(handle, &input, now);
+        assert_eq!(shard.delivery.authority.denied.publish, 3);
+        let withheld = shard.router.take_withheld();
+        let topics: Vec<_> = withheld.iter().map(|one| &*one.topic).collect();
+        assert_eq!(topics, ["x", "y"]);
+    }
 
     #[test]
     fn a_connection_is_not_read_before_what_it_sent_is_dealt_with() {
