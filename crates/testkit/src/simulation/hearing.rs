@@ -44,6 +44,12 @@ impl Guest {
             }
             Cause::ConnectTimeout => None,
             Cause::Refused(_) if stage.refused.contains(&self.label) => None,
+            // Clients that fight for a session keep one waiting, and that is the last one.
+            Cause::Refused(ReasonCode::ConnectionRateExceeded)
+                if stage.w.has_waited(&self.label) =>
+            {
+                None
+            }
             Cause::QuotaExceeded if stage.course.refuses() && !self.is_v5() => None,
             other => return Err(format!("it keeps to the rules and was closed: {other}")),
         };
@@ -65,7 +71,12 @@ impl Guest {
             Said::Connack { session_present, reason: ReasonCode::Success, .. } => {
                 self.hear_connack(*session_present, batches, stage)
             }
-            Said::Connack { .. } if stage.refused.contains(&self.label) => Ok(()),
+            // Why it is refused is judged when it is closed.
+            Said::Connack { .. }
+                if stage.refused.contains(&self.label) || stage.w.has_waited(&self.label) =>
+            {
+                Ok(())
+            }
             Said::Publish(publish) => self.hear_publish(publish, stage),
             Said::Ack { packet, id, reason } => {
                 self.hear_ack(*packet, *id, *reason, batches, stage)
