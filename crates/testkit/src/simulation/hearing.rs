@@ -127,6 +127,8 @@ impl Guest {
             }
             self.begin_anew(stage, life, life.unwrap_or(0));
             self.ask_again(stage);
+        } else {
+            self.go_on(stage, self.life);
         }
         self.repeat_unfinished(stage);
         Ok(())
@@ -138,7 +140,7 @@ impl Guest {
             let Asked::Subscribe { filters, .. } = asked else { continue };
             for (filter, wish, _) in filters {
                 stage.books.subscribing(&self.name, filter, *wish);
-                self.retained.asked_on.insert(filter.clone(), self.connections);
+                self.retained.asked_on.insert((filter.clone(), self.connections));
             }
         }
     }
@@ -237,7 +239,7 @@ impl Guest {
         let last = seen.last.entry(topic.into()).or_default();
         *last = (*last).max(number);
         if copy {
-            let announced = |(filter, on): (&String, &usize)| {
+            let announced = |(filter, on): &(String, usize)| {
                 matches(filter, topic) && (seen.granted.contains(filter) || *on < self.connections)
             };
             if !seen.asked_on.iter().any(announced) {
