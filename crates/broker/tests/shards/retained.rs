@@ -101,6 +101,34 @@ fn replacing_a_subscription_loses_no_message_that_another_shard_has_just_retaine
     w.receive(&watcher, publish("t", "m"));
 }
 
+#[test] // [MQTT3-3.3.1-6] [MQTT3-3.10.4-2] [MQTT5-3.3.1-9] [MQTT5-3.10.4-2]
+fn what_is_on_its_way_comes_live_for_the_subscription_from_before_it_as_long_as_there_is_one() {
+    for leaves in [false, true] {
+        in_each_version(|version| {
+            let mut w = Shards::new(2);
+            let (sender, watcher) = (w.name_at(0, 0), w.name_at(1, 0));
+            w.connect(&sender, 0, connecting(version));
+            w.connect(&watcher, 1, connecting(version));
+            w.subscribe(&watcher, "t/#", 1);
+            w.hold_mail();
+            w.send(&sender, publish("t/a", "m").qos(1).id(1).retain());
+            w.expect(&sender, puback(1));
+            // For this one it is retained already.
+            w.subscribe(&watcher, "#", 1);
+            w.receive(&watcher, publish("t/a", "m").qos(1).retain());
+            if leaves {
+                w.send(&watcher, unsubscribe(2, &["t/#"]));
+                w.all_heard(&watcher);
+            }
+            w.deliver(0, 1);
+            if !leaves {
+                w.receive(&watcher, publish("t/a", "m").qos(1));
+            }
+            w.expect_quiet();
+        });
+    }
+}
+
 #[test] // [MQTT3-3.3.1-10] [MQTT5-3.3.1-6]
 fn what_one_shard_forgets_is_forgotten_on_all_at_once() {
     in_each_version(|version| {

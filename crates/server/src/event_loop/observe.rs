@@ -129,7 +129,7 @@ impl EventLoop {
             self.observers.log.not_shown(unseen);
         }
         let pressure = self.shard.pressure();
-        let counts = self.observers.ledger.wants_count(self.number, pressure, now.mono_ms);
+        let counts = self.observers.ledger.wants_count(self.number, now.mono_ms);
         if counts {
             self.shard.survey_all();
         }
@@ -140,6 +140,7 @@ impl EventLoop {
         self.observers.ledger.note_pressure(pressure, now.mono_ms);
         // Sessions may be left to be counted.
         self.observers.news = self.shard.is_surveying();
+        self.observers.news |= self.observers.ledger.is_counting();
         self.observers.news |= self.shard.give_back();
         self.observers.news |= self.observers.spare.is_due();
         for (address, times) in self.observers.complaints.take_due(now.mono_ms) {

@@ -51,15 +51,19 @@ impl Ledger {
         }
     }
 
-    /// Whether a loop that finds memory to be this short is to count for whom it is taken, so that it
-    /// can be said.
-    pub(crate) fn wants_count(&self, number: usize, pressure: Pressure, now_ms: u64) -> bool {
+    /// Whether it is to be said that memory is short as soon as loops have counted for whom it is taken.
+    pub(crate) fn is_counting(&self) -> bool {
+        self.episode.lock().unwrap_or_else(PoisonError::into_inner).is_counting()
+    }
+
+    /// Whether this loop is to count now.
+    pub(crate) fn wants_count(&self, number: usize, now_ms: u64) -> bool {
         let counted_ms = self
             .loops
             .get(number)
             .map_or(now_ms, |place| place.lock().unwrap_or_else(PoisonError::into_inner).at_ms);
         let episode = self.episode.lock().unwrap_or_else(PoisonError::into_inner);
-        episode.wants_count(pressure, counted_ms, now_ms)
+        episode.wants_count(counted_ms, now_ms)
     }
 
     /// A loop has found memory to be this short: says so if that is news, once all have counted.

@@ -1,8 +1,8 @@
 //! Saying that memory is short, for whom most of it is taken, and that there is enough again.
 //!
 //! Every loop finds out by itself how short it is; whoever finds it worse than was said says it for
-//! all. For whom most is taken is counted when it is to be said: by each loop for its own, and it is said
-//! when all have, or after a while. Invariant: an episode is said when it begins, when it gets worse than it has been, once a minute
+//! all. For whom most is taken is counted then: by each loop for its own, a moment later, as what is on
+//! its way to another loop is nobody's yet. It is said when all have, or after a while. Invariant: an episode is said when it begins, when it gets worse than it has been, once a minute
 //! while it lasts, and when it has been over for a while.
 
 use noctule_broker::{Holding, Pressure, Snapshot};
@@ -14,8 +14,11 @@ const SILENCE_MS: u64 = 60_000;
 /// There has to be enough memory for so long before that is said.
 const CALM_MS: u64 = 10_000;
 
-/// Loops have so long to count. One to which nothing happens does not, and has nothing new to say.
-const COUNTING_MS: u64 = 1_500;
+/// So long after it was found out, loops count. They do so once a second at most.
+const SETTLING_MS: u64 = 200;
+/// So long after it was found out, it is said in any case. A loop to which nothing happens does not count, and
+/// has nothing new to say.
+const COUNTING_MS: u64 = 2_500;
 
 /// What was said of the present episode.
 #[derive(Debug, Default)]
@@ -36,12 +39,6 @@ enum News {
 }
 
 impl Episode {
-    /// Whether it is to be said that memory is this short, which is news.
-    fn is_news(&self, pressure: Pressure, now_ms: u64) -> bool {
-        pressure > Pressure::None
-            && (pressure > self.worst || now_ms.saturating_sub(self.said_ms) >= SILENCE_MS)
-    }
-
     fn note(&mut self, pressure: Pressure, now_ms: u64) -> Option<News> {
         if pressure == Pressure::None {
             let since = *self.calm_since_ms.get_or_insert(now_ms);
@@ -52,17 +49,24 @@ impl Episode {
             });
         }
         self.calm_since_ms = None;
-        if !self.is_news(pressure, now_ms) {
+        if pressure <= self.worst && now_ms.saturating_sub(self.said_ms) < SILENCE_MS {
             return None;
         }
         (self.worst, self.said_ms) = (self.worst.max(pressure), now_ms);
         Some(News::Short)
     }
 
-    /// Whether a loop that finds memory to be this short, and has counted at that time, is to count again.
-    pub(super) fn wants_count(&self, pressure: Pressure, counted_ms: u64, now_ms: u64) -> bool {
-        let is_asked = self.counting.is_some_and(|(_, since_ms)| counted_ms < since_ms);
-        is_asked || self.is_news(pressure, now_ms)
+    /// Whether something is to be said as soon as loops have counted.
+    pub(super) fn is_counting(&self) -> bool {
+        self.counting.is_some()
+    }
+
+    /// Whether a loop that has counted at this time is to count again.
+    pub(super) fn wants_count(&self, counted_ms: u64, now_ms: u64) -> bool {
+        self.counting.is_some_and(|(_, since_ms)| {
+            let settled_ms = since_ms + SETTLING_MS;
+            counted_ms < settled_ms && settled_ms <= now_ms
+        })
     }
 
     /// A loop has found memory to be this short. `counted_ms` is when the last of the loops has counted
@@ -80,7 +84,8 @@ impl Episode {
             Some(News::Short) => self.counting = Some((pressure, now_ms)),
         }
         if let Some((pressure, since_ms)) = self.counting
-            && (counted_ms >= since_ms || now_ms.saturating_sub(since_ms) >= COUNTING_MS)
+            && (counted_ms >= since_ms + SETTLING_MS
+                || now_ms.saturating_sub(since_ms) >= COUNTING_MS)
         {
             self.counting = None;
             say_short(pressure, &sum());
@@ -156,10 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn loops_count_when_it_is_news_and_it_is_said_when_all_have() {
+    fn loops_count_a_moment_later_and_it_is_said_when_all_have() {
         let mut episode = Episode::default();
-        assert!(!episode.wants_count(Enough, 500, 1_000));
-        assert!(episode.wants_count(Floods, 500, 1_000));
+        assert!(!episode.wants_count(500, 1_000));
         let said = |episode: &mut Episode, now_ms, counted_ms| {
             let mut said = false;
             episode.say(Floods, now_ms, counted_ms, || {
@@ -168,14 +172,17 @@ mod tests {
             });
             said
         };
-        assert!(!said(&mut episode, 1_000, 500), "another loop has not counted");
-        assert!(!episode.wants_count(Floods, 1_000, 1_100), "it has");
-        assert!(episode.wants_count(Floods, 500, 1_100), "and the other is to");
-        assert!(said(&mut episode, 1_100, 1_000));
+        assert!(!said(&mut episode, 1_000, 1_000), "something may be on its way");
+        assert!(episode.is_counting() && !episode.wants_count(1_000, 1_199));
+        assert!(episode.wants_count(1_000, 1_200));
+        assert!(!said(&mut episode, 1_300, 1_000), "another loop has not counted");
+        assert!(!episode.wants_count(1_200, 1_300), "it has");
+        assert!(episode.wants_count(500, 1_300), "and the other is to");
+        assert!(said(&mut episode, 1_400, 1_200) && !episode.is_counting());
         assert!(!said(&mut episode, 2_100, 2_000), "once");
         assert!(!said(&mut episode, 70_000, 500));
-        assert!(!said(&mut episode, 71_499, 500));
-        assert!(said(&mut episode, 71_500, 500), "nothing happens to the other");
+        assert!(!said(&mut episode, 72_499, 500));
+        assert!(said(&mut episode, 72_500, 500), "nothing happens to the other");
     }
 
     #[test]

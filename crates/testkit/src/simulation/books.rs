@@ -119,6 +119,8 @@ struct Filter {
     /// What it surely has, if it surely exists.
     sure: Option<Wish>,
     asked: Wish,
+    /// It surely exists since before this message.
+    since: usize,
 }
 
 /// All that a filter may have been to a session.
@@ -144,7 +146,7 @@ impl Books {
         let mut candidates = BTreeMap::new();
         let mut subscribed = BTreeMap::new();
         for (name, book) in self.sessions.iter().filter(|_| !new.unknowable) {
-            let wanted = book.sure_qos(new.topic, new.publisher == name);
+            let wanted = book.sure_qos(new.topic, new.publisher == name, number);
             let Some(wanted) = wanted.map(|wanted| wanted.min(new.qos)) else {
                 continue;
             };
@@ -274,7 +276,8 @@ impl Books {
         ever.local |= !wish.no_local;
         ever.retain_as_published |= wish.retain_as_published;
         ever.identifiers.extend(wish.identifier);
-        let entry = book.filters.entry(filter.into()).or_insert(Filter { sure: None, asked: wish });
+        let new = Filter { sure: None, asked: wish, since: 0 };
+        let entry = book.filters.entry(filter.into()).or_insert(new);
         entry.sure = entry.sure.map(|sure| Wish {
             qos: sure.qos.min(wish.qos),
             no_local: sure.no_local || wish.no_local,
@@ -288,6 +291,9 @@ impl Books {
     pub(super) fn subscribed(&mut self, name: &str, filter: &str) {
         let entry = self.sessions.get_mut(name).and_then(|book| book.filters.get_mut(filter));
         if let Some(entry) = entry {
+            if entry.sure.is_none() {
+                entry.since = self.messages.len();
+            }
             entry.sure = Some(entry.asked);
         }
     }
@@ -417,17 +423,25 @@ impl Books {
 
     /// A client's subscriptions have become fewer or lower: what is on its way to it is not surely
     /// owed any more, unless it is in its queue.
+    ///
+    /// A message that was to be retained is owed for a subscription that was there when it was sent,
+    /// and for that one not after UNSUBSCRIBE `[MQTT3-3.10.4-2]` `[MQTT5-3.10.4-2]`. For one that was
+    /// made later it comes as the retained message it is by then `[MQTT3-3.3.1-6]` `[MQTT5-3.3.1-9]`,
+    /// unless a newer one has taken its place, and need not come a second time; whether that is so is
+    /// judged by the [values](super::values). Any other message is for whatever subscription is there
+    /// when it arrives.
     fn reconsider(&mut self, name: &str) {
         let Some(book) = self.sessions.get_mut(name) else {
             return;
         };
-        let wants = |book: &Book, posted: &Posted| {
-            let wanted = book.sure_qos(&posted.topic, posted.publisher == name);
+        let wants = |book: &Book, number: usize, posted: &Posted| {
+            let sent = if posted.retain { number } else { usize::MAX };
+            let wanted = book.sure_qos(&posted.topic, posted.publisher == name, sent);
             wanted.is_some_and(|wanted| wanted.min(posted.qos) != QoS::AtMostOnce)
         };
         for number in &self.unacknowledged {
             let posted = &mut self.messages[*number];
-            if !wants(book, posted) {
+            if !wants(book, *number, posted) {
                 posted.candidates.remove(name);
                 posted.subscribed.remove(name);
             }
@@ -436,7 +450,7 @@ impl Books {
         let stays = |number: &usize| {
             let posted = &self.messages[*number];
             let stored = posted.candidates.get(name).is_some_and(|one| one.standing.is_some());
-            (stored && posted.firm) || wants(book, posted)
+            (stored && posted.firm) || wants(book, *number, posted)
         };
         book.owed = owed.into_iter().filter(stays).collect();
     }
@@ -452,9 +466,11 @@ impl Book {
         };
     }
 
-    /// The QoS at which messages of `topic` are surely wanted, its own ones or others'.
-    fn sure_qos(&self, topic: &str, own: bool) -> Option<QoS> {
-        let sure = self.filters.iter().filter_map(|(filter, entry)| Some((filter, entry.sure?)));
+    /// The QoS at which messages of `topic` are surely wanted, its own ones or others', by the
+    /// subscriptions that were there when message `sent` was.
+    fn sure_qos(&self, topic: &str, own: bool, sent: usize) -> Option<QoS> {
+        let there = self.filters.iter().filter(|(_, entry)| entry.since <= sent);
+        let sure = there.filter_map(|(filter, entry)| Some((filter, entry.sure?)));
         let wanted =
             sure.filter(|(filter, sure)| !(own && sure.no_local) && matches(filter, topic));
         wanted.map(|(_, sure)| sure.qos).max()
@@ -565,6 +581,45 @@ mod tests {
         assert_eq!(hear(&mut books, 1, false), Ok(false));
         books.repeated(0, true);
         assert_eq!(hear(&mut books, 0, false), Ok(false));
+    }
+
+    /// Whether `r` is still owed a message that was acknowledged when it has subscribed to `#`
+    /// before it was sent or after that, and then leaves `t`.
+    fn is_owed_for_another(retain: bool, before: bool) -> bool {
+        let mut books = books(WISH);
+        let another = |books: &mut Books| {
+            books.subscribing("r", "#", WISH);
+            books.subscribed("r", "#");
+        };
+        if before {
+            another(&mut books);
+        }
+        let new = New {
+            publisher: "s",
+            era: 0,
+            topic: "t",
+            qos: QoS::AtLeastOnce,
+            retain,
+            firm: true,
+            unknowable: false,
+            bytes: 10,
+        };
+        let number = books.published(&new, |_| None);
+        if !before {
+            another(&mut books);
+        }
+        books.acknowledged(number);
+        assert!(books.settle("r").is_err());
+        books.unsubscribing("r", "t");
+        books.settle("r").is_err()
+    }
+
+    #[test] // [MQTT5-3.3.1-9] [MQTT5-3.10.4-2]
+    fn a_message_to_be_retained_is_owed_for_subscriptions_from_before_it() {
+        assert!(is_owed_for_another(true, true));
+        assert!(!is_owed_for_another(true, false), "for the later one it is a retained message");
+        assert!(is_owed_for_another(false, true));
+        assert!(is_owed_for_another(false, false), "it arrives when that one is there");
     }
 
     #[test]

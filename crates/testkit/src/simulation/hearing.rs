@@ -219,6 +219,9 @@ impl Guest {
             dup: publish.dup,
             identifiers: properties.iter().filter_map(identifier).collect(),
         };
+        // Known at once, and not only when all is calm: what found no room the first time may come when
+        // it is sent again, after others.
+        stage.books.lossy |= stage.w.drops().1 > 0;
         let as_published = stage.books.delivered(&self.name, &heard)?;
         if !publish.topic.starts_with("r/") && !publish.topic.starts_with("$d/") {
             return Ok(());
@@ -343,5 +346,78 @@ impl Guest {
                 Err(format!("message {number} is acknowledged and not stored for {name}"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::books::{New, Wish, payload};
+    use super::super::{Plan, Simulation};
+    use super::*;
+    use crate::packets::{publish, v5, v311};
+    use crate::shards::Shards;
+    use noctule_broker::{Limits, OnQueueFull};
+
+    /// A client that has subscribed to `t`, and for whom one message is in flight and one queued at most.
+    fn with_little_room() -> (Stage, Guest) {
+        let mut stage = Simulation::new(Plan { seed: 0, minutes: 0, whole_story: false }).stage;
+        let limits = Limits {
+            queue_messages_max: 1,
+            on_queue_full: OnQueueFull::DropNew,
+            ..Limits::default()
+        };
+        stage.w = Shards::with(1, &limits);
+        stage.w.connect("g1#1", 0, v5().id("g1").receive_maximum(1));
+        stage.w.subscribe("g1#1", "t", 1);
+        stage.w.connect("sender", 0, v311());
+        let wish = Wish {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            identifier: None,
+        };
+        stage.books.subscribing("g1", "t", wish);
+        stage.books.subscribed("g1", "t");
+        let mut guest = Guest::new(1, true);
+        (guest.label, guest.phase) = ("g1#1".into(), Phase::Connected);
+        (stage, guest)
+    }
+
+    fn listen_and_answer(guest: &mut Guest, stage: &mut Stage) {
+        while guest.listen(stage) {
+            guest.answer(stage, usize::MAX);
+            stage.w.settle();
+        }
+    }
+
+    #[test]
+    fn a_repetition_may_come_after_later_ones_if_there_was_no_room_for_the_first() {
+        let (mut stage, mut guest) = with_little_room();
+        let new = New {
+            publisher: "sender",
+            era: 0,
+            topic: "t",
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            firm: true,
+            unknowable: false,
+            bytes: 10,
+        };
+        let said = |number: usize| publish("t", payload(number, 1)).qos(1).id(number as u16 + 1);
+        for number in 0..4 {
+            assert_eq!(stage.books.published(&new, |_| None), number);
+            if number == 3 {
+                assert_eq!(stage.w.drops().1, 1, "one is in flight, one is queued");
+                listen_and_answer(&mut guest, &mut stage);
+            }
+            stage.w.send("sender", said(number));
+        }
+        listen_and_answer(&mut guest, &mut stage);
+        assert!(stage.books.has("g1", 3) && !stage.books.has("g1", 2));
+        stage.books.repeated(2, true);
+        stage.w.send("sender", said(2).dup());
+        listen_and_answer(&mut guest, &mut stage);
+        assert!(stage.books.has("g1", 2));
+        assert_eq!(stage.w.all_heard("sender"), [1, 2, 3, 4, 3].map(puback));
     }
 }
