@@ -57,6 +57,10 @@ pub(crate) struct Line {
     pub(crate) keep_alive: u16,
     /// Whether its CONNACK was written and accepts it.
     pub(crate) accepted: bool,
+    /// It was given its session.
+    pub(crate) claimed: bool,
+    /// It had to wait for its session when it was accepted.
+    pub(crate) has_waited: bool,
     /// How many batches were persisted when it was given its session.
     pub(crate) claim_stamp: u64,
     /// For each packet in the inbox, how many batches were persisted when it was written.

@@ -3,6 +3,7 @@
 //! Nothing here is asked for while messages flow; some counts walk through all sessions.
 
 use super::Shard;
+use crate::connection::ConnectionHandle;
 use crate::postbag::Postbag;
 
 /// What a shard holds. In one that all clients have left, and whose timers have run out, everything
@@ -75,5 +76,12 @@ impl Shard {
         let held = connections.handles().filter_map(|one| connections.get(one));
         left.held_bytes = held.map(crate::Connection::held).sum();
         left
+    }
+
+    /// Whether a connection has been given the session of its client identifier. One whose client
+    /// fights with another for it may have been accepted and wait for its turn (see `duel`).
+    pub fn has_session(&self, connection: ConnectionHandle) -> bool {
+        let found = self.delivery.connections.get(connection);
+        found.is_some_and(|found| found.session.is_some())
     }
 }

@@ -103,8 +103,8 @@ impl Shards {
     fn welcome(&mut self, who: String, to: usize, departure: Departure) {
         self.note(format!("{who} arrives at shard {to}"));
         self.carry_out(to);
-        self.note_claim(&who, self.watch.happened.len());
         let handle = self.nodes[to].shard.borrow_mut().arrive(departure, self.now);
+        self.note_session(&who, (to, handle));
         let there = |client: &Client| matches!(client.state, State::Open | State::Breaking);
         match self.clients.get_mut(&who).filter(|seat| there(&seat.client)) {
             Some(seat) => {
@@ -123,6 +123,7 @@ impl Shards {
         }
         if self.watch.is_on {
             self.carry_out(to);
+            self.note_waiting((to, handle));
         }
     }
 
@@ -324,11 +325,14 @@ impl Shards {
     }
 
     fn on_report(&mut self, at: usize, report: Report) {
-        if let Report::Disconnected { connection, cause, .. } = report
+        if let Report::Disconnected { connection, client_id, cause, .. } = report
             && let Some(who) = self.names.get(&(at, connection))
         {
             let (who, why) = (who.clone(), cause.to_string());
             self.transcript.add(Entry::ClosedByServer { who: who.clone(), why });
+            if client_id.is_some() {
+                self.note_session_left(&who);
+            }
             self.note_end(&who, cause);
         }
     }

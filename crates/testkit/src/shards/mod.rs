@@ -404,8 +404,9 @@ impl Shards {
         self.now.wall_ms += mono_ms - self.now.mono_ms;
         self.now.mono_ms = mono_ms;
         self.transcript.add(Entry::Time { mono_ms });
-        for node in &mut self.nodes {
-            node.shard.borrow_mut().on_tick(self.now);
+        for at in 0..self.nodes.len() {
+            self.nodes[at].shard.borrow_mut().on_tick(self.now);
+            self.note_turns(at);
         }
         self.settle();
     }

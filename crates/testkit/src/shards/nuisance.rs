@@ -84,20 +84,19 @@ impl Shards {
         };
         self.carry_out(at);
         let who = self.names.get(&(at, connection)).cloned();
-        let place = self.watch.happened.len();
         if let Some(who) = &who {
             self.note(format!("the verdict on {who} is {verdict:?}"));
         }
         let accepted = !matches!(verdict, Verdict::Refused(_));
         let event = Event::Authenticated { connection, verdict };
         self.nodes[at].shard.borrow_mut().handle(event, self.now);
+        if let Some(who) = who.filter(|_| accepted) {
+            self.note_session(&who, (at, connection));
+        }
         self.carry_out(at);
-        let Some(who) = who.filter(|_| accepted) else {
-            return;
-        };
         // One that leaves for another shard is given its session there.
-        if self.clients.get(&who).is_some_and(|seat| seat.at == Some(at)) {
-            self.note_claim(&who, place);
+        if accepted {
+            self.note_waiting((at, connection));
         }
     }
 
@@ -159,6 +158,7 @@ impl Shards {
             self.transcript.add(Entry::Time { mono_ms: self.now.mono_ms });
             for at in 0..self.nodes.len() {
                 self.nodes[at].shard.borrow_mut().on_tick(self.now);
+                self.note_turns(at);
                 if self.turns_defer {
                     // What was deferred has its time as well.
                     self.end_turn(at);

@@ -3,13 +3,14 @@
 //! written to a client.
 //!
 //! Nothing is believed here that a shard says of itself, but the cause for which it closes a
-//! connection; and that is compared with what was done to the connection.
+//! connection, which is compared with what was done to the connection; and when it gives a session
+//! to one that waits for its turn, which may not be later than in [`TURN_MS`].
 
 use super::Shards;
 use crate::client::{Client, State};
 use crate::packets::Said;
 use crate::simulation::number_in;
-use noctule_broker::{Cause, Message, Record, SessionKey};
+use noctule_broker::{Cause, ConnectionHandle, Message, Record, SessionKey};
 use noctule_mqtt::{ReasonCode, Violation};
 use std::collections::HashMap;
 
@@ -40,7 +41,12 @@ pub(crate) enum Kept {
 pub(super) struct Watch {
     pub(super) is_on: bool,
     pub(super) happened: Vec<Happening>,
+    /// How much had happened before what a shard did last that may give sessions.
+    before: usize,
     connect_timeout_ms: u64,
+    /// Connections that were accepted and have to wait for their sessions, and since when: their
+    /// clients fight for them.
+    waiting: Vec<(Place, String, u64)>,
     /// Whose sessions keys name, by shard.
     owners: HashMap<(usize, SessionKey), String>,
     /// The batches in which something was persisted, by number.
@@ -50,6 +56,10 @@ pub(super) struct Watch {
 
 /// How late a timer may come, in milliseconds: a grain of the wheel, and as much again.
 pub(crate) const LATE_MS: u64 = 300;
+/// The longest that a connection waits for its turn, in milliseconds.
+const TURN_MS: u64 = 4_000;
+/// A shard and one of its connections.
+type Place = (usize, ConnectionHandle);
 
 impl Watch {
     pub(super) fn on_persist(&mut self, at: usize, records: &[Record]) {
@@ -91,15 +101,56 @@ impl Shards {
 
     /// What has happened since the last call.
     pub(crate) fn happened(&mut self) -> Vec<Happening> {
+        self.watch.before = 0;
         std::mem::take(&mut self.watch.happened)
     }
 
-    pub(super) fn note_claim(&mut self, who: &str, place: usize) {
+    /// A shard may just have given a session to this connection, and nobody has seen more of it yet.
+    pub(super) fn note_session(&mut self, who: &str, (at, handle): Place) {
+        self.watch.before = self.watch.happened.len();
+        if self.nodes[at].shard.borrow().has_session(handle) {
+            self.note_claim(who, self.watch.before);
+        }
+    }
+
+    /// All has been done that comes of accepting a connection. If it is there and has no session, it
+    /// waits for its turn.
+    pub(super) fn note_waiting(&mut self, place: Place) {
+        let who = self.names.get(&place).filter(|_| self.watch.is_on);
+        let line = who.and_then(|who| Some((who, &mut self.clients.get_mut(who)?.client.line)));
+        if let Some((who, line)) = line.filter(|(_, line)| !line.claimed) {
+            line.has_waited = true;
+            self.watch.waiting.push((place, who.clone(), self.now.mono_ms));
+        }
+    }
+
+    /// Time has passed for a shard, and it may have been somebody's turn.
+    pub(super) fn note_turns(&mut self, at: usize) {
+        self.watch.before = self.watch.happened.len();
+        for ((shard, handle), who, since_ms) in std::mem::take(&mut self.watch.waiting) {
+            if shard == at && self.nodes[at].shard.borrow().has_session(handle) {
+                self.note_claim(&who, self.watch.happened.len());
+            } else if self.names.contains_key(&(shard, handle)) {
+                self.watch.waiting.push(((shard, handle), who, since_ms));
+            }
+        }
+    }
+
+    /// A shard says that it has closed a connection that had a session. If nobody has seen it with
+    /// one, it was given it and closed at once, before anything was said of the one it took it from.
+    pub(super) fn note_session_left(&mut self, who: &str) {
+        if self.clients.get(who).is_some_and(|seat| !seat.client.line.claimed) {
+            self.note_claim(who, self.watch.before);
+        }
+    }
+
+    fn note_claim(&mut self, who: &str, place: usize) {
         if self.watch.is_on {
             let claimed = Happening::Claimed { who: who.into(), at_ms: self.now.mono_ms };
             self.watch.happened.insert(place, claimed);
         }
         if let Some(seat) = self.clients.get_mut(who) {
+            seat.client.line.claimed = true;
             seat.client.line.claim_stamp = self.watch.batches;
         }
     }
@@ -176,6 +227,11 @@ impl Shards {
     /// Why this connection should have been closed by now, if it should.
     pub(crate) fn overdue(&self) -> Option<String> {
         let now = self.now.mono_ms;
+        let late = |(_, _, since_ms): &&(Place, String, u64)| now > since_ms + TURN_MS + LATE_MS;
+        let waits = |(place, ..): &&(Place, String, u64)| self.names.contains_key(place);
+        if let Some((_, who, since_ms)) = self.watch.waiting.iter().filter(waits).find(late) {
+            return Some(format!("{who} has waited since {since_ms} ms for its session"));
+        }
         self.clients.iter().find_map(|(name, seat)| {
             let (client, line) = (&seat.client, &seat.client.line);
             let heard = line.read_ms.max(line.awaited_ms);
@@ -222,8 +278,71 @@ impl Shards {
         self.clients.get(name).is_some_and(|seat| !seat.client.line.cut_short)
     }
 
+    /// Whether a connection had to wait for its session when it was accepted, and so may be refused
+    /// for another one that wants it.
+    pub(crate) fn has_waited(&self, name: &str) -> bool {
+        self.clients.get(name).is_some_and(|seat| seat.client.line.has_waited)
+    }
+
     /// Whether a client's CONNACK was written to it, and accepted it.
     pub(crate) fn is_accepted(&self, name: &str) -> bool {
         self.clients.get(name).is_some_and(|seat| seat.client.line.accepted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packets::{Connecting, disconnect};
+    use noctule_broker::{Limits, Verdict};
+    use noctule_mqtt::ProtocolVersion;
+
+    /// What happened, in short.
+    fn happened(w: &mut Shards) -> Vec<String> {
+        let short = |happening| match happening {
+            Happening::Claimed { who, .. } => format!("{who} claims"),
+            Happening::Ended { who, cause, .. } => format!("{who} ends: {cause:?}"),
+        };
+        w.happened().into_iter().map(short).collect()
+    }
+
+    /// A client says this at once, and is accepted.
+    fn accept(w: &mut Shards, who: &str, behind: Option<Said>) {
+        w.open(who, 0, ProtocolVersion::V5);
+        w.say(who, Connecting::of(ProtocolVersion::V5).id("x"));
+        behind.into_iter().for_each(|said| w.say(who, said));
+        w.settle();
+        w.give_verdict(0, Verdict::Accepted);
+    }
+
+    #[test]
+    fn who_is_given_a_session_and_closed_at_once_has_had_it() {
+        let mut w = Shards::with(1, &Limits::default());
+        w.watch(60_000);
+        w.hold_verdicts();
+        accept(&mut w, "a", None);
+        assert_eq!(happened(&mut w), ["a claims"]);
+        accept(&mut w, "b", Some(disconnect(ReasonCode::Success)));
+        let wanted = ["b claims", "a ends: TakenOver", "b ends: Disconnected"];
+        assert_eq!(happened(&mut w), wanted);
+    }
+
+    #[test]
+    fn a_session_is_given_when_it_is_the_turn_of_who_waits_for_it() {
+        let mut w = Shards::with(1, &Limits { takeovers_max: Some(1), ..Limits::default() });
+        w.watch(60_000);
+        w.hold_verdicts();
+        ["a", "b"].iter().for_each(|who| accept(&mut w, who, None));
+        assert_eq!(happened(&mut w), ["a claims", "b claims", "a ends: TakenOver"]);
+        ["c", "d"].iter().for_each(|who| accept(&mut w, who, None));
+        assert_eq!(happened(&mut w), ["c ends: Refused(ConnectionRateExceeded)"]);
+        assert!(w.has_waited("c") && w.has_waited("d") && !w.has_waited("b"));
+        assert_eq!(w.overdue(), None);
+        let late = format!("d has waited since {} ms for its session", w.now_ms());
+        w.now.mono_ms += 5_000;
+        assert_eq!(w.overdue(), Some(late));
+        w.let_time_pass(1_000);
+        assert_eq!(happened(&mut w), ["d claims", "b ends: TakenOver"]);
+        assert_eq!(w.overdue(), None);
     }
 }

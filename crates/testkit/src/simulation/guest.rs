@@ -96,8 +96,8 @@ pub(super) struct Seen {
     pub(super) last: BTreeMap<String, usize>,
     /// By topic and QoS, the last that came live.
     pub(super) live: BTreeMap<(String, QoS), usize>,
-    /// Filters by the connection on which they were first asked for in this session.
-    pub(super) asked_on: BTreeMap<String, usize>,
+    /// Filters and the connections on which they were asked for in this session.
+    pub(super) asked_on: BTreeSet<(String, usize)>,
     /// Filters that were granted.
     pub(super) granted: BTreeSet<String>,
     /// Filters for which retained messages were asked for, by the connection that did.
@@ -180,6 +180,7 @@ impl Guest {
     }
 
     fn choose_connect(&mut self, stage: &mut Stage) -> (Connecting, Visit) {
+        let overtakes = stage.may_get_a_session(&self.name);
         let dice = &mut stage.dice;
         let v5 = self.version == ProtocolVersion::V5;
         let lasts = self.lasting != dice.chance(15);
@@ -194,7 +195,8 @@ impl Guest {
         };
         let clean = if v5 { dice.chance(if lasts { 10 } else { 50 }) } else { !lasts };
         self.stores_first = self.expiry > 0 || !clean;
-        self.era += u64::from(clean);
+        // What was said on a connection that gets its session later may come later, too.
+        self.era += u64::from(clean || overtakes);
         self.keep_alive = if self.is_witness { 0 } else { dice.pick(&[0, 0, 5, 20, 60]) };
         let mut connect =
             Connecting::of(self.version).id(&self.name).clean(clean).keep_alive(self.keep_alive);
@@ -286,34 +288,71 @@ impl Guest {
     /// Its session is another, or none: whatever is unfinished is nothing any more, but for what was
     /// said to the session of this number already. Sessions before the number `first` are over.
     pub(super) fn begin_anew(&mut self, stage: &mut Stage, life: Option<u64>, first: u64) {
-        let name = &self.name;
-        let of = |connection: usize| format!("{name}#{connection}");
-        let in_it = |stage: &Stage, on| life.is_some() && stage.lives.number(&of(on)) == life;
-        let (kept, gone) = std::mem::take(&mut self.sending)
-            .into_iter()
-            .partition::<Vec<_>, _>(|one| in_it(stage, one.connection));
+        let sending = std::mem::take(&mut self.sending).into_iter();
+        let (kept, gone) = sending.partition(|one| self.was_said_in(stage, life, one));
+        self.sort(stage, (life, first), kept, gone);
+        self.held.clear();
+        self.era += 1;
+        let mut asked_on = std::mem::take(&mut self.retained.asked_on);
+        asked_on.retain(|(_, on)| self.matters(stage, first, *on));
+        self.retained = Seen { asked_on, ..Seen::default() };
+    }
+
+    /// It has the session of this number as before, and goes on with what is unfinished, but for what
+    /// was said on a connection that has no session yet and may still get one: that is left to it.
+    ///
+    /// Repeated, it could come twice with nobody to blame: the broker knows it by its packet identifier
+    /// only within a session, which that connection may end (`[MQTT3-3.1.2-6]` `[MQTT5-3.1.2-4]`), and
+    /// only until its PUBREL (`[MQTT3-4.3.3-2]` `[MQTT5-4.3.3-12]`).
+    pub(super) fn go_on(&mut self, stage: &mut Stage, life: u64) {
+        let sending = std::mem::take(&mut self.sending).into_iter();
+        let (gone, kept) = sending.partition(|one| {
+            self.session_on(stage, one.connection).is_none()
+                && self.matters(stage, life, one.connection)
+        });
+        // If it was not sure which session it would be, the one before counts too.
+        self.sort(stage, (Some(life), life.saturating_sub(1)), kept, gone);
+    }
+
+    /// Gives up what is `gone`, and goes on with what is `kept` and with what was given up and is in
+    /// this session all the same. Sessions before the number `first` are over.
+    fn sort(
+        &mut self,
+        stage: &mut Stage,
+        (life, first): (Option<u64>, u64),
+        kept: Vec<Sending>,
+        gone: Vec<Sending>,
+    ) {
         for one in &gone {
             stage.books.abandoned(one.number);
             stage.values.abandoned(&one.publish.topic, one.number);
         }
-        let matters = |on: usize| match stage.lives.number(&of(on)) {
-            Some(number) => number >= first,
-            None => !stage.w.is_over(&of(on)),
-        };
-        self.given_up.extend(gone.into_iter().filter(|one| one.publish.qos == QoS::ExactlyOnce));
-        self.given_up.retain(|one| matters(one.connection));
-        let (found, given_up) = std::mem::take(&mut self.given_up)
-            .into_iter()
-            .partition(|one| in_it(stage, one.connection));
+        let mut given_up = std::mem::take(&mut self.given_up);
+        given_up.extend(gone.into_iter().filter(|one| one.publish.qos == QoS::ExactlyOnce));
+        given_up.retain(|one| self.matters(stage, first, one.connection));
+        let (found, given_up) =
+            given_up.into_iter().partition::<Vec<_>, _>(|one| self.was_said_in(stage, life, one));
         self.given_up = given_up;
         // Nothing is sent again that was given up, but its identifier has to become free.
         let release = |one: Sending| Sending { received: true, ..one };
-        self.sending = Vec::into_iter(found).map(release).chain(kept).collect();
-        self.held.clear();
-        self.era += 1;
-        let mut asked_on = std::mem::take(&mut self.retained.asked_on);
-        asked_on.retain(|_, on| matters(*on));
-        self.retained = Seen { asked_on, ..Seen::default() };
+        self.sending = found.into_iter().map(release).chain(kept).collect();
+    }
+
+    /// The number of the session that one of its connections was given.
+    fn session_on(&self, stage: &Stage, on: usize) -> Option<u64> {
+        stage.lives.number(&format!("{}#{on}", self.name))
+    }
+
+    fn was_said_in(&self, stage: &Stage, life: Option<u64>, one: &Sending) -> bool {
+        life.is_some() && self.session_on(stage, one.connection) == life
+    }
+
+    /// Whether what was said on a connection may be in a session of this number or a later one.
+    fn matters(&self, stage: &Stage, first: u64, on: usize) -> bool {
+        match self.session_on(stage, on) {
+            Some(number) => number >= first,
+            None => !stage.w.is_over(&format!("{}#{on}", self.name)),
+        }
     }
 
     /// Says nothing for a while, also when it is due.
@@ -466,7 +505,7 @@ impl Guest {
             if wish.qos == QoS::AtMostOnce || wish.no_local {
                 self.retained.fresh.remove(*filter);
             }
-            self.retained.asked_on.entry((*filter).into()).or_insert(self.connections);
+            self.retained.asked_on.insert(((*filter).into(), self.connections));
             asked.push(((*filter).to_owned(), wish, handling));
         }
         let batches = stage.w.batches();
@@ -637,7 +676,75 @@ mod tests {
         assert!(guest.sending.iter().all(|one| one.received), "only PUBREL is to be sent");
         assert_eq!(identifiers(&guest.sending), [Some(1)]);
         assert_eq!(identifiers(&guest.given_up), []);
-        assert!(guest.retained.asked_on.contains_key("r/#"));
+        assert_eq!(guest.retained.asked_on, [("r/#".into(), 1)].into());
+    }
+
+    /// A guest whose session is known to it, and that has said something more on a connection that it
+    /// has left before CONNACK, and is on its third now.
+    fn with_a_connection_overtaken(stage: &mut Stage) -> Guest {
+        let lasting = Visit { id: "g1".into(), expiry: u32::MAX, ..Visit::default() };
+        let mut guest = Guest::new(1, true);
+        guest.connect(stage);
+        stage.lives.opens("g1#1", lasting.clone());
+        claims(stage, "g1#1");
+        guest.phase = Phase::Connected;
+        guest.publish_to(stage, "u", 2, None, 1).expect("it may publish");
+        for next in ["g1#2", "g1#3"] {
+            guest.expiry = u32::MAX;
+            guest.go(stage, |stage, label| stage.w.stop_listening(label));
+            guest.connect(stage);
+            stage.lives.opens(next, lasting.clone());
+            guest.phase = Phase::Connecting { eagerly: true };
+            if next == "g1#2" {
+                guest.publish_to(stage, "u", 2, None, 1).expect("it may publish");
+            }
+        }
+        claims(stage, "g1#3");
+        guest
+    }
+
+    #[test]
+    fn what_was_said_on_a_connection_that_may_get_a_session_later_is_left_to_it() {
+        let mut stage = stage();
+        let mut guest = with_a_connection_overtaken(&mut stage);
+        guest.go_on(&mut stage, 1);
+        assert_eq!(identifiers(&guest.sending), [Some(1)]);
+        assert_eq!(identifiers(&guest.given_up), [Some(2)]);
+        // It has got the same one; so its identifier has to become free.
+        claims(&mut stage, "g1#2");
+        guest.go_on(&mut stage, 1);
+        assert_eq!(identifiers(&guest.sending), [Some(2), Some(1)]);
+        assert!(guest.sending[0].received && !guest.sending[1].received);
+        assert_eq!(identifiers(&guest.given_up), []);
+    }
+
+    #[test]
+    fn what_was_said_on_a_connection_that_ended_without_a_session_is_repeated_in_the_next() {
+        let mut stage = stage();
+        let mut guest = with_a_connection_overtaken(&mut stage);
+        stage.w.reset("g1#2");
+        stage.w.settle();
+        guest.go_on(&mut stage, 1);
+        assert_eq!(identifiers(&guest.sending), [Some(1), Some(2)]);
+        assert_eq!(identifiers(&guest.given_up), []);
+    }
+
+    #[test]
+    fn what_was_asked_for_in_an_earlier_session_too_was_asked_for_in_this_one() {
+        let mut stage = stage();
+        let mut guest = Guest::new(1, true);
+        for (label, clean) in [("g1#1", false), ("g1#2", true)] {
+            guest.connect(&mut stage);
+            let id = "g1".into();
+            stage.lives.opens(label, Visit { id, clean, expiry: u32::MAX, ..Visit::default() });
+            guest.expiry = u32::MAX;
+            guest.phase = Phase::Connecting { eagerly: true };
+            guest.subscribe_to(&mut stage, &["r/#"], true);
+            claims(&mut stage, label);
+            guest.go(&mut stage, |stage, label| stage.w.stop_listening(label));
+        }
+        guest.begin_anew(&mut stage, Some(2), 2);
+        assert_eq!(guest.retained.asked_on, [("r/#".into(), 2)].into());
     }
 
     #[test]

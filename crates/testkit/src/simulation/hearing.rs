@@ -44,6 +44,12 @@ impl Guest {
             }
             Cause::ConnectTimeout => None,
             Cause::Refused(_) if stage.refused.contains(&self.label) => None,
+            // Clients that fight for a session keep one waiting, and that is the last one.
+            Cause::Refused(ReasonCode::ConnectionRateExceeded)
+                if stage.w.has_waited(&self.label) =>
+            {
+                None
+            }
             Cause::QuotaExceeded if stage.course.refuses() && !self.is_v5() => None,
             other => return Err(format!("it keeps to the rules and was closed: {other}")),
         };
@@ -65,7 +71,12 @@ impl Guest {
             Said::Connack { session_present, reason: ReasonCode::Success, .. } => {
                 self.hear_connack(*session_present, batches, stage)
             }
-            Said::Connack { .. } if stage.refused.contains(&self.label) => Ok(()),
+            // Why it is refused is judged when it is closed.
+            Said::Connack { .. }
+                if stage.refused.contains(&self.label) || stage.w.has_waited(&self.label) =>
+            {
+                Ok(())
+            }
             Said::Publish(publish) => self.hear_publish(publish, stage),
             Said::Ack { packet, id, reason } => {
                 self.hear_ack(*packet, *id, *reason, batches, stage)
@@ -116,6 +127,8 @@ impl Guest {
             }
             self.begin_anew(stage, life, life.unwrap_or(0));
             self.ask_again(stage);
+        } else {
+            self.go_on(stage, self.life);
         }
         self.repeat_unfinished(stage);
         Ok(())
@@ -127,7 +140,7 @@ impl Guest {
             let Asked::Subscribe { filters, .. } = asked else { continue };
             for (filter, wish, _) in filters {
                 stage.books.subscribing(&self.name, filter, *wish);
-                self.retained.asked_on.insert(filter.clone(), self.connections);
+                self.retained.asked_on.insert((filter.clone(), self.connections));
             }
         }
     }
@@ -229,7 +242,7 @@ impl Guest {
         let last = seen.last.entry(topic.into()).or_default();
         *last = (*last).max(number);
         if copy {
-            let announced = |(filter, on): (&String, &usize)| {
+            let announced = |(filter, on): &(String, usize)| {
                 matches(filter, topic) && (seen.granted.contains(filter) || *on < self.connections)
             };
             if !seen.asked_on.iter().any(announced) {

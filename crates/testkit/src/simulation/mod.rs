@@ -253,6 +253,14 @@ impl Stage {
         self.past.iter().any(|label| label.starts_with(&prefix) && !self.w.is_over(label))
     }
 
+    /// Whether an earlier connection of a client has no session yet, and may get one.
+    fn may_get_a_session(&self, name: &str) -> bool {
+        let prefix = format!("{name}#");
+        self.past.iter().any(|label| {
+            label.starts_with(&prefix) && !self.lives.has_claimed(label) && !self.w.is_over(label)
+        })
+    }
+
     /// Forgets what is over.
     fn tidy(&mut self) {
         self.drops = self.w.drops();
