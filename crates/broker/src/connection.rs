@@ -82,7 +82,7 @@ pub struct Connection {
     pub(crate) mounted: bool,
     /// Whether it wants to be told more than a reason code `[MQTT5-3.1.2-29]`.
     pub(crate) problem_information: bool,
-    /// Bytes that have left the outbox and wait in the transport.
+    /// Bytes that wait in the transport: that have left the outbox, or have not come whole.
     pub(crate) sealed: u32,
     /// Who the client is; until it is accepted, who it says it is.
     pub(crate) principal: Identity,

@@ -97,12 +97,13 @@ impl Pipe {
         }
     }
 
-    /// How many bytes were taken and are still here.
-    pub fn unsent(&mut self) -> usize {
+    /// How many bytes are here, in either direction: were taken and have not left, or have come and were not read,
+    /// as some are not whole.
+    pub fn held(&self) -> usize {
         match self {
             Self::Plain(_) => 0,
-            Self::Tls(stream) => stream.unsent(),
-            Self::WebSocket(stream) => stream.unsent(),
+            Self::Tls(stream) => stream.held(),
+            Self::WebSocket(stream) => stream.held(),
         }
     }
 

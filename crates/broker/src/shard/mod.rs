@@ -717,8 +717,8 @@ impl Shard {
         }
     }
 
-    /// So many bytes of what was written on a connection wait in its transport for the socket: over TLS,
-    /// what is encrypted already.
+    /// So many bytes of a connection wait in its transport: over TLS, what is encrypted already and the socket has
+    /// not taken, and what has come and is not whole.
     pub fn on_sealed(&mut self, handle: ConnectionHandle, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if let Some(connection) = self.delivery.connections.get_mut(handle)

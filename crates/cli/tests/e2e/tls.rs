@@ -194,6 +194,35 @@ fn a_handshake_that_does_not_end_is_ended() {
 }
 
 #[test]
+fn what_tls_keeps_of_input_counts_as_memory_as_long_as_it_does() {
+    let broker = Broker::ours(&["--sys-interval", "1s"]);
+    let told = Subscriber::start(&broker, "mqttv5", &["-t", "$SYS/broker/memory/connections"]);
+    let wait_until = |is_so: &dyn Fn(usize) -> bool| {
+        while !is_so(told.next().payload.parse().expect("a number")) {}
+    };
+    // Most of a ClientHello of 65,000 bytes.
+    let mut stranger =
+        TcpStream::connect(("127.0.0.1", broker.tls_port().parse().unwrap())).unwrap();
+    for first in [&[1, 0, 0xfd, 0xe8][..], &[], &[]] {
+        let mut record = vec![0x16, 3, 1, 0x40, 0];
+        record.extend_from_slice(first);
+        record.resize(5 + 0x4000, 7);
+        stranger.write_all(&record).unwrap();
+    }
+    wait_until(&|bytes| bytes >= 3 * 0x4000);
+    drop(stranger);
+    wait_until(&|bytes| bytes < 10_000);
+    let mut client = TlsClient::new(&broker, &broker.path(CA));
+    client.send(&connect(&broker.id("c")));
+    client.receive(4);
+    let rest = client.send_all_but(&publish_at_most_once(&broker.topic("t"), &[7; 16_000]), 1);
+    wait_until(&|bytes| bytes >= 16_000);
+    // Nothing answers it.
+    client.send_encrypted(&rest);
+    wait_until(&|bytes| bytes < 10_000);
+}
+
+#[test]
 fn old_versions_of_tls_are_refused_and_new_ones_are_not() {
     let broker = Broker::ours(&[]);
     let ca = ca(&broker);

@@ -61,6 +61,24 @@ impl TlsClient {
         self.0.flush().expect("an open connection");
     }
 
+    /// Sends bytes in records of which the last `count` encrypted bytes do not leave yet: those are returned, for
+    /// [`send_encrypted`](Self::send_encrypted).
+    pub(crate) fn send_all_but(&mut self, bytes: &[u8], count: usize) -> Vec<u8> {
+        let mut records = Vec::new();
+        self.0.conn.writer().write_all(bytes).expect("room");
+        while self.0.conn.wants_write() {
+            self.0.conn.write_tls(&mut records).expect("memory");
+        }
+        let rest = records.split_off(records.len() - count);
+        self.send_encrypted(&records);
+        rest
+    }
+
+    /// Sends what is encrypted already.
+    pub(crate) fn send_encrypted(&mut self, records: &[u8]) {
+        self.0.sock.write_all(records).expect("an open connection");
+    }
+
     /// The next `count` bytes.
     pub(crate) fn receive(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];

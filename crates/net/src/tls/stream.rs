@@ -126,9 +126,11 @@ impl TlsStream {
         !self.unsent.is_empty()
     }
 
-    /// Encrypted bytes that wait for the socket.
-    pub(crate) fn unsent(&self) -> usize {
-        self.unsent.len()
+    /// Bytes that wait here: for the socket, for the end of the handshake, for the rest of a record or of a
+    /// handshake message, for the caller.
+    pub(crate) fn held(&self) -> usize {
+        let early = self.beginning.as_ref().map_or(0, |beginning| beginning.early.len());
+        self.unsent.len() + early + self.session.kept() + self.unread.len()
     }
 
     /// Fills `buffer` until it is full, the socket is empty, or the end is reached. A peer that

@@ -362,12 +362,12 @@ impl WebSocketStream {
     }
 
     /// Bytes that wait here: for the pipe, or for the rest of a head.
-    pub(crate) fn unsent(&mut self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         let head = match &self.phase {
             Phase::Upgrading { head } => head.len(),
             Phase::Open | Phase::Over => 0,
         };
-        head + self.reply.len() + self.conversation.answers().len() + self.inner.unsent()
+        head + self.reply.len() + self.conversation.answers().len() + self.inner.held()
     }
 
     /// Lets leave what this end has to say by itself, unless it is in the middle of a frame.

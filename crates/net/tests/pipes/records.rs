@@ -225,6 +225,34 @@ fn what_waits_here_is_bounded_however_little_is_read() {
 }
 
 #[test]
+fn what_came_and_is_not_whole_or_not_read_is_counted() {
+    let house = House::new();
+    let (mut socket, mut served) = house.raw();
+    // A ClientHello of which the most never comes.
+    let mut hello = vec![0x16, 3, 1, 0, 100, 1, 0, 0xff, 0xf0];
+    hello.resize(105, 7);
+    socket.write_all(&hello).expect("an open connection");
+    served.look();
+    assert_eq!(served.pipe.held(), hello.len());
+    served.pipe.write(b"early").expect("room");
+    assert_eq!(served.pipe.held(), hello.len() + 5);
+    for version in VERSIONS {
+        let mut client = Cutter::new(&house, &house.config_of(&[version], None));
+        client.shake_hands(whole);
+        assert_eq!(client.served.pipe.held(), 0);
+        let record = client.say(&pattern(1_000));
+        let (one, other) = record.split_at(600);
+        client.send([one], 100);
+        assert_eq!(client.served.pipe.held(), 600);
+        client.socket.write_all(other).expect("an open connection");
+        client.served.read_exactly(300, 300);
+        assert_eq!(client.served.pipe.held(), 700);
+        client.served.read_exactly(700, 700);
+        assert_eq!(client.served.pipe.held(), 0);
+    }
+}
+
+#[test]
 fn an_end_in_the_middle_of_a_record_is_an_end_and_what_came_whole_is_read() {
     for version in VERSIONS {
         let house = House::new();

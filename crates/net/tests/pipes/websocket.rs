@@ -220,7 +220,7 @@ fn a_refused_request_has_an_answer_and_is_told_apart() {
         assert_eq!(failure(&mut served), WebSocketFailure::Refused(refusal));
         let head = read_head(&mut client);
         assert!(head.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{head}");
-        assert!(served.pipe.unsent() == 0, "a head is kept for nobody");
+        assert!(served.pipe.held() == 0, "a head is kept for nobody");
         // What is written to it goes nowhere, and nothing stops.
         assert_eq!(served.write_now(b"never seen"), 10);
         served.pipe.finish_writing();
@@ -344,7 +344,7 @@ fn a_stranger_may_send_so_much_that_is_no_payload_and_somebody_known_more() {
         client
     });
     assert_eq!(served.read_exactly(1, 1_000), b"x");
-    assert!(served.pipe.unsent() < 4_096, "answers that nobody takes have an end");
+    assert!(served.pipe.held() < 4_096, "answers that nobody takes have an end");
     sending.join().unwrap();
 }
 

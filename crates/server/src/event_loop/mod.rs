@@ -337,6 +337,12 @@ impl EventLoop {
     /// Reads a socket until nothing is there, its share of the turn is used up, or its input is
     /// not wanted. Returns the time that its bytes have cost, as far as it was measured.
     fn read(&mut self, connection: ConnectionHandle, now: Now) -> Duration {
+        let spent = self.read_in(connection, now);
+        self.count_held(connection);
+        spent
+    }
+
+    fn read_in(&mut self, connection: ConnectionHandle, now: Now) -> Duration {
         let (mut spent, mut left) = (Duration::ZERO, READ_PER_TURN);
         loop {
             let Some(socket) = self.sockets.of(connection) else {
@@ -395,7 +401,6 @@ impl EventLoop {
                     } else {
                         socket.readable = false;
                     }
-                    self.count_held(connection);
                     return spent;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -537,7 +542,7 @@ impl EventLoop {
         if let Some(Socket { pipe: pipe @ (Pipe::Tls(_) | Pipe::WebSocket(_)), .. }) =
             self.sockets.of(connection)
         {
-            self.shard.on_sealed(connection, pipe.unsent());
+            self.shard.on_sealed(connection, pipe.held());
         }
     }
 
