@@ -83,8 +83,9 @@ impl Terminal {
         let goes_on = command.starts_with("mosquitto_sub")
             && ![" -E", " -C ", " -W "].iter().any(|flag| command.contains(flag));
         if goes_on {
-            // By what it says of its own doing it is known when it is subscribed.
-            let client = self.start(&format!("{command} -d"));
+            // By what it says of its own doing it is known when it is subscribed. It takes the shell's
+            // place, so that it is what is ended.
+            let client = self.start(&format!("exec {command} -d"));
             client.expect("SUBACK", |line| line.starts_with("Subscribed (mid").then_some(()));
             self.others.extend(self.client.replace(client));
             return;
