@@ -29,10 +29,11 @@ use std::collections::VecDeque;
 /// it is between one less and this.
 const PATIENCE_MS: u64 = 2;
 /// So many more turns come to their end before it is not waited for any longer. In a flood a turn takes
-/// milliseconds, and whoever answers at once is heard in the second one.
-const PATIENCE_TURNS: u32 = 4;
+/// a millisecond, and so does each of those that stand before a receiver in the line of its own
+/// machine's.
+const PATIENCE_TURNS: u32 = 16;
 /// For so long nothing is deferred for a session whose client was not that quick, in milliseconds.
-pub(crate) const SLOW_MS: u64 = 1_000;
+pub(crate) const SLOW_MS: u64 = 200;
 
 /// Room for so many is kept when there are none.
 const ROOM_KEPT: usize = 4_096;
@@ -283,7 +284,7 @@ mod tests {
         assert!(deferred.settle(KEY, &owed[1]));
         assert_eq!(deferred.due_ms(), Some(PATIENCE_MS));
         assert_eq!(deferred.take_overdue(100).last, None, "too few turns");
-        (0..3).for_each(|_| deferred.count_turn());
+        (1..PATIENCE_TURNS).for_each(|_| deferred.count_turn());
         assert_eq!(deferred.take_overdue(PATIENCE_MS - 1).last, None, "too little time");
         let given = deferred.take_overdue(1 + PATIENCE_MS);
         assert_eq!(given.last, Some((Ticket(2), Stage::Flushed)));
