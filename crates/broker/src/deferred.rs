@@ -29,8 +29,8 @@ use std::collections::VecDeque;
 /// it is between one less and this.
 const PATIENCE_MS: u64 = 2;
 /// So many more turns come to their end before it is not waited for any longer. In a flood a turn takes
-/// a millisecond, and so does each of those that stand before a receiver in the line of its own
-/// machine's.
+/// a millisecond or more, and a receiver that answers at once stands in the long line behind publishers,
+/// so it is heard some turns later.
 const PATIENCE_TURNS: u32 = 16;
 /// For so long nothing is deferred for a session whose client was not that quick, in milliseconds.
 pub(crate) const SLOW_MS: u64 = 200;
