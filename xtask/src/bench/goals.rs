@@ -70,6 +70,7 @@ pub(super) const GOALS: &[Line] = &[
 
 /// The lines that have none.
 pub(super) const MORE: &[Line] = &[
+    shown("one of 100,000 wildcard filters matches", "filters-100k-one", "us", "µs"),
     shown("pair over TLS, QoS 0, 64 B, 100 in flight", "tls-pair-q0", "us", "µs"),
     shown("pair over TLS, QoS 1, 64 B, 100 in flight", "tls-pair-q1", "us", "µs"),
     shown("TLS handshake, full", "handshake", "full_us", "µs"),

@@ -28,6 +28,7 @@ use crate::plan::Shape;
 use crate::statistics::{median, range};
 use crate::target::{Broker, Target};
 use crate::{LoadError, machine};
+use filters::Grid;
 
 pub use overload::Overload;
 pub use rows::rows;
@@ -95,12 +96,14 @@ pub enum Work {
         /// Encrypted.
         over_tls: bool,
     },
-    /// Filters with wildcards, then messages each of which one of them matches.
+    /// Filters with wildcards, then messages each of which a few of them match.
     Filters {
-        /// Subscribers.
+        /// Subscribers: a hundred.
         clients: u16,
         /// Filters that each of them has.
         each: u32,
+        /// How many of all match a message, each of another subscriber: one to four.
+        matching: u16,
     },
     /// Connections that say nothing.
     Idle {
@@ -249,7 +252,7 @@ impl Suite {
                 let program = program.ok_or_else(|| LoadError::new("no mosquitto here"))?;
                 let mut target = Target::mosquitto(program);
                 // A message that it drops would leave the row without a figure.
-                if matches!(work, Work::Flow { .. }) {
+                if matches!(work, Work::Flow { .. } | Work::Filters { .. }) {
                     target = target.with_line(MOSQUITTO_QUEUES);
                 }
                 if work.is_exactly_once() {
@@ -266,8 +269,9 @@ impl Suite {
         let part = |whole: u32| (whole / self.fraction.max(1)).max(1);
         match work {
             Work::Flow { .. } => flow::measure(broker, work, self.duration),
-            Work::Filters { clients, each } => {
-                filters::measure(broker, clients, part(each), self.duration)
+            Work::Filters { clients, each, matching } => {
+                let grid = Grid { clients, each: part(each), matching };
+                filters::measure(broker, grid, self.duration)
             }
             Work::Idle { connections, over_tls } => {
                 holding::measure_idle(broker, part(connections), over_tls)

@@ -42,7 +42,8 @@ pub fn rows() -> Vec<Row> {
     for (name, window) in [("fan-in-q1", FAN_IN_WINDOW), ("fan-in-small-q1", FAN_IN_SMALL_WINDOW)] {
         add(name, ALL, flow(Shape::FanIn(100), QoS::AtLeastOnce, 64, window));
     }
-    add("filters-100k", BROKERS, Work::Filters { clients: 100, each: 1_000 });
+    add("filters-100k", BROKERS, filters(1_000, 4));
+    add("filters-100k-one", BROKERS, filters(1_000, 1));
     add("idle-10k", BROKERS, Work::Idle { connections: 10_000, over_tls: false });
     add("idle-tls", BROKERS, Work::Idle { connections: 2_000, over_tls: true });
     add("connect", ALL, Work::Coming { over_tls: false });
@@ -89,9 +90,9 @@ fn growth(rows: &mut Vec<Row>) {
     let mut once = |name: &str, who: &[Who], work| {
         rows.push(Row { rounds_max: 1, ..row(name, who, work) });
     };
-    once("grow-filters-1k", BROKERS, Work::Filters { clients: 100, each: 10 });
-    once("grow-filters-100k", BROKERS, Work::Filters { clients: 100, each: 1_000 });
-    once("grow-filters-1m", OURS, Work::Filters { clients: 100, each: 10_000 });
+    once("grow-filters-1k", BROKERS, filters(10, 1));
+    once("grow-filters-100k", BROKERS, filters(1_000, 1));
+    once("grow-filters-1m", OURS, filters(10_000, 1));
     once("grow-idle-1k", BROKERS, Work::Idle { connections: 1_000, over_tls: false });
     once("grow-idle-19k", BROKERS, Work::Idle { connections: 19_000, over_tls: false });
     once("backlog-1m", OURS, Work::Backlog { clients: 10, each: 100_000 });
@@ -111,4 +112,8 @@ fn row(name: &str, who: &[Who], work: Work) -> Row {
 
 fn flow(shape: Shape, qos: QoS, payload_bytes: usize, window: u32) -> Work {
     Work::Flow { shape, qos, payload_bytes, window, over_tls: false }
+}
+
+fn filters(each: u32, matching: u16) -> Work {
+    Work::Filters { clients: 100, each, matching }
 }
