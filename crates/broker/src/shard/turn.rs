@@ -110,6 +110,16 @@ impl Shard {
         self.timers.insert(now.mono_ms + SILENCE_MS, Timer::Losses(session));
     }
 
+    /// Whether what is to be written now is little for each of many connections. Writing costs a receiver's
+    /// share of the time, whatever is written: as long as more may be read that adds to it, that had better wait.
+    pub fn is_spread_thin(&self) -> bool {
+        let dirty = self.delivery.outputs.dirty.iter().take(LOOKED_AT);
+        let connections = dirty.filter_map(|handle| self.delivery.connections.get(*handle));
+        let waiting = connections.map(|found| found.outbox.len()).filter(|bytes| *bytes > 0);
+        let (count, bytes) = waiting.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+        count >= MANY && bytes < count * THIN_BYTES
+    }
+
     /// Everything that was read in this turn has been handed in: asks for what has to be stored or
     /// loaded.
     pub fn end_turn(&mut self) {
@@ -394,6 +404,12 @@ impl Shard {
     }
 }
 
+/// Output is spread thin if it is for so many connections at least, and for each of them, on average, less than
+/// so many bytes: some packets of a network, which a write costs hardly more for than for one.
+const MANY: usize = 32;
+const THIN_BYTES: usize = 4 * 1024;
+/// So many of those with output are looked at: there may be thousands.
+const LOOKED_AT: usize = 256;
 /// Room for so many entries is kept by a list that is empty.
 const ROOM_KEPT: usize = 256;
 
@@ -406,5 +422,67 @@ fn shed<T>(list: &mut Vec<T>) {
 fn shed_queue<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > 4 * queue.len().max(ROOM_KEPT) {
         queue.shrink_to(2 * queue.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, Shard};
+    use super::{MANY, THIN_BYTES};
+    use crate::connection::ConnectionHandle;
+    use crate::{Action, Event, Verdict};
+    use noctule_session::Now;
+
+    const NOW: Now = Now { mono_ms: 0, wall_ms: 0 };
+    const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+
+    fn write_all(shard: &mut Shard) {
+        let mut dirty = Vec::new();
+        shard.take_dirty(&mut dirty);
+        for handle in dirty {
+            let bytes = shard.output(handle).map_or(0, |output| output.len());
+            shard.on_written(handle, bytes);
+        }
+    }
+
+    /// A shard whose clients, so many, have subscribed to everything, and a publisher.
+    fn with_receivers(count: usize) -> (Shard, ConnectionHandle) {
+        let mut shard = Shard::new(Settings::default(), NOW);
+        let clients: Vec<_> = (0..=count).map(|_| shard.open(NOW)).collect();
+        for client in &clients {
+            shard.on_bytes(*client, CONNECT, NOW);
+        }
+        while let Some(action) = shard.next_action() {
+            if let Action::Authenticate { connection, .. } = action {
+                shard.handle(Event::Authenticated { connection, verdict: Verdict::Accepted }, NOW);
+            }
+        }
+        for client in &clients[1..] {
+            shard.on_bytes(*client, b"\x82\x06\0\x01\0\x01#\0", NOW);
+        }
+        write_all(&mut shard);
+        (shard, clients[0])
+    }
+
+    /// Whether output is spread thin when each of so many receivers has two messages of such a payload.
+    fn is_thin(receivers: usize, payload_bytes: usize) -> bool {
+        let (mut shard, publisher) = with_receivers(receivers);
+        assert!(!shard.is_spread_thin(), "there is nothing to write");
+        let length = 3 + payload_bytes;
+        let mut message = vec![0x30, length as u8 | 0x80, (length >> 7) as u8, 0, 1, b'a'];
+        message.resize(message.len() + payload_bytes, b'x');
+        shard.on_bytes(publisher, &message.repeat(2), NOW);
+        let is_thin = shard.is_spread_thin();
+        write_all(&mut shard);
+        assert!(!shard.is_spread_thin(), "all is written");
+        is_thin
+    }
+
+    #[test]
+    fn a_little_for_each_of_many_is_spread_thin() {
+        assert!(is_thin(MANY, 200));
+        assert!(!is_thin(MANY - 1, 200), "not many");
+        assert!(is_thin(MANY, THIN_BYTES / 2 - 10));
+        assert!(!is_thin(MANY, THIN_BYTES / 2), "not a little");
     }
 }

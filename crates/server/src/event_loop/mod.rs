@@ -56,6 +56,9 @@ const COSTLY: Duration = Duration::from_millis(8);
 /// waits for a turn of each. Some ten reads of those who send much fit into it, so what a turn costs
 /// by itself is nothing beside them.
 const READING: Duration = Duration::from_millis(1);
+/// The same for a turn that has brought little for each of many: a write costs nearly the same whatever is
+/// in it, and fewer of them spare more time than others wait for it.
+const READING_ON: Duration = Duration::from_millis(2);
 /// Steps of TLS handshakes in one turn, some 0.3 ms each: nobody else waits for many of them.
 const HANDSHAKES_PER_TURN: usize = 2;
 /// Events taken from the operating system at once.
@@ -267,8 +270,16 @@ impl EventLoop {
         for _ in 0..long {
             spent += self.read_next(Length::Long, now);
             if spent >= READING {
-                return;
+                break;
             }
+        }
+        // Nobody who says little waits for that, and who floods one receiver has no more of a turn than before.
+        while spent < READING_ON
+            && self.to_read.len(Length::Short) == 0
+            && self.to_read.len(Length::Long) > 0
+            && self.shard.is_spread_thin()
+        {
+            spent += self.read_next(Length::Long, now);
         }
     }
 
