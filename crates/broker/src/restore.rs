@@ -19,6 +19,7 @@ use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, TopicFilter};
 use noctule_session::Now;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 /// A persistent session as a store has kept it.
@@ -198,7 +199,8 @@ impl Shard {
         let Ok(filter) = TopicFilter::new(&stored.filter) else {
             return;
         };
-        let terms = Terms { options: stored.options, identifier: stored.identifier, since: 0 };
+        let identifier = stored.identifier.and_then(NonZeroU32::new);
+        let terms = Terms { options: stored.options, identifier, since: 0 };
         self.resubscribe(handle, filter, terms);
         if let Some(recorded) = &stored.replay {
             self.restore_replay(handle, (filter, terms), recorded);

@@ -17,6 +17,7 @@ use noctule_mqtt::packet::SubscriptionOptions;
 use noctule_mqtt::{PacketId, PacketType, ReasonCode};
 use noctule_session::{AckQueue, Inbound, Now, Outbound};
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 /// Names a session of a shard.
 pub type SessionHandle = Handle<Session>;
@@ -170,10 +171,20 @@ impl PerhapsSent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) options: SubscriptionOptions,
-    pub(crate) identifier: Option<u32>,
+    /// The subscription identifier, if there is one.
+    pub(crate) identifier: Option<NonZeroU32>,
     /// The number of the last retained message that was set when it was made.
     pub(crate) since: u64,
 }
+
+impl Terms {
+    pub(crate) fn identifier(&self) -> Option<u32> {
+        self.identifier.map(NonZeroU32::get)
+    }
+}
+
+/// A client may have thousands of them.
+const _: () = assert!(size_of::<Terms>() <= 16);
 
 /// An answer to a client that may have to wait its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,7 +253,7 @@ impl Session {
 
     /// What the store has to know of a subscription, and of what is to be handed out for it.
     pub(crate) fn subscribed(&self, filter: &str, terms: Terms) -> Record {
-        let Terms { options, identifier, .. } = terms;
+        let (options, identifier) = (terms.options, terms.identifier());
         let replay = self.replays.recorded(filter);
         Record::Subscribed { key: self.key, filter: filter.into(), options, identifier, replay }
     }

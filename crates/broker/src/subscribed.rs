@@ -2,7 +2,9 @@
 
 use crate::memory::subscription_bytes;
 use crate::session::Terms;
+use compact_str::CompactString;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Subscriptions by their filter, and what they take of memory. Some clients only publish, so they are behind
 /// a pointer, which is there as long as there is a subscription.
@@ -11,7 +13,8 @@ pub(crate) struct Subscribed(Option<Box<All>>);
 
 #[derive(Debug, Default)]
 struct All {
-    terms: BTreeMap<Box<str>, Terms>,
+    /// A filter of up to 24 bytes lies in the tree itself, so that the way down to it leads along no others.
+    terms: BTreeMap<CompactString, Terms>,
     bytes: usize,
 }
 
@@ -33,18 +36,21 @@ impl Subscribed {
         self.0.as_ref()?.terms.get(filter).copied()
     }
 
-    pub(crate) fn get_mut(&mut self, filter: &str) -> Option<&mut Terms> {
-        self.0.as_mut()?.terms.get_mut(filter)
-    }
-
-    /// Adds one, or puts other terms in the place of those that were there, which it returns.
-    pub(crate) fn insert(&mut self, filter: &str, terms: Terms) -> Option<Terms> {
+    /// Adds one, or puts other terms in the place of those that were there. Returns where they are noted
+    /// now, and those that were there.
+    pub(crate) fn insert(&mut self, filter: &str, terms: Terms) -> (&mut Terms, Option<Terms>) {
         let all = self.0.get_or_insert_default();
-        let old = all.terms.insert(filter.into(), terms);
-        if old.is_none() {
-            all.bytes += subscription_bytes(filter);
+        match all.terms.entry(filter.into()) {
+            Entry::Vacant(place) => {
+                all.bytes += subscription_bytes(filter);
+                (place.insert(terms), None)
+            }
+            Entry::Occupied(place) => {
+                let noted = place.into_mut();
+                let old = std::mem::replace(noted, terms);
+                (noted, Some(old))
+            }
         }
-        old
     }
 
     /// Returns whether it was there.
@@ -60,16 +66,16 @@ impl Subscribed {
         true
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Box<str>, Terms)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&CompactString, Terms)> {
         self.0.iter().flat_map(|all| &all.terms).map(|(filter, terms)| (filter, *terms))
     }
 
-    pub(crate) fn filters(&self) -> impl Iterator<Item = &Box<str>> {
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &CompactString> {
         self.iter().map(|(filter, _)| filter)
     }
 
     /// Takes all of them out.
-    pub(crate) fn take(&mut self) -> BTreeMap<Box<str>, Terms> {
+    pub(crate) fn take(&mut self) -> BTreeMap<CompactString, Terms> {
         self.0.take().map(|all| all.terms).unwrap_or_default()
     }
 }
@@ -89,17 +95,17 @@ mod tests {
     fn each_filter_is_there_and_counted_once() {
         let mut all = Subscribed::default();
         assert!(all.is_empty() && !all.remove("a") && all.get("a").is_none());
-        assert_eq!(all.insert("a", terms(1)), None);
-        assert_eq!(all.insert("a", terms(2)), Some(terms(1)));
-        assert_eq!(all.insert("b/c", terms(4)), None);
-        *all.get_mut("b/c").unwrap() = terms(3);
+        assert_eq!(all.insert("a", terms(1)).1, None);
+        assert_eq!(all.insert("a", terms(2)), (&mut terms(2), Some(terms(1))));
+        *all.insert("b/c", terms(5)).0 = terms(4);
+        assert_eq!(all.get("b/c"), Some(terms(4)));
         assert_eq!(all.get("a"), Some(terms(2)));
         assert_eq!(
             (all.len(), all.bytes()),
             (2, subscription_bytes("a") + subscription_bytes("b/c"))
         );
         assert!(all.remove("a") && !all.remove("a"));
-        assert_eq!(all.filters().map(|filter| &**filter).collect::<Vec<_>>(), ["b/c"]);
+        assert_eq!(all.filters().map(CompactString::as_str).collect::<Vec<_>>(), ["b/c"]);
         assert!(all.remove("b/c"));
         assert!(all.0.is_none(), "it takes no room");
     }

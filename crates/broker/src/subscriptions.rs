@@ -76,13 +76,11 @@ impl Subscriber {
     pub(crate) fn new(
         session: SessionHandle,
         options: SubscriptionOptions,
-        identifier: Option<u32>,
+        identifier: Option<NonZeroU32>,
         durable: bool,
         since: u64,
     ) -> Self {
         let SubscriptionOptions { qos, no_local, retain_as_published, .. } = options;
-        // Zero is no identifier.
-        let identifier = identifier.and_then(NonZeroU32::new);
         Self { session, since, identifier, qos, no_local, retain_as_published, durable }
     }
 

@@ -127,7 +127,7 @@ impl<'a> TopicFilter<'a> {
 
     /// Whether the filter contains `+` or `#`.
     pub fn has_wildcard(self) -> bool {
-        self.0.bytes().any(|byte| byte == b'+' || byte == b'#')
+        first_wildcard(self.0).is_some()
     }
 
     /// How many levels the filter has, a final `#` included.
@@ -138,7 +138,7 @@ impl<'a> TopicFilter<'a> {
     /// The text up to the first level that is a wildcard, its separator included: what every
     /// matching topic begins with (but for the parent of `prefix/#`, which lacks the separator).
     pub fn literal_prefix(self) -> &'a str {
-        match self.0.bytes().position(|byte| byte == b'+' || byte == b'#') {
+        match first_wildcard(self.0) {
             Some(at) => &self.0[..at],
             None => self.0,
         }
@@ -212,6 +212,10 @@ fn check_wildcards(filter: &[u8]) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+fn first_wildcard(filter: &str) -> Option<usize> {
+    memchr::memchr2(b'+', b'#', filter.as_bytes())
 }
 
 fn level_count(text: &[u8]) -> usize {

@@ -53,7 +53,7 @@ impl Router {
 pub(crate) fn literal_levels(filter: TopicFilter<'_>) -> &str {
     let prefix = filter.literal_prefix();
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    match prefix.match_indices('/').nth(1) {
+    match prefix.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(1) {
         Some((second_end, _)) => &prefix[..second_end],
         None => prefix,
     }

@@ -7,6 +7,7 @@ use crate::rights::{
 };
 use crate::router::CachedRoute;
 use crate::session::SessionHandle;
+use compact_str::CompactString;
 use noctule_mqtt::{TopicFilter, TopicName};
 use noctule_session::Now;
 
@@ -179,7 +180,7 @@ impl Shard {
         if found.standing.entrance.is_none() {
             return 0;
         }
-        let filters: Vec<Box<str>> = found.subscriptions.filters().cloned().collect();
+        let filters: Vec<CompactString> = found.subscriptions.filters().cloned().collect();
         for filter in &filters {
             let Ok(parsed) = TopicFilter::new(filter) else { continue };
             let was_suspended =

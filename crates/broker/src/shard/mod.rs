@@ -54,6 +54,7 @@ use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
 use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
+use compact_str::CompactString;
 use depart::Departing;
 use duel::Duels;
 use half_open::HalfOpen;
@@ -330,7 +331,7 @@ pub struct Shard {
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
-    leaving: VecDeque<(SessionHandle, BTreeMap<Box<str>, Terms>)>,
+    leaving: VecDeque<(SessionHandle, BTreeMap<CompactString, Terms>)>,
     /// Sessions that are over and whose messages as members of groups go to others.
     departing: BTreeMap<SessionHandle, Departing>,
     /// Messages given back that are to be routed when all shards are ready.

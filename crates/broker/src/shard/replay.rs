@@ -254,7 +254,8 @@ struct HandOut {
 
 impl HandOut {
     fn new(session: SessionHandle, terms: Terms, number: ReplayNumber, is_stored: bool) -> Self {
-        let identifiers = terms.identifier.as_slice();
+        let identifier = terms.identifier();
+        let identifiers = identifier.as_slice();
         let extras = if is_stored {
             Some(Extras::replayed(identifiers, number))
         } else {

@@ -18,6 +18,7 @@ use noctule_mqtt::packet::{
     RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
 };
 use noctule_mqtt::{Packet, Properties, ReasonCode, TopicFilter};
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 /// What follows an answer.
@@ -33,7 +34,8 @@ impl Shard {
     /// `[MQTT3-3.8.4-5]` `[MQTT3-3.9.3-1]` `[MQTT5-3.8.4-6]` `[MQTT5-3.9.3-1]`.
     pub(super) fn on_subscribe(&mut self, sender: &Sender, subscribe: &Subscribe<'_>) {
         let session = sender.session;
-        let identifier = subscribe.properties.subscription_identifier();
+        // Zero is no identifier.
+        let identifier = subscribe.properties.subscription_identifier().and_then(NonZeroU32::new);
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut opens = None;
         let mut greet = false;
@@ -99,22 +101,23 @@ impl Shard {
             self.delivery.dropped.memory_subscriptions += u64::from(!is_full);
             return Err(ReasonCode::QuotaExceeded);
         }
+        let durable = found.is_persistent();
         // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
-        let old = found.subscriptions.insert(text, terms);
+        let (noted, old) = found.subscriptions.insert(text, terms);
         let is_new = old.is_none();
         if is_new {
             self.delivery.memory.sessions += subscription_bytes(text);
         }
-        let durable = found.is_persistent();
         let early = fault(Fault::RetainedReadEarly)
             .then(|| self.commons.retained_sequence().load(Ordering::SeqCst));
         // A subscription that is replaced goes on: what is on its way is still owed [MQTT3-3.8.4-3]
         // [MQTT5-3.8.4-4].
         terms.since = old.map_or(0, |old| old.since);
+        noted.since = terms.since;
         let up_to = match (old, shared) {
             (None, None) => {
                 let since = self.router.subscribe_newly(filter, terms.subscriber(session, durable));
-                terms.since = since;
+                (terms.since, noted.since) = (since, since);
                 since
             }
             (Some(_), _) | (None, Some(_)) => {
@@ -144,14 +147,9 @@ impl Shard {
             *opens = Some(number);
             Replay::new(number, up_to, self.first_retained_part(filter), is_stored)
         });
-        if (terms.since > 0 || durable || replay.is_some())
+        if (durable || replay.is_some())
             && let Some(found) = self.delivery.sessions.get_mut(session)
         {
-            if terms.since > 0
-                && let Some(noted) = found.subscriptions.get_mut(text)
-            {
-                *noted = terms;
-            }
             if let Some(replay) = replay {
                 found.replays.await_suback(text, replay);
             }
@@ -289,7 +287,6 @@ impl Shard {
 
 impl Terms {
     fn subscriber(self, session: SessionHandle, durable: bool) -> Subscriber {
-        let Self { options, identifier, since } = self;
-        Subscriber::new(session, options, identifier, durable, since)
+        Subscriber::new(session, self.options, self.identifier, durable, self.since)
     }
 }
