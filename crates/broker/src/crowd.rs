@@ -3,13 +3,17 @@
 //! ```text
 //! keeps up ──more than the mark waits──► crowded ──for too long──► slow
 //!     ▲                                     │                        │
-//!     └───────── half of the mark is left ──┴────────────────────────┘
+//!     └─── no queue, half of the mark left ─┴────────────────────────┘
 //! ```
 //!
 //! While a receiver is *crowded*, those who publish to it are not read, so that what they send waits
 //! on their side and nothing is lost. When that has taken [`PATIENCE_MS`] it counts as *slow*, and
 //! they go on: QoS 0 beyond its limit is dropped, QoS 1 and 2 wait in its session's queue. So a
 //! receiver that reads is never flooded, and one that does not stops nobody.
+//!
+//! In the queue of a session less may wait than in its output. What the queue spares is one turn in
+//! which the publishers have not been read yet; what lies there longer has left the caches when its time
+//! comes, and goes a longer way than what is put into flight as it comes. So nobody goes on before it is empty.
 //!
 //! The half second is a receiver's for longer than once: what it used of it comes back ten times
 //! slower than time passes. So one that reads just fast enough to be never slow cannot have its
@@ -54,16 +58,18 @@ const PRESSED_BYTES: usize = 16 * 1024;
 pub(crate) struct Marks {
     /// More, and a receiver is crowded.
     pub(crate) crowded: usize,
-    /// No more than this, and it keeps up again.
-    pub(crate) eased: usize,
+    /// More in its session's queue, and it is crowded, however little its output is.
+    queued: usize,
+    /// No more than this with an empty queue, and it keeps up again.
+    eased: usize,
     /// More, and QoS 0 for it is dropped.
     unsent: usize,
 }
 
 impl Marks {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let crowded = limits.unsent_bytes_max / 4;
-        Self { crowded, eased: crowded / 2, unsent: limits.unsent_bytes_max }
+        let unsent = limits.unsent_bytes_max;
+        Self { crowded: unsent / 4, queued: unsent / 16, eased: unsent / 8, unsent }
     }
 
     /// Memory is this short: receivers are expected to keep up better.
@@ -71,9 +77,15 @@ impl Marks {
         *self = Self::new(limits);
         if pressure >= Pressure::AtMostOnce {
             self.crowded = self.crowded.min(PRESSED_BYTES);
+            self.queued = self.queued.min(PRESSED_BYTES);
             self.eased = self.eased.min(PRESSED_BYTES / 2);
             self.unsent = self.unsent.min(PRESSED_BYTES);
         }
+    }
+
+    /// Whether a receiver with so many bytes in its output and its queue is crowded.
+    pub(crate) fn are_exceeded(&self, unsent: usize, queued: usize) -> bool {
+        unsent + queued > self.crowded || queued > self.queued
     }
 }
 
@@ -222,11 +234,9 @@ impl Delivery {
         let Some(connection) = self.connections.get(receiver) else {
             return;
         };
-        let queued = connection
-            .session
-            .and_then(|session| self.sessions.get(session))
-            .map_or(0, |session| session.queue.bytes());
-        if connection.crowd.is_some() && connection.outbox.len() + queued <= self.marks.eased {
+        let session = connection.session.and_then(|session| self.sessions.get(session));
+        let waits = session.is_some_and(|session| !session.queue.is_empty());
+        if connection.crowd.is_some() && !waits && connection.outbox.len() <= self.marks.eased {
             self.end_crowd(receiver);
         }
     }

@@ -92,6 +92,11 @@ impl Queue {
         if behind || (may_spill && over) { Place::Spilled } else { Place::Resident }
     }
 
+    /// So many messages are about to be put at the end.
+    pub(crate) fn expect(&mut self, messages: usize) {
+        self.resident.get_or_insert_default().messages.reserve(messages);
+    }
+
     /// Puts a message at the end: what a publisher sends on one topic stays in its order
     /// `[MQTT3-4.6.0-5]` `[MQTT3-4.6.0-6]` `[MQTT5-4.6.0-5]` `[MQTT5-4.6.0-6]`.
     pub(crate) fn push(&mut self, owed: Owed) {

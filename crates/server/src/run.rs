@@ -251,7 +251,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     let (log, level) = start_log(&config, &reopen)?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system("wait for signals"))?;
     let open_files = limits::raise_open_files();
-    let shards = usize::from(config.shards.or_else(processors));
+    let shards = usize::from(config.shards.or_else(shards));
     let (polls, mailboxes) = polls(shards).map_err(system("wait for sockets"))?;
     let mailboxes = Arc::new(mailboxes);
     let successor = Successor::of(&config)?;
@@ -348,10 +348,14 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     served.and(closed)
 }
 
-/// As many loops as the process may use processors.
-fn processors() -> u16 {
-    let count = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u16::try_from(count.min(SHARDS_MAX)).unwrap_or(1)
+/// How many processors the process may use.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// As many loops as there are processors.
+fn shards() -> u16 {
+    u16::try_from(processors().min(SHARDS_MAX)).unwrap_or(1)
 }
 
 /// More loops than this are not started unless they are asked for.

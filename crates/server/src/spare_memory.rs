@@ -4,15 +4,19 @@
 //! has the allocator [give back](noctule_heap::give_back) what it keeps. That takes its locks: a loop
 //! that allocates or frees waits meanwhile, about 0.3 ms for each MiB. So it is asked soon, while what a
 //! burst has left is being freed, and that thread rests in between for much longer than it works. What
-//! goes up and down all the time is left alone: every page would be missed in a moment.
+//! goes up and down all the time is left alone: every page would be missed in a moment. In a flood that
+//! is what is under way, which is never the same for long; so less than half of all counts as gone only
+//! when it was not there for some seconds.
 
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-/// What was not needed for so long counts as spare, in milliseconds.
+/// What was not needed for so long counts as spare if it is half of what was needed before, in milliseconds.
 const SPARE_AFTER_MS: u64 = 64;
+/// And if it is less.
+const LITTLE_SPARE_AFTER_MS: u64 = 4_000;
 /// So many bytes of it are worth the trouble.
 const WORTH: usize = 256 * 1024;
 /// What the store's thread frees comes later, and is in no account: so long after it was asked, it is asked
@@ -56,17 +60,43 @@ pub(crate) struct Spare {
     caretaker: Caretaker,
     /// So much was taken at most since it was asked for the last time.
     most: usize,
-    /// And since this time.
-    recent: usize,
-    since_ms: u64,
+    recent: Span,
+    long: Span,
     taken: usize,
     /// When to ask once more.
     again_ms: Option<u64>,
 }
 
+/// A piece of time, and how much was taken in it at most.
+#[derive(Debug, Default)]
+struct Span {
+    most: usize,
+    since_ms: u64,
+}
+
+impl Span {
+    /// So much is taken now. If it is at its end, after so long, what was needed in it; then the next one
+    /// begins.
+    fn note(&mut self, taken: usize, now_ms: u64, length_ms: u64) -> Option<usize> {
+        self.most = self.most.max(taken);
+        if now_ms.saturating_sub(self.since_ms) < length_ms {
+            return None;
+        }
+        let ended = std::mem::replace(self, Self { most: taken, since_ms: now_ms });
+        Some(ended.most)
+    }
+}
+
 impl Spare {
     pub(crate) fn new(caretaker: Caretaker) -> Self {
-        Self { caretaker, most: 0, recent: 0, since_ms: 0, taken: 0, again_ms: None }
+        Self {
+            caretaker,
+            most: 0,
+            recent: Span::default(),
+            long: Span::default(),
+            taken: 0,
+            again_ms: None,
+        }
     }
 
     /// So much is taken now.
@@ -82,20 +112,20 @@ impl Spare {
 
     /// Whether much was needed once and was not for a while.
     fn has_settled(&mut self, taken: usize, now_ms: u64) -> bool {
-        if now_ms.saturating_sub(self.since_ms) < SPARE_AFTER_MS {
-            self.recent = self.recent.max(taken);
+        self.most = self.most.max(taken);
+        let recent = self.recent.note(taken, now_ms, SPARE_AFTER_MS);
+        let long = self.long.note(taken, now_ms, LITTLE_SPARE_AFTER_MS);
+        let half = recent.filter(|needed| *needed <= self.most / 2);
+        let Some(needed) = half.or(long).filter(|needed| needed + WORTH <= self.most) else {
             return false;
-        }
-        let needed = self.recent.max(taken);
-        (self.recent, self.since_ms) = (taken, now_ms);
-        let is_worth = self.most.saturating_sub(needed) >= WORTH;
-        self.most = if is_worth { needed } else { self.most.max(needed) };
-        is_worth
+        };
+        self.most = needed;
+        true
     }
 
     /// Whether it is worth while to look again, though nothing may happen.
     pub(crate) fn is_due(&self) -> bool {
-        let fallen = self.most.max(self.recent).saturating_sub(self.taken);
+        let fallen = self.most.saturating_sub(self.taken);
         self.again_ms.is_some() || fallen >= WORTH
     }
 }
@@ -126,9 +156,17 @@ mod tests {
             (1_070, 5 * MIB, false),
             (1_134, 5 * MIB, true),
             (1_198, 5 * MIB, false),
-            (1_262, 5 * MIB - WORTH + 1, false),
-            (1_326, 5 * MIB - WORTH, false),
-            (1_390, 5 * MIB - WORTH, true),
+            // More than half of it is needed still: that is asked for later.
+            (1_262, 3 * MIB, false),
+            (1_326, 3 * MIB, false),
+            (4_100, 3 * MIB, false),
+            (8_099, 3 * MIB, false),
+            (8_100, 3 * MIB, true),
+            (8_164, WORTH - 1, false),
+            (8_228, WORTH - 1, true),
+            // That is too little.
+            (8_292, 0, false),
+            (8_356, 0, false),
         ];
         for (now_ms, taken, settled) in steps {
             assert_eq!(spare.has_settled(taken, now_ms), settled, "at {now_ms} ms");

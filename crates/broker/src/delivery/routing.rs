@@ -376,7 +376,7 @@ impl Delivery {
         if let Some(found) = self.sessions.get(session)
             && let Some(handle) = found.connection
             && let Some(connection) = self.connections.get(handle)
-            && connection.outbox.len() + found.queue.bytes() > self.marks.crowded
+            && self.marks.are_exceeded(connection.outbox.len(), found.queue.bytes())
         {
             self.met.push(handle);
         }

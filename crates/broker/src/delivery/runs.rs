@@ -163,6 +163,9 @@ impl Delivery {
         let window = connection.window;
         let over_tls = connection.transport == Transport::Tls;
         let room = if session.queue.is_empty() { session.outbound.room_to_send(window) } else { 0 };
+        if room < run.messages {
+            session.queue.expect(run.messages - room);
+        }
         let mut put = 0;
         let outbox = self.outputs.open(handle, connection);
         let is_kept = session.is_persistent();

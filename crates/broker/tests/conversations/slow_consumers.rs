@@ -157,6 +157,31 @@ fn that_messages_are_lost_is_said_once_and_then_every_minute() {
 }
 
 #[test]
+fn whoever_publishes_to_a_full_window_waits_until_the_queue_is_empty() {
+    const WINDOW: usize = 10;
+    let mut w = World::with(Limits { unsent_bytes_max: 64 * 1024, ..Limits::default() });
+    w.connect("r", v5().receive_maximum(WINDOW as u16));
+    w.subscribe("r", "x", 1);
+    w.connect("s", v311());
+    w.unheed("s");
+    let mut sent = 0;
+    while w.unread("s") == 0 {
+        w.send("s", publish("x", sent.to_string()).qos(1).id(1 + sent as u16));
+        sent += 1;
+    }
+    let routed = sent - 1;
+    let queued = routed - WINDOW;
+    // A sixteenth of the limit, of messages that take more than 100 bytes each.
+    assert!((10..40).contains(&queued), "{queued} messages are in the queue");
+    receive_numbered(&mut w, "r", "x", 1, 0..queued - 1);
+    assert!(w.unread("s") > 0, "one is in the queue still");
+    receive_numbered(&mut w, "r", "x", 1, queued - 1..queued);
+    assert_eq!(w.unread("s"), 0);
+    receive_numbered(&mut w, "r", "x", 1, queued..sent);
+    assert_eq!(w.counters().slow_consumers, 0);
+}
+
+#[test]
 fn one_dead_consumer_holds_up_the_others_once_and_for_half_a_second() {
     let mut w = world(ProtocolVersion::V311, 1);
     w.connect("lively", v5());

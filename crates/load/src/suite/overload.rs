@@ -6,8 +6,9 @@
 //! against too much is seen from outside, by whom it slows, what it loses, and what it keeps in its
 //! memory. Meanwhile *good* clients, a pair at QoS 0 and one at QoS 1, send a message now and then, and
 //! are timed from when each was due. The same pair at an idle relay is the *control*: what it waits
-//! for there, it waits for on our side. Beside some of the receivers there may be *laggards*, who hear
-//! the same and read little of it or nothing.
+//! for there, it waits for on our side. They are there at the peak as well: each of their messages takes
+//! the processor from somebody, and what that costs is no matter of too much load. Beside some of the
+//! receivers there may be *laggards*, who hear the same and read little of it or nothing.
 //!
 //! Everybody here but the broker shares one processor (or, unless pinned, all). The good clients and
 //! the control come first there, if that is allowed; otherwise the control shows what they suffer.
@@ -52,7 +53,7 @@ pub(super) fn measure(
     let spent = || -> Result<_, LoadError> {
         Ok((process::cpu_ns(pid)?, process::cpu_ns(std::process::id())?))
     };
-    let (peak, peak_busy) = peak(broker.address, overload, duration, &spent)?;
+    let (peak, peak_busy) = peak(broker.address, overload, relay, duration, &spent)?;
     if !peak.faults.is_clean() {
         return Ok(Measured { faults: peak.faults, ..Measured::default() });
     }
@@ -62,7 +63,7 @@ pub(super) fn measure(
     let mut fleet = connect(broker.address, overload, pace, RUN + 1)?;
     fleet.keep_little(KEPT_BYTES, QOS_2_UNDER_WAY)?;
     let laggards = Laggards::start(broker.address, RUN + 1, overload)?;
-    let clients = GoodPairs::connect(broker.address, relay)?;
+    let clients = GoodPairs::connect(broker.address, relay, RUN + 5)?;
     let before = process::resident(pid)?;
     let watch = Watch::start(pid);
     let clients = clients.start(duration);
@@ -118,6 +119,7 @@ fn busy(before: Spent, after: Spent, elapsed: Duration) -> (f64, f64) {
 fn peak(
     address: SocketAddr,
     overload: Overload,
+    relay: &Target,
     duration: Duration,
     spent: &impl Fn() -> Result<Spent, LoadError>,
 ) -> Result<(Outcome, (f64, f64)), LoadError> {
@@ -126,9 +128,11 @@ fn peak(
     if !warm_up.faults.is_clean() {
         return Ok((warm_up, (0.0, 0.0)));
     }
+    let clients = GoodPairs::connect(address, relay, RUN + 2)?.start(duration);
     let before = spent()?;
-    let outcome = fleet.run(Goal::Time(duration))?;
+    let mut outcome = fleet.run(Goal::Time(duration))?;
     let all_busy = busy(before, spent()?, outcome.elapsed);
+    outcome.faults += clients.finish()?.faults;
     if outcome.faults.is_clean() {
         fleet.disconnect()?;
     }
@@ -183,7 +187,8 @@ struct Seen {
 }
 
 impl GoodPairs {
-    fn connect(address: SocketAddr, relay: &Target) -> Result<Self, LoadError> {
+    /// With three numbers of runs, from this one on.
+    fn connect(address: SocketAddr, relay: &Target, run: u32) -> Result<Self, LoadError> {
         machine::come_first();
         let relay = relay.start();
         machine::come_as_others();
@@ -197,9 +202,9 @@ impl GoodPairs {
             over_tls: false,
         };
         let fleets = [
-            Fleet::connect(address, plan(QoS::AtMostOnce), RUN + 2)?,
-            Fleet::connect(address, plan(QoS::AtLeastOnce), RUN + 3)?,
-            Fleet::connect(relay.address, plan(QoS::AtLeastOnce), RUN + 4)?,
+            Fleet::connect(address, plan(QoS::AtMostOnce), run)?,
+            Fleet::connect(address, plan(QoS::AtLeastOnce), run + 1)?,
+            Fleet::connect(relay.address, plan(QoS::AtLeastOnce), run + 2)?,
         ];
         Ok(Self { fleets, relay })
     }

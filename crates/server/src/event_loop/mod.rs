@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::door::Door;
 use crate::gate::Gate;
 use crate::mailboxes::{Letter, Mailboxes};
+use crate::run::processors;
 use crate::sockets::{Announced, Ending, Socket, Sockets};
 use crate::storage::Storage;
 use crate::strangers::Strangers;
@@ -39,6 +40,7 @@ pub(crate) use observe::{Observers, Taps};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Bytes read from a socket at once.
@@ -91,6 +93,8 @@ pub(crate) struct EventLoop {
     scratch: Box<[u8]>,
     /// Which of the loops this is.
     number: usize,
+    /// Whether there are more loops than processors.
+    shares_processor: bool,
     mailboxes: Arc<Mailboxes>,
     /// Letters written in this turn, by receiver.
     written: Vec<Vec<Letter>>,
@@ -152,6 +156,7 @@ impl EventLoop {
             sockets: Sockets::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             number,
+            shares_processor: mailboxes.loops() > processors(),
             mailboxes,
             written,
             read: Vec::new(),
@@ -203,13 +208,37 @@ impl EventLoop {
                 self.last_beat(now);
                 return Ok(());
             }
-            match self.poll.poll(&mut events, self.timeout(now)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let timeout = self.timeout(now);
+            if self.let_others_come_first(timeout, &mut events)? {
+                self.wait(timeout, &mut events)?;
             }
             now = self.clock.now();
             self.turn(&events, now);
+        }
+    }
+
+    /// Of more loops than processors one that has nothing to do looks once more before it sleeps, when the
+    /// others have had its processor: they are who has something for it. That spares most of the sleeping
+    /// and waking, which costs more than a turn. A loop with a processor of its own would only come behind
+    /// what is no loop. Returns whether there is nothing to do all the same.
+    fn let_others_come_first(
+        &mut self,
+        timeout: Option<Duration>,
+        events: &mut Events,
+    ) -> io::Result<bool> {
+        if !self.shares_processor || timeout == Some(Duration::ZERO) {
+            return Ok(true);
+        }
+        thread::yield_now();
+        self.wait(Some(Duration::ZERO), events)?;
+        Ok(events.is_empty())
+    }
+
+    /// Waits for events, for so long at most.
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
         }
     }
 
