@@ -33,6 +33,7 @@ use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::mail::Mail;
 use crate::memory::Pressure;
+use crate::session::Session;
 use hashbrown::HashSet;
 
 /// How long publishers wait for a receiver, in milliseconds.
@@ -151,13 +152,14 @@ pub(crate) struct Publisher {
 impl Connection {
     /// Whether QoS 0 for this client is dropped.
     pub(crate) fn is_over(&self, marks: &Marks) -> bool {
-        let most = match &self.crowd {
-            Some(crowd) if !crowd.slow && marks.unsent > PRESSED_BYTES => {
-                marks.unsent.saturating_mul(GRACE)
-            }
-            _ => marks.unsent,
-        };
-        self.outbox.len() > most
+        self.outbox.len() > marks.unsent.saturating_mul(self.grace(marks))
+    }
+
+    /// How many times as much as usual may be under way to this client: more while publishers wait for
+    /// it.
+    fn grace(&self, marks: &Marks) -> usize {
+        let is_waited_for = self.crowd.as_ref().is_some_and(|crowd| !crowd.slow);
+        if is_waited_for && marks.unsent > PRESSED_BYTES { GRACE } else { 1 }
     }
 }
 
@@ -172,6 +174,13 @@ impl Delivery {
             self.join_crowd(receiver, publisher);
         }
         self.met = met;
+    }
+
+    /// How many bytes of a persistent session's queue are kept at hand.
+    pub(crate) fn resident_bytes_max(&self, session: &Session) -> usize {
+        let connection = session.connection.and_then(|handle| self.connections.get(handle));
+        let grace = connection.map_or(1, |found| found.grace(&self.marks));
+        self.limits.queue_resident_bytes_max.saturating_mul(grace)
     }
 
     fn join_crowd(&mut self, receiver: ConnectionHandle, publisher: Option<Publisher>) {

@@ -7,8 +7,8 @@
 //! with their turn: they are *deferred*.
 //!
 //! ```text
-//!            ┌─ acknowledged by its receiver ─────► settled: nothing is stored
-//! deferred ──┼─ not so for PATIENCE_MS and _TURNS ─► handed in; nothing of that session is deferred for SLOW_MS
+//!            ┌─ acknowledged by its receiver ─► settled: nothing is stored
+//! deferred ──┼─ overdue: its receiver is late, or it has waited for LAG_MS ─► handed in
 //!            └─ something else of its shard has to be stored now ─► handed in before it
 //! ```
 //!
@@ -17,23 +17,19 @@
 //! and of those before it is either stored or not owed any more. So a crash finds deferred messages
 //! with publishers that have heard nothing and send them again.
 //!
-//! Only what is in flight at QoS 1 is deferred. Its message stays where it is, with its session; here are
-//! the places alone.
+//! What is overdue, and who is late, says [`promptness`](crate::promptness). Only messages at QoS 1 are
+//! deferred, in flight or in the queue of a client that is there. They stay where they are, with their
+//! session; here are the places alone.
 
 use crate::faults::{Fault, fault};
 use crate::persist::{Owed, Sequence, SessionKey, Stage, Ticket};
+use crate::promptness::Moment;
 use crate::session::SessionHandle;
 use std::collections::VecDeque;
 
-/// How long a receiver's acknowledgement is waited for, in milliseconds. The clock has whole ones, so
-/// it is between one less and this.
-const PATIENCE_MS: u64 = 2;
-/// So many more turns come to their end before it is not waited for any longer. In a flood a turn takes
-/// a millisecond or more, and a receiver that answers at once stands in the long line behind publishers,
-/// so it is heard some turns later.
-const PATIENCE_TURNS: u32 = 16;
-/// For so long nothing is deferred for a session whose client was not that quick, in milliseconds.
-pub(crate) const SLOW_MS: u64 = 200;
+/// For so long a message is waited for at most that stands in the queue of a receiver who gets on, in
+/// milliseconds: its publisher would hear sooner of a disk.
+const LAG_MS: u64 = 20;
 
 /// Room for so many is kept when there are none.
 const ROOM_KEPT: usize = 4_096;
@@ -65,8 +61,9 @@ pub(crate) struct Entry {
 struct Turn {
     ticket: Ticket,
     stage: Stage,
-    since_ms: u64,
-    turn: u32,
+    since: Moment,
+    /// Its receivers have been waited for since then.
+    looked_at: Moment,
     /// The number behind its last entry.
     end: u32,
 }
@@ -134,8 +131,9 @@ impl Deferred {
 
     /// The turn that has come to its end keeps what it has deferred.
     pub(crate) fn keep(&mut self, ticket: Ticket, stage: Stage, now_ms: u64) {
-        let (end, turn) = (self.next(), self.turn);
-        self.turns.push_back(Turn { ticket, stage, since_ms: now_ms, turn, end });
+        let end = self.next();
+        let since = self.moment(now_ms);
+        self.turns.push_back(Turn { ticket, stage, since, looked_at: since, end });
         self.ended = end;
     }
 
@@ -156,15 +154,42 @@ impl Deferred {
         last
     }
 
-    /// Takes the turns that have waited for too long.
-    pub(crate) fn take_overdue(&mut self, now_ms: u64) -> Given {
+    fn moment(&self, ms: u64) -> Moment {
+        Moment { ms, turn: self.turn }
+    }
+
+    /// Takes the turns that have waited for too long, and those before them. `gets_on` is asked whether a
+    /// session that is overdue gets on, if there is time left to wait for it.
+    pub(crate) fn take_overdue(
+        &mut self,
+        now_ms: u64,
+        mut gets_on: impl FnMut(SessionHandle, bool, Moment) -> bool,
+    ) -> Given {
+        let now = self.moment(now_ms);
+        let (mut begin, mut late) = (0, 0);
+        for (number, turn) in self.turns.iter_mut().enumerate() {
+            if !turn.since.is_long_ago(now) {
+                break;
+            }
+            let end = turn.end.wrapping_sub(self.first) as usize;
+            if turn.looked_at.is_long_ago(now) {
+                turn.looked_at = now;
+                let may_wait = now_ms < turn.since.ms + LAG_MS;
+                let mut last = None;
+                for session in self.entries.range(begin..end).flatten().map(|entry| entry.session) {
+                    // Mostly those of one session stand together.
+                    if last.replace(session) != Some(session) && !gets_on(session, may_wait, now) {
+                        late = number + 1;
+                    }
+                }
+            }
+            begin = end;
+        }
         let mut given = Given::default();
-        let last = self.turn;
-        let is_overdue = |turn: &mut Turn| {
-            turn.since_ms + PATIENCE_MS <= now_ms && last.wrapping_sub(turn.turn) >= PATIENCE_TURNS
-        };
-        while let Some(turn) = self.turns.pop_front_if(is_overdue) {
-            self.give(&turn, &mut given);
+        for _ in 0..late {
+            if let Some(turn) = self.turns.pop_front() {
+                self.give(&turn, &mut given);
+            }
         }
         given
     }
@@ -189,9 +214,9 @@ impl Deferred {
         given.last = Some((turn.ticket, stage));
     }
 
-    /// When the oldest turn has waited for too long.
+    /// When a turn has waited for long enough to be looked at.
     pub(crate) fn due_ms(&self) -> Option<u64> {
-        self.turns.front().map(|turn| turn.since_ms + PATIENCE_MS)
+        self.turns.iter().map(|turn| turn.looked_at.patience_ends_ms()).min()
     }
 }
 
@@ -199,6 +224,7 @@ impl Deferred {
 mod tests {
     use super::*;
     use crate::message::{Message, MessageParts};
+    use crate::promptness::PATIENCE_TURNS;
     use noctule_mqtt::QoS;
 
     const KEY: SessionKey = SessionKey(1);
@@ -282,11 +308,12 @@ mod tests {
     fn what_is_overdue_is_given_and_what_is_not_stays() {
         let (mut deferred, owed) = deferred(u32::MAX - 1, &[1, 2, 1]);
         assert!(deferred.settle(KEY, &owed[1]));
-        assert_eq!(deferred.due_ms(), Some(PATIENCE_MS));
-        assert_eq!(deferred.take_overdue(100).last, None, "too few turns");
+        let due_ms = deferred.due_ms().expect("something is deferred");
+        let late = |_, _, _| false;
+        assert_eq!(deferred.take_overdue(100, late).last, None, "too few turns");
         (1..PATIENCE_TURNS).for_each(|_| deferred.count_turn());
-        assert_eq!(deferred.take_overdue(PATIENCE_MS - 1).last, None, "too little time");
-        let given = deferred.take_overdue(1 + PATIENCE_MS);
+        assert_eq!(deferred.take_overdue(due_ms - 1, late).last, None, "too little time");
+        let given = deferred.take_overdue(1 + due_ms, late);
         assert_eq!(given.last, Some((Ticket(2), Stage::Flushed)));
         assert_eq!(given.entries, [entry(1), entry(3)]);
         assert!(!deferred.settle(KEY, &owed[2]), "it was given");
@@ -296,5 +323,38 @@ mod tests {
         assert_eq!(given.last, Some((Ticket(3), Stage::Flushed)));
         assert!(!deferred.has_fresh());
         assert_eq!(deferred.take_settled(), None);
+    }
+
+    #[test]
+    fn one_who_gets_on_is_waited_for_until_there_is_no_time_left() {
+        let (mut deferred, _) = deferred(0, &[1, 1]);
+        let mut asked = Vec::new();
+        let mut now_ms = 0;
+        while !deferred.turns.is_empty() {
+            now_ms += 1;
+            (0..PATIENCE_TURNS).for_each(|_| deferred.count_turn());
+            deferred.take_overdue(now_ms, |_, may_wait, _| {
+                asked.push(now_ms);
+                may_wait
+            });
+            let due_ms = deferred.due_ms();
+            assert!(due_ms.is_none_or(|due_ms| due_ms > now_ms), "{due_ms:?} at {now_ms}");
+        }
+        assert_eq!(now_ms, 1 + LAG_MS, "both are given, as the last ones");
+        assert!(asked.len() < 2 * LAG_MS as usize, "not in each turn: {asked:?}");
+    }
+
+    #[test]
+    fn those_before_one_that_is_late_are_given_with_it() {
+        let (mut deferred, _) = deferred(0, &[1, 1, 1]);
+        (0..PATIENCE_TURNS).for_each(|_| deferred.count_turn());
+        let mut asked = 0;
+        let given = deferred.take_overdue(100, |_, _, _| {
+            asked += 1;
+            asked != 2
+        });
+        assert_eq!(given.last, Some((Ticket(2), Stage::Flushed)));
+        assert_eq!(given.entries, [entry(1), entry(2)]);
+        assert_eq!((deferred.turns.len(), deferred.entries.len()), (1, 1));
     }
 }

@@ -36,6 +36,7 @@ mod parcel;
 mod persist;
 mod postbag;
 mod principal;
+mod promptness;
 mod queue;
 mod replay;
 mod restore;

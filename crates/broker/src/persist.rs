@@ -14,6 +14,7 @@ use crate::commons::ShardId;
 use crate::deferred::{Deferred, Entry, Given};
 use crate::message::Message;
 use crate::principal::Principal;
+use crate::promptness::Moment;
 use crate::replay::{RecordedReplay, ReplayNumber};
 use crate::session::SessionHandle;
 use noctule_mqtt::packet::SubscriptionOptions;
@@ -309,8 +310,6 @@ pub(crate) struct Batch {
     pub(crate) stage: Stage,
     /// What had been deferred, which goes before the records.
     pub(crate) deferred: Vec<Entry>,
-    /// Whether that was waited for in vain.
-    pub(crate) is_overdue: bool,
     pub(crate) records: Vec<Record>,
 }
 
@@ -382,8 +381,7 @@ impl Journal {
         self.defers
     }
 
-    /// Defers that a session is owed a message, which is put into flight to it at once. Returns the
-    /// number that it gets.
+    /// Defers that a session whose client is there is owed a message. Returns the number that it gets.
     #[inline]
     pub(crate) fn defer(&mut self, session: SessionHandle, key: SessionKey, at: Sequence) -> u32 {
         self.asked = self.asked.max(self.now);
@@ -432,21 +430,31 @@ impl Journal {
 
     /// Closes the turn and takes what is to be stored now: all that there is, or if it `defers` what cannot
     /// wait any longer, if there is any.
-    pub(crate) fn end_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
+    pub(crate) fn end_turn(
+        &mut self,
+        defers: bool,
+        now_ms: u64,
+        gets_on: impl FnMut(SessionHandle, bool, Moment) -> bool,
+    ) -> Option<Batch> {
         self.defers = defers;
         self.deferred.count_turn();
         if self.deferred.is_empty() && self.records.is_empty() && self.delivered.is_empty() {
             return None;
         }
-        self.close_turn(defers, now_ms)
+        self.close_turn(defers, now_ms, gets_on)
     }
 
-    fn close_turn(&mut self, defers: bool, now_ms: u64) -> Option<Batch> {
-        let (given, is_overdue) = if !defers || !self.records.is_empty() {
-            (self.take_all(), false)
+    fn close_turn(
+        &mut self,
+        defers: bool,
+        now_ms: u64,
+        gets_on: impl FnMut(SessionHandle, bool, Moment) -> bool,
+    ) -> Option<Batch> {
+        let given = if !defers || !self.records.is_empty() {
+            self.take_all()
         } else {
             self.end_deferring(now_ms);
-            (self.deferred.take_overdue(now_ms), true)
+            self.deferred.take_overdue(now_ms, gets_on)
         };
         let is_due = |since: u64| !defers || since + DELIVERED_MS <= now_ms;
         let is_pressing = given.last.is_some() || self.delivered_since_ms.is_some_and(is_due);
@@ -460,7 +468,7 @@ impl Journal {
         let (ticket, stage) = given.last.unwrap_or((self.handed_in, self.usual));
         self.handed_in = ticket;
         (!records.is_empty() || !given.entries.is_empty() || given.last.is_some())
-            .then_some(Batch { ticket, stage, deferred: given.entries, is_overdue, records })
+            .then_some(Batch { ticket, stage, deferred: given.entries, records })
     }
 
     /// Gives back the memory for what was deferred, if nothing is.

@@ -82,14 +82,13 @@ impl Queue {
             && self.spill.is_none()
     }
 
-    /// Where the next message goes, given whether the session may leave messages to the store.
-    pub(crate) fn next_place(&self, bytes: usize, may_spill: bool, limits: &Limits) -> Place {
+    /// Where the next message goes; beyond `resident_max` bytes they are left to the store.
+    pub(crate) fn next_place(&self, bytes: usize, resident_max: usize) -> Place {
         let over = self.resident.as_ref().is_some_and(|resident| {
-            resident.bytes + bytes > limits.queue_resident_bytes_max
-                && !resident.messages.is_empty()
+            resident.bytes + bytes > resident_max && !resident.messages.is_empty()
         });
         let behind = self.spill.is_some() && !fault(Fault::SpillOvertaken);
-        if behind || (may_spill && over) { Place::Spilled } else { Place::Resident }
+        if behind || over { Place::Spilled } else { Place::Resident }
     }
 
     /// So many messages are about to be put at the end.
@@ -128,6 +127,19 @@ impl Queue {
             asked.messages_since += 1;
             asked.bytes_since += bytes;
         }
+    }
+
+    /// A message that is at hand.
+    pub(crate) fn message(&self, sequence: Sequence) -> Option<&Owed> {
+        let messages = &self.resident.as_ref()?.messages;
+        // Mostly none is missing between the first one and this.
+        let first = messages.front()?.sequence;
+        let guess = sequence.0.checked_sub(first.0)? as usize;
+        let is_it = |owed: &&Owed| owed.sequence == sequence;
+        messages.get(guess).filter(is_it).or_else(|| {
+            let at = messages.binary_search_by_key(&sequence, |owed| owed.sequence).ok()?;
+            messages.get(at)
+        })
     }
 
     /// The first message that is at hand.
@@ -252,7 +264,7 @@ mod tests {
     }
 
     fn place(queue: &Queue) -> Place {
-        queue.next_place(1, true, &Limits::default())
+        queue.next_place(1, LARGE)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::memory::Owing;
 use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
 use crate::principal::Identity;
+use crate::promptness::{Moment, OnItsWay, Promptness};
 use crate::queue::Queue;
 use crate::replay::{ReplayNumber, Replays};
 use crate::restore::Restored;
@@ -119,9 +120,8 @@ pub struct Session {
 pub(crate) struct Rare {
     /// A connection that has been given the session and whose CONNACK waits for the store.
     pub(crate) claimant: Option<ConnectionHandle>,
-    /// Until then its client is taken to be too slow for anything of it to be
-    /// [deferred](crate::deferred), in monotonic milliseconds.
-    slow_until_ms: u64,
+    /// How soon its client acknowledges.
+    promptness: Promptness,
     /// When it ends by itself, in monotonic milliseconds, while its client is away.
     pub(crate) expires_ms: Option<u64>,
     /// The deadline of the timer that will look at it next.
@@ -139,7 +139,7 @@ pub(crate) struct Rare {
 /// That of a session which has nothing of it.
 static NOTHING_RARE: Rare = Rare {
     claimant: None,
-    slow_until_ms: 0,
+    promptness: Promptness::UNKNOWN,
     expires_ms: None,
     timer_ms: None,
     away_since_ms: None,
@@ -340,8 +340,9 @@ impl Session {
     pub(crate) fn shed(&mut self, now: Now) {
         self.outbound.shed();
         self.inbound.shed();
-        if let Some(rare) = self.rare.as_mut().filter(|rare| rare.slow_until_ms <= now.mono_ms) {
-            rare.slow_until_ms = 0;
+        let is_prompt = |rare: &&mut Box<Rare>| rare.promptness.is_prompt(now.mono_ms);
+        if let Some(rare) = self.rare.as_mut().filter(is_prompt) {
+            rare.promptness = Promptness::UNKNOWN;
         }
         self.shed_rare();
     }
@@ -383,15 +384,36 @@ impl Session {
         oldest.is_none_or(|oldest| sequence.0.saturating_sub(oldest.sequence.0) < span)
     }
 
-    /// Whether its client is expected to acknowledge at once.
-    #[inline]
-    pub(crate) fn is_quick(&self, now: Now) -> bool {
-        self.rare.as_ref().is_none_or(|rare| rare.slow_until_ms <= now.mono_ms)
+    /// A message that it is owed, if it is in flight at QoS 1 or waits at hand.
+    pub(crate) fn at_hand(&self, sequence: Sequence) -> Option<&Owed> {
+        let in_flight = self.outbound.message(sequence.packet_id());
+        let is_it = |owed: &&Owed| owed.sequence == sequence;
+        in_flight.filter(is_it).or_else(|| self.queue.message(sequence))
     }
 
-    /// Its client has not acknowledged at once, and is not expected to until then.
-    pub(crate) fn is_slow_until(&mut self, until_ms: u64) {
-        self.rare_mut().slow_until_ms = until_ms;
+    /// Whether its client is expected to acknowledge at once.
+    #[inline]
+    pub(crate) fn is_prompt(&self, now: Now) -> bool {
+        self.rare.as_ref().is_none_or(|rare| rare.promptness.is_prompt(now.mono_ms))
+    }
+
+    /// Something that was deferred for it is overdue: whether its client may be waited for all the
+    /// same, if it `may_wait`. If not, it is taken to be late for a while.
+    pub(crate) fn gets_on(&mut self, may_wait: bool, now: Moment) -> bool {
+        let more_waits = self.queue.first();
+        let last = more_waits.map_or(self.next_sequence, |first| first.0.saturating_sub(1));
+        let is = self.outbound.oldest().map(|oldest| OnItsWay {
+            oldest: oldest.sequence,
+            last: Sequence(last),
+            more_waits: more_waits.is_some(),
+        });
+        let promptness = &mut self.rare.get_or_insert_default().promptness;
+        let may_wait = may_wait && self.connection.is_some();
+        let gets_on = may_wait && is.is_some_and(|is| promptness.gets_on(is, now));
+        if !gets_on {
+            promptness.note_late(now.ms);
+        }
+        gets_on
     }
 
     /// How long it outlives its connection.

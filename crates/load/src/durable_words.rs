@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use noctule_load::LoadError;
-use noctule_load::durable::{Load, Plan};
+use noctule_load::durable::{Load, Plan, Subscriber};
 
 use crate::arguments::{flag, list, noctule, number, number_arg, seconds, value, with_default};
 
@@ -24,6 +24,16 @@ pub(crate) fn command() -> Command {
             with_default("loads", "LIST", "1x1,32x1,64x4,64x16,64x100", "PUBLISHERSxWINDOW")
                 .value_delimiter(',')
                 .value_parser(value_parser!(Load)),
+        )
+        .arg(
+            with_default(
+                "subscribers",
+                "LIST",
+                "absent,present",
+                "where the subscriber's client is meanwhile",
+            )
+            .value_delimiter(',')
+            .value_parser(value_parser!(Subscriber)),
         )
         .arg(flag("no-loads", "leave the traffic out"))
         .arg(number_arg("payload", "BYTES", "256", "size of a message"))
@@ -72,6 +82,7 @@ pub(crate) fn plan(matches: &ArgMatches) -> Result<Plan, LoadError> {
         options: options.split_whitespace().map(String::from).collect(),
         parent: value(matches, "directory"),
         loads,
+        subscribers: list(matches, "subscribers"),
         payload_bytes: number(matches, "payload") as usize,
         duration: seconds(matches, "seconds"),
         rounds: number(matches, "rounds"),
@@ -100,6 +111,11 @@ mod tests {
         assert_eq!(plan.loads, [Load { publishers: 2, window: 3 }]);
         assert_eq!(plan.options, ["-v", "--x"]);
         assert!(planned(&["--no-loads"]).unwrap().loads.is_empty());
+        assert_eq!(plan.subscribers, Subscriber::ALL);
+        let plan = planned(&["--subscribers", "present"]).unwrap();
+        assert_eq!(plan.subscribers, [Subscriber::Present]);
+        let wrong = [NAME, "--subscribers", "here"];
+        assert!(command().try_get_matches_from(wrong).is_err());
     }
 
     #[test]

@@ -96,13 +96,18 @@ impl Delivery {
     /// Puts a message at the end of a session's queue, if there is room: it belongs to the session,
     /// whether its client is connected or away `[MQTT3-3.1.2-5]` `[MQTT3-4.5.0-1]` `[MQTT5-4.5.0-1]`.
     /// One that is `paced` has waited for room.
-    pub(super) fn enqueue(&mut self, handle: SessionHandle, owed: Owed, paced: bool) -> Queued {
+    pub(super) fn enqueue(&mut self, handle: SessionHandle, mut owed: Owed, paced: bool) -> Queued {
         let bytes = owed.bytes();
         let is_full = self.is_full_for(handle, bytes);
-        let Some(session) = self.sessions.get_mut(handle) else {
+        let Some(session) = self.sessions.get(handle) else {
             return Queued::Waiting { durable: false };
         };
         let durable = session.is_persistent();
+        let resident_max = if durable { self.resident_bytes_max(session) } else { usize::MAX };
+        let place = session.queue.next_place(bytes, resident_max);
+        let Some(session) = self.sessions.get_mut(handle) else {
+            return Queued::Waiting { durable: false };
+        };
         if !paced && (is_full || self.pressure >= Pressure::NewWork) {
             if is_full {
                 self.dropped.queue_full += 1;
@@ -115,13 +120,10 @@ impl Delivery {
                 OnQueueFull::Refuse => Queued::Refused,
             };
         }
-        let sequence = owed.sequence;
-        let place = session.queue.next_place(bytes, durable, &self.limits);
-        let record =
-            |owed| Record::Owed { key: session.key, owed, spilled: place == Place::Spilled };
+        let (key, sequence) = (session.key, owed.sequence);
         match place {
             Place::Spilled => {
-                self.journal.push(record(owed));
+                self.journal.push(Record::Owed { key, owed, spilled: true });
                 session.queue.push_spilled(sequence, bytes);
                 if self.limits.spills_to_memory {
                     self.memory.spilled += bytes;
@@ -129,7 +131,15 @@ impl Delivery {
             }
             Place::Resident => {
                 if durable {
-                    self.journal.push(record(owed.clone()));
+                    // At QoS 2 the store has to know the message when it hears of its packet identifier.
+                    let may_be_deferred =
+                        session.connection.is_some() && owed.qos == QoS::AtLeastOnce;
+                    if may_be_deferred && self.journal.defers() && session.is_prompt(self.now) {
+                        owed.deferred = self.journal.defer(handle, key, sequence);
+                    } else {
+                        let owed = owed.clone();
+                        self.journal.push(Record::Owed { key, owed, spilled: false });
+                    }
                 }
                 self.memory.owed += session.owe(&owed);
                 session.queue.push(owed);

@@ -275,7 +275,7 @@ impl Delivery {
         let mut owed = target.owed(session, qos, retain, outgoing.message(&mut self.pool).clone());
         if persistent {
             let (key, sequence) = (session.key, owed.sequence);
-            if self.journal.defers() && session.is_quick(self.now) {
+            if self.journal.defers() && session.is_prompt(self.now) {
                 owed.deferred = self.journal.defer(target.session, key, sequence);
             } else {
                 let owed = owed.clone();

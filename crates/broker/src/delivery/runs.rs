@@ -77,7 +77,7 @@ impl Delivery {
         let bytes = 2 * run.bytes.len() + run.messages * WAITING_BYTES;
         !session.is_persistent()
             && self.pressure < Pressure::NewWork
-            && session.queue.next_place(0, false, &self.limits) == Place::Resident
+            && session.queue.next_place(0, usize::MAX) == Place::Resident
             && session.queue.len() + run.messages <= self.limits.queue_messages_max
             && session.owing.bytes + bytes <= self.limits.queue_bytes_max
             && !fault(Fault::PausedReaderDropped)
@@ -169,7 +169,7 @@ impl Delivery {
         let mut put = 0;
         let outbox = self.outputs.open(handle, connection);
         let is_kept = session.is_persistent();
-        let defers = is_kept && self.journal.defers() && session.is_quick(self.now);
+        let defers = is_kept && self.journal.defers() && session.is_prompt(self.now);
         for (member, message) in run.members().zip(messages) {
             let sequence = session.next_sequence();
             let (qos, retain, extras) = (run.qos, false, None);

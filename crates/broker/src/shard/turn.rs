@@ -2,7 +2,7 @@
 
 use super::{Action, Event, Report, Shard, Timer};
 use crate::connection::{Cause, Connection, ConnectionHandle, Phase};
-use crate::delivery::Continuation;
+use crate::delivery::{Continuation, Delivery};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
@@ -141,9 +141,14 @@ impl Shard {
             self.on_persisted(ticket, Stage::Written, now);
             self.on_persisted(ticket, Stage::Flushed, now);
         }
-        if let Some(batch) = self.delivery.journal.end_turn(defers, now.mono_ms) {
-            let Batch { ticket, stage, deferred, is_overdue, records } = batch;
-            let records = self.delivery.with_deferred(&deferred, is_overdue, records);
+        let Delivery { journal, sessions, .. } = &mut self.delivery;
+        // One that has ended is owed nothing.
+        let gets_on = |session, may_wait, now| {
+            sessions.get_mut(session).is_none_or(|found| found.gets_on(may_wait, now))
+        };
+        if let Some(batch) = journal.end_turn(defers, now.mono_ms, gets_on) {
+            let Batch { ticket, stage, deferred, records } = batch;
+            let records = self.delivery.with_deferred(&deferred, records);
             self.actions.push_back(Action::Persist { ticket, records, stage });
         }
         if !self.delivery.loads.is_empty() {

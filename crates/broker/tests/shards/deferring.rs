@@ -1,14 +1,23 @@
 //! What receivers acknowledge at once is not stored; for all else nothing is different.
 
-use noctule_broker::Record;
+use noctule_broker::{Limits, Record};
 use noctule_testkit::Shards;
 use noctule_testkit::packets::*;
 
 /// A publisher and two receivers whose sessions are kept, and a store that is held, whose shard defers.
 fn deferring() -> Shards {
-    let mut w = Shards::new(1);
+    deferring_for(&["quick", "slow"], &Limits::default())
+}
+
+/// The same with one receiver, to whom one message is sent at a time.
+fn one_at_a_time() -> Shards {
+    deferring_for(&["quick"], &Limits { inflight_out_max: 1, ..Limits::default() })
+}
+
+fn deferring_for(receivers: &[&str], limits: &Limits) -> Shards {
+    let mut w = Shards::with(1, limits);
     w.connect("pub", 0, v311());
-    for name in ["quick", "slow"] {
+    for name in receivers {
         w.connect(name, 0, v311().persistent());
         w.subscribe(name, "x", 1);
     }
@@ -105,4 +114,56 @@ fn a_session_that_ends_is_waited_for_no_longer() {
     w.expect("pub", puback(7));
     let_hear(&mut w);
     w.expect_closed("slow");
+}
+
+/// Three messages are published, of which two wait for the first one.
+fn publish_three(w: &mut Shards) {
+    for (id, text) in [(7, "1"), (8, "2"), (9, "3")] {
+        w.send("pub", publish("x", text).qos(1).id(id));
+    }
+}
+
+#[test] // [MQTT3-4.3.2-2] [MQTT5-4.3.2-4]
+fn what_waits_for_its_turn_to_be_sent_to_one_who_answers_at_once_is_not_stored() {
+    let mut w = one_at_a_time();
+    publish_three(&mut w);
+    for answered in [7, 8, 9] {
+        w.expect_nothing("pub");
+        let id = hear(&mut w, "quick");
+        w.send("quick", puback(id));
+        w.expect("pub", puback(answered));
+    }
+    assert_eq!(w.held_batches(0).len(), 0);
+}
+
+#[test]
+fn what_waits_for_its_turn_is_stored_when_the_one_before_it_is_not_acknowledged() {
+    let mut w = one_at_a_time();
+    publish_three(&mut w);
+    let late = hear(&mut w, "quick");
+    w.pass_ms(20);
+    assert_eq!(asked_for(&w), 3);
+    w.expect_nothing("pub");
+    w.let_store_run(0);
+    for id in [7, 8, 9] {
+        w.expect("pub", puback(id));
+    }
+    w.send("quick", puback(late));
+    for _ in 0..2 {
+        let id = hear(&mut w, "quick");
+        w.send("quick", puback(id));
+    }
+}
+
+#[test] // [MQTT3-3.1.2-5] [MQTT5-4.5.0-1]
+fn what_waits_for_one_who_leaves_is_stored() {
+    let mut w = one_at_a_time();
+    publish_three(&mut w);
+    hear(&mut w, "quick");
+    w.lose("quick");
+    w.let_store_run(0);
+    w.pass_ms(20);
+    for id in [7, 8, 9] {
+        w.expect("pub", puback(id));
+    }
 }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub parent: PathBuf,
     /// How much is under way at a time, one series of figures for each.
     pub loads: Vec<Load>,
+    /// Where the persistent subscriber is, one series of figures for each.
+    pub subscribers: Vec<Subscriber>,
     /// Size of a message.
     pub payload_bytes: usize,
     /// How long each round sends.
@@ -104,9 +106,23 @@ pub enum Subscriber {
     Present,
 }
 
+impl Subscriber {
+    /// Both places.
+    pub const ALL: [Self; 2] = [Self::Absent, Self::Present];
+}
+
 impl fmt::Display for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if *self == Self::Absent { "absent" } else { "present" })
+    }
+}
+
+impl FromStr for Subscriber {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|one| one.to_string() == text);
+        found.ok_or_else(|| "absent or present".into())
     }
 }
 
@@ -204,9 +220,10 @@ pub fn measure(plan: &Plan, mut report: impl FnMut(&str)) -> Result<Findings, Lo
         )));
     }
     let place = Place::make(&plan.parent)?;
-    let mut series: Vec<_> = [Subscriber::Absent, Subscriber::Present]
-        .into_iter()
-        .flat_map(|subscriber| {
+    let mut series: Vec<_> = plan
+        .subscribers
+        .iter()
+        .flat_map(|&subscriber| {
             let of_load = move |&load: &Load| Series { load, subscriber, rounds: Vec::new() };
             plan.loads.iter().map(of_load)
         })

@@ -11,6 +11,7 @@ pub(super) fn measure(suite: &Suite, publishers: u16, window: u16) -> Result<Mea
         options: Vec::new(),
         parent: std::env::temp_dir(),
         loads: vec![Load { publishers, window }],
+        subscribers: Subscriber::ALL.to_vec(),
         payload_bytes: PAYLOAD_BYTES,
         duration: suite.duration,
         rounds: 1,
