@@ -354,7 +354,7 @@ impl Shard {
 
     /// Gives the session of its client identifier to an accepted connection: a stored one, taken
     /// over from its present connection if there is one, or a new one.
-    fn claim(&mut self, handle: ConnectionHandle, now: Now) {
+    pub(super) fn claim(&mut self, handle: ConnectionHandle, now: Now) {
         if let Some(connection) = self.delivery.connections.get(handle) {
             self.delivery.journal.enter(connection.stage);
         }
