@@ -500,7 +500,11 @@ impl Shard {
         }
         // Closing has ended the session if it was not to outlive its connection.
         let found = self.clients.find(&accepting.client_id, &self.delivery.sessions)?;
-        if accepting.clean_start {
+        // The timer that ends one whose time is over may not have come yet, as of one that was given
+        // back and was not to outlive its connection [MQTT5-4.1.0-2].
+        let expired = self.delivery.sessions.get(found)?.has_expired(now);
+        self.delivery.counters.sessions_expired += u64::from(expired);
+        if accepting.clean_start || expired {
             self.end_session(found);
             return None;
         }

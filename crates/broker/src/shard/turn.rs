@@ -266,7 +266,7 @@ impl Shard {
             return;
         }
         // [MQTT5-4.1.0-2]
-        if session.rare().expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
+        if session.has_expired(now) {
             self.delivery.counters.sessions_expired += 1;
             return self.end_session(handle);
         }
