@@ -6,6 +6,7 @@ use crate::delivery::Continuation;
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
+use crate::memory_store::Spilled;
 use crate::persist::{Batch, Owed, Stage, StoreState, Ticket};
 use crate::restore::away;
 use crate::session::{Answer, SessionHandle};
@@ -51,6 +52,7 @@ impl Shard {
             self.judge_sessions();
             self.greet_some();
         }
+        self.delivery.free_discarded();
         if !self.delivery.crowded.is_empty() {
             self.watch_crowds();
         }
@@ -164,6 +166,12 @@ impl Shard {
         shed_queue(&mut self.actions);
         shed_queue(&mut self.leaving);
         shed_queue(&mut self.to_be_greeted);
+    }
+
+    /// A store in memory has given back what a session had left to it that has ended: frees it in slices.
+    pub fn discard(&mut self, spilled: Spilled) {
+        let (messages, weight) = spilled.into_messages();
+        self.delivery.discard(messages, weight);
     }
 
     /// What the store can take has changed.
