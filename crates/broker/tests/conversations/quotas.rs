@@ -267,11 +267,11 @@ const TAKEN: ReasonCode = ReasonCode::SessionTakenOver;
 /// A world in which a session may be taken over twice within a minute, and `0` has had it from two
 /// others.
 fn duel() -> World {
-    duel_within(Limits::default())
+    duel_within(&Limits::default())
 }
 
-fn duel_within(limits: Limits) -> World {
-    let mut w = World::with(Limits { takeovers_max: Some(2), ..limits });
+fn duel_within(limits: &Limits) -> World {
+    let mut w = World::with(Limits { takeovers_max: Some(2), ..limits.clone() });
     for name in ["first", "second", "0"] {
         w.connect(name, v5().id("x").clean(false).expiry(1_000));
     }
@@ -370,7 +370,7 @@ fn whose_turn_has_come_makes_room_for_another_one_however_late_its_timer_is() {
 
 #[test]
 fn who_has_waited_for_so_long_that_nobody_knows_of_it_asks_anew() {
-    let mut w = duel_within(Limits { connect_timeout_ms: 100_000, ..Limits::default() });
+    let mut w = duel_within(&Limits { connect_timeout_ms: 100_000, ..Limits::default() });
     w.start("waits", v5().id("x").clean(false).expiry(1_000));
     w.stand_still_ms(60_000);
     w.start("comes", v5().id("x").clean(false).expiry(1_000));
