@@ -18,6 +18,7 @@ mod counters;
 mod crowd;
 mod deferred;
 mod delivery;
+mod discarded;
 mod entrance;
 mod expiry;
 pub mod faults;
@@ -66,7 +67,7 @@ pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
 pub use mail::{Departure, Mail, ReplyTo};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
-pub use memory_store::MemoryStore;
+pub use memory_store::{MemoryStore, Spilled};
 pub use message::{Message, MessageBytes, MessageParts, PublishedBy};
 pub use meter::{Bucket, Rates};
 /// Words of MQTT that records are made of.

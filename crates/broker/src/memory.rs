@@ -98,6 +98,8 @@ pub enum Owner {
     Session(SessionHandle),
     /// Mail to another shard.
     Mail(ShardId),
+    /// Sessions that have ended: messages that are not freed yet.
+    Ended,
 }
 
 /// How short memory is. Each stage does what the ones before it do.
@@ -141,7 +143,7 @@ pub struct Memory {
     pub connections: usize,
     /// Sessions with their subscriptions.
     pub sessions: usize,
-    /// Messages that sessions are owed.
+    /// Messages that sessions are owed, or were when they ended.
     pub owed: usize,
     /// Those of them that were left to the store.
     pub spilled: usize,
@@ -191,6 +193,11 @@ impl Session {
         self.owing.bytes -= owed.bytes();
         self.owing.weight -= weight;
         weight
+    }
+
+    /// What it is owed and has at hand, as it counts for the shard.
+    pub(crate) fn owed_weight(&self) -> usize {
+        self.owing.weight
     }
 
     /// What it takes besides what it is owed.
@@ -292,6 +299,7 @@ impl Delivery {
                 .postbags
                 .get(usize::from(shard.0))
                 .map_or(0, |postbag| postbag.unread() as usize),
+            Owner::Ended => self.discarded.weight(),
         }
     }
 
@@ -300,7 +308,7 @@ impl Delivery {
         let connections = self.connections.handles().map(Owner::Connection);
         let sessions = self.sessions.handles().map(Owner::Session);
         let mail = (0..self.postbags.len()).map(|shard| Owner::Mail(ShardId(shard as u16)));
-        connections.chain(sessions).chain(mail)
+        connections.chain(sessions).chain(mail).chain([Owner::Ended])
     }
 }
 

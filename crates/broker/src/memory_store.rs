@@ -9,7 +9,16 @@ use std::collections::{BTreeMap, HashMap};
 /// Holds spilled messages in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    spilled: HashMap<SessionKey, BTreeMap<Sequence, Owed>>,
+    spilled: HashMap<SessionKey, Spilled>,
+    /// What sessions had left here that have ended.
+    ended: Vec<Spilled>,
+}
+
+/// What a session has left here.
+#[derive(Debug, Default)]
+pub struct Spilled {
+    messages: BTreeMap<Sequence, Owed>,
+    weight: usize,
 }
 
 impl MemoryStore {
@@ -18,14 +27,22 @@ impl MemoryStore {
         for record in records {
             match record {
                 Record::Owed { key, owed, spilled: true } => {
-                    self.spilled.entry(key).or_default().insert(owed.sequence, owed);
+                    let spilled = self.spilled.entry(key).or_default();
+                    spilled.weight += owed.weight();
+                    spilled.messages.insert(owed.sequence, owed);
                 }
                 Record::SessionEnded(key) => {
-                    self.spilled.remove(&key);
+                    self.ended.extend(self.spilled.remove(&key));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// What a session has left here that has ended meanwhile. It is for the shard to
+    /// [free](crate::Shard::discard), which is to be asked for after every batch.
+    pub fn take_ended(&mut self) -> Option<Spilled> {
+        self.ended.pop()
     }
 
     /// Gives back the first spilled messages of a session, in order: at least one, then as many as
@@ -35,21 +52,29 @@ impl MemoryStore {
             return Vec::new();
         };
         let (mut loaded, mut bytes) = (Vec::new(), 0);
-        while let Some(first) = queue.first_entry() {
+        while let Some(first) = queue.messages.first_entry() {
             bytes += first.get().bytes();
             if bytes > bytes_max && !loaded.is_empty() {
                 break;
             }
+            queue.weight -= first.get().weight();
             loaded.push(first.remove());
         }
-        if queue.is_empty() {
+        if queue.messages.is_empty() {
             self.spilled.remove(&key);
         }
         loaded
     }
 
-    /// How many messages are spilled, of all sessions.
+    /// How many messages are spilled, of all sessions that have not ended.
     pub fn spilled(&self) -> usize {
-        self.spilled.values().map(BTreeMap::len).sum()
+        self.spilled.values().map(|queue| queue.messages.len()).sum()
+    }
+}
+
+impl Spilled {
+    /// Its messages, and what they weigh.
+    pub(crate) fn into_messages(self) -> (impl Iterator<Item = Owed> + Send, usize) {
+        (self.messages.into_values(), self.weight)
     }
 }

@@ -109,6 +109,11 @@ impl Owed {
         size_of::<Self>() + self.message.bytes()
     }
 
+    /// How many of them are freed when it goes: those of its message if nobody else has that.
+    pub(crate) fn freed_bytes(&self) -> usize {
+        if self.message.is_shared() { size_of::<Self>() } else { self.bytes() }
+    }
+
     /// How many of them count with whoever is owed it.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + self.message.weight()

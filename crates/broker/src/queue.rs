@@ -161,6 +161,11 @@ impl Queue {
         Some(owed)
     }
 
+    /// All messages that are at hand.
+    pub(crate) fn into_resident(self) -> impl Iterator<Item = Owed> {
+        self.resident.into_iter().flat_map(|resident| resident.messages)
+    }
+
     /// Takes out the messages at hand that have expired. As that means to look at all of them, it
     /// is done once a second at most.
     pub(crate) fn take_expired(

@@ -113,11 +113,13 @@ fn restore_retained(
     let placement = Placement::new(commons.seed());
     for (sequence, mut message) in messages {
         message.put_on_clock(now);
-        commons.retained_traces().leave(&placement, message.topic_name());
         let parts = commons.retained_parts();
         let part = placement.retained_part(message.topic().as_bytes(), parts);
         commons.change_retained(part, &mut |retained| {
             let before = retained.size();
+            if !retained.knows(message.topic()) {
+                commons.retained_traces().leave(&placement, message.topic_name());
+            }
             retained.set(&message, sequence);
             commons.memory().retained_changed(before, retained.size());
         });

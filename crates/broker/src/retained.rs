@@ -207,19 +207,27 @@ impl Retained {
         }
     }
 
-    /// Whether clearing a topic has to be [remembered](Self::note_cleared): there is a message, or
-    /// the store may not know yet that there is none.
-    pub(crate) fn has_to_clear(&self, topic: &str) -> bool {
+    /// Whether it knows of a topic: there is a message, or the store may not know yet that there is none.
+    /// Then clearing it has to be [remembered](Self::note_cleared).
+    pub(crate) fn knows(&self, topic: &str) -> bool {
         self.messages.contains(topic.as_bytes()) || self.cleared.contains_key(topic)
     }
 
     /// Remembers that a topic was cleared with this number, as the store may not know it yet. What it
-    /// knows, all before `stored_before`, is forgotten from time to time.
-    pub(crate) fn note_cleared(&mut self, topic: &str, sequence: u64, stored_before: u64) {
+    /// knows, all before `stored_before`, is forgotten from time to time, and `forget` called with it.
+    pub(crate) fn note_cleared(
+        &mut self,
+        topic: &str,
+        sequence: u64,
+        stored_before: u64,
+        forget: &mut dyn FnMut(&str),
+    ) {
         if self.cleared_last < stored_before {
             // The store knows of all of them.
-            let all = std::mem::take(&mut self.cleared);
-            self.bytes -= all.keys().map(|topic| topic.len()).sum::<usize>();
+            for topic in std::mem::take(&mut self.cleared).into_keys() {
+                self.bytes -= topic.len();
+                forget(&topic);
+            }
             self.cleared_max = 0;
         }
         self.cleared_last = self.cleared_last.max(sequence);
@@ -230,7 +238,10 @@ impl Retained {
             let bytes = &mut self.bytes;
             self.cleared.retain(|topic, sequence| {
                 let stays = *sequence >= stored_before;
-                *bytes -= if stays { 0 } else { topic.len() };
+                if !stays {
+                    *bytes -= topic.len();
+                    forget(topic);
+                }
                 stays
             });
             self.cleared_max = 2 * self.cleared.len();
@@ -461,7 +472,7 @@ mod tests {
         assert_eq!(walk(&retained, Some("a/1"), 12).barrier, barrier("a/2", 12, false));
         assert_eq!(walk(&retained, Some("a/2"), 12).stopped, Stopped::AtTheEnd);
         retained.set(&message("a/2", b""), 13);
-        retained.note_cleared("a/2", 13, 12);
+        retained.note_cleared("a/2", 13, 12, &mut |_| ());
         assert_eq!(walk(&retained, None, 12).barrier, barrier("a/2", 13, true));
         assert_eq!(walk(&retained, Some("a/2"), 12).stopped, Stopped::AtTheEnd);
         retained.set(&message("a/3", b"z"), 9);
@@ -481,7 +492,7 @@ mod tests {
         let before = retained.bytes();
         let clear = |retained: &mut Retained, topic: &str, sequence| {
             retained.set(&message(topic, b""), sequence);
-            retained.note_cleared(topic, sequence, 12);
+            retained.note_cleared(topic, sequence, 12, &mut |_| ());
         };
         let (end, stop) = (Stopped::AtTheEnd, Stopped::AtUnstored);
         clear(&mut retained, "a/2", 12);
@@ -509,10 +520,10 @@ mod tests {
         }
         assert!(retained.cleared.len() > 900, "they are not stored");
         retained.cleared_max = 0;
-        retained.note_cleared("c/new", 5_000, 900);
+        retained.note_cleared("c/new", 5_000, 900, &mut |_| ());
         assert_eq!(retained.cleared.len(), 101, "the others are");
         let bytes = retained.bytes();
-        retained.note_cleared("c/newer", 5_001, 5_001);
+        retained.note_cleared("c/newer", 5_001, 5_001, &mut |_| ());
         assert_eq!(retained.cleared.len(), 1, "all others are");
         let names = 100 * "c/900".len() + "c/new".len() - "c/newer".len();
         assert_eq!(bytes - retained.bytes(), names + 100 * ENTRY_BYTES);

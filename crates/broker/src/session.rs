@@ -315,6 +315,11 @@ impl Session {
         }
     }
 
+    /// Whether its client was away for longer than it is kept.
+    pub(crate) fn has_expired(&self, now: Now) -> bool {
+        self.rare().expires_ms.is_some_and(|expires| expires <= now.mono_ms)
+    }
+
     /// The timer that was to look at it has come.
     pub(crate) fn forget_timer(&mut self) {
         if let Some(rare) = &mut self.rare {

@@ -53,8 +53,10 @@ impl Unstored {
         self.lowest(|shard| shard != usize::from(asking.0))
     }
 
-    /// All messages of all shards before this one are stored.
-    pub(crate) fn all_stored_before(&self) -> u64 {
+    /// All messages of all shards before this one are stored, of those topics that the store knows a later
+    /// word about: whoever said that had the part in hand in which the older one was. A single shard
+    /// notes nothing, as what it sets comes to the store in its order.
+    pub fn all_stored_before(&self) -> u64 {
         self.lowest(|_| true)
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     retained_sequence: AtomicU64,
     retained_traces: RetainedTraces,
     retained: Vec<Mutex<Retained>>,
-    unstored: Unstored,
+    pub(crate) unstored: Arc<Unstored>,
 }
 
 /// One shard's access to it.
@@ -42,7 +42,7 @@ impl Shared {
             retained_sequence: AtomicU64::new(0),
             retained_traces: RetainedTraces::default(),
             retained: std::iter::repeat_with(Mutex::default).take(RETAINED_PARTS).collect(),
-            unstored: Unstored::new(shards),
+            unstored: Arc::new(Unstored::new(shards)),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::mailboxes::{Letter, Mailboxes};
 use crate::options::{Config, Durability};
-use noctule_broker::{Now, ShardId, StoredSession};
+use noctule_broker::{Now, ShardId, StoredSession, Unstored};
 use noctule_store::{Answer, Options, Recovered, Store, StoreError};
 use std::fs::DirBuilder;
 use std::io::{self, Write};
@@ -23,6 +23,7 @@ const FREE_BYTES_MIN: u64 = 256 << 20;
 pub(crate) fn open(
     config: &Config,
     mailboxes: &Arc<Mailboxes>,
+    unstored: &Arc<Unstored>,
 ) -> Result<(Store, Recovered), StoreError> {
     let directory = config.data_dir.join("store");
     make_directory(&config.data_dir).map_err(|error| StoreError::Io {
@@ -46,6 +47,7 @@ pub(crate) fn open(
         free_bytes_min: FREE_BYTES_MIN,
         flush_within: flush_within(config),
         says_written: has_lax_listener(config),
+        unstored: Some(Arc::clone(unstored)),
         ..Options::default()
     };
     let mailboxes = Arc::clone(mailboxes);

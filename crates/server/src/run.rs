@@ -264,7 +264,8 @@ pub fn run(config: Config, sources: Sources) -> Result<(), StartError> {
     let (store, recovered) = if config.in_memory {
         (None, Recovered { next_key: 1, ..Recovered::default() })
     } else {
-        let (store, recovered) = durable::open(&config, &mailboxes).map_err(StartError::Store)?;
+        let (store, recovered) =
+            durable::open(&config, &mailboxes, &shared.unstored).map_err(StartError::Store)?;
         (Some(store), recovered)
     };
     let building = Building {

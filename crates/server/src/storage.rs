@@ -1,7 +1,8 @@
 //! Where a loop's records go: to the log on disk that all loops share, or into memory.
 
 use noctule_broker::{
-    Event, MemoryStore, Record, Sequence, SessionHandle, SessionKey, Stage, StoreState, Ticket,
+    Event, MemoryStore, Record, Sequence, SessionHandle, SessionKey, Spilled, Stage, StoreState,
+    Ticket,
 };
 use noctule_store::ShardStore;
 
@@ -31,6 +32,15 @@ impl Storage {
                 store.persist_until(stage, ticket, records);
                 None
             }
+        }
+    }
+
+    /// What a session had left in memory that has ended, for the shard to free; to be asked after
+    /// [`persist`](Self::persist).
+    pub(crate) fn take_ended(&mut self) -> Option<Spilled> {
+        match self {
+            Self::Memory(store) => store.take_ended(),
+            Self::Log(_) => None,
         }
     }
 

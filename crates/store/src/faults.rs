@@ -18,6 +18,8 @@ pub enum Fault {
     OwedBeforeMessage,
     /// Of two retained messages of a topic the one that was stored last wins.
     OldRetainedWins,
+    /// That a topic was cleared is forgotten while an older message for it may still come.
+    ClearedForgottenEarly,
     /// A segment is given up although something in it still counts.
     FreedWhileLive,
     /// A segment is given up before it is on stable storage that nobody needs it.
@@ -56,6 +58,7 @@ impl Fault {
         Self::ChainNotChecked,
         Self::OwedBeforeMessage,
         Self::OldRetainedWins,
+        Self::ClearedForgottenEarly,
         Self::FreedWhileLive,
         Self::FreedBeforeFlush,
         Self::WatermarkIgnored,

@@ -1,7 +1,8 @@
 //! What a store is opened with.
 
 use crate::faults::Faults;
-use noctule_broker::Stage;
+use noctule_broker::{Stage, Unstored};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When records count as persisted.
@@ -35,6 +36,9 @@ pub struct Options {
     pub free_bytes_min: u64,
     /// Bytes of records that may be under way to the disk before publishers should wait.
     pub in_flight_bytes_max: usize,
+    /// What says how far retained messages have come to the store; without it topics that were cleared are
+    /// remembered until the store is opened again.
+    pub unstored: Option<Arc<Unstored>>,
     /// The wall clock, in milliseconds since 1970.
     pub clock: fn() -> u64,
     /// A fault to be found by tests.
@@ -50,6 +54,7 @@ impl Default for Options {
             segment_bytes: 32 << 20,
             free_bytes_min: 256 << 20,
             in_flight_bytes_max: 64 << 20,
+            unstored: None,
             clock: system_clock,
             faults: Faults::default(),
         }

@@ -6,7 +6,7 @@ use crate::engine::{Engine, Loading};
 use crate::error::StoreError;
 use crate::options::Options;
 use crate::store::{Answer, Inbox, Load, Shared};
-use noctule_broker::{Event, SessionHandle, ShardId, Stage, Ticket};
+use noctule_broker::{Event, SessionHandle, ShardId, Stage, Ticket, Unstored};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,11 +21,16 @@ const IDLE: Duration = Duration::from_millis(20);
 pub(crate) struct Rules {
     flush_interval: Option<Duration>,
     says_written: bool,
+    unstored: Option<Arc<Unstored>>,
 }
 
 impl Rules {
     pub(crate) fn of(options: &Options) -> Self {
-        Self { flush_interval: options.flush_interval(), says_written: options.says_written }
+        Self {
+            flush_interval: options.flush_interval(),
+            says_written: options.says_written,
+            unstored: options.unstored.clone(),
+        }
     }
 }
 
@@ -118,6 +123,9 @@ impl<F: DiskFile + Debug> Writer<F> {
         let Ready { units, landing, loads } = self.assembly.assemble(asked.persists, asked.loads);
         if !units.is_empty() {
             self.engine.write(&units)?;
+            if let Some(unstored) = &self.rules.unstored {
+                self.engine.forget_cleared(unstored.all_stored_before());
+            }
             self.unflushed_since.get_or_insert_with(Instant::now);
         }
         drop(units);

@@ -21,6 +21,7 @@ use crate::arena::Arena;
 use crate::connection::{Connection, ConnectionHandle, Transport};
 use crate::counters::{Counters, Dropped, Packets, Refused, Traffic};
 use crate::crowd::Marks;
+use crate::discarded::Discarded;
 use crate::entrance::Mounts;
 use crate::limits::Limits;
 use crate::losses::Losses;
@@ -93,6 +94,8 @@ pub(crate) struct Delivery {
     pub(crate) released: VecDeque<ConnectionHandle>,
     /// The same of those who have sent little meanwhile.
     pub(crate) released_first: VecDeque<ConnectionHandle>,
+    /// What sessions were owed that have ended.
+    pub(crate) discarded: Discarded,
     forms: Forms,
     /// Messages of the run that is being put out; the memory is used again for the next.
     run_messages: Vec<Message>,
@@ -117,6 +120,7 @@ impl Delivery {
             memory: Memory::default(),
             told: 0,
             pressure: Pressure::None,
+            discarded: Discarded::default(),
             store: StoreState::default(),
             waiting_for_store: Vec::new(),
             mounts: Mounts::default(),

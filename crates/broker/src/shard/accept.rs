@@ -354,7 +354,7 @@ impl Shard {
 
     /// Gives the session of its client identifier to an accepted connection: a stored one, taken
     /// over from its present connection if there is one, or a new one.
-    fn claim(&mut self, handle: ConnectionHandle, now: Now) {
+    pub(super) fn claim(&mut self, handle: ConnectionHandle, now: Now) {
         if let Some(connection) = self.delivery.connections.get(handle) {
             self.delivery.journal.enter(connection.stage);
         }
@@ -500,7 +500,11 @@ impl Shard {
         }
         // Closing has ended the session if it was not to outlive its connection.
         let found = self.clients.find(&accepting.client_id, &self.delivery.sessions)?;
-        if accepting.clean_start {
+        // The timer that ends one whose time is over may not have come yet, as of one that was given
+        // back and was not to outlive its connection [MQTT5-4.1.0-2].
+        let expired = self.delivery.sessions.get(found)?.has_expired(now);
+        self.delivery.counters.sessions_expired += u64::from(expired);
+        if accepting.clean_start || expired {
             self.end_session(found);
             return None;
         }

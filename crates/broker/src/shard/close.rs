@@ -302,8 +302,11 @@ impl Shard {
         let will = session.will.take();
         if shares {
             self.redistribute(handle, session);
-        } else if session.stored {
-            self.delivery.journal.push(Record::SessionEnded(session.key));
+        } else {
+            if session.stored {
+                self.delivery.journal.push(Record::SessionEnded(session.key));
+            }
+            self.delivery.discard_owed(session);
         }
         if let Some(will) = will {
             self.publish_will(&client_id, &will);

@@ -86,14 +86,13 @@ impl Duels {
             return Turn::Now;
         }
         let duel = self.known.entry(client_id.into()).or_default();
-        // Its timer may be late.
-        let is_over = |until_ms: u64| now_ms > until_ms + WAIT_MAX_MS;
-        if let Some((other, until_ms)) = duel.waiting.filter(|(_, until_ms)| !is_over(*until_ms)) {
-            duel.waiting = Some((challenger, until_ms));
-            return Turn::Instead(other, until_ms);
-        }
         if !duel.is_on(now_ms) {
             *duel = Duel::default();
+        }
+        // However late its timer is, and if it is gone, too.
+        if let Some((other, until_ms)) = duel.waiting {
+            duel.waiting = Some((challenger, until_ms));
+            return Turn::Instead(other, until_ms);
         }
         duel.count = duel.count.saturating_add(1);
         duel.last_ms = now_ms;
@@ -119,11 +118,28 @@ impl Duels {
         let waiting = self.known.get_mut(client_id)?.waiting.take()?;
         Some(waiting.0)
     }
+
+    /// Whether it is this connection that waits for this identifier. It waits no more, and takes over.
+    fn comes_to_its_turn(
+        &mut self,
+        client_id: &str,
+        handle: ConnectionHandle,
+        now_ms: u64,
+    ) -> bool {
+        let Some(duel) = self.known.get_mut(client_id) else {
+            return false;
+        };
+        let waits = duel.waiting.take_if(|(waiting, _)| *waiting == handle).is_some();
+        if waits {
+            duel.last_ms = now_ms;
+        }
+        waits
+    }
 }
 
 impl Duel {
     fn is_on(&self, now_ms: u64) -> bool {
-        // Nobody waits for as long as that.
+        // Nobody waits for as long as that, unless its timer is late; then it asks anew.
         now_ms.saturating_sub(self.last_ms) < CALM_MS
     }
 }
@@ -163,7 +179,7 @@ impl Shard {
         self.delivery.counters.duels_slowed += 1;
         if let Some(takeovers) = said {
             let report = Report::Duel {
-                client_id: client_id_of(self, handle),
+                client_id: client_id_of(self, handle).unwrap_or_default(),
                 holder,
                 challenger: handle,
                 takeovers,
@@ -182,16 +198,16 @@ impl Shard {
         }
     }
 
-    /// A connection has waited for its turn: it is its turn, unless another one waits in its place, or
-    /// it is gone.
+    /// A connection has waited for its turn: it is its turn, unless it is gone. One that is not known
+    /// to wait any more asks anew.
     pub(super) fn on_duel_timer(&mut self, handle: ConnectionHandle, now: Now) {
-        let client_id = client_id_of(self, handle);
-        let Some(duel) = self.duels.known.get_mut(&client_id) else {
+        let Some(client_id) = client_id_of(self, handle) else {
             return;
         };
-        if duel.waiting.is_some_and(|(waiting, _)| waiting == handle) {
-            (duel.waiting, duel.last_ms) = (None, now.mono_ms);
+        if self.duels.comes_to_its_turn(&client_id, handle, now.mono_ms) {
             self.claim_in_turn(handle, now);
+        } else {
+            self.claim(handle, now);
         }
     }
 
@@ -209,10 +225,10 @@ impl Shard {
 }
 
 /// The client identifier of a connection that is being accepted.
-fn client_id_of(shard: &Shard, handle: ConnectionHandle) -> Box<str> {
-    match shard.delivery.connections.get(handle).map(|connection| &connection.phase) {
-        Some(Phase::AwaitVerdict(accepting)) => accepting.client_id.clone(),
-        _ => Box::default(),
+fn client_id_of(shard: &Shard, handle: ConnectionHandle) -> Option<Box<str>> {
+    match &shard.delivery.connections.get(handle)?.phase {
+        Phase::AwaitVerdict(accepting) => Some(accepting.client_id.clone()),
+        _ => None,
     }
 }
 

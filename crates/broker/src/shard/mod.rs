@@ -756,7 +756,9 @@ impl Shard {
     /// When to call [`on_tick`](Self::on_tick) next, in monotonic milliseconds; `None` while
     /// nothing waits for time.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.timers.next_deadline_ms().into_iter().chain(self.delivery.journal.due_ms()).min()
+        let delivery = &self.delivery;
+        let others = [delivery.journal.due_ms(), delivery.discarded.due_ms()];
+        self.timers.next_deadline_ms().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Whether the shard has work of its own to go on with, so that the driver should come back
@@ -768,6 +770,7 @@ impl Shard {
             || !self.leaving.is_empty()
             || !self.to_be_judged.is_empty()
             || !self.to_be_greeted.is_empty()
+            || self.delivery.is_to_free()
     }
 
     /// What has happened so far.

@@ -22,26 +22,34 @@ impl Shard {
         if outgoing.lacks_attribution() {
             self.delivery.attribute(outgoing);
         }
-        self.commons.retained_traces().leave(&self.placement, outgoing.view.topic);
-        let topic = outgoing.view.topic.as_bytes();
+        let topic = outgoing.view.topic;
         let message = outgoing.message(&mut self.delivery.pool);
-        let part = self.placement.retained_part(topic, self.commons.retained_parts());
+        let parts = self.commons.retained_parts();
+        let part = self.placement.retained_part(topic.as_bytes(), parts);
+        let (traces, placement) = (self.commons.retained_traces(), &self.placement);
         let memory = self.commons.memory();
         let mut sequence = 0;
         let is_shared = self.commons.shards() > 1;
         let (unstored, is_first) = (self.commons.unstored(), self.unstored.is_empty());
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.size();
+            let known = retained.knows(message.topic());
+            let clears = message.payload().is_empty();
+            if !known && !clears {
+                traces.leave(placement, topic);
+            }
             // Counted with the part in hand, so that of one topic the last set is the highest.
             sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
             if is_shared && is_first {
                 unstored.begin(self.id, sequence);
             }
-            let clears =
-                is_shared && message.payload().is_empty() && retained.has_to_clear(message.topic());
             retained.set(message, sequence);
-            if clears {
-                retained.note_cleared(message.topic(), sequence, unstored.all_stored_before());
+            if known && clears && is_shared {
+                let stored_before = unstored.all_stored_before();
+                let mut forget = |topic: &str| traces.take_back_of(placement, topic);
+                retained.note_cleared(message.topic(), sequence, stored_before, &mut forget);
+            } else if known && clears {
+                traces.take_back(placement, topic);
             }
             memory.retained_changed(before, retained.size());
         });
@@ -110,10 +118,14 @@ impl Shard {
             *watch = None;
         }
         let memory = self.commons.memory();
+        let (traces, placement) = (self.commons.retained_traces(), &self.placement);
         let (mut forgotten, mut next, mut last) = (Vec::new(), None, 0);
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.size();
             forgotten = retained.expire(now, FORGOTTEN_AT_ONCE);
+            for message in &forgotten {
+                traces.take_back(placement, message.topic_name());
+            }
             // Numbers of their own, so that what is set from now on is later.
             let count = forgotten.len() as u64;
             last = self.commons.retained_sequence().fetch_add(count, Ordering::SeqCst) + count;
@@ -129,6 +141,42 @@ impl Shard {
         }
         if let Some(next) = next {
             self.watch_retained(part, next, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Event, Settings, Verdict};
+    use super::*;
+    use noctule_mqtt::TopicFilter;
+
+    const CONNECT: &[u8] = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01a";
+    const SET: &[u8] = b"\x31\x07\x00\x03a/1\x00x";
+    const SET_FOR_A_SECOND: &[u8] = b"\x31\x0c\x00\x03a/2\x05\x02\x00\x00\x00\x01x";
+    const CLEAR: &[u8] = b"\x31\x06\x00\x03a/1\x00";
+
+    #[test]
+    fn topics_that_are_cleared_or_expire_leave_no_traces() {
+        let at = |mono_ms| Now { mono_ms, wall_ms: mono_ms };
+        let mut shard = Shard::new(Settings::default(), at(0));
+        let connection = shard.open(at(0));
+        shard.on_bytes(connection, CONNECT, at(0));
+        shard.handle(Event::Authenticated { connection, verdict: Verdict::Accepted }, at(0));
+        let leads = |shard: &Shard, filter| {
+            let filter = TopicFilter::new(filter).expect("a filter");
+            shard.commons.retained_traces().lead_to(&shard.placement, filter)
+        };
+        for round in 0..300u64 {
+            let now = at(round * 10_000);
+            for packet in [CLEAR, SET, SET, SET_FOR_A_SECOND, SET_FOR_A_SECOND] {
+                shard.on_bytes(connection, packet, now);
+            }
+            assert!(leads(&shard, "a/1") && leads(&shard, "a/+") && leads(&shard, "#"));
+            shard.on_bytes(connection, CLEAR, now);
+            assert!(!leads(&shard, "a/1") && leads(&shard, "a/2") && leads(&shard, "a/+"));
+            shard.on_tick(at(round * 10_000 + 5_000));
+            assert!(!leads(&shard, "a/2") && !leads(&shard, "a/+") && !leads(&shard, "#"));
         }
     }
 }

@@ -26,12 +26,19 @@ impl Shard {
         let view = MessageView { topic, properties: &[], payload, qos, retain, expires };
         let message = self.delivery.pool.own(&view);
         let part = self.placement.retained_part(topic.as_bytes(), self.commons.retained_parts());
-        self.commons.retained_traces().leave(&self.placement, topic);
+        let (traces, placement) = (self.commons.retained_traces(), &self.placement);
         let memory = self.commons.memory();
         self.commons.change_retained(part, &mut |retained| {
             let before = retained.size();
+            let (known, clears) = (retained.knows(topic.as_str()), payload.is_empty());
+            if !known && !clears {
+                traces.leave(placement, topic);
+            }
             let sequence = self.commons.retained_sequence().fetch_add(1, Ordering::SeqCst) + 1;
             retained.set(&message, sequence);
+            if known && clears {
+                traces.take_back(placement, topic);
+            }
             memory.retained_changed(before, retained.size());
         });
         let mut outgoing = Outgoing::of_message(&message);

@@ -6,6 +6,7 @@ use crate::delivery::{Continuation, Delivery};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
 use crate::losses::SILENCE_MS;
+use crate::memory_store::Spilled;
 use crate::persist::{Batch, Owed, Stage, StoreState, Ticket};
 use crate::restore::away;
 use crate::session::{Answer, SessionHandle};
@@ -51,6 +52,7 @@ impl Shard {
             self.judge_sessions();
             self.greet_some();
         }
+        self.delivery.free_discarded();
         if !self.delivery.crowded.is_empty() {
             self.watch_crowds();
         }
@@ -181,6 +183,12 @@ impl Shard {
         shed_queue(&mut self.to_be_greeted);
     }
 
+    /// A store in memory has given back what a session had left to it that has ended: frees it in slices.
+    pub fn discard(&mut self, spilled: Spilled) {
+        let (messages, weight) = spilled.into_messages();
+        self.delivery.discard(messages, weight);
+    }
+
     /// What the store can take has changed.
     pub fn on_store_state(&mut self, state: StoreState) {
         self.delivery.store = state;
@@ -281,7 +289,7 @@ impl Shard {
             return;
         }
         // [MQTT5-4.1.0-2]
-        if session.rare().expires_ms.is_some_and(|expires| expires <= now.mono_ms) {
+        if session.has_expired(now) {
             self.delivery.counters.sessions_expired += 1;
             return self.end_session(handle);
         }

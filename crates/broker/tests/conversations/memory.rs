@@ -48,6 +48,44 @@ fn pressure_rises_with_what_is_queued_and_falls_when_it_is_gone() {
     }
 }
 
+/// What sessions were owed that have ended, as far as it is not freed yet.
+fn not_freed(w: &World) -> usize {
+    let all: usize = w.owners().map(|(_, bytes)| bytes).sum();
+    assert_eq!(all, w.memory_of_all(), "every byte has an owner");
+    w.owners().filter(|(owner, _)| *owner == Owner::Ended).map(|(_, bytes)| bytes).sum()
+}
+
+#[test]
+fn what_a_session_was_owed_is_freed_in_slices_when_it_ends() {
+    const MESSAGES: usize = 5_000;
+    const SLICE: usize = 1_000;
+    // At hand, and left to a store in memory.
+    for at_hand in [1 << 30, 1_000] {
+        let limits = Limits { queue_resident_bytes_max: at_hand, ..Limits::default() };
+        let mut w = World::with(limits);
+        w.connect("away", v311().persistent());
+        w.subscribe("away", "fill", 1);
+        w.lose("away");
+        w.connect("s", v5());
+        let before = w.memory_of_all();
+        for _ in 0..MESSAGES {
+            w.publish("s", publish("fill", [0; 100]).qos(1));
+        }
+        let each = (w.memory_of_all() - before) / MESSAGES;
+        w.connect("away", v311());
+        let mut left = not_freed(&w);
+        assert!(left >= (MESSAGES - SLICE) * each, "{left} bytes of {MESSAGES} times {each}");
+        while left > 0 {
+            w.settle();
+            assert_eq!(not_freed(&w), left, "once in a millisecond");
+            w.pass_ms(1);
+            let freed = left - not_freed(&w);
+            assert!((1..=SLICE * each).contains(&freed), "{freed} bytes of {each} each");
+            left -= freed;
+        }
+    }
+}
+
 #[test]
 fn who_sends_much_is_read_slowly_and_who_sends_little_is_not() {
     let mut w = filled(750);

@@ -267,7 +267,11 @@ const TAKEN: ReasonCode = ReasonCode::SessionTakenOver;
 /// A world in which a session may be taken over twice within a minute, and `0` has had it from two
 /// others.
 fn duel() -> World {
-    let mut w = World::with(Limits { takeovers_max: Some(2), ..Limits::default() });
+    duel_within(&Limits::default())
+}
+
+fn duel_within(limits: &Limits) -> World {
+    let mut w = World::with(Limits { takeovers_max: Some(2), ..limits.clone() });
     for name in ["first", "second", "0"] {
         w.connect(name, v5().id("x").clean(false).expiry(1_000));
     }
@@ -346,6 +350,37 @@ fn who_goes_while_it_waits_leaves_things_as_they_are() {
     w.expect("later", connack_present());
     w.expect("0", disconnect(TAKEN));
     w.expect_closed("0");
+}
+
+#[test]
+fn whose_turn_has_come_makes_room_for_another_one_however_late_its_timer_is() {
+    for late_ms in [300, 4_300, 59_000] {
+        let mut w = duel();
+        w.start("waits", v5().id("x").clean(false));
+        w.stand_still_ms(late_ms);
+        w.start("comes", v5().id("x").clean(false));
+        w.expect("waits", connack_refused(ReasonCode::ConnectionRateExceeded));
+        w.expect_closed("waits");
+        w.pass_ms(GRAIN_MS);
+        w.expect("0", disconnect(TAKEN));
+        w.expect_closed("0");
+        w.expect("comes", connack_present());
+    }
+}
+
+#[test]
+fn who_has_waited_for_so_long_that_nobody_knows_of_it_asks_anew() {
+    let mut w = duel_within(&Limits { connect_timeout_ms: 100_000, ..Limits::default() });
+    w.start("waits", v5().id("x").clean(false).expiry(1_000));
+    w.stand_still_ms(60_000);
+    w.start("comes", v5().id("x").clean(false).expiry(1_000));
+    w.expect("0", disconnect(TAKEN));
+    w.expect_closed("0");
+    w.expect("comes", connack_present());
+    w.pass_ms(GRAIN_MS);
+    w.expect("comes", disconnect(TAKEN));
+    w.expect_closed("comes");
+    w.expect("waits", connack_present());
 }
 
 #[test]

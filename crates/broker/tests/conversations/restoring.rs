@@ -96,6 +96,20 @@ fn world_owing(
     w
 }
 
+#[test] // [MQTT5-4.1.0-2]
+fn a_session_whose_time_was_over_is_not_there_even_for_who_comes_first() {
+    for expiry in [0, 100] {
+        let over = StoredSession { expiry: Some(expiry), ends_in_ms: Some(0), ..session() };
+        let mut w = world(over, &[("1", QoS::AtLeastOnce)]);
+        assert!(!w.connect("r", v5().clean(false).expiry(100)), "it ended with the broker");
+        assert_eq!(w.counters().sessions_expired, 1);
+        assert!(w.records().contains(&Record::SessionEnded(KEY)));
+        w.connect("s", v311());
+        w.publish("s", publish("x", "2").qos(1));
+        w.expect_quiet();
+    }
+}
+
 fn in_flight(sequence: u64, packet_id: u16, received: bool) -> StoredInFlight {
     StoredInFlight { sequence: Sequence(sequence), packet_id: id(packet_id), received }
 }

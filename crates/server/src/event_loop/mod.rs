@@ -533,6 +533,9 @@ impl EventLoop {
                 if let Some(event) = self.storage.persist(stage, ticket, records) {
                     self.shard.handle(event, now);
                 }
+                while let Some(spilled) = self.storage.take_ended() {
+                    self.shard.discard(spilled);
+                }
                 self.look_at_store();
             }
             Action::Load { session, key, after, bytes_max } => {

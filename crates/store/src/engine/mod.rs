@@ -115,6 +115,13 @@ impl<F: DiskFile + Debug> Engine<F> {
         })
     }
 
+    /// Every retained message before this place in the order of all was written: which topics were
+    /// cleared before that need not be remembered.
+    pub(crate) fn forget_cleared(&mut self, before: u64) {
+        let early = self.options.faults.planted(Fault::ClearedForgottenEarly);
+        self.index.forget_cleared(if early { u64::MAX } else { before });
+    }
+
     /// Waits until everything written is on stable storage.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         self.guarded(|engine| {

@@ -10,7 +10,7 @@ use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::faults::Fault;
 use crate::format::batch::{Batch, HEADER_BYTES};
-use crate::format::record::{FRAME_BYTES, Stored, StoredMessage, StoredReplay};
+use crate::format::record::{FRAME_BYTES, Stored, StoredReplay};
 use crate::format::segment::{DATA_START, file_name};
 use crate::index::Location;
 use std::fmt::Debug;
@@ -161,13 +161,6 @@ impl<F: DiskFile + Debug> Engine<F> {
                 let reached = replay.map_or_else(String::new, |replay| replay.reached.to_owned());
                 let replay = replay.map(|replay| StoredReplay { reached: &reached, ..replay });
                 self.put(&Stored::Subscribed { key, filter, options, identifier, replay }, 0)
-            }
-            Stored::Retained { message: StoredMessage(parts), .. }
-                if parts.payload.is_empty() && segment + 2 <= self.active.id =>
-            {
-                // Whoever set an older one has handed it in long since: a whole segment was filled.
-                self.index.forget_cleared(parts.topic);
-                Ok(())
             }
             _ => self.put(record, 0),
         }

@@ -106,9 +106,12 @@ impl<F: DiskFile + Debug> Opened<F> {
     /// Goes on, with segments from this line.
     pub(crate) fn start(self, mut supply: Box<dyn SupplyLine<F>>) -> Result<Engine<F>, StoreError> {
         let active = supply.take(0)?;
+        let mut index = self.index;
+        // Those who could have said something older are gone.
+        index.forget_cleared(u64::MAX);
         Ok(Engine {
             options: self.options,
-            index: self.index,
+            index,
             supply,
             sealed: self.sealed,
             active,

@@ -155,10 +155,12 @@ impl Index {
         found == Some(at)
     }
 
-    /// Forgets that a topic was cleared.
-    pub(crate) fn forget_cleared(&mut self, topic: &[u8]) {
-        if let Some(retained) = self.retained.remove(topic) {
-            self.live.lose(retained.at);
+    /// Forgets which topics were cleared before this place in the order of all retained messages: what is
+    /// older has come. Their records count no more. As segments go from the oldest on, none outlives them
+    /// that has a message for such a topic.
+    pub(crate) fn forget_cleared(&mut self, before: u64) {
+        while let Some(forgotten) = self.retained.forget_cleared(before) {
+            forgotten.into_iter().for_each(|at| self.live.lose(at));
         }
     }
 

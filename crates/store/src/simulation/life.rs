@@ -219,6 +219,7 @@ impl Lives {
         if self.story.dice.chance(40) {
             self.say(engine.work_ahead())?;
         }
+        engine.forget_cleared(self.story.all_retained_before());
         match self.story.dice.below(100) {
             0..=3 => return self.say(engine.tidy().map(|_| ())).map(|()| self.acknowledged()),
             4 if self.story.dice.chance(10) => {

@@ -20,6 +20,8 @@ pub(super) struct Story {
     pub(super) now: Model,
     next_key: u64,
     next_retained: u64,
+    /// A retained message that a shard has set and not handed in, with its place.
+    late: Option<(u64, Message)>,
     next_sequence: u64,
     next_replay: u64,
     wall_ms: u64,
@@ -34,6 +36,7 @@ impl Story {
             now: Model::default(),
             next_key: 1,
             next_retained: 1,
+            late: None,
             next_sequence: 1,
             next_replay: 0,
             wall_ms: 1_000,
@@ -253,16 +256,31 @@ impl Story {
         }
     }
 
-    /// Retained messages; now and then those of two shards come in the wrong order.
+    /// All retained messages before this one were told.
+    pub(super) fn all_retained_before(&self) -> u64 {
+        self.late.as_ref().map_or(u64::MAX, |(sequence, _)| *sequence)
+    }
+
+    /// Retained messages; now and then those of two shards come in the wrong order, and one much later than
+    /// the others.
     fn retain(&mut self) {
+        if self.dice.chance(20)
+            && let Some((sequence, message)) = self.late.take()
+        {
+            return self.tell(Record::Retained { sequence, message });
+        }
         let topic = self.dice.pick(&TOPICS);
         let mut records = Vec::new();
         for _ in 0..=self.dice.below(3) {
             let length = if self.dice.chance(25) { 0 } else { 1 + self.dice.below(60) };
             let payload: Vec<u8> = (0..length).map(|_| self.dice.roll() as u8).collect();
-            let message = self.message_of(topic, &payload);
-            records.push(Record::Retained { sequence: self.next_retained, message });
+            let (sequence, message) = (self.next_retained, self.message_of(topic, &payload));
             self.next_retained += 1;
+            if self.late.is_none() && self.dice.chance(20) {
+                self.late = Some((sequence, message));
+            } else {
+                records.push(Record::Retained { sequence, message });
+            }
         }
         if self.dice.chance(50) {
             records.reverse();
@@ -273,5 +291,6 @@ impl Story {
     /// Goes on from what has survived.
     pub(super) fn goes_on_from(&mut self, survived: Model) {
         self.now = survived;
+        self.late = None;
     }
 }

@@ -295,6 +295,9 @@ impl Shards {
             Action::Persist { ticket, records, .. } => {
                 self.watch.on_persist(at, &records);
                 node.store.persist(records);
+                while let Some(spilled) = node.store.take_ended() {
+                    node.shard.borrow_mut().discard(spilled);
+                }
                 Event::Persisted(ticket)
             }
             Action::Load { session, key, bytes_max, .. } => {

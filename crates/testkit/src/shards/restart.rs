@@ -2,7 +2,7 @@
 //! kept.
 
 use super::Shards;
-use noctule_broker::{Action, Event, Limits, Message, StoredSession};
+use noctule_broker::{Action, Commons, Event, Limits, Message, StoredSession};
 use noctule_session::Now;
 
 /// What a store gives back to shards that begin.
@@ -37,6 +37,11 @@ impl Shards {
         }
         w.settle();
         w
+    }
+
+    /// All retained messages before this place in the order of all have been stored, as the shards know.
+    pub fn all_stored_before(&self) -> u64 {
+        self.shared.unstored().all_stored_before()
     }
 
     /// Takes what a shard asked its held store first.

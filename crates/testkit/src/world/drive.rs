@@ -111,6 +111,9 @@ impl World {
             Asked::Persist { ticket, records, .. } => {
                 self.records.extend(records.iter().cloned());
                 self.store.persist(records);
+                while let Some(spilled) = self.store.take_ended() {
+                    self.shard.discard(spilled);
+                }
                 Event::Persisted(ticket)
             }
             Asked::Load { session, key, bytes_max } => {

@@ -482,10 +482,16 @@ impl World {
         self.pass_ms(seconds * 1_000);
     }
 
+    /// Lets milliseconds pass while the process stands still: what comes next is read before the timers
+    /// of meanwhile come.
+    pub fn stand_still_ms(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.wall_ms += ms;
+        self.transcript.add(Entry::Time { mono_ms: self.now.mono_ms });
+    }
+
     fn tick(&mut self, mono_ms: u64) {
-        self.now.wall_ms += mono_ms - self.now.mono_ms;
-        self.now.mono_ms = mono_ms;
-        self.transcript.add(Entry::Time { mono_ms });
+        self.stand_still_ms(mono_ms - self.now.mono_ms);
         self.shard.on_tick(self.now);
         self.settle();
     }

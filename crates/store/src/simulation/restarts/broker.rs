@@ -156,6 +156,7 @@ impl Broker {
             self.engine.flush()?;
         }
         self.engine.write(&units)?;
+        self.engine.forget_cleared(self.shards.all_stored_before());
         let mut loaded = Vec::new();
         for Load { shard, session, key, after, bytes_max } in loads {
             self.loads += 1;
