@@ -453,7 +453,7 @@ mod tests {
         let mut dirty = Vec::new();
         shard.take_dirty(&mut dirty);
         for handle in dirty {
-            let bytes = shard.output(handle).map_or(0, |output| output.len());
+            let bytes = shard.output(handle).map_or(0, crate::outbox::Outbox::len);
             shard.on_written(handle, bytes);
         }
     }
