@@ -67,6 +67,8 @@ faults! {
     TicketIgnored,
     /// What is deferred is taken for acknowledged by its receivers.
     DeferredTakenForSettled,
+    /// What is deferred and waits in a queue is not handed in with what is in flight.
+    QueuedNotHandedIn,
     /// CONNACK of a persistent session leaves without waiting for the store.
     ConnackBeforeTicket,
     /// A message of QoS 2 that is repeated is routed again.
@@ -114,6 +116,7 @@ impl Fault {
     pub const OVER_RESTARTS: &'static [Self] = &[
         Self::IdentifiersBeginAnew,
         Self::DeferredTakenForSettled,
+        Self::QueuedNotHandedIn,
         Self::ReplayBeginsAnew,
         Self::ReplayUnstored,
         Self::RetainedNumbersAgain,

@@ -2,6 +2,7 @@
 
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
+use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::Message;
@@ -393,7 +394,8 @@ impl Session {
     pub(crate) fn at_hand(&self, sequence: Sequence) -> Option<&Owed> {
         let in_flight = self.outbound.message(sequence.packet_id());
         let is_it = |owed: &&Owed| owed.sequence == sequence;
-        in_flight.filter(is_it).or_else(|| self.queue.message(sequence))
+        let waiting = || self.queue.message(sequence).filter(|_| !fault(Fault::QueuedNotHandedIn));
+        in_flight.filter(is_it).or_else(waiting)
     }
 
     /// Whether its client is expected to acknowledge at once.

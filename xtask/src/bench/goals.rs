@@ -55,6 +55,11 @@ const fn shown(
     Line { title, row, figure, unit, goal: None }
 }
 
+/// Rows of what storing costs.
+const DURABLE: &str = "durable-q1";
+const DEEP: &str = "durable-deep-q1";
+const SMALL: &str = "durable-small-q1";
+
 /// The lines that have goals.
 pub(super) const GOALS: &[Line] = &[
     beside("pair QoS 0, 64 B", "pair-q0-64", "us", "µs", 0.12, (0.027, "pair-q0-64")),
@@ -82,6 +87,12 @@ pub(super) const GOALS: &[Line] = &[
     at_most("filter subscribed", "filters-100k", "filter_bytes", "bytes", 250.0),
     at_most("100,000 retained to one subscriber", "retained", "take_s", "s", 0.05),
     at_most("retained message, above its payload", "retained", "bytes", "bytes", 200.0),
+    at_most("durable − in memory, 64 × 16, receiver there", DURABLE, "more_us", "µs", 0.7),
+    at_most("durable − in memory, 64 × 16, receiver away", DURABLE, "absent_more_us", "µs", 0.7),
+    at_most("durable − in memory, 64 × 100, receiver there", DEEP, "more_us", "µs", 0.7),
+    at_most("durable − in memory, 64 × 100, receiver away", DEEP, "absent_more_us", "µs", 0.7),
+    at_most("durable − in memory, 36 × 1, receiver there", SMALL, "more_us", "µs", 4.0),
+    at_most("durable − in memory, 36 × 1, receiver away", SMALL, "absent_more_us", "µs", 4.0),
 ];
 
 /// The lines that have none.
@@ -97,14 +108,16 @@ pub(super) const MORE: &[Line] = &[
     shown("5,000 messages/s, QoS 1, p50", "steady-q1", "p50_us", "µs"),
     shown("5,000 messages/s, QoS 1, p99", "steady-q1", "p99_us", "µs"),
     shown("5,000 messages/s, QoS 1, p99.9", "steady-q1", "p999_us", "µs"),
-    shown("durable QoS 1, 64 × 16 under way, receiver there", "durable-q1", "us", "µs"),
-    shown("… more than in memory", "durable-q1", "more_us", "µs"),
-    shown("… messages a second", "durable-q1", "per_second", "/s"),
-    shown("… what the disk allows", "durable-q1", "floor", "/s"),
-    shown("durable QoS 1, receiver away", "durable-q1", "absent_us", "µs"),
-    shown("… more than in memory", "durable-q1", "absent_more_us", "µs"),
-    shown("… messages a second", "durable-q1", "absent_per_second", "/s"),
-    shown("… what the disk allows", "durable-q1", "absent_floor", "/s"),
+    shown("durable QoS 1, 64 × 16 under way, receiver there", DURABLE, "us", "µs"),
+    shown("… messages a second", DURABLE, "per_second", "/s"),
+    shown("… what the disk allows", DURABLE, "floor", "/s"),
+    shown("durable QoS 1, receiver away", DURABLE, "absent_us", "µs"),
+    shown("… messages a second", DURABLE, "absent_per_second", "/s"),
+    shown("… what the disk allows", DURABLE, "absent_floor", "/s"),
+    shown("durable QoS 1, 64 × 100 under way, receiver there", DEEP, "us", "µs"),
+    shown("… messages a second", DEEP, "per_second", "/s"),
+    shown("durable QoS 1, 36 × 1 under way, receiver away", SMALL, "absent_us", "µs"),
+    shown("… to a commit", SMALL, "absent_per_commit", "messages"),
     shown("retained message set, QoS 0", "retained", "set_us", "µs"),
     shown("10,000 connections, gone again: what stays", "idle-10k", "left_bytes", "bytes"),
     shown("1 million messages queued, each", "backlog-1m", "bytes", "bytes"),

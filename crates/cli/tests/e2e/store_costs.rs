@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use noctule_load::durable::{self, Load, Plan};
+use noctule_load::durable::{self, Load, Plan, Subscriber};
 use noctule_load::latency::Latency;
 
 use crate::room::Room;
@@ -17,6 +17,7 @@ fn the_store_is_measured_beside_memory_and_the_disk() {
         options: ["--shards", "2"].map(String::from).into(),
         parent: room.path().to_owned(),
         loads: vec![Load { publishers: 3, window: 1 }, Load { publishers: 4, window: 8 }],
+        subscribers: Subscriber::ALL.to_vec(),
         payload_bytes: 256,
         duration: Duration::from_millis(100),
         rounds: 2,

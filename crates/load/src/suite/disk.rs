@@ -26,14 +26,18 @@ pub(super) fn measure(suite: &Suite, publishers: u16, window: u16) -> Result<Mea
             faults += round.durable.faults;
             faults += round.memory.faults;
             let names = match series.subscriber {
-                Subscriber::Absent => {
-                    ["absent_us", "absent_more_us", "absent_per_second", "absent_floor"]
-                }
-                Subscriber::Present => ["us", "more_us", "per_second", "floor"],
+                Subscriber::Absent => [
+                    "absent_us",
+                    "absent_more_us",
+                    "absent_per_second",
+                    "absent_floor",
+                    "absent_per_commit",
+                ],
+                Subscriber::Present => ["us", "more_us", "per_second", "floor", "per_commit"],
             };
             let us = round.durable.broker_us();
             let more = us.zip(round.memory.broker_us()).map(|(durable, memory)| durable - memory);
-            let values = [us, more, round.durable.rate(), round.floor.rate()];
+            let values = [us, more, round.durable.rate(), round.floor.rate(), round.per_flush];
             let known = names.into_iter().zip(values);
             figures.extend(known.filter_map(|(name, value)| Some((name, value?))));
         }

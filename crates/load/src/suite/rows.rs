@@ -60,6 +60,10 @@ pub fn rows() -> Vec<Row> {
         add(&format!("steady-q{}", qos.bits()), ALL, work);
     }
     add("durable-q1", OURS, Work::Disk { publishers: 64, window: 16 });
+    // More than may be in flight to the receiver.
+    add("durable-deep-q1", OURS, Work::Disk { publishers: 64, window: 100 });
+    // Some 16 messages to a commit while the receiver is away.
+    add("durable-small-q1", OURS, Work::Disk { publishers: 36, window: 1 });
     overloads(&mut rows);
     growth(&mut rows);
     rows

@@ -313,6 +313,7 @@ const BROKER_FAULTS: &[BrokerFault] = &[
     BrokerFault::AckBeforeTicket,
     BrokerFault::TicketIgnored,
     BrokerFault::DeferredTakenForSettled,
+    BrokerFault::QueuedNotHandedIn,
     BrokerFault::ConnackBeforeTicket,
     BrokerFault::DuplicateRouted,
     BrokerFault::CursorNotRewound,
