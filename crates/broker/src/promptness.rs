@@ -2,11 +2,11 @@
 //! [is deferred](crate::deferred).
 //!
 //! ```text
-//!        ┌────── all that was on its way when it was looked at is acknowledged ──────┐
-//!        ▼                                                                            │
-//! prompt ──something is overdue──► has something waiting for its turn ──overdue again─┤
-//!   ▲                └─► has not: late                                                └─► has not: late
-//!   └── after LATE_MIN_MS, each time twice as long as before, up to LATE_MAX_MS ── late
+//! prompt ──something is overdue──► looked at, if more waits for its turn; else late
+//!   ▲                                  │ overdue again
+//!   │                                  ├─ all that was on its way is acknowledged ─► looked at anew
+//!   │                                  └─ it is not ─► late
+//!   └── after LATE_MIN_MS, or twice as long as the last time, up to LATE_MAX_MS ── late
 //! ```
 //!
 //! A message may be overdue though its receiver is prompt, if more is under way than may be in flight to
