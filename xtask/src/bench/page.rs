@@ -26,7 +26,7 @@ pub(super) fn text_table(findings: &Findings) -> String {
         let _ = writeln!(
             text,
             "{title:<50} {:>12} {:>9} {:>9} {:>9} {:>9} {:>11} {mark}",
-            found.goal.map_or("–".into(), number),
+            found.goal_text(),
             number(found.ours.median),
             number(found.ours.least),
             number(found.ours.most),
@@ -70,8 +70,10 @@ fn borne(
 /// What is known about a line.
 struct Found {
     ours: Figure,
-    /// In the line's unit.
+    /// In the line's unit, for this machine.
     goal: Option<f64>,
+    /// If the goal was set for another machine: what it was there.
+    goal_set: Option<f64>,
     relay: Option<f64>,
     times_relay: Option<f64>,
     mosquitto: Option<f64>,
@@ -83,13 +85,22 @@ impl Found {
         let ours = findings.figure(line.row, "noctule", line.figure)?;
         let relay = findings.figure(line.row, "relay", line.figure);
         let mosquitto = findings.figure(line.row, "mosquitto", line.figure);
-        let goal = match line.goal {
-            Some(Goal::AtMost(most)) => Some(most),
-            Some(Goal::TimesRelay(times)) => relay.as_ref().map(|relay| relay.median * times),
-            None => None,
+        let (goal, goal_set) = match line.goal {
+            Some(Goal::AtMost(most)) => (Some(most), None),
+            Some(Goal::TimesRelay(times)) => {
+                (relay.as_ref().map(|relay| relay.median * times), None)
+            }
+            Some(Goal::Beside { most, row, relay: then }) => {
+                match findings.figure(row, "relay", line.figure) {
+                    Some(now) => (Some(most * now.median / then), Some(most)),
+                    None => (Some(most), None),
+                }
+            }
+            None => (None, None),
         };
         Some(Self {
             goal,
+            goal_set,
             times_relay: relay.as_ref().and_then(|relay| ours.ratio_to(relay)),
             mosquitto_times: mosquitto.as_ref().and_then(|other| other.ratio_to(&ours)),
             relay: relay.map(|relay| relay.median),
@@ -100,6 +111,15 @@ impl Found {
 
     fn is_reached(&self) -> Option<bool> {
         self.goal.map(|goal| self.ours.median <= goal)
+    }
+
+    /// The goal, and in front of it what was set for another machine.
+    fn goal_text(&self) -> String {
+        match (self.goal, self.goal_set) {
+            (None, _) => "–".into(),
+            (Some(goal), None) => number(goal),
+            (Some(goal), Some(set)) => format!("{} → {}", number(set), number(goal)),
+        }
     }
 }
 
@@ -218,7 +238,8 @@ fn row(findings: &Findings, line: &Line, with_goal: bool) -> String {
     let ends = found.as_ref().map_or("–".into(), |found| {
         format!("{} – {}", number(found.ours.least), number(found.ours.most))
     });
-    let goal = if with_goal { format!(" {} |", of(|found| found.goal)) } else { String::new() };
+    let goal = found.as_ref().map_or("–".into(), Found::goal_text);
+    let goal = if with_goal { format!(" {goal} |") } else { String::new() };
     let mosquitto = match findings.faults(line.row, "mosquitto") {
         Some(faults) => format!("{} ({faults})", of(|found| found.mosquitto)),
         None => of(|found| found.mosquitto),
@@ -279,7 +300,10 @@ mod tests {
         let table = text_table(&findings);
         let line = table.lines().find(|line| line.starts_with("pair QoS 0, 64 B")).unwrap();
         let cells: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(cells[5..], ["µs", "0.12", "0.15", "0.1", "0.2", "4.17", "40", "!"]);
+        assert_eq!(cells[5..], ["µs", "0.12", "→", "0.178", "0.15", "0.1", "0.2", "4.17", "40"]);
+        let missed = text_table(&Findings::parse(&TEXT.replace("0.15", "0.18")).unwrap());
+        let line = missed.lines().find(|line| line.starts_with("pair QoS 0, 64 B")).unwrap();
+        assert!(line.contains("0.178      0.18 ") && line.ends_with('!'), "{line}");
         let reached = Findings::parse(&TEXT.replace("0.15", "0.1")).unwrap();
         let row = goals_table(&reached).lines().nth(2).unwrap().to_owned();
         assert!(row.contains("| **0.1** | 0.1 – 0.2 | 0.04 |"), "{row}");
