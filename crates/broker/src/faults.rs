@@ -85,6 +85,8 @@ faults! {
     PausedReaderDropped,
     /// A session that is taken over keeps its old connection open.
     TakeoverKeepsOld,
+    /// Whoever waits for a session that others fight for is not given it when its turn has come.
+    TurnForgotten,
     /// A will is published although its client said DISCONNECT.
     WillAfterDisconnect,
     /// A will that waits is published although its client is back.

@@ -2,22 +2,14 @@
 
 #[path = "../../../fuzz/bodies/announcement.rs"]
 mod body;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
 
 use proptest::prelude::*;
-use std::path::Path;
 
 #[test]
 fn every_file_of_the_corpus_holds() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/announcement");
-    let mut count = 0;
-    for entry in std::fs::read_dir(&corpus).expect("the corpus is in the repository") {
-        let path = entry.expect("the directory can be read").path();
-        let data = std::fs::read(&path).expect("the file can be read");
-        let outcome = std::panic::catch_unwind(|| body::announcement(&data));
-        assert!(outcome.is_ok(), "{}", path.display());
-        count += 1;
-    }
-    assert!(count >= 50, "only {count} files");
+    replay::corpus("announcement", body::announcement);
 }
 
 /// Fields of TLS and checksums, whole and broken.

@@ -4,32 +4,16 @@
 //! them: 1.2 (binary messages), 2 (pings), 3 (reserved bits), 4 (opcodes), 5 (fragments), 7 (closing), 9 and
 //! 10 (sizes and pieces). 1.1, 6, 12 and 13 are about text and compression, which are not spoken here.
 
-use noctule_ws::{
-    CloseCode, Conversation, End, FrameHeader, MaskKey, Opcode, Taken, Violation, apply_mask,
-};
+mod client_frame;
 
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+use client_frame::{BINARY, CLOSE, PING, frame};
+use noctule_ws::{CloseCode, Conversation, End, FrameHeader, Taken, Violation, apply_mask};
 
-/// A masked frame with a first byte as given.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let key = MaskKey::new(KEY);
-    let header = FrameHeader::new(Opcode::Binary, payload.len() as u64, Some(key));
-    let mut bytes = header.as_bytes().to_vec();
-    bytes[0] = first;
-    let begin = bytes.len();
-    bytes.extend_from_slice(payload);
-    apply_mask(&mut bytes[begin..], key);
-    bytes
-}
-
-const BINARY: u8 = 0x82;
 const FIRST: u8 = 0x02;
 const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
 const TEXT: u8 = 0x81;
-const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
-const CLOSE: u8 = 0x88;
 
 /// What came of a conversation.
 #[derive(Debug, Default, PartialEq, Eq)]

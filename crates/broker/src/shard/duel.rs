@@ -17,6 +17,7 @@
 
 use super::{Action, Report, Shard, Timer};
 use crate::connection::{ConnectionHandle, Phase};
+use crate::faults::{Fault, fault};
 use crate::session::Session;
 use hashbrown::HashMap;
 use noctule_mqtt::ReasonCode;
@@ -204,6 +205,9 @@ impl Shard {
         let Some(client_id) = client_id_of(self, handle) else {
             return;
         };
+        if fault(Fault::TurnForgotten) {
+            return;
+        }
         if self.duels.comes_to_its_turn(&client_id, handle, now.mono_ms) {
             self.claim_in_turn(handle, now);
         } else {

@@ -1,8 +1,12 @@
 //! The PROXY protocol: clients that a proxy announces, and those that announce themselves.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::thread;
+
+use noctule_client::{Authentication, ClientOptions, Reconnect, blocking};
+use rustix::process::Signal;
 
 use crate::broker::{Broker, noctule};
 use crate::foreign;
@@ -140,7 +144,7 @@ fn a_proxy_that_says_nothing_or_rubbish_is_closed() {
     closed(&mut waiting);
     let mut ending = broker.connect();
     ending.write_all(b"PROXY TCP4 192").expect("an open connection");
-    ending.shutdown(std::net::Shutdown::Write).expect("an open connection");
+    ending.shutdown(Shutdown::Write).expect("an open connection");
     closed(&mut ending);
 }
 
@@ -185,9 +189,75 @@ fn a_certificate_counts_if_the_proxy_found_it_valid_and_is_believed() {
     assert_eq!(login_as(&broker, "y", &binary(1, "anna", 0), None, None), 0);
     let (user, password) = (Some("anna"), Some("secret"));
     assert_eq!(login_as(&broker, "y", &line("192.0.2.1"), user, password), 0);
-    let (_, room) = broker.end_in_its_room(rustix::process::Signal::TERM);
+    let (_, room) = broker.end_in_its_room(Signal::TERM);
     let broker = Broker::in_room(room, &flags);
     assert_eq!(login(&broker, &binary(1, "sensor-1", 0), None, None), 5, "not believed");
+}
+
+/// A proxy in front of a broker that announces everybody with this header. It serves until the test ends.
+fn announcer(broker: SocketAddr, header: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        while let Ok((client, _)) = listener.accept() {
+            let mut server = TcpStream::connect(broker).expect("the broker is there");
+            server.write_all(&header).expect("an open connection");
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let [mut from, mut to] =
+                    [from, to].map(|one| one.try_clone().expect("an open connection"));
+                thread::spawn(move || {
+                    // Either end may be gone first.
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    port
+}
+
+/// Whom a certificate names need not prove a password, and may not instead. That is asked again of a client
+/// that proves itself again, at the loop to which its connection has gone meanwhile.
+#[test]
+fn a_certificate_that_a_proxy_has_seen_comes_along_to_another_loop() {
+    let room = Room::new();
+    passwd(&room, &["create", "p"], "");
+    passwd(&room, &["add", "p", "anna", "--scram", "--password-stdin"], "pencil");
+    let configure = |room: &Room, methods: &str| {
+        let text = format!(
+            "password_file = \"p\"\ncertificate_user = \"common-name\"\nproxies = [\"127.0.0.0/8\"]\n\
+             proxy_certificates = true\nauth_methods = [{methods}]\n"
+        );
+        room.file("n.toml", text.as_bytes());
+    };
+    configure(&room, r#""password-file", "certificate""#);
+    let flags = ["--config", "n.toml", "--in-memory", "--no-tls", "--shards", "2"];
+    let broker = Broker::in_room(room, &flags);
+    let come = |port: u16, number: usize| {
+        let options = ClientOptions::new("127.0.0.1", port)
+            .client_id(format!("{port}-{number}"))
+            .user_name("anna")
+            .password("pencil")
+            .authentication(Authentication::ScramSha256)
+            .reconnect(Reconnect::never());
+        let client = blocking::Client::connect(options).expect("options that can be used");
+        client.wait_until_connected(DEADLINE).expect("a proof that is right");
+        client.reauthenticate().expect("another one");
+        client
+    };
+    let shown = announcer(broker.address(), binary(1, "sensor-1", 0));
+    let not_shown = announcer(broker.address(), binary(1, "", 1));
+    // Some of so many live on another loop than the one that accepts them.
+    let shown: Vec<_> = (0..12).map(|number| come(shown, number)).collect();
+    let not_shown = come(not_shown, 0);
+    configure(broker.room(), r#""certificate", "password-file""#);
+    broker.program().signal(Signal::HUP);
+    broker.program().expect_complaint(&["`auth_methods` is"]);
+    not_shown.reauthenticate().expect("it has shown no certificate");
+    for (number, client) in shown.iter().enumerate() {
+        let outcome = client.reauthenticate();
+        assert!(outcome.is_err(), "{number}: {outcome:?}");
+    }
 }
 
 /// `mosquitto_pub` or `mosquitto_sub` at this port, with TLS if there are arguments for it.
@@ -267,6 +337,6 @@ fn a_client_that_shows_haproxy_its_certificate_is_the_user_that_it_names() {
     broker.program().expect_complaint(&["announced by a proxy", "TLSv1.3", "client sensor-1"]);
     let refused = client(haproxy.port(), room, "mosquitto_pub", &publish);
     assert_eq!(refused.status.code(), Some(5), "{refused:?}");
-    broker.end_by(rustix::process::Signal::TERM).well();
+    broker.end_by(Signal::TERM).well();
     assert!(!socket.exists(), "it goes with the broker");
 }

@@ -1,14 +1,18 @@
 //! WebSocket as a pipe: what a loop sees of it, over plain sockets and over TLS.
 
+#[path = "../../../ws/tests/client_frame/mod.rs"]
+mod client_frame;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
 use noctule_net::{Origins, Peer, Pipe, Source, WebSocketFailure, WebSocketRules};
-use noctule_ws::{FrameHeader, MaskKey, Opcode, Refusal, Violation, apply_mask};
+use noctule_ws::{Refusal, Violation};
 
 use crate::peers::{House, Served};
+use client_frame::{BINARY, CLOSE, PING, frame};
 
 const LIMIT: u64 = 100_000;
 const PROXY: Source = Source::Address(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
@@ -35,21 +39,6 @@ fn request(fields: &str) -> String {
          Sec-WebSocket-Protocol: mqtt\r\n{fields}\r\n"
     )
 }
-
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let key = MaskKey::new([0xde, 0xad, 0xbe, 0xef]);
-    let header = FrameHeader::new(Opcode::Binary, payload.len() as u64, Some(key));
-    let mut bytes = header.as_bytes().to_vec();
-    bytes[0] = first;
-    let begin = bytes.len();
-    bytes.extend_from_slice(payload);
-    apply_mask(&mut bytes[begin..], key);
-    bytes
-}
-
-const BINARY: u8 = 0x82;
-const PING: u8 = 0x89;
-const CLOSE: u8 = 0x88;
 
 /// Reads the head of the answer.
 fn read_head(client: &mut impl Read) -> String {

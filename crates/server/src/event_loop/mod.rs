@@ -51,7 +51,9 @@ const READ_PER_TURN: usize = 64 * 1024;
 /// Bytes read at once from a socket whose bytes cost much, at least.
 const APPETITE_MIN: usize = 1_024;
 /// What the bytes of one socket may cost before the others have their turn. If those of one read
-/// cost that much, the next read is a smaller one.
+/// cost that much, the next read is a smaller one. It is more than [`READING`], behind which a turn ends
+/// all the same: a fan-out that is read in pieces so small costs half as much again, and those who say
+/// little are read before it.
 const COSTLY: Duration = Duration::from_millis(8);
 /// The time for reading after which a turn comes to its end. What was read is then written, which takes
 /// about as long, and whoever has become ready meanwhile waits for both; a message that crosses loops

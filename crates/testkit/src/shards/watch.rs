@@ -134,6 +134,18 @@ impl Shards {
                 self.watch.waiting.push(((shard, handle), who, since_ms));
             }
         }
+        if let Some(late) = self.late_turn() {
+            self.fail(&late);
+        }
+    }
+
+    /// Who has waited for its turn for too long, if somebody has.
+    fn late_turn(&self) -> Option<String> {
+        let now = self.now.mono_ms;
+        let late = |(_, _, since_ms): &&(Place, String, u64)| now > since_ms + TURN_MS + LATE_MS;
+        let waits = |(place, ..): &&(Place, String, u64)| self.names.contains_key(place);
+        let (_, who, since_ms) = self.watch.waiting.iter().filter(waits).find(late)?;
+        Some(format!("{who} has waited since {since_ms} ms for its session"))
     }
 
     /// A shard says that it has closed a connection that had a session. If nobody has seen it with
@@ -227,10 +239,8 @@ impl Shards {
     /// Why this connection should have been closed by now, if it should.
     pub(crate) fn overdue(&self) -> Option<String> {
         let now = self.now.mono_ms;
-        let late = |(_, _, since_ms): &&(Place, String, u64)| now > since_ms + TURN_MS + LATE_MS;
-        let waits = |(place, ..): &&(Place, String, u64)| self.names.contains_key(place);
-        if let Some((_, who, since_ms)) = self.watch.waiting.iter().filter(waits).find(late) {
-            return Some(format!("{who} has waited since {since_ms} ms for its session"));
+        if let Some(late) = self.late_turn() {
+            return Some(late);
         }
         self.clients.iter().find_map(|(name, seat)| {
             let (client, line) = (&seat.client, &seat.client.line);

@@ -73,6 +73,7 @@ fn narrow_limits(dice: &mut Dice) -> Limits {
         acks_waiting_max: 1 + dice.below(4),
         retained_slice: 1 + dice.below(3),
         session_expiry_max: dice.pick(&[None, Some(60)]),
+        takeovers_max: Some(1),
         ..Limits::default()
     }
 }
