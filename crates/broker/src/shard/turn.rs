@@ -430,6 +430,7 @@ mod tests {
     use super::super::{Settings, Shard};
     use super::{MANY, THIN_BYTES};
     use crate::connection::ConnectionHandle;
+    use crate::outbox::Outbox;
     use crate::{Action, Event, Verdict};
     use noctule_session::Now;
 
@@ -440,7 +441,7 @@ mod tests {
         let mut dirty = Vec::new();
         shard.take_dirty(&mut dirty);
         for handle in dirty {
-            let bytes = shard.output(handle).map_or(0, |output| output.len());
+            let bytes = shard.output(handle).map_or(0, Outbox::len);
             shard.on_written(handle, bytes);
         }
     }
