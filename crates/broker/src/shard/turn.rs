@@ -110,8 +110,8 @@ impl Shard {
         self.timers.insert(now.mono_ms + SILENCE_MS, Timer::Losses(session));
     }
 
-    /// Whether what is to be written now is little for each of many connections. Writing costs a receiver's
-    /// share of the time, whatever is written: as long as more may be read that adds to it, that had better wait.
+    /// Whether what is to be written now is little for each of many connections. A write costs nearly the same
+    /// whatever is in it: as long as more may be read at once that adds to it, it had better wait.
     pub fn is_spread_thin(&self) -> bool {
         let dirty = self.delivery.outputs.dirty.iter().take(LOOKED_AT);
         let connections = dirty.filter_map(|handle| self.delivery.connections.get(*handle));
@@ -405,7 +405,7 @@ impl Shard {
 }
 
 /// Output is spread thin if it is for so many connections at least, and for each of them, on average, less than
-/// so many bytes: some packets of a network, which a write costs hardly more for than for one.
+/// so many bytes, to write which costs hardly more than to write a single message.
 const MANY: usize = 32;
 const THIN_BYTES: usize = 4 * 1024;
 /// So many of those with output are looked at: there may be thousands.
