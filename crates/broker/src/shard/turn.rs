@@ -112,8 +112,8 @@ impl Shard {
         self.timers.insert(now.mono_ms + SILENCE_MS, Timer::Losses(session));
     }
 
-    /// Whether what is to be written now is little for each of many connections. Writing costs a receiver's
-    /// share of the time, whatever is written: as long as more may be read that adds to it, that had better wait.
+    /// Whether what is to be written now is little for each of many connections. A write costs nearly the same
+    /// whatever is in it: as long as more may be read at once that adds to it, it had better wait.
     pub fn is_spread_thin(&self) -> bool {
         let dirty = self.delivery.outputs.dirty.iter().take(LOOKED_AT);
         let connections = dirty.filter_map(|handle| self.delivery.connections.get(*handle));
@@ -418,7 +418,7 @@ impl Shard {
 }
 
 /// Output is spread thin if it is for so many connections at least, and for each of them, on average, less than
-/// so many bytes: some packets of a network, which a write costs hardly more for than for one.
+/// so many bytes, to write which costs hardly more than to write a single message.
 const MANY: usize = 32;
 const THIN_BYTES: usize = 4 * 1024;
 /// So many of those with output are looked at: there may be thousands.
@@ -443,6 +443,7 @@ mod tests {
     use super::super::{Settings, Shard};
     use super::{MANY, THIN_BYTES};
     use crate::connection::ConnectionHandle;
+    use crate::outbox::Outbox;
     use crate::{Action, Event, Verdict};
     use noctule_session::Now;
 
@@ -453,7 +454,7 @@ mod tests {
         let mut dirty = Vec::new();
         shard.take_dirty(&mut dirty);
         for handle in dirty {
-            let bytes = shard.output(handle).map_or(0, crate::outbox::Outbox::len);
+            let bytes = shard.output(handle).map_or(0, Outbox::len);
             shard.on_written(handle, bytes);
         }
     }
