@@ -51,8 +51,8 @@ impl Grid {
         (0..self.matching).flat_map(of_form).collect()
     }
 
-    /// Topic number `number` and its plant: neighbours lie far apart, and all plants and lines have as
-    /// many, or every so manieth line has one if there are more lines than topics.
+    /// Topic number `number` and its plant: neighbours lie far apart. All plants have as many topics, and all lines as far
+    /// as possible: with more lines than topics those have one that lie at equal distances.
     fn topic(self, number: u32) -> (u16, String) {
         let number = (u64::from(number) * FAR % u64::from(TOPICS)) as u32;
         let (clients, lines) = (u32::from(self.clients), self.lines());

@@ -308,7 +308,12 @@ impl EventLoop {
             && self.to_read.len(Length::Long) > 0
             && self.shard.is_spread_thin()
         {
-            spent += self.read_next(Length::Long, now);
+            let cost = self.read_next(Length::Long, now);
+            // Whoever is next waits for something else than time, a handshake for instance.
+            if cost.is_zero() {
+                return;
+            }
+            spent += cost;
         }
     }
 
