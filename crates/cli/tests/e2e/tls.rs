@@ -128,6 +128,39 @@ fn a_reader_that_stalls_over_tls_gets_everything_in_order_when_it_reads_again() 
 }
 
 #[test]
+fn many_who_shake_hands_hold_up_nobody_who_is_read_on() {
+    const RECEIVERS: usize = 40;
+    let broker = Broker::ours(&["--shards", "1", "--in-memory"]);
+    let config = TlsClient::config(&broker.path(CA), None);
+    let (heard, unheard) = (broker.topic("heard"), broker.topic("unheard"));
+    let mut receivers = Vec::new();
+    for number in 0..RECEIVERS {
+        let mut stream = broker.connect();
+        let id = broker.id(&format!("r{number}"));
+        stream.write_all(&[connect(&id), subscribe(&heard)].concat()).unwrap();
+        stream.read_exact(&mut [0; 9]).unwrap();
+        receivers.push(stream);
+    }
+    let mut publisher = broker.connect();
+    publisher.write_all(&connect(&broker.id("p"))).unwrap();
+    publisher.read_exact(&mut [0; 4]).unwrap();
+    // A little for each of many, from somebody who says much.
+    let message = publish_at_most_once(&heard, b"x");
+    let much = [publish_at_most_once(&unheard, &[0; 30_000]), message.clone()].concat();
+    for round in 0..200 {
+        // More of them at once than have a turn.
+        let mut crowd: Vec<_> = (0..8).map(|_| TlsClient::sharing(&broker, &config)).collect();
+        crowd.iter_mut().for_each(TlsClient::say_hello);
+        publisher.write_all(&much).unwrap();
+        for receiver in &mut receivers {
+            let mut received = vec![0; message.len()];
+            receiver.read_exact(&mut received).unwrap();
+            assert!(received == message, "round {round}");
+        }
+    }
+}
+
+#[test]
 fn a_thousand_clients_on_each_port_talk_across() {
     const CLIENTS: usize = 1_000;
     let limit = getrlimit(Resource::Nofile);

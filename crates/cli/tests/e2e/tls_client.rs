@@ -61,6 +61,14 @@ impl TlsClient {
         self.0.flush().expect("an open connection");
     }
 
+    /// Sends the first words of the handshake, and goes on with it at the next [`send`](Self::send).
+    pub(crate) fn say_hello(&mut self) {
+        let Self(StreamOwned { conn, sock }) = self;
+        while conn.wants_write() {
+            conn.write_tls(sock).expect("an open connection");
+        }
+    }
+
     /// Sends bytes in records of which the last `count` encrypted bytes do not leave yet: those are returned, for
     /// [`send_encrypted`](Self::send_encrypted).
     pub(crate) fn send_all_but(&mut self, bytes: &[u8], count: usize) -> Vec<u8> {

@@ -46,8 +46,8 @@ pub(super) fn measure_absent(broker: &mut Broker, sessions: u32) -> Result<Measu
     Ok(Measured::of([("bytes", each(before, after, sessions))]))
 }
 
-/// Resident memory once everybody is gone, and the broker has had time to give back what it does not
-/// need.
+/// Resident memory once everybody is gone, and the broker has had time to give back most of what it does
+/// not need.
 pub(super) fn calmed(broker: &Broker) -> Result<u64, LoadError> {
     std::thread::sleep(CALM);
     settled(broker)

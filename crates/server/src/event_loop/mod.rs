@@ -210,34 +210,32 @@ impl EventLoop {
                 self.last_beat(now);
                 return Ok(());
             }
-            let timeout = self.timeout(now);
-            if self.let_others_come_first(timeout, &mut events)? {
-                self.wait(timeout, &mut events)?;
-            }
+            self.wait(now, &mut events)?;
             now = self.clock.now();
             self.turn(&events, now);
         }
     }
 
-    /// Of more loops than processors one that has nothing to do looks once more before it sleeps, when the
-    /// others have had its processor: they are who has something for it. That spares most of the sleeping
-    /// and waking, which costs more than a turn. A loop with a processor of its own would only come behind
-    /// what is no loop. Returns whether there is nothing to do all the same.
-    fn let_others_come_first(
-        &mut self,
-        timeout: Option<Duration>,
-        events: &mut Events,
-    ) -> io::Result<bool> {
+    /// Waits until there is something to do. Of more loops than processors one that has nothing looks once more
+    /// before it sleeps, when the others have had its processor: they are who has something for it. That spares
+    /// most of the sleeping and waking, which costs more than a turn. A loop with a processor of its own would
+    /// only come behind what is no loop.
+    fn wait(&mut self, now: Now, events: &mut Events) -> io::Result<()> {
+        let timeout = self.timeout(now);
         if !self.shares_processor || timeout == Some(Duration::ZERO) {
-            return Ok(true);
+            return self.look(timeout, events);
         }
         thread::yield_now();
-        self.wait(Some(Duration::ZERO), events)?;
-        Ok(events.is_empty())
+        self.look(Some(Duration::ZERO), events)?;
+        if !events.is_empty() {
+            return Ok(());
+        }
+        // The others may have taken some of the time.
+        self.look(self.timeout(self.clock.now()), events)
     }
 
-    /// Waits for events, for so long at most.
-    fn wait(&mut self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
+    /// Takes what events there are; if there are none it waits for them, for so long at most.
+    fn look(&mut self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
@@ -304,18 +302,24 @@ impl EventLoop {
                 break;
             }
         }
-        // Nobody who says little waits for that, and who floods one receiver has no more of a turn than before.
-        while spent < READING_ON
+        self.read_on(spent, now);
+    }
+
+    /// Goes on reading while what was read so far in the turn, in `spent`, is little for each of many. Nobody
+    /// who says little waits for that, and who floods one receiver has no more of a turn than before.
+    fn read_on(&mut self, spent: Duration, now: Now) {
+        // By the clock: what a read took to be decrypted is in no cost.
+        let begin = Instant::now();
+        while spent + begin.elapsed() < READING_ON
             && self.to_read.len(Length::Short) == 0
             && self.to_read.len(Length::Long) > 0
             && self.shard.is_spread_thin()
         {
-            let cost = self.read_next(Length::Long, now);
-            // Whoever is next waits for something else than time, a handshake for instance.
-            if cost.is_zero() {
+            // Who brings nothing may wait for the next turn, and be in line again until then: for a step of a
+            // handshake, of which this turn has none left.
+            if self.read_next(Length::Long, now).is_zero() {
                 return;
             }
-            spent += cost;
         }
     }
 

@@ -2,7 +2,7 @@
 //! need long to find the moment.
 
 use super::broker::Broker;
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 use crate::testing::SimulatedDisk;
 use noctule_broker::faults::{Fault as BrokerFault, plant};
 use noctule_testkit::PacketType;
@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A broker on a disk, and what its subscriber has heard in all its lives.
 struct Stage {
     disk: SimulatedDisk,
+    faults: Faults,
     broker: Option<Broker>,
     /// How often a message was new, by payload.
     heard: BTreeMap<String, usize>,
@@ -27,8 +28,14 @@ fn names(broker: &Broker) -> (String, String) {
 
 impl Stage {
     fn new(shards: usize) -> Self {
+        Self::with(shards, Faults::default())
+    }
+
+    /// With a log that has this fault.
+    fn with(shards: usize, faults: Faults) -> Self {
         let mut stage = Self {
             disk: SimulatedDisk::new(5),
+            faults,
             broker: None,
             heard: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -38,7 +45,7 @@ impl Stage {
     }
 
     fn begin(&mut self, shards: usize) {
-        let broker = Broker::of(shards, &self.disk, Faults::default());
+        let broker = Broker::of(shards, &self.disk, self.faults);
         self.broker = Some(broker.expect("the log can be read"));
     }
 
@@ -176,6 +183,35 @@ fn what_is_set_after_a_restart_is_later_than_what_a_subscription_waits_for() {
     let with_the_fault = numbers_that_were_lost();
     plant(None);
     assert_eq!(with_the_fault, Some(2), "the test would see it");
+}
+
+/// A shard sets a retained message, another one clears its topic, and the log has that long before it hears
+/// from the first one. Returns what a new subscription is handed after a crash.
+fn set_by_who_is_late(faults: Faults) -> BTreeMap<String, usize> {
+    let mut stage = Stage::with(2, faults);
+    let (quick, late) = names(stage.broker());
+    stage.connect(&quick);
+    stage.connect(&late);
+    stage.send(&late, publish("r/1", "old").qos(1).id(1).retain());
+    stage.send(&quick, publish("r/1", "").qos(1).id(1).retain());
+    stage.commit_of(1);
+    // What the log forgets it forgets with a commit.
+    stage.send(&quick, publish("r/2", "new").qos(1).id(2).retain());
+    stage.commit_of(1);
+    stage.commit_of(0);
+    stage.kill(2);
+    stage.connect("reader");
+    stage.send("reader", subscribe(1, "r/#", 2));
+    stage.hear_all("reader");
+    stage.heard
+}
+
+#[test]
+fn a_message_that_comes_behind_what_has_cleared_its_topic_stays_away() {
+    let heard = |faults| set_by_who_is_late(faults).into_keys().collect::<Vec<_>>();
+    assert_eq!(heard(Faults::default()), ["new"]);
+    let with_the_fault = heard(Faults::plant(Fault::ClearedForgottenEarly));
+    assert_eq!(with_the_fault, ["new", "old"], "the test would see it");
 }
 
 /// Retained messages are handed out, a few in each of several lives with other numbers of shards.
