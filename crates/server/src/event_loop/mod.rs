@@ -231,7 +231,8 @@ impl EventLoop {
             return Ok(());
         }
         // The others may have taken some of the time.
-        self.look(self.timeout(self.clock.now()), events)
+        let now = self.clock.now();
+        self.look(self.timeout(now), events)
     }
 
     /// Takes what events there are; if there are none it waits for them, for so long at most.
