@@ -3,7 +3,7 @@
 //! ```text
 //! keeps up ──more than the mark waits──► crowded ──for too long──► slow
 //!     ▲                                     │                        │
-//!     └─── no queue, half of the mark left ─┴────────────────────────┘
+//!     └───────── half of the mark is left ──┴────────────────────────┘
 //! ```
 //!
 //! While a receiver is *crowded*, those who publish to it are not read, so that what they send waits
@@ -13,7 +13,9 @@
 //!
 //! In the queue of a session less may wait than in its output. What the queue spares is one turn in
 //! which the publishers have not been read yet; what lies there longer has left the caches when its time
-//! comes, and goes a longer way than what is put into flight as it comes. So nobody goes on before it is empty.
+//! comes, and goes a longer way than what is put into flight as it comes. So if it has become too long,
+//! nobody goes on before it is empty. A few messages that always wait there, as with a client that takes one
+//! at a time, hold up nobody.
 //!
 //! The half second is a receiver's for longer than once: what it used of it comes back ten times
 //! slower than time passes. So one that reads just fast enough to be never slow cannot have its
@@ -33,6 +35,7 @@ use crate::holds::Hold;
 use crate::limits::Limits;
 use crate::mail::Mail;
 use crate::memory::Pressure;
+use crate::queue::Queue;
 use crate::session::Session;
 use hashbrown::HashSet;
 
@@ -61,7 +64,7 @@ pub(crate) struct Marks {
     pub(crate) crowded: usize,
     /// More in its session's queue, and it is crowded, however little its output is.
     queued: usize,
-    /// No more than this with an empty queue, and it keeps up again.
+    /// No more than this, and it keeps up again.
     eased: usize,
     /// More, and QoS 0 for it is dropped.
     unsent: usize,
@@ -88,6 +91,11 @@ impl Marks {
     pub(crate) fn are_exceeded(&self, unsent: usize, queued: usize) -> bool {
         unsent + queued > self.crowded || queued > self.queued
     }
+
+    /// Whether a receiver with so many bytes in its output and its queue keeps up again.
+    fn are_left(&self, unsent: usize, queued: usize) -> bool {
+        unsent + queued <= self.eased && queued <= self.queued / 2
+    }
 }
 
 /// Of a receiver that does not keep up.
@@ -95,6 +103,8 @@ impl Marks {
 pub(crate) struct Crowd {
     /// Nobody waits for it any more.
     slow: bool,
+    /// Too much has waited in its session's queue.
+    of_queue: bool,
     since_ms: u64,
     /// When it will have been waited for long enough, in monotonic milliseconds.
     until_ms: u64,
@@ -192,6 +202,7 @@ impl Delivery {
             let left_ms = connection.patience().left(since_ms);
             connection.crowd = Some(Box::new(Crowd {
                 slow: left_ms == 0,
+                of_queue: false,
                 since_ms,
                 until_ms: since_ms + left_ms,
                 waiting: HashSet::default(),
@@ -204,8 +215,16 @@ impl Delivery {
             // It must be heard, or those who wait for it could be whom it waits for.
             self.lift(receiver, Hold::Crowd);
         }
-        let crowd = self.connections.get_mut(receiver).and_then(|found| found.crowd.as_mut());
-        if let (Some(crowd), Some(publisher)) = (crowd, publisher)
+        let Some(connection) = self.connections.get_mut(receiver) else {
+            return;
+        };
+        let session = connection.session.and_then(|session| self.sessions.get(session));
+        let is_of_queue = session.is_some_and(|session| session.queue.bytes() > self.marks.queued);
+        let Some(crowd) = &mut connection.crowd else {
+            return;
+        };
+        crowd.of_queue |= is_of_queue;
+        if let Some(publisher) = publisher
             && !crowd.slow
             && crowd.waiting.insert(publisher)
         {
@@ -243,9 +262,15 @@ impl Delivery {
         let Some(connection) = self.connections.get(receiver) else {
             return;
         };
+        let Some(crowd) = &connection.crowd else {
+            return;
+        };
         let session = connection.session.and_then(|session| self.sessions.get(session));
-        let waits = session.is_some_and(|session| !session.queue.is_empty());
-        if connection.crowd.is_some() && !waits && connection.outbox.len() <= self.marks.eased {
+        let queue = session.map(|session| &session.queue);
+        let queued = queue.map_or(0, Queue::bytes);
+        let is_waited_for =
+            crowd.of_queue && !crowd.slow && queue.is_some_and(|all| !all.is_empty());
+        if !is_waited_for && self.marks.are_left(connection.outbox.len(), queued) {
             self.end_crowd(receiver);
         }
     }
@@ -357,6 +382,7 @@ mod tests {
     fn patience_comes_back_however_long_the_broker_has_been_running() {
         let slow = |since_ms| Crowd {
             slow: true,
+            of_queue: false,
             since_ms,
             until_ms: since_ms + PATIENCE_MS,
             waiting: HashSet::default(),

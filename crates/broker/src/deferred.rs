@@ -175,6 +175,11 @@ impl Deferred {
             if turn.looked_at.is_long_ago(now) {
                 turn.looked_at = now;
                 let may_wait = now_ms < turn.since.ms + LAG_MS;
+                if !may_wait {
+                    // Also if nothing of it is left: what it waits for is the store, which may be slow, and
+                    // turns must not pile up.
+                    late = number + 1;
+                }
                 let mut last = None;
                 for session in self.entries.range(begin..end).flatten().map(|entry| entry.session) {
                     // Mostly those of one session stand together.
@@ -345,11 +350,25 @@ mod tests {
     }
 
     #[test]
+    fn turns_do_not_pile_up_behind_a_slow_store() {
+        let (mut deferred, owed) = deferred(0, &[1, 1]);
+        (0..PATIENCE_TURNS).for_each(|_| deferred.count_turn());
+        // Nobody asks what is settled, as the store has not come so far.
+        assert!(owed.iter().all(|owed| deferred.settle(KEY, owed)));
+        let nobody = |_, _, _| panic!("nobody is waited for");
+        assert_eq!(deferred.take_overdue(LAG_MS - 1, nobody).last, None, "there is time");
+        (0..PATIENCE_TURNS).for_each(|_| deferred.count_turn());
+        let given = deferred.take_overdue(1 + LAG_MS, nobody);
+        assert_eq!((given.last, given.entries), (Some((Ticket(2), Stage::Flushed)), Vec::new()));
+        assert!(deferred.is_empty());
+    }
+
+    #[test]
     fn those_before_one_that_is_late_are_given_with_it() {
         let (mut deferred, _) = deferred(0, &[1, 1, 1]);
         (0..PATIENCE_TURNS).for_each(|_| deferred.count_turn());
         let mut asked = 0;
-        let given = deferred.take_overdue(100, |_, _, _| {
+        let given = deferred.take_overdue(LAG_MS - 1, |_, _, _| {
             asked += 1;
             asked != 2
         });

@@ -206,6 +206,11 @@ impl Queue {
         }
     }
 
+    /// Whether a load is on its way.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.spill.as_ref().is_some_and(|spill| spill.loading.is_some())
+    }
+
     /// The message behind which the part lies that is left to the store.
     pub(crate) fn spilled_after(&self) -> Sequence {
         self.spill.as_ref().map_or(Sequence(0), |spill| spill.after)

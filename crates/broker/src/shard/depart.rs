@@ -100,11 +100,15 @@ impl Shard {
         }
         let key = departing.key;
         let is_stored = departing.stored;
-        if departing.queue.start_load(&self.delivery.limits) {
+        // One that was asked for while the session was there may be on its way, and comes here.
+        let is_loading = departing.queue.is_loading();
+        if is_loading || departing.queue.start_load(&self.delivery.limits) {
             for sequence in settled.into_iter().filter(|_| is_stored) {
                 self.record(Record::Delivered { key, sequence });
             }
-            self.delivery.loads.push(handle);
+            if !is_loading {
+                self.delivery.loads.push(handle);
+            }
             self.departing.insert(handle, departing);
         } else if is_stored {
             self.record(Record::SessionEnded(key));

@@ -305,6 +305,28 @@ fn what_a_member_has_not_acknowledged_at_qos_1_goes_to_another_when_its_session_
     }
 }
 
+#[test] // MQTT 5.0 section 4.8.2
+fn what_is_on_its_way_from_the_store_when_a_session_ends_goes_to_another_member() {
+    let limits = Limits { queue_resident_bytes_max: 1, ..Limits::default() };
+    let connect = || v5().persistent().receive_maximum(1);
+    let mut w = with_members(World::with(limits), &["a"], connect);
+    for count in 0..9 {
+        w.publish("s", number(count, 1));
+    }
+    w.connect("b", v5());
+    w.subscribe("b", GROUP, 1);
+    w.receive("a", number(0, 1));
+    w.hold_store();
+    // With the last one at hand acknowledged, more is asked for.
+    w.receive("a", number(1, 1));
+    w.send("a", disconnect_expiring(ReasonCode::Success, 0));
+    w.expect_closed("a");
+    w.let_store_run();
+    for count in 2..9 {
+        w.receive("b", number(count, 1));
+    }
+}
+
 #[test] // [MQTT5-4.8.2-4] [MQTT5-4.8.2-5]
 fn what_was_sent_at_qos_2_is_completed_with_the_same_member_or_not_at_all() {
     let mut w =

@@ -182,6 +182,33 @@ fn whoever_publishes_to_a_full_window_waits_until_the_queue_is_empty() {
 }
 
 #[test]
+fn a_message_that_waits_in_the_queue_does_not_hold_up_what_needs_none() {
+    let mut w = World::with(Limits { unsent_bytes_max: 64 * 1024, ..Limits::default() });
+    w.connect("r", v5().receive_maximum(1));
+    w.subscribe("r", "q", 1);
+    w.subscribe("r", "x", 0);
+    w.connect("s", v311());
+    for number in ["1", "2"] {
+        w.publish("s", publish("q", number).qos(1));
+    }
+    let first = w.expect_publish("r", publish("q", "1").qos(1));
+    w.stall("r");
+    let mut sent = 0;
+    while w.unread("s") == 0 {
+        say_numbered(&mut w, "s", "x", sent..sent + 1);
+        sent += 1;
+    }
+    w.unstall("r");
+    assert_eq!(w.unread("s"), 0, "nothing of it waits any more");
+    for number in 0..sent {
+        w.expect("r", publish("x", format!("{number:0100}")));
+    }
+    assert_eq!((w.counters().publishers_slowed, w.counters().slow_consumers), (1, 0));
+    w.acknowledge("r", &first);
+    w.receive("r", publish("q", "2").qos(1));
+}
+
+#[test]
 fn one_dead_consumer_holds_up_the_others_once_and_for_half_a_second() {
     let mut w = world(ProtocolVersion::V311, 1);
     w.connect("lively", v5());
