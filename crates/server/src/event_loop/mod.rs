@@ -229,7 +229,8 @@ impl EventLoop {
             return Ok(());
         }
         // The others may have taken some of the time.
-        self.look(self.timeout(self.clock.now()), events)
+        let now = self.clock.now();
+        self.look(self.timeout(now), events)
     }
 
     /// Takes what events there are; if there are none it waits for them, for so long at most.
@@ -304,7 +305,8 @@ impl EventLoop {
     }
 
     /// Goes on reading while what was read so far in the turn, in `spent`, is little for each of many. Nobody
-    /// who says little waits for that, and who floods one receiver has no more of a turn than before.
+    /// waits for that who says little and is in line, and who floods one receiver has no more of a turn than
+    /// before.
     fn read_on(&mut self, spent: Duration, now: Now) {
         // By the clock: what a read took to be decrypted is in no cost.
         let begin = Instant::now();
