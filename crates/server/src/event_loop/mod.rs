@@ -307,7 +307,8 @@ impl EventLoop {
     }
 
     /// Goes on reading while what was read so far in the turn, in `spent`, is little for each of many. Nobody
-    /// who says little waits for that, and who floods one receiver has no more of a turn than before.
+    /// waits for that who says little and is in line, and who floods one receiver has no more of a turn than
+    /// before.
     fn read_on(&mut self, spent: Duration, now: Now) {
         // By the clock: what a read took to be decrypted is in no cost.
         let begin = Instant::now();

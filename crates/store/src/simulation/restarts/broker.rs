@@ -130,6 +130,11 @@ impl Broker {
         self.carry_out(ready)
     }
 
+    /// The log gives up all segments but the last.
+    pub(super) fn compact(&mut self) -> Result<(), StoreError> {
+        self.engine.compact()
+    }
+
     /// Commits until nothing is asked any more.
     pub(super) fn commit_all(&mut self, dice: &mut Dice) -> Result<(), StoreError> {
         while self.shards.has_asked() {
