@@ -197,7 +197,7 @@ fn set_by_who_is_late(faults: Faults) -> BTreeSet<String> {
     stage.commit_of(1);
     // The log goes on, and gives up the segment in which that was said.
     for id in 2..8 {
-        stage.send(&quick, publish("r/2", &"new".repeat(2_000)).qos(1).id(id).retain());
+        stage.send(&quick, publish("r/2", "new".repeat(2_000)).qos(1).id(id).retain());
         stage.commit_of(1);
     }
     stage.broker().compact().expect("the disk works");
