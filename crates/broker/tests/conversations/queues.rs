@@ -101,6 +101,27 @@ fn the_identifier_of_a_refused_qos_2_message_is_free() {
     w.receive("r", publish("x", "taken").qos(1));
 }
 
+#[test] // [MQTT3-4.3.3-2] [MQTT5-4.3.3-10]
+fn what_is_stored_before_it_is_routed_is_not_refused_for_a_full_queue() {
+    let limits =
+        Limits { queue_messages_max: 1, on_queue_full: OnQueueFull::Refuse, ..Limits::default() };
+    in_each_version(|version| {
+        let mut w = world(limits.clone());
+        publish_numbered(&mut w, "s", "x", 1, 0..1);
+        w.connect("p", connecting(version).persistent());
+        let said = publish("x", "found no room").qos(2).id(1);
+        w.send("p", said.clone());
+        w.expect("p", pubrec(1));
+        assert_eq!(w.dropped().queue_full, 1);
+        come_back(&mut w);
+        receive_numbered(&mut w, "r", "x", 1, 0..1);
+        // There would be room now, but it is not routed again.
+        w.send("p", said.dup());
+        w.expect("p", pubrec(1));
+        w.expect_quiet();
+    });
+}
+
 #[test]
 fn at_most_once_is_not_refused_for_a_full_queue() {
     let mut w = world(Limits {

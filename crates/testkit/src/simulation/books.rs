@@ -411,8 +411,19 @@ impl Books {
     }
 
     /// Messages were dropped: nobody is owed any more what has not come.
+    ///
+    /// Nor will it be owed a message of QoS 2 whose PUBREC its publisher has yet to hear: its queue
+    /// may have been full when that was routed. PUBREC says then that the message is stored, so a
+    /// full queue cannot refuse it; and who repeats it is answered, and it is not routed again
+    /// `[MQTT3-4.3.3-2]` `[MQTT5-4.3.3-10]`. One of QoS 1 is, and may find room then.
     pub(super) fn forgive(&mut self) {
         self.sessions.values_mut().for_each(|book| book.owed.clear());
+        for number in &self.unacknowledged {
+            let posted = &mut self.messages[*number];
+            if posted.qos == QoS::ExactlyOnce {
+                posted.candidates.clear();
+            }
+        }
     }
 
     /// How many messages were published, delivered, and promised: for a test to make sure that
@@ -620,6 +631,33 @@ mod tests {
         assert!(!is_owed_for_another(true, false), "for the later one it is a retained message");
         assert!(is_owed_for_another(false, true));
         assert!(is_owed_for_another(false, false), "it arrives when that one is there");
+    }
+
+    /// Whether `r` is owed a message that is acknowledged when it has been sent again, and whose
+    /// first may have found no room.
+    fn is_owed_after_drops(qos: QoS) -> bool {
+        let mut books = books(Wish { qos: QoS::ExactlyOnce, ..WISH });
+        let new = New {
+            publisher: "s",
+            era: 0,
+            topic: "t",
+            qos,
+            retain: false,
+            firm: false,
+            unknowable: false,
+            bytes: 10,
+        };
+        let number = books.published(&new, |_| None);
+        books.forgive();
+        books.repeated(number, false);
+        books.acknowledged(number);
+        books.settle("r").is_err()
+    }
+
+    #[test] // [MQTT3-4.3.3-2] [MQTT5-4.3.3-10]
+    fn what_found_no_room_is_owed_if_its_repetition_is_routed_again() {
+        assert!(!is_owed_after_drops(QoS::ExactlyOnce), "it is held, and only answered");
+        assert!(is_owed_after_drops(QoS::AtLeastOnce));
     }
 
     #[test]

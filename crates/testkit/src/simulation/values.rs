@@ -2,7 +2,8 @@
 //! can be known.
 //!
 //! Only one client sets the value of a topic, always at the same QoS, so that the order in which it
-//! does is the order of the numbers.
+//! does is the order of the numbers; but for what it said on a connection that it has left, and that
+//! gets the session later.
 
 use std::collections::BTreeMap;
 
@@ -106,7 +107,7 @@ impl Values {
                 return Err(format!("{name} is retained as {found:?}, and should be {topic:?}"));
             }
             topic.now = found;
-            topic.since.retain(|change| !change.lost);
+            topic.forget_lost();
         }
         Ok(())
     }
@@ -119,10 +120,67 @@ impl Topic {
         self.since.retain(|change| change.lost);
         self.since.extend(later);
     }
+
+    /// All is calm: what was lost has been set by now, or never is.
+    ///
+    /// One that is there may have been set after later ones, if its connection got the session from
+    /// theirs. Of those that are not acknowledged a repetition at QoS 2 is answered, and sets nothing
+    /// `[MQTT3-4.3.3-2]` `[MQTT5-4.3.3-10]`: so which is the last does not follow from PUBREC, and
+    /// shows only when somebody asks again.
+    fn forget_lost(&mut self) {
+        let open = self.since.iter().rposition(|change| !change.lost).unwrap_or(0);
+        let later = self.since.split_off(open);
+        let now = self.now;
+        self.since.retain(|change| !change.lost || change.value() == now);
+        self.since.extend(later.into_iter().filter(|change| !change.lost));
+    }
 }
 
 impl Change {
     fn value(&self) -> Option<usize> {
         (!self.clears).then_some(self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: &str = "r/g/2";
+
+    /// Two values of QoS 2, the first on a connection that its client has left for that of the
+    /// second, which is not acknowledged when somebody asks and has `found` one of them.
+    fn left_and_asked(found: usize) -> Values {
+        let mut values = Values::default();
+        for number in [1, 2] {
+            values.said(TOPIC, number, false, false, &format!("g#{number}"));
+        }
+        values.abandoned(TOPIC, 1);
+        values.learn(&[(TOPIC.into(), found)].into()).expect("it may be there");
+        values
+    }
+
+    fn certain(values: &Values) -> Vec<usize> {
+        values.certain().map(|(_, number)| number).collect()
+    }
+
+    #[test] // [MQTT3-4.3.3-2] [MQTT5-4.3.3-10]
+    fn a_value_that_is_there_may_have_come_after_one_whose_repetition_is_only_answered() {
+        for last in [1, 2] {
+            let mut values = left_and_asked(1);
+            assert_eq!(certain(&values), []);
+            values.acknowledged(TOPIC, 2);
+            assert_eq!(certain(&values), [], "either may have been set last");
+            values.learn(&[(TOPIC.into(), last)].into()).expect("either may be there");
+            assert_eq!(certain(&values), [last]);
+        }
+    }
+
+    #[test]
+    fn a_value_that_was_lost_and_is_not_there_is_not_set_any_more() {
+        let mut values = left_and_asked(2);
+        values.acknowledged(TOPIC, 2);
+        assert_eq!(certain(&values), [2]);
+        assert!(values.learn(&[(TOPIC.into(), 1)].into()).is_err());
     }
 }
