@@ -71,6 +71,10 @@ fn way() -> Result<(), Failure> {
 /// programs and for clocks, so a small machine takes more of them than it has processors.
 const WAITING_TESTS: &str = "4";
 
+/// So many lives of a store are lived, unless the environment says otherwise: half a minute more than by
+/// `cargo test` alone, which is for every day.
+const STORE_SEEDS: (&str, &str) = ("NOCTULE_STORE_SEEDS", "10000");
+
 /// Runs `cargo test` and adds what it counts to `total`. With `loops`, the brokers that the
 /// end-to-end tests start have so many.
 fn tests(total: &mut Tally, arguments: &[&str], loops: Option<&str>) -> Result<(), Failure> {
@@ -78,6 +82,8 @@ fn tests(total: &mut Tally, arguments: &[&str], loops: Option<&str>) -> Result<(
     command.arg("test").args(arguments);
     if let Some(loops) = loops {
         command.env("NOCTULE_TEST_SHARDS", loops).env("RUST_TEST_THREADS", WAITING_TESTS);
+    } else if std::env::var_os(STORE_SEEDS.0).is_none() {
+        command.env(STORE_SEEDS.0, STORE_SEEDS.1);
     }
     let mut child = command
         .stdin(Stdio::null())
