@@ -11,7 +11,7 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play
+from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play, seen_to_be_away
 
 
 def client(name, clean=True, **properties):
@@ -91,6 +91,7 @@ async def numbers(member):
 async def expiry():
     async with client("p", clean=False, SessionExpiryInterval=3600) as away:
         await away.subscribe(topic("t"), qos=1)
+    seen_to_be_away("p")
     async with client("s") as sender:
         for payload, seconds in (("short", 1), ("long", 600)):
             given = with_properties(MessageExpiryInterval=seconds)

@@ -10,7 +10,7 @@ import time
 
 from awscrt import mqtt5
 
-from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play
+from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play, seen_to_be_away
 
 
 class Peer:
@@ -121,6 +121,7 @@ def expiry():
     assert not away.had_session, "a session that nobody made"
     away.subscribe(topic("t"), 1)
     away.leave()
+    seen_to_be_away("p")
     sender = Peer("s")
     for payload, seconds in (("short", 1), ("long", 600)):
         sender.publish(topic("t"), payload, message_expiry_interval_sec=seconds).result(DEADLINE)

@@ -9,7 +9,7 @@ import asyncio
 
 import gmqtt
 
-from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play
+from scenario import DEADLINE, EVERY_BYTE, HOST, PORT, WORD, topic, play, seen_to_be_away
 
 
 class Peer:
@@ -117,6 +117,7 @@ async def expiry():
     away = await started("p", clean=False, session_expiry_interval=3600)
     await away.subscribe(topic("t"), 1)
     await away.client.disconnect()
+    seen_to_be_away("p")
     sender = await started("s")
     sender.client.publish(topic("t"), b"short", qos=1, message_expiry_interval=1)
     sender.client.publish(topic("t"), b"long", qos=1, message_expiry_interval=600)
