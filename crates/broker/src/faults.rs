@@ -73,6 +73,8 @@ faults! {
     ConnackBeforeTicket,
     /// A message of QoS 2 that is repeated is routed again.
     DuplicateRouted,
+    /// A message of QoS 2 is stored without asking its receivers for room.
+    RoomNotAsked,
     /// The identifier of a QoS 2 message is held after its PUBREL.
     ReleaseForgotten,
     /// What is in flight is not sent again on a new connection.

@@ -43,6 +43,7 @@ mod replay;
 mod restore;
 mod retained;
 mod rights;
+mod room;
 mod router;
 mod run;
 mod session;
@@ -65,7 +66,7 @@ pub use entrance::{AcceptedVersions, AssignedPrefix, Entrance, EntranceId, Mount
 pub use expiry::Deadline;
 pub use limits::{Limits, OnQueueFull};
 pub use losses::Lost;
-pub use mail::{Departure, Mail, ReplyTo};
+pub use mail::{Departure, Mail, Question, ReplyTo, RoomWanted};
 pub use memory::{CommonMemory, Memory, Owner, Pressure};
 pub use memory_store::{MemoryStore, Spilled};
 pub use message::{Message, MessageBytes, MessageParts, PublishedBy};

@@ -7,7 +7,7 @@ use crate::message::Message;
 use crate::parcel::Parcel;
 use crate::persist::{Stage, Together};
 use crate::session::SessionHandle;
-use crate::sharing::SharedLetter;
+use crate::sharing::{GroupKey, SharedLetter};
 use noctule_session::AckNumber;
 use std::fmt;
 
@@ -76,6 +76,27 @@ pub enum Mail {
         /// Whether a session refused it because its queue is full.
         refused: bool,
     },
+    /// Whether there is room for a message on the reading shard.
+    RoomWanted(Box<RoomWanted>),
+    /// Whether there is on the writing one.
+    Room {
+        /// Who wrote it.
+        from: ShardId,
+        /// As in the letter that asked.
+        question: Question,
+        /// Whether all who will be owed the message have room.
+        has_room: bool,
+        /// The groups of which a member has.
+        groups: Box<[GroupKey]>,
+        /// Whether places are kept until [`Mail::RoomReturned`] comes.
+        is_kept: bool,
+    },
+    /// The places that are kept on the reading shard are not needed any more: the message comes with the
+    /// next letters, or not at all.
+    RoomReturned {
+        /// As in the letter that asked.
+        question: Question,
+    },
 }
 
 impl Mail {
@@ -89,7 +110,10 @@ impl Mail {
             | Self::SlowDown { .. }
             | Self::SpeedUp { .. }
             | Self::RetainedStored
-            | Self::Settled { .. } => None,
+            | Self::Settled { .. }
+            | Self::RoomWanted(_)
+            | Self::Room { .. }
+            | Self::RoomReturned { .. } => None,
         }
     }
 }
@@ -101,6 +125,8 @@ pub enum ReplyTo {
     Answer(Asker),
     /// Its records are to be stored together with those of the shard that wrote the letter.
     Together(Together),
+    /// The same, and places were kept for it.
+    Promised(Together),
 }
 
 impl ReplyTo {
@@ -109,9 +135,34 @@ impl ReplyTo {
     pub(crate) fn stage(self) -> Option<Stage> {
         match self {
             Self::Answer(asker) => Some(asker.stage),
-            Self::Together(_) => None,
+            Self::Together(_) | Self::Promised(_) => None,
         }
     }
+
+    /// Whether the message is taken however full a queue is.
+    pub(crate) fn is_promised(self) -> bool {
+        matches!(self, Self::Promised(_))
+    }
+}
+
+/// Names a question whether there is room for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    /// Who asks.
+    pub(crate) shard: ShardId,
+    /// For whose message.
+    pub(crate) session: SessionHandle,
+    /// The questions of a shard are numbered.
+    pub(crate) number: u64,
+}
+
+/// A question whether there is room for a message, in sessions and in groups.
+#[derive(Debug)]
+pub struct RoomWanted {
+    pub(crate) question: Question,
+    pub(crate) message: Message,
+    /// The groups of which a member is looked for.
+    pub(crate) groups: Vec<GroupKey>,
 }
 
 /// Names an acknowledgement that waits.
@@ -133,6 +184,8 @@ pub(crate) enum Asks {
     Word(SessionHandle),
     /// That it is stored together with what is recorded here.
     Together(Together),
+    /// The same, of a message for which places were kept.
+    Promised(Together),
 }
 
 /// A connection on its way to the shard of its session, accepted and without its CONNACK.

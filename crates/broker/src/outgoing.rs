@@ -34,7 +34,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) published_by: Option<PublishedBy<'a>>,
     /// The number it was retained with; zero if it was not.
     pub(crate) retained: u64,
-    /// Whether it is sent when there is room for it, so that no queue need refuse it.
+    /// Whether it is sent when there is room for it, or a place was kept for it, so that no queue may refuse it.
     pub(crate) paced: bool,
     /// Whether a session is owed it across a crash, so that its sender has to wait.
     pub(crate) durable: bool,

@@ -8,11 +8,13 @@
 
 use crate::commons::{Commons, Placement, ShardId};
 use crate::faults::{Fault, fault};
+use crate::limits::OnQueueFull;
 use crate::message::Message;
 use crate::persist::{Record, Sequence, SessionKey};
 use crate::principal::Principal;
 use crate::replay::{RecordedReplay, Replay};
 use crate::rights::Standing;
+use crate::room::Promise;
 use crate::session::{Expiry, PerhapsSent, Session, SessionHandle, Terms, Will};
 use crate::shard::Shard;
 use noctule_mqtt::packet::SubscriptionOptions;
@@ -93,6 +95,8 @@ pub(crate) struct Unrouted {
     pub(crate) key: SessionKey,
     pub(crate) packet_id: PacketId,
     pub(crate) message: Message,
+    /// If a full queue may not refuse it.
+    pub(crate) promise: Option<Promise>,
 }
 
 /// Deliveries under way whose messages are still left to the store, by sequence: the identifier, and
@@ -188,10 +192,14 @@ impl Shard {
             self.restore_subscription(handle, &subscription);
         }
         self.watch_restored(handle, now);
+        // Their places were kept, wherever that was.
+        let refuses = self.delivery.limits.on_queue_full == OnQueueFull::Refuse;
         let received = stored.received.into_iter();
         let unrouted = received.map(|(packet_id, message)| {
             let (session, key) = (handle, stored.key);
-            Unrouted { session, client_id: client_id.clone(), key, packet_id, message }
+            let client_id = client_id.clone();
+            let promise = refuses.then(Promise::default);
+            Unrouted { session, client_id, key, packet_id, message, promise }
         });
         self.keep_unrouted(unrouted);
     }
@@ -241,7 +249,7 @@ impl Shard {
     pub fn go_on_restored(&mut self, now: Now) {
         self.set_now(now);
         for unrouted in self.take_unrouted() {
-            self.route_received(&unrouted);
+            self.route_received(unrouted);
         }
         self.depart_restored();
     }

@@ -3,7 +3,6 @@
 use crate::arena::Handle;
 use crate::connection::ConnectionHandle;
 use crate::faults::{Fault, fault};
-use crate::limits::Limits;
 use crate::memory::Owing;
 use crate::message::Message;
 use crate::persist::{Owed, Record, RecordedWill, Sequence, SessionKey, Stage};
@@ -13,6 +12,7 @@ use crate::queue::Queue;
 use crate::replay::{ReplayNumber, Replays};
 use crate::restore::Restored;
 use crate::rights::Standing;
+use crate::room::Places;
 use crate::subscribed::Subscribed;
 use compact_str::CompactString;
 use noctule_mqtt::packet::SubscriptionOptions;
@@ -133,6 +133,8 @@ pub(crate) struct Rare {
     pub(crate) restored: Option<Box<Restored>>,
     /// Messages of its queue that may have been sent before a restart.
     pub(crate) perhaps_sent: PerhapsSent,
+    /// Places that are kept in its queue.
+    pub(crate) places: Places,
     /// Filters of subscriptions that have lost their right, and may get it back.
     suspended: BTreeSet<Box<str>>,
 }
@@ -146,6 +148,7 @@ static NOTHING_RARE: Rare = Rare {
     away_since_ms: None,
     restored: None,
     perhaps_sent: PerhapsSent { left: 0, last: Sequence(0) },
+    places: Places::NONE,
     suspended: BTreeSet::new(),
 };
 
@@ -239,17 +242,6 @@ impl Session {
     /// Whether it is kept when its connection ends, and so has to be kept across a crash.
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry() != Expiry::AtClose
-    }
-
-    /// Whether one more message of `bytes` would be too much for it.
-    pub(crate) fn is_full_for(&self, bytes: usize, limits: &Limits) -> bool {
-        let bytes_max = if self.is_persistent() && !limits.spills_to_memory {
-            limits.queue_stored_bytes_max
-        } else {
-            limits.queue_bytes_max
-        };
-        let taken = self.owing.bytes + self.queue.spilled_bytes();
-        self.queue.len() >= limits.queue_messages_max || taken + bytes > bytes_max
     }
 
     /// What the store has to know of a subscription, and of what is to be handed out for it.

@@ -5,7 +5,8 @@
 //! among its own. A member that is away or full is passed over; a shard that finds none hands the
 //! message to the next one. When all have been asked in vain they are asked once more, and now a
 //! queue will do. So a message makes at most two rounds, and it is in the hands of one shard at a
-//! time: it is never delivered twice, and whoever waits for its acknowledgement hears once.
+//! time: it is never delivered twice, and whoever waits for its acknowledgement hears once. Only one for
+//! which a place was kept, and which finds it taken, makes a third, in which no queue is too full.
 
 use crate::arena::Handle;
 use crate::commons::ShardId;
@@ -27,7 +28,7 @@ use std::rc::Rc;
 /// Names a group on all shards: a hash of its filter, `$share` and share name included, wide enough to
 /// be taken for the filter itself, and with a key, so that nobody can choose two filters of one hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct GroupKey(pub(crate) u128);
+pub struct GroupKey(pub(crate) u128);
 
 /// A group as a shard with members of it knows it, for as long as there are any.
 #[derive(Debug, Default)]
@@ -94,6 +95,8 @@ enum Round {
     Available,
     /// For a member that takes it some time.
     Queue,
+    /// For any member whose session is there.
+    Promised,
 }
 
 /// What became of a message in a group, as far as this shard is concerned.
@@ -225,6 +228,11 @@ impl Delivery {
                     passage.asked.clear();
                     first = here.unwrap_or(first);
                 }
+                None if passage.round == Round::Queue && outgoing.paced => {
+                    passage.round = Round::Promised;
+                    passage.asked.clear();
+                    first = here.unwrap_or(first);
+                }
                 None => {
                     if outgoing.view.qos == QoS::AtMostOnce {
                         self.dropped.away += 1;
@@ -275,6 +283,7 @@ impl Delivery {
             match passage.round {
                 Round::Available => self.takes_now(member, outgoing),
                 Round::Queue => self.takes_later(member, outgoing),
+                Round::Promised => self.takes_anyhow(member, outgoing),
             }
         });
         let Some(index) = found else {
@@ -337,9 +346,18 @@ impl Delivery {
             && !self.is_full_for(member.session, bytes)
     }
 
+    /// Whether a member can have a message put aside for it though its queue is full.
+    fn takes_anyhow(&self, member: &Target, outgoing: &Outgoing<'_>) -> bool {
+        let qos = member.qos.min(self.limits.qos_of_delivery(outgoing.view.qos));
+        self.sessions.get(member.session).is_some_and(|session| {
+            let keeps = qos != QoS::AtMostOnce || session.connection.is_some();
+            keeps && self.has_a_name_for(session, outgoing)
+        })
+    }
+
     /// Whether a message has a name where a member is connected: it has none outside of a mount there. Of one
     /// that is away it is not known where it will be.
-    fn has_a_name_for(&self, session: &Session, outgoing: &Outgoing<'_>) -> bool {
+    pub(crate) fn has_a_name_for(&self, session: &Session, outgoing: &Outgoing<'_>) -> bool {
         let connection = session.connection.and_then(|handle| self.connections.get(handle));
         connection.is_none_or(|found| self.mounts.inner(found, outgoing.view).is_some())
     }
@@ -368,7 +386,7 @@ impl Delivery {
     }
 
     /// Whether nothing more can be stored for a session.
-    fn lacks_space_for(&self, session: &Session) -> bool {
+    pub(crate) fn lacks_space_for(&self, session: &Session) -> bool {
         session.is_persistent() && self.store.lacks_space
     }
 }

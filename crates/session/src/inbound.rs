@@ -60,6 +60,11 @@ impl Inbound {
         self.0.as_ref().is_some_and(|held| held.storing > 0)
     }
 
+    /// Whether the message with this identifier is still being stored.
+    pub fn is_storing_one(&self, packet_id: PacketId) -> bool {
+        self.0.as_ref().is_some_and(|held| held.ids.get(&packet_id) == Some(&true))
+    }
+
     /// A QoS 2 PUBLISH came. If it is new and has to be stored before it counts as received, say so
     /// with `storing` and call [`stored`](Self::stored) when that is done.
     pub fn on_publish(&mut self, packet_id: PacketId, storing: bool) -> Received {
@@ -148,8 +153,10 @@ mod tests {
         let id = PacketId::FIRST;
         assert_eq!(inbound.on_publish(id, true), Received::New);
         assert_eq!(inbound.on_publish(id, true), Received::Storing);
-        assert!(inbound.is_storing());
+        assert!(inbound.is_storing() && inbound.is_storing_one(id));
+        assert!(!inbound.is_storing_one(id.next()));
         assert!(inbound.stored(id));
+        assert!(!inbound.is_storing_one(id));
         assert!(!inbound.is_storing());
         assert_eq!(inbound.on_publish(id, true), Received::Duplicate);
         assert!(!inbound.stored(id));

@@ -94,6 +94,7 @@ impl Delivery {
             Asks::Nothing => return None,
             // Even where nobody was owed it durably a moment ago, somebody may be now.
             Asks::Together(together) => return Some(ReplyTo::Together(together)),
+            Asks::Promised(together) => return Some(ReplyTo::Promised(together)),
             Asks::Word(session) => session,
         };
         let may_refuse = self.limits.on_queue_full == OnQueueFull::Refuse;

@@ -214,10 +214,10 @@ impl Delivery {
         if outgoing.lacks_attribution() {
             self.attribute(outgoing);
         }
-        // Its publisher waits for nothing, so nothing follows from how it went.
-        let refused = outgoing.refused;
+        // Its publisher waits for nothing, so nothing follows from how it went; and no place was kept.
+        let (refused, paced) = (outgoing.refused, std::mem::take(&mut outgoing.paced));
         self.deliver_later(target, QoS::AtMostOnce, retain, outgoing);
-        outgoing.refused = refused;
+        (outgoing.refused, outgoing.paced) = (refused, paced);
     }
 
     fn deliver_acknowledged(&mut self, target: &Target, qos: QoS, outgoing: &mut Outgoing<'_>) {

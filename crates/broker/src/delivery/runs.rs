@@ -75,11 +75,13 @@ impl Delivery {
     /// kept goes the way of single messages then.
     fn has_queue_for_run(&self, session: &Session, run: &Run<'_>) -> bool {
         let bytes = 2 * run.bytes.len() + run.messages * WAITING_BYTES;
+        let places = session.rare().places;
         !session.is_persistent()
             && self.pressure < Pressure::NewWork
             && session.queue.next_place(0, usize::MAX) == Place::Resident
-            && session.queue.len() + run.messages <= self.limits.queue_messages_max
-            && session.owing.bytes + bytes <= self.limits.queue_bytes_max
+            && session.queue.len() + places.messages + run.messages
+                <= self.limits.queue_messages_max
+            && session.owing.bytes + places.bytes + bytes <= self.limits.queue_bytes_max
             && !fault(Fault::PausedReaderDropped)
     }
 

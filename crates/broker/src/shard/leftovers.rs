@@ -30,6 +30,9 @@ pub struct Leftovers {
     pub held_bytes: usize,
     /// What waits for a ticket of the store.
     pub waiting: usize,
+    /// Messages that wait to hear whether there is room for them, here or for another shard, and places that
+    /// are kept in queues.
+    pub asking: usize,
     /// Sessions whose messages are to be loaded.
     pub loads: usize,
     /// Sessions with retained messages on their way.
@@ -56,6 +59,7 @@ impl Shard {
             subscriptions: self.router.subscriptions(),
             index_levels: self.router.index_levels(),
             waiting: delivery.waiting.len(),
+            asking: self.asking.len(),
             loads: delivery.loads.len(),
             replays: delivery.replays.len(),
             letters: delivery.postbags.iter().map(Postbag::letters).sum(),
@@ -71,6 +75,7 @@ impl Shard {
                 left.replays_due += session.replays.len();
             }
             left.inflight += session.outbound.len();
+            left.asking += session.rare().places.messages;
         }
         let connections = &delivery.connections;
         let held = connections.handles().filter_map(|one| connections.get(one));

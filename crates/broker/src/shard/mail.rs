@@ -1,6 +1,7 @@
 //! Mail between shards: what comes from others, and what leaves for them.
 
 use super::Shard;
+use super::asking::RoomFound;
 use crate::commons::ShardId;
 use crate::connection::ConnectionHandle;
 use crate::crowd::Publisher;
@@ -44,6 +45,12 @@ impl Shard {
             Mail::Settled { asker, refused } => {
                 self.complete_answer(asker.session, asker.number, refused, now);
             }
+            Mail::RoomWanted(wanted) => self.on_room_wanted(&wanted),
+            Mail::Room { from, question, has_room, groups, is_kept } => {
+                let answer = RoomFound { from, has_room, groups: &groups, is_kept };
+                self.on_room(question, &answer, now);
+            }
+            Mail::RoomReturned { question } => self.on_room_returned(question),
         }
     }
 
@@ -111,6 +118,7 @@ impl Shard {
         };
         let publisher =
             foreign.publisher.map(|connection| Publisher { shard: Some(foreign.from), connection });
+        outgoing.paced = foreign.reply.is_some_and(ReplyTo::is_promised);
         if outgoing.view.expires.has_passed(self.delivery.now) {
             self.delivery.dropped.expired += route.targets.len() as u64;
         } else {
@@ -127,7 +135,7 @@ impl Shard {
     pub(super) fn reply(&mut self, reply: ReplyTo, durable: bool, refused: bool) {
         let asker = match reply {
             ReplyTo::Answer(asker) => asker,
-            ReplyTo::Together(together) => {
+            ReplyTo::Together(together) | ReplyTo::Promised(together) => {
                 // Also if there is nothing: the others wait for this batch.
                 self.delivery.journal.push(Record::Together { together, batches: None });
                 return;

@@ -5,6 +5,7 @@
 
 mod accept;
 mod acknowledge;
+mod asking;
 mod authenticate;
 mod authorise;
 mod close;
@@ -54,6 +55,7 @@ use crate::session::{SessionHandle, Terms};
 use crate::statistics::Survey;
 use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
+use asking::Asking;
 use compact_str::CompactString;
 use depart::Departing;
 use duel::Duels;
@@ -336,6 +338,7 @@ pub struct Shard {
     departing: BTreeMap<SessionHandle, Departing>,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
+    asking: Asking,
     /// Parcels of other shards that have been emptied, by shard.
     emptied: Vec<Vec<Parcel>>,
     /// Sessions whose subscriptions are to be judged by new policies.
@@ -445,6 +448,7 @@ impl Shard {
             leaving: VecDeque::new(),
             departing: BTreeMap::new(),
             unrouted: Vec::new(),
+            asking: Asking::default(),
             emptied,
             watch: Watch::default(),
             survey: Survey::default(),

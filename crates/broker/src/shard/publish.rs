@@ -9,13 +9,15 @@ use crate::delivery::{Continuation, push_ack};
 use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
+use crate::limits::OnQueueFull;
 use crate::mail::Asks;
 use crate::memory::Pressure;
 use crate::message::{Attribution, Message, MessageView};
 use crate::outgoing::{Outgoing, RawPublish};
-use crate::persist::Record;
+use crate::persist::{Record, Ticket};
 use crate::restore::Unrouted;
 use crate::rights::{Denial, Standing};
+use crate::room::Promise;
 use crate::router::{CachedRoute, Refusal};
 use crate::session::{Answer, Session, SessionHandle, Will};
 use noctule_mqtt::codec::{self, EncodeError, Frame};
@@ -43,6 +45,11 @@ fn write_unaliased(
     let properties = Properties::from_checked(&others);
     let unaliased = Publish { topic: Some(topic), properties, ..*publish };
     codec::encode(&Packet::Publish(unaliased), version, out)
+}
+
+/// That a QoS 2 message was taken.
+pub(super) fn taken(packet_id: PacketId) -> Answer {
+    Answer::Ack { packet: PacketType::Pubrec, packet_id, reason: ReasonCode::Success }
 }
 
 /// What became of a message that was routed.
@@ -282,9 +289,7 @@ impl Shard {
             Received::Duplicate => {
                 // Its PUBREC may still be waiting for those who are owed it.
                 if !self.revive_answer(session, PacketType::Pubrec, packet_id) {
-                    let reason = ReasonCode::Success;
-                    let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
-                    self.delivery.answer(session, answer, None);
+                    self.delivery.answer(session, taken(packet_id), None);
                 }
                 return Ok(());
             }
@@ -313,9 +318,7 @@ impl Shard {
         let Sender { connection, session, .. } = *sender;
         if storing && self.delivery.store.lacks_space {
             self.delivery.dropped.store_full += 1;
-            let reason = ReasonCode::QuotaExceeded;
-            let routed = Routed { reason, durable: false, replies: 0 };
-            self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+            self.refuse_received(sender, packet_id);
             return Ok(false);
         }
         if storing && self.takes_topic(session, outgoing)? {
@@ -323,15 +326,20 @@ impl Shard {
             if self.lacks_memory_to_retain(&outgoing.view)
                 || self.refuses_to_retain(&outgoing.view, Some(session))
             {
-                let reason = ReasonCode::QuotaExceeded;
-                let routed = Routed { reason, durable: false, replies: 0 };
-                self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+                self.refuse_received(sender, packet_id);
                 return Ok(false);
             }
             outgoing.from = Some(session);
             self.delivery.attribute(outgoing);
+            if self.delivery.limits.on_queue_full == OnQueueFull::Refuse
+                && !fault(Fault::RoomNotAsked)
+            {
+                return Ok(self.ask_for_room(sender, packet_id, outgoing));
+            }
             let message = outgoing.message(&mut self.delivery.pool).clone();
-            self.store_received(session, packet_id, message);
+            if let Some(ticket) = self.store_received(session, packet_id, message, None) {
+                self.delivery.answer(session, taken(packet_id), Some(ticket));
+            }
             self.wait_for_store(connection);
             self.block_if_waiting_too_much(connection, session);
             return Ok(true);
@@ -341,12 +349,23 @@ impl Shard {
         Ok(!routed.reason.is_error())
     }
 
+    /// A QoS 2 message is not taken, as something is full.
+    pub(super) fn refuse_received(&mut self, sender: &Sender, packet_id: PacketId) {
+        let reason = ReasonCode::QuotaExceeded;
+        let routed = Routed { reason, durable: false, replies: 0 };
+        self.acknowledge(sender, PacketType::Pubrec, packet_id, &routed);
+    }
+
     /// A QoS 2 message from a persistent session counts as received once it is stored; PUBREC and
-    /// routing wait for that, or a crash could lose or double it.
-    fn store_received(&mut self, session: SessionHandle, packet_id: PacketId, message: Message) {
-        let Some(found) = self.delivery.sessions.get_mut(session) else {
-            return;
-        };
+    /// routing wait for that, or a crash could lose or double it. Returns the ticket.
+    pub(super) fn store_received(
+        &mut self,
+        session: SessionHandle,
+        packet_id: PacketId,
+        message: Message,
+        promise: Option<Promise>,
+    ) -> Option<Ticket> {
+        let found = self.delivery.sessions.get_mut(session)?;
         let key = found.key;
         // None overtakes one that came over a connection with a stricter rule.
         let mut stage = self.delivery.journal.stage();
@@ -357,42 +376,46 @@ impl Shard {
         let record = Record::Received { key, packet_id, message: message.clone() };
         let ticket = self.delivery.journal.push(record);
         let client_id = found.client_id.as_str().into();
-        let unrouted = Unrouted { session, client_id, key, packet_id, message };
+        let unrouted = Unrouted { session, client_id, key, packet_id, message, promise };
         let next = Continuation::Route(Box::new(unrouted));
         self.delivery.wait_for(ticket, stage, next);
-        let reason = ReasonCode::Success;
-        let answer = Answer::Ack { packet: PacketType::Pubrec, packet_id, reason };
-        self.delivery.answer(session, answer, Some(ticket));
+        Some(ticket)
     }
 
     /// A received QoS 2 message is stored: routes it. Its PUBREC follows in its own turn.
-    pub(crate) fn route_received(&mut self, unrouted: &Unrouted) {
-        let Unrouted { session, client_id, key, packet_id, message } = unrouted;
-        let from = match self.delivery.sessions.get_mut(*session) {
+    pub(crate) fn route_received(&mut self, unrouted: Unrouted) {
+        let Unrouted { session, client_id, key, packet_id, message, promise } = unrouted;
+        let from = match self.delivery.sessions.get_mut(session) {
             Some(found) => {
-                found.inbound.stored(*packet_id);
-                Some(*session)
+                found.inbound.stored(packet_id);
+                Some(session)
             }
-            None => self.clients.find(client_id, &self.delivery.sessions),
+            None => self.clients.find(&client_id, &self.delivery.sessions),
         };
-        self.delivery.journal.push(Record::Routed { key: *key, packet_id: *packet_id });
+        self.delivery.journal.push(Record::Routed { key, packet_id });
+        let is_promised = promise.is_some();
+        // In front of the message, so that it finds its places free.
+        self.delivery.redeem(promise.unwrap_or_default());
         // Nobody knows by now where its client came in.
         if from.is_none()
-            && !self.may_author_publish(message, &Standing::default(), Denial::Publish)
+            && !self.may_author_publish(&message, &Standing::default(), Denial::Publish)
         {
             return;
         }
-        self.route_once(message, from);
+        self.route_once(&message, from, is_promised);
     }
 
     /// Routes a message of which this turn's batch says that it is routed. That must not be stored
     /// without what it makes other shards owe, nor they without it: a crash in between would lose the
-    /// message or double it.
-    fn route_once(&mut self, message: &Message, from: Option<SessionHandle>) {
+    /// message or double it. One that is promised comes to all it is for; what a full queue refuses of
+    /// another is counted there.
+    fn route_once(&mut self, message: &Message, from: Option<SessionHandle>, is_promised: bool) {
         let together = self.delivery.journal.name_together(self.id);
-        let asks = Asks::Together(together);
-        // It was checked when it came; what a full queue refuses now is counted there.
-        let routed = self.route(&mut Outgoing::of_message(message), from, None, asks);
+        let asks = if is_promised { Asks::Promised(together) } else { Asks::Together(together) };
+        let mut outgoing = Outgoing::of_message(message);
+        outgoing.paced = is_promised;
+        // It was checked when it came.
+        let routed = self.route(&mut outgoing, from, None, asks);
         let elsewhere = routed.map_or(0, |routed| routed.replies);
         if elsewhere > 0 {
             let batches = Some(elsewhere + 1);
@@ -424,9 +447,9 @@ impl Shard {
             let received_ms = self.delivery.stored_now().wall_ms;
             let attribution = Attribution { published_by, received_ms };
             let expiring = self.delivery.pool.attributed(&view, &attribution);
-            return self.route_once(&expiring, None);
+            return self.route_once(&expiring, None, false);
         }
-        self.route_once(message, None);
+        self.route_once(message, None, false);
     }
 
     /// Keeps a message if it is to be retained, and hands it to everybody who wants its topic. Its
@@ -467,7 +490,7 @@ impl Shard {
             }
         }
         // What is promised already is kept whatever there is.
-        let may_refuse = !matches!(asks, Asks::Together(_));
+        let may_refuse = !matches!(asks, Asks::Together(_) | Asks::Promised(_));
         if may_refuse
             && outgoing.view.retain
             && !outgoing.view.payload.is_empty()
@@ -491,7 +514,10 @@ impl Shard {
             return Ok(Routed { reason, durable: false, replies: 0 });
         }
         let mut asks = asks;
-        if self.delivery.store.lacks_space && self.delivery.would_store(route, outgoing) {
+        if self.delivery.store.lacks_space
+            && !outgoing.paced
+            && self.delivery.would_store(route, outgoing)
+        {
             // Before anybody gets it: who is refused sends it again.
             if matches!(asks, Asks::Word(_)) && self.delivery.refuses_publisher(from) {
                 self.delivery.dropped.store_full += 1;
@@ -624,7 +650,11 @@ impl Shard {
     }
 
     /// Stops reading a connection that has too many answers waiting for the store.
-    fn block_if_waiting_too_much(&mut self, handle: ConnectionHandle, session: SessionHandle) {
+    pub(super) fn block_if_waiting_too_much(
+        &mut self,
+        handle: ConnectionHandle,
+        session: SessionHandle,
+    ) {
         let waiting =
             self.delivery.sessions.get(session).map_or(0, |session| session.answers.len());
         if waiting >= self.delivery.limits.acks_waiting_max

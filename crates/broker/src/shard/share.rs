@@ -4,7 +4,7 @@
 use super::Shard;
 use crate::commons::{Placement, ShardId};
 use crate::delivery::Delivery;
-use crate::mail::Asks;
+use crate::mail::{Asks, ReplyTo};
 use crate::offer::Sharing;
 use crate::outgoing::Outgoing;
 use crate::session::SessionHandle;
@@ -50,6 +50,7 @@ impl Shard {
         let SharedLetter { message, group, passage } = letter;
         let mut outgoing = Outgoing::of_message(&message);
         let reply = passage.reply;
+        outgoing.paced = reply.is_some_and(ReplyTo::is_promised);
         let expired = outgoing.view.expires.has_passed(self.delivery.now);
         let choice = self.choice(outgoing.view.topic);
         let route = self.router.route(outgoing.view.topic, self.delivery.law());

@@ -341,7 +341,7 @@ impl Shard {
                 self.send_more(session);
             }
             Continuation::Pubrel { session, packet_id } => self.send_pubrel(session, packet_id),
-            Continuation::Route(unrouted) => self.route_received(&unrouted),
+            Continuation::Route(unrouted) => self.route_received(*unrouted),
         }
     }
 

@@ -62,10 +62,11 @@ fn a_full_queue_can_refuse_the_message_instead() {
     let limits =
         Limits { queue_messages_max: 1, on_queue_full: OnQueueFull::Refuse, ..Limits::default() };
     in_each_version(|version| {
-        for qos in [1, 2] {
+        for (qos, is_kept) in [(1, false), (2, false), (1, true), (2, true)] {
             let mut w = world(limits.clone());
             publish_numbered(&mut w, "s", "x", 1, 0..1);
-            w.connect("p", connecting(version));
+            let connect = connecting(version);
+            w.connect("p", if is_kept { connect.persistent() } else { connect });
             w.send("p", publish("x", "refused").qos(qos).id(1));
             if version == ProtocolVersion::V5 {
                 let ack = if qos == 1 { puback(1) } else { pubrec(1) };
@@ -85,28 +86,115 @@ fn a_full_queue_can_refuse_the_message_instead() {
 
 #[test] // [MQTT5-4.3.3-9]
 fn the_identifier_of_a_refused_qos_2_message_is_free() {
-    let mut w = world(Limits {
-        queue_messages_max: 1,
-        on_queue_full: OnQueueFull::Refuse,
-        ..Limits::default()
-    });
-    publish_numbered(&mut w, "s", "x", 1, 0..1);
-    w.connect("p", v5());
-    w.send("p", publish("x", "refused").qos(2).id(1));
-    w.expect("p", pubrec(1).because(ReasonCode::QuotaExceeded));
+    for connect in [v5(), v5().persistent()] {
+        let mut w = world(refusing(1));
+        publish_numbered(&mut w, "s", "x", 1, 0..1);
+        w.connect("p", connect);
+        w.send("p", publish("x", "refused").qos(2).id(1));
+        w.expect("p", pubrec(1).because(ReasonCode::QuotaExceeded));
+        w.send("p", pubrel(1));
+        w.expect("p", pubcomp(1).because(ReasonCode::PacketIdentifierNotFound));
+        come_back(&mut w);
+        receive_numbered(&mut w, "r", "x", 1, 0..1);
+        w.send("p", publish("x", "taken").qos(2).id(1));
+        w.expect("p", pubrec(1));
+        w.receive("r", publish("x", "taken").qos(1));
+    }
+}
+
+/// Queues that take so many messages and refuse further ones.
+fn refusing(queue_messages_max: usize) -> Limits {
+    Limits { queue_messages_max, on_queue_full: OnQueueFull::Refuse, ..Limits::default() }
+}
+
+#[test] // [MQTT3-4.6.0-3] [MQTT5-4.6.0-3]
+fn as_many_are_taken_as_there_is_room_for_though_none_is_stored_yet() {
+    let mut w = world(refusing(3));
+    w.connect("p", v5().persistent());
+    w.hold_store();
+    for id in 1..=5 {
+        w.send("p", publish("x", (id - 1).to_string()).qos(2).id(id));
+    }
+    w.send("s", publish("x", "no").qos(1).id(9));
+    w.expect_closed("s");
+    w.let_store_run();
+    (1..=3).for_each(|id| drop(w.expect("p", pubrec(id))));
+    (4..=5).for_each(|id| drop(w.expect("p", pubrec(id).because(ReasonCode::QuotaExceeded))));
     come_back(&mut w);
-    receive_numbered(&mut w, "r", "x", 1, 0..1);
-    w.send("p", publish("x", "taken").qos(2).id(1));
-    w.expect("p", pubrec(1));
-    w.receive("r", publish("x", "taken").qos(1));
+    receive_numbered(&mut w, "r", "x", 1, 0..3);
+    // What comes again is new, and there is room.
+    w.send("p", publish("x", "3").qos(2).id(4).dup());
+    w.expect("p", pubrec(4));
+    receive_numbered(&mut w, "r", "x", 1, 3..4);
+    w.expect_quiet();
+}
+
+#[test]
+fn what_is_refused_is_not_retained_and_comes_to_nobody() {
+    let mut w = world(refusing(1));
+    publish_numbered(&mut w, "s", "x", 1, 0..1);
+    w.connect("other", v5());
+    w.subscribe("other", "x", 2);
+    w.connect("p", v5().persistent());
+    w.send("p", publish("x", "no").qos(2).id(1).retain());
+    w.expect("p", pubrec(1).because(ReasonCode::QuotaExceeded));
+    w.subscribe("other", "x", 2);
+    w.expect_quiet();
+}
+
+#[test]
+fn a_place_is_free_again_when_its_receiver_is_gone_or_its_message_has_come() {
+    for ends in [false, true] {
+        let mut w = world(refusing(1));
+        w.connect("p", v5().persistent());
+        w.hold_store();
+        w.send("p", publish("x", "0").qos(2).id(1));
+        if ends {
+            w.forget("r", ProtocolVersion::V311);
+            w.start("r", v311().persistent());
+        }
+        w.let_store_run();
+        w.expect("p", pubrec(1));
+        if ends {
+            w.expect("r", connack());
+            w.subscribe("r", "x", 1);
+            w.disconnect("r");
+        } else {
+            come_back(&mut w);
+            receive_numbered(&mut w, "r", "x", 1, 0..1);
+            w.disconnect("r");
+        }
+        w.send("p", publish("x", "1").qos(2).id(2));
+        w.expect("p", pubrec(2));
+        w.send("p", publish("x", "2").qos(2).id(3));
+        w.expect("p", pubrec(3).because(ReasonCode::QuotaExceeded));
+        come_back(&mut w);
+        receive_numbered(&mut w, "r", "x", 1, 1..2);
+    }
+}
+
+#[test]
+fn a_client_that_reads_has_room_for_as_many_as_may_be_under_way_to_it() {
+    let mut w = World::with(Limits { inflight_out_max: 2, ..refusing(1) });
+    w.connect("r", v5());
+    w.subscribe("r", "x", 2);
+    w.connect("p", v5().persistent());
+    w.hold_store();
+    for id in 1..=3 {
+        w.send("p", publish("x", id.to_string()).qos(2).id(id));
+    }
+    w.let_store_run();
+    (1..=2).for_each(|id| drop(w.expect("p", pubrec(id))));
+    w.expect("p", pubrec(3).because(ReasonCode::QuotaExceeded));
+    w.receive("r", publish("x", "1").qos(2));
+    w.receive("r", publish("x", "2").qos(2));
+    w.expect_quiet();
 }
 
 #[test] // [MQTT3-4.3.3-2] [MQTT5-4.3.3-10]
-fn what_is_stored_before_it_is_routed_is_not_refused_for_a_full_queue() {
-    let limits =
-        Limits { queue_messages_max: 1, on_queue_full: OnQueueFull::Refuse, ..Limits::default() };
+fn what_is_dropped_for_a_full_queue_is_taken_and_not_routed_again() {
     in_each_version(|version| {
-        let mut w = world(limits.clone());
+        let mut w = world(Limits { queue_messages_max: 1, ..Limits::default() });
         publish_numbered(&mut w, "s", "x", 1, 0..1);
         w.connect("p", connecting(version).persistent());
         let said = publish("x", "found no room").qos(2).id(1);

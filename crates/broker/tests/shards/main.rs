@@ -2,6 +2,7 @@
 //! reads his mail first. Each test is a claim; the mail is delivered when the test says so, so
 //! nothing here waits.
 
+mod asking;
 mod deferring;
 mod governing;
 mod handing_over;

@@ -34,6 +34,7 @@ mod example_tests;
 mod faulty_proxy;
 mod foreign;
 mod format_tests;
+mod full_queue_tests;
 mod gmqtt_tests;
 mod handover_tests;
 mod haproxy;

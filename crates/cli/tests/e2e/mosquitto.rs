@@ -88,6 +88,11 @@ pub(crate) fn publish(broker: &Broker, version: &str, flags: &[&str]) {
     Program::start(client("mosquitto_pub", broker, version).args(flags)).finish().well();
 }
 
+/// Runs mosquitto_pub to its end, whatever that is.
+pub(crate) fn refused(broker: &Broker, version: &str, flags: &[&str]) -> Finished {
+    Program::start(client("mosquitto_pub", broker, version).args(flags)).finish()
+}
+
 /// Publishes one message per line over one connection.
 pub(crate) fn publish_lines(broker: &Broker, version: &str, flags: &[&str], lines: &[String]) {
     let input = lines.iter().map(|line| format!("{line}\n")).collect::<String>();

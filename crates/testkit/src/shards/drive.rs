@@ -82,6 +82,9 @@ impl Shards {
                     Mail::SpeedUp { .. } => "word that a receiver is waited for no longer",
                     Mail::RetainedStored => "word that retained messages are stored",
                     Mail::Settled { .. } => "word that a message is settled",
+                    Mail::RoomWanted(_) => "a question whether there is room for a message",
+                    Mail::Room { .. } => "word whether there is room for a message",
+                    Mail::RoomReturned { .. } => "word that the room kept for a message is free",
                 };
                 self.note(format!("shard {to} gets {what} from shard {from}"));
                 let lurker = self.before_ambush(to);

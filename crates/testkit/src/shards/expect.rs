@@ -134,6 +134,10 @@ impl Shards {
                 self.fail(&format!("something is left on shard {shard}: {left:?}"));
             }
         }
+        let asking: Vec<_> = self.leftovers().iter().map(|left| left.asking).collect();
+        if asking.iter().any(|asking| *asking > 0) {
+            self.fail(&format!("on shards messages wait for room, or room for them: {asking:?}"));
+        }
         for node in &self.nodes {
             let memory = Memory { mail: 0, ..node.shard.borrow().memory() };
             if memory.total() != 0 {

@@ -410,11 +410,11 @@ impl Books {
         }
     }
 
-    /// Messages were dropped: nobody is owed any more what has not come.
+    /// Messages were dropped, and whoever published them has heard an acknowledgement: nobody is owed any
+    /// more what has not come.
     ///
     /// Nor will it be owed a message of QoS 2 whose PUBREC its publisher has yet to hear: its queue
-    /// may have been full when that was routed. PUBREC says then that the message is stored, so a
-    /// full queue cannot refuse it; and who repeats it is answered, and it is not routed again
+    /// may have been full when that was routed, and who repeats it is answered, and it is not routed again
     /// `[MQTT3-4.3.3-2]` `[MQTT5-4.3.3-10]`. One of QoS 1 is, and may find room then.
     pub(super) fn forgive(&mut self) {
         self.sessions.values_mut().for_each(|book| book.owed.clear());

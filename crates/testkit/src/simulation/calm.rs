@@ -123,7 +123,10 @@ impl Simulation {
         let stage = &mut self.stage;
         let drops = stage.w.drops();
         if drops.1 != stage.drops.1 {
-            stage.books.forgive();
+            // Where queues refuse, what was acknowledged was not dropped.
+            if !stage.course.refuses() {
+                stage.books.forgive();
+            }
             stage.books.lossy = true;
         }
         for guest in self.guests.iter().filter(|guest| guest.phase == Phase::Connected) {

@@ -319,7 +319,13 @@ impl Guest {
     ) -> Result<(), String> {
         let sending = &self.sending[at];
         let number = sending.number;
-        stage.values.acknowledged(&sending.publish.topic, number);
+        let topic = &sending.publish.topic;
+        if reason.is_error() && sending.publish.qos == QoS::ExactlyOnce {
+            // Of a session that is kept it was not taken at all, of another it is retained all the same.
+            stage.values.abandoned(topic, number);
+        } else {
+            stage.values.acknowledged(topic, number);
+        }
         if reason.is_error() {
             stage.books.abandoned(number);
             let full = reason == ReasonCode::QuotaExceeded && stage.course.refuses();

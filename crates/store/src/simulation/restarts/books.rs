@@ -16,6 +16,8 @@ pub(super) struct Published {
     pub(super) acknowledged_at: Option<usize>,
     /// It was sent more than once.
     pub(super) repeated: bool,
+    /// A full queue has refused it.
+    pub(super) refused: bool,
     /// When it was sent first, in the order of all that happened.
     pub(super) at: usize,
 }
@@ -35,6 +37,7 @@ pub(super) struct Books {
     pub(super) heard: usize,
     pub(super) resumed: usize,
     pub(super) continued: usize,
+    pub(super) refused: usize,
 }
 
 impl Books {
@@ -120,6 +123,11 @@ impl Books {
                     // One at QoS 2 is routed when it is stored, and so may come behind one at QoS 1.
                     published.is_some_and(|one| name.1 >= number || one.qos != qos)
                 };
+                // One that is retained in its place may have been refused by this very client's queue.
+                let mut all = self.published.iter();
+                if all.any(|(name, one)| one.refused && one.topic == topic && name.1 > number) {
+                    continue;
+                }
                 if !client.heard.iter().any(|heard| heard.at > ask.at && is_it(heard.name)) {
                     let who = &client.name;
                     return Err(format!(

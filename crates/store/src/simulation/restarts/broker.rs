@@ -7,7 +7,7 @@ use crate::faults::{Fault, Faults};
 use crate::simulation::life;
 use crate::store::{Load, Persist, take_together};
 use crate::testing::{SimulatedDisk, SimulatedFile};
-use noctule_broker::{Action, Event, Limits, Now, ShardId};
+use noctule_broker::{Action, Event, Limits, Now, OnQueueFull, ShardId};
 use noctule_testkit::{Dice, Given, Pieces, Shards};
 use std::ops::Range;
 
@@ -40,7 +40,28 @@ impl Broker {
         faults: Faults,
         dice: &mut Dice,
     ) -> Result<Self, StoreError> {
-        let mut broker = Self::of(1 + dice.below(3), disk, faults)?;
+        Self::start_with(&limits(), disk, faults, dice)
+    }
+
+    /// One whose queues may be full and refuse what is more.
+    pub(super) fn start_refusing(
+        disk: &SimulatedDisk,
+        faults: Faults,
+        dice: &mut Dice,
+    ) -> Result<Self, StoreError> {
+        let queue_messages_max = dice.pick(&[4, 15, 100_000]);
+        let on_queue_full = OnQueueFull::Refuse;
+        let limits = Limits { queue_messages_max, on_queue_full, ..limits() };
+        Self::start_with(&limits, disk, faults, dice)
+    }
+
+    fn start_with(
+        limits: &Limits,
+        disk: &SimulatedDisk,
+        faults: Faults,
+        dice: &mut Dice,
+    ) -> Result<Self, StoreError> {
+        let mut broker = Self::with(1 + dice.below(3), limits, disk, faults)?;
         broker.shards.in_pieces(Pieces::Random(dice.roll()));
         broker.shards.defer(dice.chance(60));
         Ok(broker)
@@ -49,6 +70,15 @@ impl Broker {
     /// One of so many shards.
     pub(super) fn of(
         shards: usize,
+        disk: &SimulatedDisk,
+        faults: Faults,
+    ) -> Result<Self, StoreError> {
+        Self::with(shards, &limits(), disk, faults)
+    }
+
+    fn with(
+        shards: usize,
+        limits: &Limits,
         disk: &SimulatedDisk,
         faults: Faults,
     ) -> Result<Self, StoreError> {
@@ -62,7 +92,7 @@ impl Broker {
             next_retained: recovered.next_retained,
             next_key: recovered.next_key,
         };
-        let mut shards = Shards::beginning_with(shards, &limits(), given, now);
+        let mut shards = Shards::beginning_with(shards, limits, given, now);
         shards.keep_whole_transcript();
         Ok(Self { shards, engine, assembly: Assembly::default(), faults, loads: 0 })
     }

@@ -136,6 +136,7 @@ impl Client {
 
     /// Does something.
     pub(super) fn act(&mut self, w: &mut Shards, books: &mut Books, dice: &mut Dice) {
+        self.note_closed(w);
         if !self.connected {
             if !self.connecting && dice.chance(60) {
                 self.connect(w, dice);
@@ -164,10 +165,19 @@ impl Client {
 
     /// Does what is left to be done.
     pub(super) fn finish(&mut self, w: &mut Shards, _: &mut Books) {
+        self.note_closed(w);
         if !self.connected && !self.connecting {
             self.connect(w, &mut Dice::new(1));
         }
         while self.connected && self.answer(w) {}
+    }
+
+    /// Before MQTT 5 a message is refused by closing.
+    fn note_closed(&mut self, w: &mut Shards) {
+        if self.connected && !w.is_open(&self.name) {
+            w.retire(&self.name);
+            self.is_cut_off();
+        }
     }
 
     /// Subscribes to its filter, for the first time or again.
@@ -214,8 +224,15 @@ impl Client {
         let topic = if retain { format!("{topic}/{}", self.number) } else { topic.to_owned() };
         let at = books.now();
         let qos = 1 + dice.below(2) as u8;
-        let published =
-            Published { topic, qos, retain, acknowledged_at: None, repeated: false, at };
+        let published = Published {
+            topic,
+            qos,
+            retain,
+            acknowledged_at: None,
+            repeated: false,
+            refused: false,
+            at,
+        };
         books.published.insert(name, published);
         self.next_id = self.next_id % 200 + 1;
         let id = self.next_id;
@@ -278,7 +295,7 @@ impl Client {
                 self.subscribed_at.get_or_insert(now);
             }
             Said::Publish(publishing) => self.hear_publish(&publishing, books)?,
-            Said::Ack { packet, id, .. } => self.hear_ack(packet, id, books),
+            Said::Ack { packet, id, reason } => self.hear_ack(packet, id, reason, books),
             other => return Err(format!("{} hears {other}", self.name)),
         }
         Ok(())
@@ -318,7 +335,7 @@ impl Client {
         Ok(())
     }
 
-    fn hear_ack(&mut self, packet: PacketType, id: u16, books: &mut Books) {
+    fn hear_ack(&mut self, packet: PacketType, id: u16, reason: ReasonCode, books: &mut Books) {
         let now = books.now();
         if packet == PacketType::Pubrel {
             self.held.remove(&id);
@@ -328,6 +345,16 @@ impl Client {
         let Some(at) = self.sending.iter().position(|(sending, _, _)| *sending == id) else {
             return;
         };
+        if reason == ReasonCode::QuotaExceeded {
+            // Whoever else has got it, it was not acknowledged.
+            if let Some((_, name, _)) = self.sending.remove(at)
+                && let Some(published) = books.published.get_mut(&name)
+            {
+                published.refused = true;
+            }
+            books.refused += 1;
+            return;
+        }
         if matches!(packet, PacketType::Puback | PacketType::Pubrec)
             && let Some(published) = books.published.get_mut(&self.sending[at].1)
         {

@@ -42,6 +42,8 @@ struct Seen {
     resumed: usize,
     /// Deliveries that went on after a restart with their identifiers.
     continued: usize,
+    /// Messages that full queues have refused.
+    refused: usize,
     loads: usize,
 }
 
@@ -53,6 +55,7 @@ impl Seen {
         self.power_cuts += other.power_cuts;
         self.resumed += other.resumed;
         self.continued += other.continued;
+        self.refused += other.refused;
         self.loads += other.loads;
     }
 }
@@ -129,7 +132,8 @@ impl Run {
     }
 
     fn start(&mut self) -> Result<(), String> {
-        match Broker::start(&self.disk, self.faults, &mut self.dice) {
+        let start = if self.dice.chance(50) { Broker::start } else { Broker::start_refusing };
+        match start(&self.disk, self.faults, &mut self.dice) {
             Ok(broker) => {
                 self.broker = Some(broker);
                 // Now and then the power goes some time later.
@@ -271,6 +275,7 @@ impl Run {
         self.seen.acknowledged = self.books.acknowledged();
         self.seen.heard = self.books.heard;
         self.seen.continued = self.books.continued;
+        self.seen.refused = self.books.refused;
         self.seen.resumed = self.books.resumed;
         Ok(())
     }
@@ -306,6 +311,7 @@ fn what_a_broker_has_acknowledged_survives_whatever_happens_to_it() {
     each(total.power_cuts, 1);
     each(total.continued, 1);
     each(total.loads, 1);
+    each(total.refused, 1);
 }
 
 /// Mistakes in the broker and in the log that a run has to find.
