@@ -259,6 +259,18 @@ impl Delivery {
         self.memory.sessions -= session.bytes();
     }
 
+    /// So much is at hand, or spilled to memory, of what a session that has ended leaves to others.
+    pub(crate) fn count_departing(&mut self, weight: usize) {
+        self.memory.owed += weight;
+        self.departing_weight += weight;
+    }
+
+    /// It is taken in hand again.
+    pub(crate) fn uncount_departing(&mut self, weight: usize) {
+        self.memory.owed -= weight;
+        self.departing_weight -= weight;
+    }
+
     /// How much memory so many spilled bytes take.
     pub(crate) fn spilled_weight(&self, bytes: usize) -> usize {
         if self.limits.spills_to_memory { bytes } else { 0 }
@@ -299,7 +311,7 @@ impl Delivery {
                 .postbags
                 .get(usize::from(shard.0))
                 .map_or(0, |postbag| postbag.unread() as usize),
-            Owner::Ended => self.discarded.weight(),
+            Owner::Ended => self.discarded.weight() + self.departing_weight,
         }
     }
 

@@ -25,7 +25,22 @@ struct Resident {
     bytes: usize,
     /// When to look for expired messages at the earliest.
     next_expiry: Deadline,
+    look: Look,
 }
+
+/// How far the messages have been looked through for expired ones.
+#[derive(Debug, Default)]
+struct Look {
+    /// So many from the front are done.
+    done: usize,
+    /// When the first of these expires that have not.
+    first: Deadline,
+    /// When it was gone on with last, in monotonic milliseconds.
+    at_ms: u64,
+}
+
+/// So many messages are looked at in a millisecond.
+const LOOKED_AT: usize = 1_000;
 
 /// The part of the queue that only the store holds.
 #[derive(Debug, Default)]
@@ -151,6 +166,7 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Owed> {
         let resident = self.resident.as_mut()?;
         let owed = resident.messages.pop_front()?;
+        resident.look.done = resident.look.done.saturating_sub(1);
         let leaks = fault(Fault::QueueBytesLeaked);
         if !leaks {
             resident.bytes -= owed.bytes();
@@ -166,8 +182,9 @@ impl Queue {
         self.resident.into_iter().flat_map(|resident| resident.messages)
     }
 
-    /// Takes out the messages at hand that have expired. As that means to look at all of them, it
-    /// is done once a second at most.
+    /// Takes out messages at hand that have expired. There may be a million messages, so in each
+    /// millisecond it looks at a slice of them, the oldest first, and when it has been through it begins
+    /// anew once one of the others has expired, after a second at the earliest.
     pub(crate) fn take_expired(
         &mut self,
         now: Now,
@@ -177,18 +194,29 @@ impl Queue {
         else {
             return Vec::new();
         };
-        let mut expired = Vec::new();
-        let all = std::mem::take(&mut resident.messages);
-        for owed in all {
-            if owed.message.expires().has_passed(now) && !is_begun(owed.sequence) {
-                expired.push(owed);
-            } else {
-                resident.messages.push_back(owed);
+        let (messages, look) = (&mut resident.messages, &mut resident.look);
+        if look.done > 0 && look.at_ms == now.mono_ms {
+            return Vec::new();
+        }
+        let end = messages.len().min(look.done + LOOKED_AT);
+        let mut first = if look.done == 0 { Deadline::NEVER } else { look.first };
+        // Those that stay go to the front of the slice, in their order.
+        let mut stay = look.done;
+        for at in look.done..end {
+            let expires = messages[at].message.expires();
+            if !expires.has_passed(now) || is_begun(messages[at].sequence) {
+                first = first.min(expires);
+                messages.swap(stay, at);
+                stay += 1;
             }
         }
+        let expired: Vec<_> = messages.drain(stay..end).collect();
         resident.bytes -= expired.iter().map(Owed::bytes).sum::<usize>();
-        let next = resident.messages.iter().map(|owed| owed.message.expires()).min();
-        resident.next_expiry = next.unwrap_or_default().max(Deadline::after(1, now));
+        *look = Look { done: stay, first, at_ms: now.mono_ms };
+        if stay == messages.len() {
+            resident.next_expiry = first.max(Deadline::after(1, now));
+            resident.look = Look::default();
+        }
         expired
     }
 
@@ -204,11 +232,6 @@ impl Queue {
             }
             _ => false,
         }
-    }
-
-    /// Whether a load is on its way.
-    pub(crate) fn is_loading(&self) -> bool {
-        self.spill.as_ref().is_some_and(|spill| spill.loading.is_some())
     }
 
     /// The message behind which the part lies that is left to the store.
@@ -248,8 +271,9 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Message, MessageParts};
+    use crate::message::{Message, MessageParts, MessagePool, MessageView};
     use noctule_mqtt::QoS;
+    use std::sync::Arc;
 
     const LARGE: usize = 1_000_000;
 
@@ -300,6 +324,68 @@ mod tests {
         assert!(queue.start_load(&Limits::default()));
         queue.loaded(Vec::new());
         assert!(queue.is_empty() && !queue.start_load(&Limits::default()));
+    }
+
+    fn expiring(sequence: u64, at_ms: u64) -> Owed {
+        let owed = owed(sequence);
+        let view = MessageView { expires: Deadline::after(0, at(at_ms)), ..owed.message.view() };
+        let message = MessagePool::new(&Arc::default()).own(&view);
+        Owed { message, ..owed }
+    }
+
+    fn at(mono_ms: u64) -> Now {
+        Now { mono_ms, wall_ms: 0 }
+    }
+
+    fn sequences(messages: &[Owed]) -> Vec<u64> {
+        messages.iter().map(|owed| owed.sequence.0).collect()
+    }
+
+    /// Of those that have expired, in whatever order.
+    fn sorted(messages: &[Owed]) -> Vec<u64> {
+        let mut sequences = sequences(messages);
+        sequences.sort_unstable();
+        sequences
+    }
+
+    #[test]
+    fn a_long_queue_is_looked_through_for_expired_messages_a_slice_in_a_millisecond() {
+        let mut queue = Queue::default();
+        let long = 3 * LOOKED_AT as u64 + 7;
+        // Every tenth has expired at 5, the others never do.
+        for number in 1..=long {
+            queue.push(if number % 10 == 0 { expiring(number, 5) } else { owed(number) });
+        }
+        let nobody = |_| false;
+        assert!(queue.take_expired(at(4), nobody).is_empty());
+        let slice = LOOKED_AT as u64;
+        let first = queue.take_expired(at(5), nobody);
+        assert_eq!(sorted(&first), (1..=slice / 10).map(|tenth| tenth * 10).collect::<Vec<_>>());
+        assert!(queue.take_expired(at(5), nobody).is_empty(), "that was it for this millisecond");
+        // What leaves in between is no reason to pass one over, nor is what comes.
+        let left: Vec<_> = (0..500).filter_map(|_| queue.pop()).collect();
+        queue.push(expiring(long + 1, 6));
+        let mut later = Vec::new();
+        for ms in 6..20 {
+            later.extend(queue.take_expired(at(ms), nobody));
+        }
+        let expected = (slice / 10 + 1..=long / 10).map(|tenth| tenth * 10).chain([long + 1]);
+        assert_eq!(sorted(&later), expected.collect::<Vec<_>>());
+        let mut rest = left;
+        rest.extend(std::iter::from_fn(|| queue.pop()));
+        let stay = (1..=long).filter(|number| number % 10 != 0);
+        assert_eq!(sequences(&rest), stay.collect::<Vec<_>>(), "in their order");
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    #[test]
+    fn one_whose_delivery_has_begun_stays_and_is_looked_at_again_after_a_second() {
+        let mut queue = Queue::default();
+        (1..=3).for_each(|number| queue.push(expiring(number, 5)));
+        assert_eq!(sorted(&queue.take_expired(at(9), |one| one == Sequence(2))), [1, 3]);
+        assert!(queue.take_expired(at(1_008), |_| false).is_empty());
+        assert_eq!(sequences(&queue.take_expired(at(1_009), |_| false)), [2]);
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 
     #[test]

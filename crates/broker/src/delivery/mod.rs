@@ -96,6 +96,8 @@ pub(crate) struct Delivery {
     pub(crate) released_first: VecDeque<ConnectionHandle>,
     /// What sessions were owed that have ended.
     pub(crate) discarded: Discarded,
+    /// What takes memory that sessions which have ended leave to others.
+    pub(crate) departing_weight: usize,
     forms: Forms,
     /// Messages of the run that is being put out; the memory is used again for the next.
     run_messages: Vec<Message>,
@@ -121,6 +123,7 @@ impl Delivery {
             told: 0,
             pressure: Pressure::None,
             discarded: Discarded::default(),
+            departing_weight: 0,
             store: StoreState::default(),
             waiting_for_store: Vec::new(),
             mounts: Mounts::default(),

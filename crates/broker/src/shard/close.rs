@@ -43,6 +43,7 @@ impl Shard {
         for handle in all {
             self.close(handle, Cause::ShuttingDown, now);
         }
+        self.give_all_away();
     }
 
     /// DISCONNECT came.

@@ -1,9 +1,11 @@
 //! Sessions that have ended and were members of groups: what they were owed as such and had not
 //! acknowledged goes to another member.
 //!
-//! Some of it may lie with the store, and is loaded piece by piece. Until all is done the store goes
-//! on knowing of the session, as nobody's: so nothing is lost if the broker ends meanwhile. That a
-//! session is not owed a message any more is stored together with who is owed it now.
+//! It may be a million messages. What was in flight goes at once, of the queue a slice in each turn, or
+//! nobody else would be served meanwhile. Some of it may lie with the store, and is loaded piece by
+//! piece. Until all is done the store goes on knowing of the session, as nobody's: so nothing is lost if
+//! the broker ends meanwhile. That a session is not owed a message any more is stored together with who
+//! is owed it now.
 
 use super::{Action, Shard};
 use crate::mail::ReplyTo;
@@ -15,15 +17,62 @@ use crate::restore::{Restored, StoredSession};
 use crate::session::{Session, SessionHandle};
 use crate::sharing::{Fate, Passage};
 use noctule_session::Stage;
+use std::collections::{BTreeMap, VecDeque};
+
+/// So many messages of a queue go to others in one turn.
+const SLICE_MESSAGES: usize = 500;
+
+/// Sessions that have ended and whose messages as members of groups go to others.
+#[derive(Debug, Default)]
+pub(super) struct Departures {
+    by_handle: BTreeMap<SessionHandle, Departing>,
+    /// Those that have messages at hand, each once.
+    ready: VecDeque<SessionHandle>,
+}
+
+impl Departures {
+    /// Whether messages are at hand to be given away.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether this session has ended and its messages go to others.
+    pub(super) fn has(&self, handle: SessionHandle) -> bool {
+        self.by_handle.contains_key(&handle)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_handle.len()
+    }
+}
 
 /// What is left of a session that has ended.
 #[derive(Debug)]
-pub(super) struct Departing {
+struct Departing {
     key: SessionKey,
     stored: bool,
     queue: Queue,
+    /// What of the queue is at hand takes of memory, large messages apart.
+    weight: usize,
     /// What may have come to its client at QoS 2 before a restart.
     restored: Option<Box<Restored>>,
+}
+
+impl Departing {
+    /// The next messages at hand, so many at most, with whether they may be given to somebody else: those
+    /// that were sent before a restart may have arrived.
+    fn take_slice(&mut self) -> Vec<(Owed, bool)> {
+        let mut slice = Vec::new();
+        while slice.len() < SLICE_MESSAGES
+            && let Some(owed) = self.queue.pop()
+        {
+            self.weight -= owed.weight();
+            let restored = self.restored.as_deref();
+            let may = restored.is_none_or(|begun| !begun.contains_key(&owed.sequence));
+            slice.push((owed, may));
+        }
+        slice
+    }
 }
 
 impl Shard {
@@ -31,9 +80,13 @@ impl Shard {
     /// group and had not acknowledged goes to another member. Not so at QoS 2 what was sent to it,
     /// which may have come `[MQTT5-4.8.2-5]`.
     pub(super) fn redistribute(&mut self, handle: SessionHandle, session: Session) {
-        let (key, stored) = (session.key, session.stored);
-        let (unfinished, queue, restored) = session.into_unfinished();
-        if stored && !queue.is_empty() {
+        let (key, stored, owed) = (session.key, session.stored, session.owed_weight());
+        let (mut messages, queue, restored) = session.into_unfinished();
+        let in_flight: usize = messages.iter().map(|(owed, _)| owed.weight()).sum();
+        let weight = owed - in_flight;
+        let mut departing = Departing { key, stored, queue, weight, restored };
+        messages.append(&mut departing.take_slice());
+        if stored && !departing.queue.is_empty() {
             // Nobody's from now on.
             self.record(Record::Session {
                 key,
@@ -43,7 +96,24 @@ impl Shard {
                 will: None,
             });
         }
-        self.give_away(handle, Departing { key, stored, queue, restored }, unfinished);
+        self.give_away(handle, departing, messages);
+    }
+
+    /// Gives away the next messages of one session that has ended and has some at hand.
+    pub(super) fn give_away_some(&mut self) {
+        if let Some(handle) = self.departures.ready.pop_front()
+            && let Some(mut departing) = self.take_departing(handle)
+        {
+            let messages = departing.take_slice();
+            self.give_away(handle, departing, messages);
+        }
+    }
+
+    /// Nothing that is at hand may wait, as the broker ends.
+    pub(super) fn give_all_away(&mut self) {
+        while self.departures.has_ready() {
+            self.give_away_some();
+        }
     }
 
     /// A session that had ended before a restart is to be taken leave of.
@@ -57,31 +127,54 @@ impl Shard {
         let restored: Restored =
             in_flight.map(|one| (one.sequence, (one.packet_id, one.received))).collect();
         let restored = Some(Box::new(restored));
-        let departing = Departing { key: stored.key, stored: true, queue, restored };
-        self.departing.insert(handle, departing);
+        let departing = Departing { key: stored.key, stored: true, queue, weight: 0, restored };
+        self.keep_departing(handle, departing);
     }
 
     /// All sessions are there: goes on with those that had ended before.
     pub(crate) fn depart_restored(&mut self) {
-        for (handle, departing) in std::mem::take(&mut self.departing) {
-            self.give_away(handle, departing, Vec::new());
+        let all: Vec<_> = self.departures.by_handle.keys().copied().collect();
+        for handle in all {
+            if let Some(departing) = self.take_departing(handle) {
+                self.give_away(handle, departing, Vec::new());
+            }
         }
     }
 
     /// Messages of a session that has ended have come from the store.
-    pub(super) fn depart_with(&mut self, handle: SessionHandle, messages: Vec<Owed>) {
-        let Some(mut departing) = self.departing.remove(&handle) else {
+    pub(super) fn depart_with(&mut self, handle: SessionHandle, mut messages: Vec<Owed>) {
+        let Some(mut departing) = self.take_departing(handle) else {
             return;
         };
-        departing.queue.loaded(messages);
-        let mut loaded = Vec::new();
-        while let Some(mut owed) = departing.queue.pop() {
-            owed.message.put_on_clock(self.delivery.stored_now());
-            let restored = departing.restored.as_deref();
-            let may = restored.is_none_or(|begun| !begun.contains_key(&owed.sequence));
-            loaded.push((owed, may));
+        let was_ready = departing.queue.first().is_some();
+        let now = self.delivery.stored_now();
+        for owed in &mut messages {
+            owed.message.put_on_clock(now);
+            departing.weight += owed.weight();
         }
-        self.give_away(handle, departing, loaded);
+        departing.queue.loaded(messages);
+        if departing.queue.first().is_none() {
+            return self.give_away(handle, departing, Vec::new());
+        }
+        // However fast a store answers, there is one slice in a turn.
+        if !was_ready {
+            self.departures.ready.push_back(handle);
+        }
+        self.keep_departing(handle, departing);
+    }
+
+    /// What a session that has ended leaves counts as long as it is here.
+    fn keep_departing(&mut self, handle: SessionHandle, departing: Departing) {
+        let spilled = self.delivery.spilled_weight(departing.queue.spilled_bytes());
+        self.delivery.count_departing(departing.weight + spilled);
+        self.departures.by_handle.insert(handle, departing);
+    }
+
+    fn take_departing(&mut self, handle: SessionHandle) -> Option<Departing> {
+        let departing = self.departures.by_handle.remove(&handle)?;
+        let spilled = self.delivery.spilled_weight(departing.queue.spilled_bytes());
+        self.delivery.uncount_departing(departing.weight + spilled);
+        Some(departing)
     }
 
     /// Gives messages to other members, those of them that may be given, and takes the next step.
@@ -101,15 +194,17 @@ impl Shard {
         let key = departing.key;
         let is_stored = departing.stored;
         // One that was asked for while the session was there may be on its way, and comes here.
-        let is_loading = departing.queue.is_loading();
-        if is_loading || departing.queue.start_load(&self.delivery.limits) {
+        if departing.queue.start_load(&self.delivery.limits) {
+            self.delivery.loads.push(handle);
+        }
+        if !departing.queue.is_empty() {
             for sequence in settled.into_iter().filter(|_| is_stored) {
                 self.record(Record::Delivered { key, sequence });
             }
-            if !is_loading {
-                self.delivery.loads.push(handle);
+            if departing.queue.first().is_some() {
+                self.departures.ready.push_back(handle);
             }
-            self.departing.insert(handle, departing);
+            self.keep_departing(handle, departing);
         } else if is_stored {
             self.record(Record::SessionEnded(key));
         }
@@ -143,7 +238,7 @@ impl Shard {
 
     /// Asks for the next piece of what a session that has ended was owed.
     pub(super) fn load_departing(&mut self, handle: SessionHandle) {
-        if let Some(departing) = self.departing.get(&handle) {
+        if let Some(departing) = self.departures.by_handle.get(&handle) {
             let bytes_max = self.delivery.limits.queue_resident_bytes_max;
             let (key, after) = (departing.key, departing.queue.spilled_after());
             self.actions.push_back(Action::Load { session: handle, key, after, bytes_max });
@@ -157,8 +252,8 @@ impl Session {
         self.subscriptions.filters().any(|filter| filter.starts_with("$share/"))
     }
 
-    /// What it is owed and has at hand, in order, with whether it may be given to somebody else;
-    /// what is left of its queue; and what may have come to its client before a restart.
+    /// What is in flight, in order, with whether it may be given to somebody else; its queue; and what may
+    /// have come to its client before a restart.
     fn into_unfinished(mut self) -> (Vec<(Owed, bool)>, Queue, Option<Box<Restored>>) {
         let restored = self.take_all_restored();
         let in_flight = self.outbound.into_iter().map(|entry| {
@@ -169,13 +264,6 @@ impl Session {
             };
             (entry.message, may)
         });
-        let mut unfinished: Vec<_> = in_flight.collect();
-        let mut queue = self.queue;
-        while let Some(owed) = queue.pop() {
-            // Those that were sent before a restart may have arrived.
-            let begun = restored.as_ref().is_some_and(|all| all.contains_key(&owed.sequence));
-            unfinished.push((owed, !begun));
-        }
-        (unfinished, queue, restored)
+        (in_flight.collect(), self.queue, restored)
     }
 }

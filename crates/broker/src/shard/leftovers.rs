@@ -35,6 +35,8 @@ pub struct Leftovers {
     pub asking: usize,
     /// Sessions whose messages are to be loaded.
     pub loads: usize,
+    /// Sessions that have ended and whose messages go to other members of groups.
+    pub departing: usize,
     /// Sessions with retained messages on their way.
     pub replays: usize,
     /// Filters whose retained messages connected clients wait for, though nothing else is under way
@@ -61,6 +63,7 @@ impl Shard {
             waiting: delivery.waiting.len(),
             asking: self.asking.len(),
             loads: delivery.loads.len(),
+            departing: self.departures.len(),
             replays: delivery.replays.len(),
             letters: delivery.postbags.iter().map(Postbag::letters).sum(),
             actions: self.actions.len(),

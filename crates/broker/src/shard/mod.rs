@@ -57,7 +57,7 @@ use crate::watch::{Published, Watch};
 use crate::wheel::Wheel;
 use asking::Asking;
 use compact_str::CompactString;
-use depart::Departing;
+use depart::Departures;
 use duel::Duels;
 use half_open::HalfOpen;
 pub(crate) use hello::Greeting;
@@ -334,8 +334,7 @@ pub struct Shard {
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
     leaving: VecDeque<(SessionHandle, BTreeMap<CompactString, Terms>)>,
-    /// Sessions that are over and whose messages as members of groups go to others.
-    departing: BTreeMap<SessionHandle, Departing>,
+    departures: Departures,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,
     asking: Asking,
@@ -446,7 +445,7 @@ impl Shard {
             actions: VecDeque::new(),
             due: Vec::new(),
             leaving: VecDeque::new(),
-            departing: BTreeMap::new(),
+            departures: Departures::default(),
             unrouted: Vec::new(),
             asking: Asking::default(),
             emptied,
@@ -772,6 +771,7 @@ impl Shard {
             || !self.delivery.released.is_empty()
             || !self.delivery.released_first.is_empty()
             || !self.leaving.is_empty()
+            || self.departures.has_ready()
             || !self.to_be_judged.is_empty()
             || !self.to_be_greeted.is_empty()
             || self.delivery.is_to_free()

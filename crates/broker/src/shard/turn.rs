@@ -49,6 +49,7 @@ impl Shard {
             self.release();
             self.replay_retained();
             self.take_out_subscriptions();
+            self.give_away_some();
             self.judge_sessions();
             self.greet_some();
         }
@@ -397,7 +398,7 @@ impl Shard {
     }
 
     fn on_loaded(&mut self, session: SessionHandle, mut messages: Vec<Owed>) {
-        if self.departing.contains_key(&session) {
+        if self.departures.has(session) {
             return self.depart_with(session, messages);
         }
         let now = self.delivery.stored_now();

@@ -1,6 +1,6 @@
 //! Shared subscriptions whose members live on several shards: each message comes to one of them.
 
-use noctule_broker::{Limits, Offer, Sharing};
+use noctule_broker::{Limits, Offer, Record, Sharing};
 use noctule_mqtt::ReasonCode;
 use noctule_testkit::packets::*;
 use noctule_testkit::{Dice, Said, Shards};
@@ -217,6 +217,72 @@ fn what_a_member_leaves_goes_to_one_on_another_shard() {
     w.lose(&names[0]);
     for count in 0..3 {
         w.receive(&other, number(count, 1));
+    }
+}
+
+/// What the batches that a shard's store is held from say of a queue that is given away: how many messages
+/// each of them takes from it, and who is owed which now.
+fn given_away(w: &Shards, shard: usize) -> (Vec<usize>, Vec<String>) {
+    let (mut taken, mut owed) = (Vec::new(), Vec::new());
+    for records in w.held_batches(shard) {
+        let is_taken = |record: &&Record| matches!(record, Record::Delivered { .. });
+        taken.push(records.iter().filter(is_taken).count());
+        for record in records {
+            if let Record::Owed { owed: one, .. } = record {
+                owed.push(String::from_utf8_lossy(one.message.payload()).into_owned());
+            }
+        }
+    }
+    (taken, owed)
+}
+
+#[test]
+fn a_long_queue_is_given_away_in_slices_each_stored_with_who_is_owed_it() {
+    // The other member lives on the same shard, and on another.
+    for home in [0, 1] {
+        let limits = Limits { queue_resident_bytes_max: 100 << 20, ..Limits::default() };
+        let (mut w, senders, names) =
+            with_members(Shards::with(2, &limits), &[1, 0], || v5().persistent());
+        w.lose(&names[0]);
+        let all: Vec<_> = (0..1_700).map(|count| count.to_string()).collect();
+        for payload in &all {
+            publish_acknowledged(&mut w, &senders[0], publish("x/y", payload.as_str()).qos(1));
+        }
+        let other = w.name_at(home, 7);
+        w.connect(&other, home, v5().persistent());
+        w.subscribe(&other, GROUP, 1);
+        w.lose(&other);
+        (0..2).for_each(|shard| w.hold_store(shard));
+        w.start(&names[0], 0, v5().clean(true));
+        let (taken, _) = given_away(&w, 0);
+        // One slice when it ends, and one in each turn; what the last one takes goes with the session.
+        assert_eq!(taken, [1_000, 500, 0]);
+        let batches = w.held_batches(0);
+        let nobodys = |record: &Record| matches!(record, Record::Session { client_id, .. } if client_id.is_empty());
+        let ended = |record: &Record| matches!(record, Record::SessionEnded(_));
+        assert!(batches[0].iter().any(nobodys), "the store knows of it until all is done");
+        assert!(!batches[0].iter().any(ended));
+        assert_eq!(batches.iter().flat_map(|records| *records).filter(|one| ended(one)).count(), 1);
+        let (_, owed) = given_away(&w, home);
+        assert_eq!(owed, all, "in their order");
+        let together = |records: &[Record]| {
+            records.iter().filter(|one| matches!(one, Record::Together { .. })).count()
+        };
+        let named: usize = batches.iter().map(|records| together(records)).sum();
+        assert_eq!(named, if home == 0 { 0 } else { 4 }, "each slice with that of the other shard");
+        (0..2).for_each(|shard| w.let_store_run(shard));
+        assert!(w.connect(&other, home, v5().persistent()), "session present");
+        let mut heard = BTreeMap::new();
+        collect(&mut w, std::slice::from_ref(&other), &mut heard);
+        assert_eq!(heard[&other], all);
+        w.expect(&names[0], connack());
+        let left: Vec<_> = senders.iter().chain([&names[0], &other]).cloned().collect();
+        for name in &left {
+            w.disconnect(name);
+        }
+        w.connect(&other, home, v5());
+        w.disconnect(&other);
+        w.expect_nobody_left();
     }
 }
 

@@ -13,6 +13,7 @@
 mod books;
 mod broker;
 mod client;
+mod departing;
 mod replays;
 mod stalled;
 
