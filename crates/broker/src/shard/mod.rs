@@ -331,7 +331,7 @@ pub struct Shard {
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
-    leaving: VecDeque<(SessionHandle, BTreeMap<CompactString, Terms>)>,
+    leaving: VecDeque<(SessionHandle, Vec<(CompactString, Terms)>)>,
     /// Sessions that are over and whose messages as members of groups go to others.
     departing: BTreeMap<SessionHandle, Departing>,
     /// Messages given back that are to be routed when all shards are ready.
