@@ -10,6 +10,7 @@ use crate::retained::{Retained, RetainedTraces};
 use crate::sharing::{GroupKey, GroupShard};
 use crate::subscriptions::{FilterIndex, Levels, Listed, Presence};
 use crate::unstored::Unstored;
+use foldhash::quality::FixedState;
 use noctule_mqtt::{TopicFilter, TopicName};
 use std::cell::RefCell;
 use std::fmt;
@@ -216,16 +217,24 @@ impl Epochs {
     }
 }
 
+/// What a filter's literal part is hashed to: all of it or, if there are wildcards, the levels in front of
+/// them, two at most. Whatever counts things by what filters can match finds its counters by it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    pub(crate) has_wildcard: bool,
+    pub(crate) hash: usize,
+}
+
 /// Hashes for placing things: alike in all shards of a broker.
 #[derive(Debug, Clone)]
 pub(crate) struct Placement {
     seed: u64,
-    hasher: foldhash::quality::FixedState,
+    hasher: FixedState,
 }
 
 impl Placement {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, hasher: foldhash::quality::FixedState::with_seed(seed) }
+        Self { seed, hasher: FixedState::with_seed(seed) }
     }
 
     fn hash(&self, bytes: &[u8]) -> usize {
@@ -240,6 +249,22 @@ impl Placement {
         hasher.write_u8(kind);
         hasher.write(text);
         hasher.finish() as usize
+    }
+
+    /// As [`counter`](Self::counter), of a filter.
+    pub(crate) fn beginning(&self, filter: TopicFilter<'_>) -> Beginning {
+        let has_wildcard = filter.has_wildcard();
+        let hash = if has_wildcard {
+            self.counter(1, literal_levels(filter).as_bytes())
+        } else {
+            self.counter(0, filter.as_str().as_bytes())
+        };
+        Beginning { has_wildcard, hash }
+    }
+
+    /// Hashes that clients cannot foretell.
+    pub(crate) fn hasher(&self) -> &FixedState {
+        &self.hasher
     }
 
     /// The shard where the session of a client identifier lives. The one place that decides it.
@@ -281,6 +306,16 @@ impl Placement {
 
     fn part_of_level(&self, level: &[u8]) -> usize {
         1 + self.hash(level) % (INTEREST_PARTS - 1)
+    }
+}
+
+/// The literal levels in front of the first wildcard, two at most, without a separator at the end.
+fn literal_levels(filter: TopicFilter<'_>) -> &str {
+    let prefix = filter.literal_prefix();
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    match prefix.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(1) {
+        Some((second_end, _)) => &prefix[..second_end],
+        None => prefix,
     }
 }
 

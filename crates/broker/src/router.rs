@@ -13,7 +13,7 @@ pub mod bench;
 mod epochs;
 mod groups;
 
-use crate::commons::{Commons, Epochs, Placement, ShardId};
+use crate::commons::{Beginning, Commons, Epochs, Placement, ShardId};
 use crate::faults::{Fault, fault};
 use crate::limits::Limits;
 use crate::persist::Extras;
@@ -21,10 +21,9 @@ use crate::rights::{Law, Ruling, Withheld};
 use crate::session::SessionHandle;
 use crate::sharing::{GroupKey, GroupRoute};
 use crate::subscriptions::{Change, FilterIndex, Levels, Presence, Subscriber, SubscriptionIndex};
-pub(crate) use epochs::literal_levels;
 
 use ahead::{AHEAD, Ahead};
-use epochs::Note;
+use epochs::{Note, counter_at};
 use foldhash::quality::FixedState;
 use groups::{Joined, Member};
 use hashbrown::HashMap;
@@ -207,26 +206,32 @@ impl Router {
     /// Adds or replaces a subscription. When this returns, every shard that looks for the filter's
     /// topics finds it.
     pub(crate) fn subscribe(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
+        self.subscribe_with(filter, self.placement.beginning(filter), subscriber);
+    }
+
+    fn subscribe_with(
+        &mut self,
+        filter: TopicFilter<'_>,
+        beginning: Beginning,
+        subscriber: Subscriber,
+    ) {
         #[cfg(feature = "planted-faults")]
         if fault(Fault::SubackBeforeIndex) {
             return self.late[0].push((filter.as_str().into(), subscriber));
         }
-        self.insert(filter, subscriber);
-    }
-
-    fn insert(&mut self, filter: TopicFilter<'_>, subscriber: Subscriber) {
         let change = self.index.insert(filter, subscriber);
-        self.announce(filter, change);
+        self.announce(filter, beginning, change);
     }
 
-    /// Adds a new subscription. Returns the number of the last message that was retained when all
-    /// shards could find it: later ones are sent here as they are published.
+    /// Adds a new subscription to a filter that begins so. Returns the number of the last message that was
+    /// retained when all shards could find it: later ones are sent here as they are published.
     pub(crate) fn subscribe_newly(
         &mut self,
         filter: TopicFilter<'_>,
+        beginning: Beginning,
         subscriber: Subscriber,
     ) -> u64 {
-        self.subscribe(filter, subscriber);
+        self.subscribe_with(filter, beginning, subscriber);
         let since = self.commons.retained_sequence().load(Ordering::SeqCst);
         if since > 0 && self.commons.shards() > 1 {
             // Nothing was looked up in between.
@@ -240,7 +245,8 @@ impl Router {
     pub(crate) fn come_late(&mut self) {
         for (filter, subscriber) in std::mem::take(&mut self.late[1]) {
             if let Ok(filter) = TopicFilter::new(&filter) {
-                self.insert(filter, subscriber);
+                let change = self.index.insert(filter, subscriber);
+                self.announce(filter, self.placement.beginning(filter), change);
             }
         }
         self.late.swap(0, 1);
@@ -249,13 +255,13 @@ impl Router {
     /// Removes a subscription.
     pub(crate) fn unsubscribe(&mut self, filter: TopicFilter<'_>, session: SessionHandle) {
         let change = self.index.remove(filter, session);
-        self.announce(filter, change);
+        self.announce(filter, self.placement.beginning(filter), change);
     }
 
     /// The listing of a filter has changed: tells the interest map if others care, and counts. The
     /// order matters, see [`Epochs`].
-    fn announce(&mut self, filter: TopicFilter<'_>, change: Change) {
-        let counter = self.counter_of(filter);
+    fn announce(&mut self, filter: TopicFilter<'_>, beginning: Beginning, change: Change) {
+        let counter = counter_at(beginning);
         if !(fault(Fault::CacheKept) && change.before == Presence::Nobody) {
             self.own.touch(counter);
         }

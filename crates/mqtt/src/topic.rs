@@ -93,8 +93,14 @@ impl fmt::Debug for TopicName<'_> {
 }
 
 /// A topic filter: a topic name whose levels may be the wildcard `+`, and whose last may be `#`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicFilter<'a>(&'a str);
+///
+/// It knows where its first wildcard is, as whoever has to do with filters asks for that.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter<'a> {
+    text: &'a str,
+    /// How many bytes are in front of the first wildcard: all if there is none.
+    literal_bytes: u16,
+}
 
 impl<'a> TopicFilter<'a> {
     /// Checks `text`.
@@ -112,36 +118,34 @@ impl<'a> TopicFilter<'a> {
             return Err(Violation::TopicTooLong { bytes: text.len() });
         }
         let bytes = text.as_bytes();
-        // As with topic names, in one pass; few filters have more than two wildcards to be looked at.
-        let suspicious = |byte: &u8| matches!(byte, b'+' | b'#' | 0);
-        if bytes.iter().fold(false, |found, byte| found | suspicious(byte)) {
-            check_wildcards(bytes)?;
+        // Few filters have more than two bytes to be looked at.
+        let mut suspicious = memchr::memchr3_iter(b'+', b'#', 0, bytes);
+        let first = suspicious.next();
+        for at in first.into_iter().chain(suspicious) {
+            check_suspicious(bytes, at)?;
         }
-        Ok(Self(text))
+        Ok(Self { text, literal_bytes: first.unwrap_or(bytes.len()) as u16 })
     }
 
     /// The text.
     pub const fn as_str(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// Whether the filter contains `+` or `#`.
     pub fn has_wildcard(self) -> bool {
-        first_wildcard(self.0).is_some()
+        usize::from(self.literal_bytes) < self.text.len()
     }
 
     /// How many levels the filter has, a final `#` included.
     pub fn level_count(self) -> usize {
-        level_count(self.0.as_bytes())
+        level_count(self.text.as_bytes())
     }
 
     /// The text up to the first level that is a wildcard, its separator included: what every
     /// matching topic begins with (but for the parent of `prefix/#`, which lacks the separator).
     pub fn literal_prefix(self) -> &'a str {
-        match first_wildcard(self.0) {
-            Some(at) => &self.0[..at],
-            None => self.0,
-        }
+        &self.text[..usize::from(self.literal_bytes)]
     }
 
     /// The share name and inner filter of `$share/NAME/FILTER`, or `None` if this is no shared
@@ -151,24 +155,27 @@ impl<'a> TopicFilter<'a> {
     /// [`Violation::SharedFilterInvalid`] if it begins with `$share/` but lacks a name or a filter,
     /// or the name holds a wildcard `[MQTT5-4.8.2-1]` `[MQTT5-4.8.2-2]`.
     pub fn shared(self) -> Result<Option<SharedFilter<'a>>, Violation> {
-        let Some(rest) = self.0.strip_prefix("$share/") else {
+        let Some(rest) = self.text.strip_prefix("$share/") else {
             return Ok(None);
         };
         let (name, filter) = rest.split_once(LEVEL_SEPARATOR).unwrap_or((rest, ""));
         if name.is_empty() || name.contains(['+', '#']) || filter.is_empty() {
             return Err(Violation::SharedFilterInvalid);
         }
-        Ok(Some(SharedFilter { name, filter: TopicFilter(filter) }))
+        // The name has no wildcard.
+        let in_front = (self.text.len() - filter.len()) as u16;
+        let literal_bytes = self.literal_bytes - in_front;
+        Ok(Some(SharedFilter { name, filter: TopicFilter { text: filter, literal_bytes } }))
     }
 
     /// Whether `topic` matches, by the letter of section 4.7: `+` is one level, `#` any number
     /// including none, and a wildcard in first place does not match `$`-topics `[MQTT5-4.7.2-1]`.
     pub fn matches(self, topic: TopicName<'_>) -> bool {
-        if topic.is_reserved() && self.0.starts_with(['+', '#']) {
+        if topic.is_reserved() && self.text.starts_with(['+', '#']) {
             return false;
         }
         let mut levels = topic.as_str().split(LEVEL_SEPARATOR);
-        for wanted in self.0.split(LEVEL_SEPARATOR) {
+        for wanted in self.text.split(LEVEL_SEPARATOR) {
             if wanted == "#" {
                 return true;
             }
@@ -183,7 +190,13 @@ impl<'a> TopicFilter<'a> {
 
 impl fmt::Display for TopicFilter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.text)
+    }
+}
+
+impl fmt::Debug for TopicFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TopicFilter").field(&self.text).finish()
     }
 }
 
@@ -196,26 +209,21 @@ pub struct SharedFilter<'a> {
     pub filter: TopicFilter<'a>,
 }
 
-/// Whether the wildcards of a filter are where they may be, and whether there is no U+0000.
-fn check_wildcards(filter: &[u8]) -> Result<(), Violation> {
-    if memchr::memchr(0, filter).is_some() {
-        return Err(Violation::StringHasNull { field: "topic filter" });
-    }
-    for (at, byte) in filter.iter().enumerate() {
-        let begins = at == 0 || filter[at - 1] == b'/';
-        let behind = filter.get(at + 1);
-        if *byte == b'#' && !(begins && behind.is_none()) {
-            return Err(Violation::FilterInvalid { why: "'#' must be the whole last level" });
+/// Whether a wildcard of a filter is where it may be. U+0000 may be nowhere.
+fn check_suspicious(filter: &[u8], at: usize) -> Result<(), Violation> {
+    let begins = at == 0 || filter[at - 1] == b'/';
+    let behind = filter.get(at + 1);
+    let why = match filter[at] {
+        b'#' if begins && behind.is_none() => return Ok(()),
+        b'+' if begins && behind.is_none_or(|next| *next == b'/') => return Ok(()),
+        // Said first, whatever else is wrong.
+        _ if memchr::memchr(0, filter).is_some() => {
+            return Err(Violation::StringHasNull { field: "topic filter" });
         }
-        if *byte == b'+' && !(begins && behind.is_none_or(|next| *next == b'/')) {
-            return Err(Violation::FilterInvalid { why: "'+' must be a whole level" });
-        }
-    }
-    Ok(())
-}
-
-fn first_wildcard(filter: &str) -> Option<usize> {
-    memchr::memchr2(b'+', b'#', filter.as_bytes())
+        b'#' => "'#' must be the whole last level",
+        _ => "'+' must be a whole level",
+    };
+    Err(Violation::FilterInvalid { why })
 }
 
 fn level_count(text: &[u8]) -> usize {
@@ -276,6 +284,35 @@ mod tests {
         for bad in ["sport/tennis#", "sport/#/ranking", "#/", "sport+", "+a", "a/+b/c", "a/b+"] {
             let refused = TopicFilter::new(bad);
             assert!(matches!(refused, Err(Violation::FilterInvalid { .. })), "{bad}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_knows_where_its_first_wildcard_is() {
+        for (filter, literal) in [
+            ("a/b", "a/b"),
+            ("#", ""),
+            ("+/b/+", ""),
+            ("a/+/b/#", "a/"),
+            ("$share/g/a/b", "$share/g/a/b"),
+            ("$share/g/a/+/#", "$share/g/a/"),
+        ] {
+            let parsed = TopicFilter::new(filter).unwrap();
+            assert_eq!(parsed.literal_prefix(), literal);
+            assert_eq!(parsed.has_wildcard(), literal != filter);
+            if let Some(shared) = parsed.shared().unwrap() {
+                assert_eq!(TopicFilter::new(shared.filter.as_str()), Ok(shared.filter), "{filter}");
+            }
+        }
+        let longest = format!("{}/#", "x".repeat(TOPIC_BYTES_MAX - 2));
+        assert_eq!(TopicFilter::new(&longest).unwrap().literal_prefix(), &longest[..65_534]);
+    }
+
+    #[test]
+    fn a_null_is_what_is_said_first() {
+        let refused = Err(Violation::StringHasNull { field: "topic filter" });
+        for bad in ["a\0", "a+\0", "\0a+", "a/#/\0"] {
+            assert_eq!(TopicFilter::new(bad), refused, "{bad:?}");
         }
     }
 

@@ -1,10 +1,9 @@
 //! Where there may be retained messages. A subscription whose filter can match none, which is what
 //! most of many are, need not go through all parts of them to find that out.
 
-use crate::commons::Placement;
-use crate::router::literal_levels;
+use crate::commons::{Beginning, Placement};
 use crate::subscriptions::Levels;
-use noctule_mqtt::{TopicFilter, TopicName};
+use noctule_mqtt::TopicName;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// For each topic that a part of the retained messages [knows](super::Retained::knows) it counts one for
@@ -80,15 +79,12 @@ impl RetainedTraces {
         (itself, places.into_iter().flatten().map(|place| &self.beginnings[place % BEGINNINGS]))
     }
 
-    /// Whether there may be one that a filter matches.
-    pub(crate) fn lead_to(&self, placement: &Placement, filter: TopicFilter<'_>) -> bool {
-        if filter.has_wildcard() {
-            let beginning = literal_levels(filter).as_bytes();
-            let place = placement.counter(1, beginning) % BEGINNINGS;
-            self.beginnings[place].load(Ordering::SeqCst) > 0
+    /// Whether there may be one that a filter matches which begins so.
+    pub(crate) fn lead_to(&self, filter: Beginning) -> bool {
+        if filter.has_wildcard {
+            self.beginnings[filter.hash % BEGINNINGS].load(Ordering::SeqCst) > 0
         } else {
-            let place = placement.counter(0, filter.as_str().as_bytes()) % TOPICS;
-            self.topics[place].load(Ordering::SeqCst) > 0
+            self.topics[filter.hash % TOPICS].load(Ordering::SeqCst) > 0
         }
     }
 }
@@ -96,12 +92,17 @@ impl RetainedTraces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use noctule_mqtt::TopicFilter;
     use proptest::prelude::*;
+
+    fn leads(traces: &RetainedTraces, placement: &Placement, filter: &str) -> bool {
+        traces.lead_to(placement.beginning(TopicFilter::new(filter).unwrap()))
+    }
 
     #[test]
     fn nothing_leads_to_what_was_never_there() {
         let (traces, placement) = (RetainedTraces::default(), Placement::new(3));
-        let leads = |filter| traces.lead_to(&placement, TopicFilter::new(filter).unwrap());
+        let leads = |filter| leads(&traces, &placement, filter);
         for topic in ["plant/1/line", "$SYS/broker/uptime"] {
             traces.leave(&placement, TopicName::new(topic).unwrap());
         }
@@ -116,7 +117,7 @@ mod tests {
         let topics = || all.iter().map(|topic| TopicName::new(topic).unwrap());
         topics().for_each(|topic| traces.leave(&placement, topic));
         topics().for_each(|topic| traces.take_back(&placement, topic));
-        let leads = |filter| traces.lead_to(&placement, TopicFilter::new(filter).unwrap());
+        let leads = |filter| leads(&traces, &placement, filter);
         assert!(!leads("#") && !leads("plant/#") && !leads("plant/7/+") && !leads("plant/7/line"));
     }
 
@@ -127,8 +128,8 @@ mod tests {
         let most = u32::from(u16::MAX) + 10;
         (0..most).for_each(|_| traces.leave(&placement, topic));
         (0..most).for_each(|_| traces.take_back(&placement, topic));
-        assert!(traces.lead_to(&placement, TopicFilter::new("a").unwrap()));
-        assert!(traces.lead_to(&placement, TopicFilter::new("a/#").unwrap()));
+        let leads = |filter| leads(&traces, &placement, filter);
+        assert!(leads("a") && leads("a/#"));
     }
 
     proptest! {
@@ -145,7 +146,7 @@ mod tests {
             let (traces, placement) = (RetainedTraces::default(), Placement::new(seed));
             traces.leave(&placement, topic);
             if filter.matches(topic) {
-                prop_assert!(traces.lead_to(&placement, filter));
+                prop_assert!(traces.lead_to(placement.beginning(filter)));
             }
         }
     }

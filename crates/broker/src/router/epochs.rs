@@ -2,7 +2,7 @@
 //! touch.
 
 use super::Router;
-use crate::commons::EPOCHS;
+use crate::commons::{Beginning, EPOCHS};
 use crate::subscriptions::Levels;
 use noctule_mqtt::TopicFilter;
 
@@ -19,11 +19,7 @@ pub(super) struct Note {
 impl Router {
     /// The counter that a filter's literal part is hashed to.
     pub(super) fn counter_of(&self, filter: TopicFilter<'_>) -> u16 {
-        if filter.has_wildcard() {
-            self.prefix_counter(literal_levels(filter).as_bytes())
-        } else {
-            self.exact_counter(filter.as_str().as_bytes())
-        }
+        counter_at(self.placement.beginning(filter))
     }
 
     /// The present state of the counters of the filters that can match a topic: the topic itself,
@@ -49,12 +45,7 @@ impl Router {
     }
 }
 
-/// The literal levels in front of the first wildcard, two at most, without a separator at the end.
-pub(crate) fn literal_levels(filter: TopicFilter<'_>) -> &str {
-    let prefix = filter.literal_prefix();
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    match prefix.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(1) {
-        Some((second_end, _)) => &prefix[..second_end],
-        None => prefix,
-    }
+/// The counter of filters that begin so.
+pub(super) fn counter_at(beginning: Beginning) -> u16 {
+    (beginning.hash % EPOCHS) as u16
 }

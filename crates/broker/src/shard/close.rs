@@ -327,7 +327,7 @@ impl Shard {
             && let Some((session, subscriptions)) = self.leaving.front_mut()
         {
             let session = *session;
-            let Some((filter, _)) = subscriptions.pop_first() else {
+            let Some((filter, _)) = subscriptions.pop() else {
                 self.leaving.pop_front();
                 continue;
             };

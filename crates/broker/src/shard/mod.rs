@@ -68,7 +68,7 @@ pub use quota::Quota;
 use quota::Sayings;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -333,7 +333,7 @@ pub struct Shard {
     pub(crate) actions: VecDeque<Action>,
     due: Vec<Timer>,
     /// Subscriptions of sessions that are over, to be taken out.
-    leaving: VecDeque<(SessionHandle, BTreeMap<CompactString, Terms>)>,
+    leaving: VecDeque<(SessionHandle, Vec<(CompactString, Terms)>)>,
     departures: Departures,
     /// Messages given back that are to be routed when all shards are ready.
     unrouted: Vec<Unrouted>,

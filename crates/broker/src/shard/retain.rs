@@ -165,7 +165,7 @@ mod tests {
         shard.handle(Event::Authenticated { connection, verdict: Verdict::Accepted }, at(0));
         let leads = |shard: &Shard, filter| {
             let filter = TopicFilter::new(filter).expect("a filter");
-            shard.commons.retained_traces().lead_to(&shard.placement, filter)
+            shard.commons.retained_traces().lead_to(shard.placement.beginning(filter))
         };
         for round in 0..300u64 {
             let now = at(round * 10_000);

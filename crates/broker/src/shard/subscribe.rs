@@ -71,8 +71,10 @@ impl Shard {
         let limits = &self.delivery.limits;
         let filter = subscription.filter;
         let text = filter.as_str();
+        // Levels are counted only where there are bytes for so many.
         if text.len() > limits.topic_bytes_max
-            || filter.level_count() > limits.topic_separators_max + 1
+            || text.len() > limits.topic_separators_max
+                && filter.level_count() > limits.topic_separators_max + 1
         {
             return Err(ReasonCode::TopicFilterInvalid);
         }
@@ -103,7 +105,7 @@ impl Shard {
         }
         let durable = found.is_persistent();
         // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3]: in the place of the one that was there, in the index as well.
-        let (noted, old) = found.subscriptions.insert(text, terms);
+        let (noted, old) = found.subscriptions.insert(text, terms, self.placement.hasher());
         let is_new = old.is_none();
         if is_new {
             self.delivery.memory.sessions += subscription_bytes(text);
@@ -114,9 +116,11 @@ impl Shard {
         // [MQTT5-3.8.4-4].
         terms.since = old.map_or(0, |old| old.since);
         noted.since = terms.since;
+        let beginning = self.placement.beginning(filter);
         let up_to = match (old, shared) {
             (None, None) => {
-                let since = self.router.subscribe_newly(filter, terms.subscriber(session, durable));
+                let subscriber = terms.subscriber(session, durable);
+                let since = self.router.subscribe_newly(filter, beginning, subscriber);
                 (terms.since, noted.since) = (since, since);
                 since
             }
@@ -139,8 +143,7 @@ impl Shard {
             RetainHandling::Never => false,
         };
         // Asked for after the count was read, see [`RetainedTraces`](crate::RetainedTraces).
-        let wants_retained =
-            wants_retained && self.commons.retained_traces().lead_to(&self.placement, filter);
+        let wants_retained = wants_retained && self.commons.retained_traces().lead_to(beginning);
         let replay = wants_retained.then(|| {
             let is_stored = durable && self.has_retained_for(filter, up_to);
             let number = self.delivery.number_replay();
@@ -170,7 +173,7 @@ impl Shard {
         self.put_subscription(filter.as_str(), terms.subscriber(session, true));
         self.delivery.memory.sessions += subscription_bytes(filter.as_str());
         if let Some(found) = self.delivery.sessions.get_mut(session) {
-            found.subscriptions.insert(filter.as_str(), terms);
+            found.subscriptions.insert(filter.as_str(), terms, self.placement.hasher());
         }
     }
 
