@@ -3,7 +3,7 @@
 //!
 //! Here live the connections and their pace ([`fleet`], [`plan`], [`schedule`]), those that come and
 //! go ([`dialer`]), the checker ([`checker`]), the brokers under test as processes ([`target`],
-//! [`process`]) and what is measured with them: their cost ([`compare`], [`idle`], [`durable`]), what they bear
+//! [`process`], [`rations`]) and what is measured with them: their cost ([`compare`], [`idle`], [`durable`]), what they bear
 //! ([`trial`]), all that by which speed and size are judged in one run ([`suite`]), and for users with a broker of their own all of it at once ([`mod@bench`]); and a relay
 //! that only copies bytes, as the floor ([`relay`]). No rule of MQTT lives here: packets are read and
 //! written by `noctule-mqtt`. The invariant: what a message costs is compared only for messages that
@@ -31,6 +31,7 @@ pub mod machine;
 pub mod packets;
 pub mod plan;
 pub mod process;
+pub mod rations;
 pub mod relay;
 pub mod schedule;
 mod socket;

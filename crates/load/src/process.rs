@@ -24,6 +24,43 @@ pub fn cpu_ns(pid: u32) -> Result<u64, LoadError> {
     }
 }
 
+/// A thread of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// Its number, which is unique on the machine.
+    pub id: u32,
+    /// What it calls itself.
+    pub name: String,
+}
+
+/// The living threads of a process.
+///
+/// # Errors
+/// If there is no such process.
+pub fn threads(pid: u32) -> Result<Vec<Thread>, LoadError> {
+    let path = format!("/proc/{pid}/task");
+    let entries =
+        fs::read_dir(&path).map_err(|error| LoadError::io(format!("cannot read {path}"), error))?;
+    let thread = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        // Whoever has ended meanwhile has no name any more.
+        let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+        Some(Thread { id, name: name.trim_end().into() })
+    };
+    Ok(entries.filter_map(thread).collect())
+}
+
+/// Processor time of one thread of a process so far, user and system, in nanoseconds.
+///
+/// # Errors
+/// If there is no such thread, or the kernel does not count so finely.
+pub fn thread_cpu_ns(pid: u32, thread: u32) -> Result<u64, LoadError> {
+    let file = format!("task/{thread}/schedstat");
+    parse_schedstat(&read(pid, &file)?)
+        .ok_or_else(|| LoadError::new(format!("/proc/{pid}/{file} is not as expected")))
+}
+
 fn schedstat_ns(pid: u32) -> io::Result<Option<u64>> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -208,6 +245,8 @@ mod tests {
         while cpu_ns(pid).unwrap() == before {
             number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005));
         }
+        let spent = threads(pid).unwrap().into_iter().map(|thread| thread_cpu_ns(pid, thread.id));
+        assert!(spent.filter_map(Result::ok).any(|ns| ns > 0));
         assert!(memory(pid).unwrap().resident > 100_000);
         assert!(resident(pid).unwrap() > 100_000);
         assert!(resident_peak(pid).unwrap() > 100_000);
@@ -219,6 +258,7 @@ mod tests {
     #[test]
     fn a_process_that_is_not_is_an_error() {
         // Process ids end below 2²².
+        assert!(threads(1 << 23).is_err() && thread_cpu_ns(1 << 23, 1 << 23).is_err());
         assert!(cpu_ns(1 << 23).is_err());
         assert!(memory(1 << 23).is_err());
         assert!(open_files(1 << 23).is_err());

@@ -17,7 +17,9 @@ pub(crate) const NAME: &str = "suite";
 pub(crate) fn command() -> Command {
     Command::new(NAME)
         .about("Everything a broker's speed and size are judged by, beside the relay and Mosquitto; JSON")
-        .after_help("`cargo xtask bench` runs it, makes tables of it and puts them into the docs.")
+        .after_help("`cargo xtask bench` runs it, makes tables of it and puts them into the docs. Rows that begin with \
+             `gain` give each of Noctule's loops a fifth of a processor: they need root and control groups \
+             (version 1 or 2) with the controller cpu, and are not measured otherwise.")
         .arg(
             Arg::new("rows")
                 .long("rows")
@@ -75,7 +77,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<bool, LoadError> {
     let cells = suite.run(&rows, |row, broker, measured| {
         let figures: Vec<_> =
             measured.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-        let figures = measured.failure.clone().unwrap_or(figures.join(", "));
+        let left_out = measured.left_out.as_ref().map(|why| format!("not measured: {why}"));
+        let figures = measured.failure.clone().or(left_out).unwrap_or(figures.join(", "));
         eprintln!("{row:<20} {broker:<10} {figures}; faults: {}", measured.faults);
     });
     println!("{:#}", suite::json(&cells, &suite));

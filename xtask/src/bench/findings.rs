@@ -75,6 +75,12 @@ impl Findings {
         cell["failure"].as_str()
     }
 
+    /// Why a row was not measured at a broker, if this machine lacks what it takes.
+    pub(super) fn left_out(&self, row: &str, broker: &str) -> Option<&str> {
+        let cell = self.cells.iter().find(|cell| cell["row"] == row && cell["broker"] == broker)?;
+        cell["left_out"].as_str()
+    }
+
     /// All failures: row, broker and words.
     pub(super) fn failures(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.cells.iter().filter_map(|cell| {
@@ -129,7 +135,16 @@ pub(super) mod tests {
                 "lost": { "median": 0.0, "least": 0.0, "most": 0.0, "rounds": [0.0, 0.0] },
                 "good_q0_p99_ms": { "median": 21.0, "least": 9.0, "most": 33.0, "rounds": [9.0, 33.0] } } },
             { "row": "overload-q1", "broker": "mosquitto", "faults": "none", "figures": {},
-              "failure": "the broker ended" }
+              "failure": "the broker ended" },
+            { "row": "gain-pairs-q0", "broker": "noctule/1", "faults": "none", "figures": {
+                "per_second": { "median": 15000.0, "least": 1e4, "most": 2e4, "rounds": [1e4, 2e4] },
+                "us": { "median": 0.2, "least": 0.2, "most": 0.2, "rounds": [0.2, 0.2] },
+                "used": { "median": 1.0, "least": 1.0, "most": 1.0, "rounds": [1.0, 1.0] },
+                "generator_busy": { "median": 0.25, "least": 0.2, "most": 0.3, "rounds": [0.2, 0.3] } } },
+            { "row": "gain-pairs-q0", "broker": "noctule/2", "faults": "none", "figures": {
+                "per_second": { "median": 28000.0, "least": 2e4, "most": 3.6e4, "rounds": [2e4, 3.6e4] } } },
+            { "row": "gain-pairs-q1", "broker": "noctule/1", "faults": "none", "figures": {},
+              "left_out": "needs root" }
         ] }"#;
 
     #[test]
@@ -144,7 +159,8 @@ pub(super) mod tests {
         assert_eq!(findings.failure("overload-q1", "mosquitto"), Some("the broker ended"));
         let all: Vec<_> = findings.failures().collect();
         assert_eq!(all, [("overload-q1", "mosquitto", "the broker ended")]);
-        assert!(findings.is_ours_clean(), "what others do is not ours");
+        assert!(findings.is_ours_clean(), "neither what others do is ours, nor what is left out");
+        assert_eq!(findings.left_out("gain-pairs-q1", "noctule/1"), Some("needs root"));
         let ours = TEXT.replacen("\"faults\": \"none\"", "\"faults\": \"1 lost\"", 1);
         assert!(!Findings::parse(&ours).unwrap().is_ours_clean());
         assert!(findings.figure("pair-q0-64", "noctule", "nothing").is_none());

@@ -200,6 +200,13 @@ pub(super) const BEARINGS: &[Bearing] = &[
     bearing("doubled", "doubled", Some(Bound::AtMost(0.0))),
 ];
 
+/// The rows of the table of what more loops gain, and what they are called.
+pub(super) const GAINS: &[(&str, &str)] = &[
+    ("100 pairs, QoS 0", "gain-pairs-q0"),
+    ("100 pairs, QoS 1", "gain-pairs-q1"),
+    ("1 to 500, QoS 0", "gain-fan-out-q0"),
+];
+
 /// How a figure grows: a curve for each broker, or for each row.
 pub(super) struct Growth {
     /// Of the picture's file, without `.svg`.

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use super::findings::{Figure, Findings};
 use super::goals::{
-    BEARINGS, BROKERS, BURDENS, Bearing, Burden, Curves, GOALS, GROWTH, Goal, Growth, LOOPS, Line,
-    MORE,
+    BEARINGS, BROKERS, BURDENS, Bearing, Burden, Curves, GAINS, GOALS, GROWTH, Goal, Growth, LOOPS,
+    Line, MORE,
 };
 use super::plot::{Series, number, svg};
 use crate::shell::{self, Failure};
@@ -35,6 +35,7 @@ pub(super) fn text_table(findings: &Findings) -> String {
         );
     }
     text.push_str(&overload_text(findings));
+    text.push_str(&gain_text(findings));
     for (row, broker, words) in findings.failures() {
         let _ = writeln!(text, "{row}, {broker}: no figure: {words}");
     }
@@ -54,6 +55,66 @@ fn overload_text(findings: &Findings) -> String {
         let _ = writeln!(text, "twice the load, {}, {name}: {words}", burden.title);
     }
     text
+}
+
+/// What more loops gain, for a terminal.
+fn gain_text(findings: &Findings) -> String {
+    let mut text = String::new();
+    for gain in gains(findings) {
+        let Gain { title, loops, .. } = gain;
+        let words = match (gain.left_out, gain.cells()) {
+            (Some(why), _) => format!("not measured: {why}"),
+            (None, [rate, times, ..]) => {
+                format!("{rate} messages a second, {times} times one loop's")
+            }
+        };
+        let _ = writeln!(text, "{title}, loops on rations: {loops}: {words}");
+    }
+    text
+}
+
+/// A row at so many loops, each with its share of a processor.
+struct Gain<'a> {
+    title: &'static str,
+    loops: f64,
+    rate: Option<Figure>,
+    /// How many times the rate of one loop that is.
+    times: Option<f64>,
+    us: Option<f64>,
+    /// How much of their shares the loops used.
+    used: Option<f64>,
+    generator_busy: Option<f64>,
+    left_out: Option<&'a str>,
+}
+
+impl Gain<'_> {
+    /// All that is known, in the order of the table.
+    fn cells(&self) -> [String; 5] {
+        let rate = self.rate.as_ref().map(|rate| rate.median);
+        let all = [rate, self.times, self.us, self.used, self.generator_busy];
+        all.map(|value| value.map_or("–".into(), number))
+    }
+}
+
+/// What was to be measured of what more loops gain.
+fn gains(findings: &Findings) -> impl Iterator<Item = Gain<'_>> {
+    let all = GAINS.iter().flat_map(|gain| LOOPS.iter().map(move |loops| (gain, loops)));
+    let all = all.filter(|((_, row), (_, broker))| findings.has(row, broker));
+    all.map(|((title, row), (loops, broker))| {
+        let of = |broker, name| findings.figure(row, broker, name);
+        let median = |name| of(broker, name).map(|figure| figure.median);
+        let (one, rate) = (of(LOOPS[0].1, "per_second"), of(broker, "per_second"));
+        Gain {
+            title,
+            loops: *loops,
+            times: rate.as_ref().and_then(|rate| rate.ratio_to(&one?)),
+            rate,
+            us: median("us"),
+            used: median("used"),
+            generator_busy: median("generator_busy"),
+            left_out: findings.left_out(row, broker),
+        }
+    })
 }
 
 /// The lines of the table of overload that were measured: what, the broker's name, and what it is
@@ -139,6 +200,7 @@ pub(super) fn write(findings: &Findings, docs: &Path) -> Result<(), Failure> {
         ("goals", goals_table(findings)),
         ("more", more_table(findings)),
         ("overload", overload_table(findings)),
+        ("gain", gain_table(findings)),
         ("growth", growth_tables(findings)),
         ("conditions", conditions(findings, date.trim())),
     ] {
@@ -205,6 +267,28 @@ fn overload_table(findings: &Findings) -> String {
             .collect();
         let failure = failed(findings, burden.row, broker);
         let _ = writeln!(text, "| {} | {name}{failure} | {} |", burden.title, cells.join(" | "));
+    }
+    text
+}
+
+fn gain_table(findings: &Findings) -> String {
+    let mut text = String::from(
+        "| workload | loops | messages a second | × one loop | least – most | µs a message | of the shares used | generator's processor |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for gain in gains(findings) {
+        let Gain { title, loops, .. } = gain;
+        let [mut rate, times, us, used, generator_busy] = gain.cells();
+        if let Some(why) = gain.left_out {
+            rate = format!("not measured: {}", why.replace(['|', '\n'], " "));
+        }
+        let ends = gain
+            .rate
+            .map_or("–".into(), |rate| format!("{} – {}", number(rate.least), number(rate.most)));
+        let _ = writeln!(
+            text,
+            "| {title} | {loops} | {rate} | {times} | {ends} | {us} | {used} | {generator_busy} |"
+        );
     }
     text
 }
@@ -325,6 +409,24 @@ mod tests {
         let pairs = GROWTH.iter().find(|growth| growth.name == "pairs").unwrap();
         assert_eq!(picture(&findings, pairs).unwrap().matches("<circle").count(), 2);
         assert_eq!(growth_tables(&findings).matches("![").count(), 1);
+    }
+
+    #[test]
+    fn what_more_loops_gain_is_beside_one_loop_or_not_measured() {
+        let findings = Findings::parse(TEXT).unwrap();
+        let table = gain_table(&findings);
+        let lines: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "| 100 pairs, QoS 0 | 1 | 15 k | 1 | 10 k – 20 k | 0.2 | 1 | 0.25 |",
+                "| 100 pairs, QoS 0 | 2 | 28 k | 1.9 | 20 k – 36 k | – | – | – |",
+                "| 100 pairs, QoS 1 | 1 | not measured: needs root | – | – | – | – | – |",
+            ]
+        );
+        let text = text_table(&findings);
+        assert!(text.contains("QoS 0, loops on rations: 2: 28 k messages a second, 1.9 times"));
+        assert!(text.contains("QoS 1, loops on rations: 1: not measured: needs root"), "{text}");
     }
 
     #[test]

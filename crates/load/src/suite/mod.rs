@@ -11,6 +11,7 @@ mod coming;
 mod disk;
 mod filters;
 mod flow;
+mod gain;
 mod holding;
 mod overload;
 mod retained;
@@ -105,6 +106,16 @@ pub enum Work {
         /// How many of all match a message, each of another subscriber: one to four.
         matching: u16,
     },
+    /// Equally many messages of 64 bytes from each publisher, at a broker each of whose loops has a
+    /// bounded share of a processor.
+    Gain {
+        /// Who talks to whom.
+        shape: Shape,
+        /// Of messages and subscriptions.
+        qos: QoS,
+        /// Under way.
+        window: u32,
+    },
     /// Connections that say nothing.
     Idle {
         /// How many.
@@ -164,6 +175,8 @@ pub struct Measured {
     pub keeps_figures: bool,
     /// Why there are no figures, if the broker or the generator could not go on.
     pub failure: Option<String>,
+    /// Why there are none, if this machine lacks what it takes to measure them: nobody's fault.
+    pub left_out: Option<String>,
 }
 
 impl Measured {
@@ -233,7 +246,7 @@ impl Suite {
         }
         let target = self.target(who, row.work)?;
         let measured = start(&target, row.pinned).and_then(|mut broker| {
-            let measured = self.work(&mut broker, row.work);
+            let measured = self.work(&mut broker, who, row.work);
             // That the broker is gone explains more than what its end did to our connections.
             broker.check_alive()?;
             measured
@@ -265,10 +278,14 @@ impl Suite {
         if work.is_over_tls() { target.with_tls(&self.noctule) } else { Ok(target) }
     }
 
-    fn work(&self, broker: &mut Broker, work: Work) -> Result<Measured, LoadError> {
+    fn work(&self, broker: &mut Broker, who: Who, work: Work) -> Result<Measured, LoadError> {
         let part = |whole: u32| (whole / self.fraction.max(1)).max(1);
         match work {
             Work::Flow { .. } => flow::measure(broker, work, self.duration),
+            Work::Gain { .. } => {
+                let loops = who.loops().ok_or_else(|| LoadError::new("how many loops?"))?;
+                gain::measure(broker, loops, work, self.duration)
+            }
             Work::Filters { clients, each, matching } => {
                 let grid = Grid { clients, each: part(each), matching };
                 filters::measure(broker, grid, self.duration)
@@ -297,6 +314,14 @@ impl Who {
             Self::Noctule | Self::Loops(_) => "noctule",
             Self::Mosquitto => "mosquitto",
             Self::Relay => "relay",
+        }
+    }
+
+    /// With how many loops it is started, if that is said.
+    const fn loops(self) -> Option<u16> {
+        match self {
+            Self::Loops(loops) => Some(loops),
+            Self::Noctule | Self::Mosquitto | Self::Relay => None,
         }
     }
 
@@ -363,6 +388,7 @@ impl Cell {
             "broker": self.broker,
             "faults": faults.to_string(),
             "failure": self.rounds.iter().find_map(|round| round.failure.as_deref()),
+            "left_out": self.rounds.iter().find_map(|round| round.left_out.as_deref()),
             "figures": figures,
         })
     }
@@ -417,6 +443,14 @@ mod tests {
         assert_eq!(found["figures"]["us"]["median"], 2.0);
         assert_eq!(found["figures"]["us"]["rounds"], json!([1.0, null, 3.0]));
         assert_eq!((&found["faults"], &found["failure"]), (&json!("1 lost"), &Value::Null));
+    }
+
+    #[test]
+    fn what_this_machine_cannot_measure_is_nobodys_fault() {
+        let round = Measured { left_out: Some("no root".into()), ..Measured::default() };
+        assert!(round.is_clean());
+        let cell = Cell { row: "a".into(), broker: "b".into(), rounds: vec![round] };
+        assert_eq!(cell.json()["left_out"], "no root");
     }
 
     #[test]

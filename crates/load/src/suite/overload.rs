@@ -101,6 +101,7 @@ pub(super) fn measure(
         faults,
         keeps_figures: true,
         failure: None,
+        left_out: None,
     })
 }
 

@@ -11,6 +11,7 @@ const OURS: &[Who] = &[Who::Noctule];
 const ALL_ON_ONE: &[Who] = &[Who::Loops(1), Who::Relay, Who::Mosquitto];
 const BROKERS_ON_ONE: &[Who] = &[Who::Loops(1), Who::Mosquitto];
 const LOOPS: &[Who] = &[Who::Loops(1), Who::Loops(2), Who::Loops(4), Who::Loops(8)];
+const RATIONED: &[Who] = &[Who::Loops(1), Who::Loops(2), Who::Loops(4)];
 
 /// Messages under way per receiver in floods.
 const WINDOW: u32 = 1_000;
@@ -108,6 +109,14 @@ fn growth(rows: &mut Vec<Row>) {
     spread("shards-pairs-q0", flow(Shape::Pairs(100), QoS::AtMostOnce, 64, SMALL_WINDOW));
     spread("shards-pairs-q1", flow(Shape::Pairs(100), QoS::AtLeastOnce, 64, SMALL_WINDOW));
     spread("shards-fan-out-q0", flow(Shape::FanOut(500), QoS::AtMostOnce, 64, WINDOW));
+    // The same with a share of a processor for each loop, so that the generator has what it needs.
+    let mut gain = |name: &str, shape, qos| {
+        let work = Work::Gain { shape, qos, window: WINDOW };
+        rows.push(Row { pinned: false, ..row(name, RATIONED, work) });
+    };
+    gain("gain-pairs-q0", Shape::Pairs(100), QoS::AtMostOnce);
+    gain("gain-pairs-q1", Shape::Pairs(100), QoS::AtLeastOnce);
+    gain("gain-fan-out-q0", Shape::FanOut(500), QoS::AtMostOnce);
 }
 
 fn row(name: &str, who: &[Who], work: Work) -> Row {
