@@ -1,8 +1,8 @@
 //! Messages that were owed to sessions which have ended, and are still to be freed.
 //!
 //! They may be a gigabyte. Freed at once they would hold up everybody, and so would the allocator when it
-//! gives back so much in one piece. So they go in slices, one in a millisecond, or one in a turn if
-//! memory is short, and count until then.
+//! gives back so much in one piece. So they go in slices, one in a millisecond, and another one in each turn
+//! while memory is short, and count until then.
 
 use crate::delivery::Delivery;
 use crate::memory::Pressure;
@@ -115,13 +115,17 @@ impl Delivery {
         self.pressure > Pressure::None && !self.discarded.lists.is_empty()
     }
 
-    /// Frees another slice of what is discarded, if it is due.
-    pub(crate) fn free_discarded(&mut self) {
-        let due_ms = self.discarded.due_ms();
-        if due_ms.is_some_and(|due| due <= self.now.mono_ms) || self.is_to_free() {
-            self.discarded.slice = Slice::at(self.now.mono_ms);
-            self.memory.owed -= self.discarded.free();
+    /// Frees another slice of what is discarded, if its time has come.
+    pub(crate) fn free_what_is_due(&mut self) {
+        if self.discarded.due_ms().is_some_and(|due| due <= self.now.mono_ms) {
+            self.free_slice();
         }
+    }
+
+    /// Frees another slice of what is discarded.
+    pub(crate) fn free_slice(&mut self) {
+        self.discarded.slice = Slice::at(self.now.mono_ms);
+        self.memory.owed -= self.discarded.free();
     }
 }
 
@@ -170,6 +174,20 @@ mod tests {
         assert_eq!(shard.next_deadline_ms(), Some(6));
         assert_eq!(shard.delivery.memory.owed, shard.delivery.discarded.weight());
         count - shard.delivery.memory.owed / each
+    }
+
+    #[test]
+    fn time_alone_frees_all_of_it() {
+        let mut shard = Shard::new(Settings::default(), Now::default());
+        let messages: Vec<_> = (0..2 * SLICE_MESSAGES + 1).map(|_| owed(b"x")).collect();
+        let weight = messages.iter().map(Owed::weight).sum();
+        shard.delivery.discard(messages.into_iter(), weight);
+        for mono_ms in 1..=2 {
+            assert_eq!(shard.next_deadline_ms(), Some(mono_ms));
+            shard.on_tick(Now { mono_ms, wall_ms: 0 });
+        }
+        assert_eq!(shard.next_deadline_ms(), None);
+        assert_eq!(shard.delivery.memory.owed, 0);
     }
 
     #[test]

@@ -52,7 +52,9 @@ impl Shard {
             self.judge_sessions();
             self.greet_some();
         }
-        self.delivery.free_discarded();
+        if self.delivery.is_to_free() {
+            self.delivery.free_slice();
+        }
         if !self.delivery.crowded.is_empty() {
             self.watch_crowds();
         }
@@ -200,9 +202,10 @@ impl Shard {
     }
 
     /// Time has passed: closes what has been silent for too long, ends sessions, publishes delayed
-    /// wills.
+    /// wills, frees what ended sessions were owed.
     pub fn on_tick(&mut self, now: Now) {
         self.delivery.now = now;
+        self.delivery.free_what_is_due();
         let mut due = std::mem::take(&mut self.due);
         self.timers.expire(now.mono_ms, &mut due);
         for timer in due.drain(..) {

@@ -150,9 +150,14 @@ impl Shards {
     /// Lets milliseconds pass; shards notice, and nothing else happens.
     pub(crate) fn let_time_pass(&mut self, ms: u64) {
         let end = self.now.mono_ms + ms;
+        let mut times_at_once = 0;
         loop {
             let next = self.next_deadline_ms().filter(|at| *at <= end).unwrap_or(end);
             let passed = next.max(self.now.mono_ms) - self.now.mono_ms;
+            times_at_once = if passed == 0 { times_at_once + 1 } else { 0 };
+            if times_at_once > 1_000 {
+                self.fail("a deadline stays whose time has come");
+            }
             self.now.mono_ms += passed;
             self.now.wall_ms += passed;
             self.transcript.add(Entry::Time { mono_ms: self.now.mono_ms });
