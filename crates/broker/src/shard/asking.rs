@@ -19,6 +19,7 @@ use super::input::Sender;
 use super::publish::taken;
 use crate::commons::ShardId;
 use crate::delivery::Continuation;
+use crate::limits::OnQueueFull;
 use crate::mail::{Mail, Question, RoomWanted};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
@@ -82,6 +83,13 @@ pub(super) struct RoomFound<'a> {
 }
 
 impl Shard {
+    /// Whether a QoS 2 message of this session is stored only if there is room for it, as a full queue refuses
+    /// it, or did so when one was asked about that still waits and must not be overtaken.
+    pub(super) fn asks_for_room(&self, session: SessionHandle) -> bool {
+        self.delivery.limits.on_queue_full == OnQueueFull::Refuse
+            || self.asking.waiting.contains_key(&session)
+    }
+
     /// A new QoS 2 message of a persistent session: stores it if it is known that there is room for it,
     /// refuses it if there is none here, and asks the others otherwise. Returns whether its identifier
     /// is held.

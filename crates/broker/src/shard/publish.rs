@@ -9,7 +9,6 @@ use crate::delivery::{Continuation, push_ack};
 use crate::expiry::{Deadline, deadline};
 use crate::faults::{Fault, fault};
 use crate::holds::Hold;
-use crate::limits::OnQueueFull;
 use crate::mail::Asks;
 use crate::memory::Pressure;
 use crate::message::{Attribution, Message, MessageView};
@@ -331,9 +330,7 @@ impl Shard {
             }
             outgoing.from = Some(session);
             self.delivery.attribute(outgoing);
-            if self.delivery.limits.on_queue_full == OnQueueFull::Refuse
-                && !fault(Fault::RoomNotAsked)
-            {
+            if self.asks_for_room(session) && !fault(Fault::RoomNotAsked) {
                 return Ok(self.ask_for_room(sender, packet_id, outgoing));
             }
             let message = outgoing.message(&mut self.delivery.pool).clone();

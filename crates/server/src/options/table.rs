@@ -411,8 +411,9 @@ option_table! {
         /// In either case this session does not get it, and the loss is counted.
         /// `drop-new` acknowledges the message, which stays a promise to all other receivers.
         /// `refuse` answers with reason code 0x97 in version 5; version 3 has no such answer, so
-        /// there the publisher's connection is closed without an acknowledgement. Wills, and QoS 2
-        /// messages of clients with a persistent session, cannot be refused: they are dropped.
+        /// there the publisher's connection is closed without an acknowledgement. Wills cannot be
+        /// refused: they are dropped. QoS 2 messages of clients with a persistent session are
+        /// refused before anybody gets them, or come to all.
         on_queue_full: OnQueueFull = OnQueueFull::DropNew => flags(&["on-queue-full"]).live();
     }
 
