@@ -57,6 +57,12 @@ pub(crate) struct Entry {
     pub(crate) sequence: Sequence,
 }
 
+/// Whether an entry is that of a message. Numbers come round, and whatever was not deferred has none of its
+/// own.
+fn is_of(place: &Option<Entry>, key: SessionKey, owed: &Owed) -> bool {
+    place.is_some_and(|it| it.key == key && it.sequence == owed.sequence)
+}
+
 #[derive(Debug)]
 struct Turn {
     ticket: Ticket,
@@ -116,12 +122,17 @@ impl Deferred {
         let Some(place) = self.entries.get_mut(index) else {
             return false;
         };
-        // Numbers come round, and whatever was not deferred has none of its own.
-        let is_it = place.is_some_and(|it| it.key == key && it.sequence == owed.sequence);
+        let is_it = is_of(place, key, owed);
         if is_it {
             *place = None;
         }
         is_it
+    }
+
+    /// Whether it is deferred that a session is owed this.
+    pub(crate) fn has(&self, key: SessionKey, owed: &Owed) -> bool {
+        let index = owed.deferred.wrapping_sub(self.first) as usize;
+        self.entries.get(index).is_some_and(|place| is_of(place, key, owed))
     }
 
     /// A turn has come to its end.

@@ -403,6 +403,11 @@ impl Journal {
         }
     }
 
+    /// Whether it is deferred that a session is owed a message, so that the store does not know of it.
+    pub(crate) fn is_deferred(&self, key: SessionKey, owed: &Owed) -> bool {
+        self.deferred.has(key, owed)
+    }
+
     /// The ticket of the records of this turn.
     pub(crate) fn ticket(&self) -> Ticket {
         self.ticket

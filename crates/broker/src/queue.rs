@@ -35,11 +35,9 @@ struct Look {
     done: usize,
     /// When the first of these expires that have not.
     first: Deadline,
-    /// When it was gone on with last, in monotonic milliseconds.
-    at_ms: u64,
 }
 
-/// So many messages are looked at in a millisecond.
+/// So many messages are looked at at least, if there are so many.
 const LOOKED_AT: usize = 1_000;
 
 /// The part of the queue that only the store holds.
@@ -177,14 +175,19 @@ impl Queue {
         Some(owed)
     }
 
+    /// The messages that are at hand.
+    pub(crate) fn resident(&self) -> impl Iterator<Item = &Owed> {
+        self.resident.iter().flat_map(|resident| &resident.messages)
+    }
+
     /// All messages that are at hand.
     pub(crate) fn into_resident(self) -> impl Iterator<Item = Owed> {
         self.resident.into_iter().flat_map(|resident| resident.messages)
     }
 
-    /// Takes out messages at hand that have expired. There may be a million messages, so in each
-    /// millisecond it looks at a slice of them, the oldest first, and when it has been through it begins
-    /// anew once one of the others has expired, after a second at the earliest.
+    /// Takes out messages at hand that have expired, the oldest first. There may be a million messages, so it
+    /// looks at a slice of them, and at more only until it has found one; when it has been through it
+    /// begins anew once one of the others has expired, after a second at the earliest.
     pub(crate) fn take_expired(
         &mut self,
         now: Now,
@@ -195,24 +198,21 @@ impl Queue {
             return Vec::new();
         };
         let (messages, look) = (&mut resident.messages, &mut resident.look);
-        if look.done > 0 && look.at_ms == now.mono_ms {
-            return Vec::new();
-        }
-        let end = messages.len().min(look.done + LOOKED_AT);
         let mut first = if look.done == 0 { Deadline::NEVER } else { look.first };
         // Those that stay go to the front of the slice, in their order.
-        let mut stay = look.done;
-        for at in look.done..end {
-            let expires = messages[at].message.expires();
-            if !expires.has_passed(now) || is_begun(messages[at].sequence) {
+        let (mut stay, mut end) = (look.done, look.done);
+        while end < messages.len() && (end < look.done + LOOKED_AT || stay == end) {
+            let expires = messages[end].message.expires();
+            if !expires.has_passed(now) || is_begun(messages[end].sequence) {
                 first = first.min(expires);
-                messages.swap(stay, at);
+                messages.swap(stay, end);
                 stay += 1;
             }
+            end += 1;
         }
         let expired: Vec<_> = messages.drain(stay..end).collect();
         resident.bytes -= expired.iter().map(Owed::bytes).sum::<usize>();
-        *look = Look { done: stay, first, at_ms: now.mono_ms };
+        *look = Look { done: stay, first };
         if stay == messages.len() {
             resident.next_expiry = first.max(Deadline::after(1, now));
             resident.look = Look::default();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_queue_is_looked_through_for_expired_messages_a_slice_in_a_millisecond() {
+    fn a_long_queue_is_looked_through_for_expired_messages_a_slice_at_a_time() {
         let mut queue = Queue::default();
         let long = 3 * LOOKED_AT as u64 + 7;
         // Every tenth has expired at 5, the others never do.
@@ -361,14 +361,14 @@ mod tests {
         let slice = LOOKED_AT as u64;
         let first = queue.take_expired(at(5), nobody);
         assert_eq!(sorted(&first), (1..=slice / 10).map(|tenth| tenth * 10).collect::<Vec<_>>());
-        assert!(queue.take_expired(at(5), nobody).is_empty(), "that was it for this millisecond");
         // What leaves in between is no reason to pass one over, nor is what comes.
         let left: Vec<_> = (0..500).filter_map(|_| queue.pop()).collect();
         queue.push(expiring(long + 1, 6));
         let mut later = Vec::new();
-        for ms in 6..20 {
-            later.extend(queue.take_expired(at(ms), nobody));
+        for _ in 0..3 {
+            later.extend(queue.take_expired(at(6), nobody));
         }
+        assert!(queue.take_expired(at(6), nobody).is_empty());
         let expected = (slice / 10 + 1..=long / 10).map(|tenth| tenth * 10).chain([long + 1]);
         assert_eq!(sorted(&later), expected.collect::<Vec<_>>());
         let mut rest = left;
@@ -376,6 +376,16 @@ mod tests {
         let stay = (1..=long).filter(|number| number % 10 != 0);
         assert_eq!(sequences(&rest), stay.collect::<Vec<_>>(), "in their order");
         assert_eq!(queue.bytes(), 0);
+    }
+
+    #[test]
+    fn it_is_looked_on_until_one_is_found() {
+        let mut queue = Queue::default();
+        let long = 2 * LOOKED_AT as u64;
+        (1..=long).for_each(|number| queue.push(owed(number)));
+        (1..=3).for_each(|more| queue.push(expiring(long + more, 5)));
+        assert_eq!(sequences(&queue.take_expired(at(6), |_| false)), [long + 1]);
+        assert_eq!(sequences(&queue.take_expired(at(6), |_| false)), [long + 2, long + 3]);
     }
 
     #[test]

@@ -95,6 +95,13 @@ impl Shard {
                 expiry: Some(0),
                 will: None,
             });
+            // Of a session that is gone nobody stores any more what was deferred.
+            for owed in departing.queue.resident() {
+                if self.delivery.journal.is_deferred(key, owed) {
+                    let owed = owed.clone();
+                    self.delivery.journal.push(Record::Owed { key, owed, spilled: false });
+                }
+            }
         }
         self.give_away(handle, departing, messages);
     }

@@ -242,3 +242,23 @@ fn the_store_is_told_when_a_retained_message_has_expired() {
     let payloads: Vec<_> = kept.values().map(|(_, message)| message.payload()).collect();
     assert_eq!(payloads, [b"new".as_slice(), b"", b"stays"]);
 }
+
+#[test]
+fn expired_messages_behind_many_others_make_room() {
+    let mut w = World::with(Limits { queue_messages_max: 1_500, ..Limits::default() });
+    w.connect("r", v5().persistent());
+    w.subscribe("r", "t", 1);
+    w.disconnect("r");
+    w.connect("p", v5());
+    for number in 0..1_500_u32 {
+        let said = publish("t", number.to_string()).qos(1).id(1);
+        w.send("p", if number < 1_000 { said } else { said.expiring(1) });
+        w.expect("p", puback(1));
+    }
+    w.pass_ms(2_000);
+    for number in 0..10 {
+        w.send("p", publish("t", format!("new {number}")).qos(1).id(1));
+        w.expect("p", puback(1));
+    }
+    assert_eq!(w.dropped().queue_full, 0);
+}

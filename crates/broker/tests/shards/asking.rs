@@ -186,6 +186,19 @@ fn messages_are_stored_and_answered_in_their_order_whoever_answers_first() {
     });
 }
 
+#[test] // [MQTT5-4.6.0-3]
+fn who_need_not_ask_any_more_overtakes_nobody_that_asked() {
+    let (mut w, sender, receivers) = with_receivers(2, 9, v5());
+    w.hold_mail();
+    w.send(&sender, message("1", 1));
+    w.set_limits(&Limits { on_queue_full: OnQueueFull::DropNew, ..limits(9) });
+    w.send(&sender, message("2", 2));
+    w.let_mail_run();
+    w.expect(&sender, pubrec(1));
+    w.expect(&sender, pubrec(2));
+    hears(&mut w, &receivers[0], &["1", "2"]);
+}
+
 #[test] // [MQTT5-4.4.0-1] [MQTT3-4.4.0-1]
 fn an_answer_that_comes_while_the_publisher_is_away_is_what_its_repetition_hears() {
     in_each_version(|version| {

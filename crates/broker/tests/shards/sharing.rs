@@ -345,3 +345,47 @@ fn a_topic_of_a_hashing_group_has_one_member_whoever_publishes_where() {
     }
     assert!(used.len() > 2, "{used:?}");
 }
+
+#[test]
+fn what_is_deferred_of_a_member_that_ends_is_stored_before_its_publisher_hears() {
+    let limits = Limits {
+        inflight_out_max: 1,
+        acks_waiting_max: 100_000,
+        unsent_bytes_max: 64 << 20,
+        queue_resident_bytes_max: 100 << 20,
+        ..Limits::default()
+    };
+    let mut w = Shards::with(1, &limits);
+    w.connect("pub", 0, v311());
+    for name in ["member", "other"] {
+        w.connect(name, 0, v311().persistent());
+        w.subscribe(name, "$share/g/x", 1);
+    }
+    w.defer(true);
+    w.send("pub", pingreq());
+    w.expect("pub", pingresp());
+    w.hold_store(0);
+    // More than are given away in two turns.
+    for id in 1..=2_600 {
+        w.send("pub", publish("x", id.to_string()).qos(1).id(id));
+    }
+    w.expect_nothing("pub");
+    assert!(w.held_batches(0).is_empty(), "all of it is deferred");
+    // The session ends, as its client wants a new one.
+    w.start("next", 0, v311().id("member"));
+    let is_owed = |record: &&Record| matches!(record, Record::Owed { .. });
+    let (mut acknowledged, mut stored) = (0, 0);
+    while let Some(batch) = w.held_batches(0).first() {
+        stored += batch.iter().filter(is_owed).count();
+        w.let_store_work_once(0);
+        while w.next_heard("pub").is_some() {
+            acknowledged += 1;
+        }
+        assert!(acknowledged <= stored, "{acknowledged} acknowledged, {stored} stored");
+    }
+    assert_eq!(acknowledged, 2_600);
+    for name in ["member", "other", "next"] {
+        w.all_heard(name);
+    }
+    w.expect_closed("member");
+}

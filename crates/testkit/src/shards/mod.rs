@@ -176,6 +176,13 @@ impl Shards {
         self.turns_defer = turns_defer;
     }
 
+    /// From now on all shards have these limits.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        for node in &self.nodes {
+            node.shard.borrow_mut().set_limits(limits.clone());
+        }
+    }
+
     /// Has these decide from now on what clients may do.
     pub fn govern(&mut self, policies: &Policies) {
         for node in &self.nodes {
