@@ -35,10 +35,14 @@ struct Look {
     done: usize,
     /// When the first of these expires that have not.
     first: Deadline,
+    /// Nor are they looked through anew before that, in monotonic milliseconds.
+    rests_until_ms: u64,
 }
 
-/// So many messages are looked at at least, if there are so many.
+/// So many messages are looked at at least, if there are so many,
 const LOOKED_AT: usize = 1_000;
+/// and more are not looked through anew for so long.
+const REST_MS: u64 = 1_000;
 
 /// The part of the queue that only the store holds.
 #[derive(Debug, Default)]
@@ -187,7 +191,8 @@ impl Queue {
 
     /// Takes out messages at hand that have expired, the oldest first. There may be a million messages, so it
     /// looks at a slice of them, and at more only until it has found one; when it has been through it
-    /// begins anew once one of the others has expired, after a second at the earliest.
+    /// begins anew once one of the others has expired, and with more than a slice after a second at the
+    /// earliest.
     pub(crate) fn take_expired(
         &mut self,
         now: Now,
@@ -198,6 +203,9 @@ impl Queue {
             return Vec::new();
         };
         let (messages, look) = (&mut resident.messages, &mut resident.look);
+        if look.done == 0 && now.mono_ms < look.rests_until_ms && messages.len() > LOOKED_AT {
+            return Vec::new();
+        }
         let mut first = if look.done == 0 { Deadline::NEVER } else { look.first };
         // Those that stay go to the front of the slice, in their order.
         let (mut stay, mut end) = (look.done, look.done);
@@ -212,10 +220,11 @@ impl Queue {
         }
         let expired: Vec<_> = messages.drain(stay..end).collect();
         resident.bytes -= expired.iter().map(Owed::bytes).sum::<usize>();
-        *look = Look { done: stay, first };
         if stay == messages.len() {
             resident.next_expiry = first.max(Deadline::after(1, now));
-            resident.look = Look::default();
+            *look = Look { rests_until_ms: now.mono_ms + REST_MS, ..Look::default() };
+        } else {
+            *look = Look { done: stay, first, ..Look::default() };
         }
         expired
     }
@@ -386,6 +395,20 @@ mod tests {
         (1..=3).for_each(|more| queue.push(expiring(long + more, 5)));
         assert_eq!(sequences(&queue.take_expired(at(6), |_| false)), [long + 1]);
         assert_eq!(sequences(&queue.take_expired(at(6), |_| false)), [long + 2, long + 3]);
+    }
+
+    #[test]
+    fn what_expires_at_once_has_a_long_queue_looked_through_once_a_second() {
+        let mut queue = Queue::default();
+        (1..=2 * LOOKED_AT as u64).for_each(|number| queue.push(owed(number)));
+        for number in 3_001..=3_003 {
+            queue.push(expiring(number, 5));
+            let expected: &[u64] = if number == 3_001 { &[3_001] } else { &[] };
+            assert_eq!(sequences(&queue.take_expired(at(5), |_| false)), expected);
+        }
+        for number in [3_002, 3_003] {
+            assert_eq!(sequences(&queue.take_expired(at(5 + REST_MS), |_| false)), [number]);
+        }
     }
 
     #[test]

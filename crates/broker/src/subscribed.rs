@@ -15,7 +15,7 @@ pub(crate) struct Subscribed(Option<Box<All>>);
 
 #[derive(Debug)]
 struct All {
-    /// Decides where filters are found, so that nobody can choose colliding ones.
+    /// Decides where filters are found: by a secret of this process, or clients could choose colliding ones.
     hasher: FixedState,
     /// Where in the list each filter is.
     places: HashTable<u32>,

@@ -4,7 +4,7 @@
 //! thread. Both versions of control groups are known, and which of them has the controller `cpu` is read
 //! from the list of mounts. It takes root's rights. The groups are there as long as the value: when it is
 //! dropped, however far it had come, threads go back to the root group and the groups are removed. Whoever
-//! is killed leaves empty groups, `noctule-load-*`, which bound nobody.
+//! is killed leaves groups, `noctule-load-*`, which bound nobody once the process on rations has ended.
 
 use std::fs;
 use std::io;
@@ -70,7 +70,8 @@ impl Rations {
 
     fn hand_out(&self, ration: Ration) -> Result<(), LoadError> {
         let Self { groups, group, .. } = self;
-        if groups.version == Version::Second {
+        let is_second = groups.version == Version::Second;
+        if is_second {
             for above in [&groups.root, group] {
                 write(&above.join(CONTROLLERS), "+cpu")?;
             }
@@ -78,15 +79,21 @@ impl Rations {
         for thread in &self.threads {
             let of_thread = self.of_thread(*thread);
             make(&of_thread)?;
-            if groups.version == Version::Second {
+            if is_second {
                 // Only then may threads of one process be in several groups, if it is in the one above.
                 write(&of_thread.join("cgroup.type"), "threaded")?;
-                write(&group.join(PROCESSES), &self.pid.to_string())?;
             }
             for (file, text) in groups.version.bounds(ration) {
                 write(&of_thread.join(file), &text)?;
             }
-            write(&of_thread.join(groups.version.threads()), &thread.to_string())?;
+        }
+        if is_second {
+            // All threads come along, also out of groups of their own: once, and first.
+            write(&group.join(PROCESSES), &self.pid.to_string())?;
+        }
+        for thread in &self.threads {
+            let file = self.of_thread(*thread).join(groups.version.threads());
+            write(&file, &thread.to_string())?;
         }
         Ok(())
     }

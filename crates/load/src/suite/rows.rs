@@ -109,7 +109,7 @@ fn growth(rows: &mut Vec<Row>) {
     spread("shards-pairs-q0", flow(Shape::Pairs(100), QoS::AtMostOnce, 64, SMALL_WINDOW));
     spread("shards-pairs-q1", flow(Shape::Pairs(100), QoS::AtLeastOnce, 64, SMALL_WINDOW));
     spread("shards-fan-out-q0", flow(Shape::FanOut(500), QoS::AtMostOnce, 64, WINDOW));
-    // The same with a share of a processor for each loop, so that the generator has what it needs.
+    // A share of a processor for each loop, so that the generator has what it needs.
     let mut gain = |name: &str, shape, qos| {
         let work = Work::Gain { shape, qos, window: WINDOW };
         rows.push(Row { pinned: false, ..row(name, RATIONED, work) });
