@@ -126,7 +126,7 @@ impl Kept {
     }
 }
 
-#[test] // [MQTT5-4.3.3-9] [MQTT3-4.8.0-2]
+#[test] // [MQTT3-4.8.0-2]
 fn what_one_of_many_receivers_has_no_room_for_is_refused_and_nobody_gets_it() {
     for level in [4, 5] {
         let broker = Broker::ours(REFUSING);
